@@ -1,0 +1,128 @@
+//! The hash that chooses a connection's row: SipHash-1-3 over the 5-tuple.
+//!
+//! Keyed, so that a client cannot aim its connections at one node; specialised to the fixed length
+//! of a flow, so that the verifier sees straight-line code. The kernel, the agent and the tests
+//! call this one function.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::{Address, Port};
+
+/// What identifies a connection.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
+pub struct Flow {
+    /// The client's address.
+    pub source: Address,
+    /// The virtual address.
+    pub destination: Address,
+    /// The client's port.
+    pub source_port: Port,
+    /// The virtual service's port.
+    pub destination_port: Port,
+    /// The IP protocol number.
+    pub protocol: u8,
+    /// Always zero.
+    pub reserved: [u8; 3],
+}
+const _: () = assert!(size_of::<Flow>() == 40);
+
+/// The secret of the flow hash.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Pod, Zeroable)]
+pub struct HashKey(pub [u64; 2]);
+
+impl core::fmt::Debug for HashKey {
+    /// Does not show the secret.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("HashKey(..)")
+    }
+}
+
+impl Flow {
+    /// The SipHash-1-3 of the flow's 40 bytes.
+    #[inline(always)]
+    pub fn hash(&self, key: HashKey) -> u64 {
+        let words: &[[u8; 8]; 5] = bytemuck::must_cast_ref(self);
+        siphash_1_3(key, words)
+    }
+
+    /// The flow with only the client's address left: equal for all connections of one client.
+    #[inline(always)]
+    pub fn by_source(&self) -> Self {
+        Self { source: self.source, ..Zeroable::zeroed() }
+    }
+}
+
+struct State {
+    v0: u64,
+    v1: u64,
+    v2: u64,
+    v3: u64,
+}
+
+impl State {
+    #[inline(always)]
+    fn round(&mut self) {
+        self.v0 = self.v0.wrapping_add(self.v1);
+        self.v2 = self.v2.wrapping_add(self.v3);
+        self.v1 = self.v1.rotate_left(13) ^ self.v0;
+        self.v3 = self.v3.rotate_left(16) ^ self.v2;
+        self.v0 = self.v0.rotate_left(32);
+        self.v2 = self.v2.wrapping_add(self.v1);
+        self.v0 = self.v0.wrapping_add(self.v3);
+        self.v1 = self.v1.rotate_left(17) ^ self.v2;
+        self.v3 = self.v3.rotate_left(21) ^ self.v0;
+        self.v2 = self.v2.rotate_left(32);
+    }
+}
+
+/// SipHash with one compression and three finalisation rounds (Aumasson and Bernstein, "SipHash: a
+/// fast short-input PRF", 2012) over whole words.
+#[inline(always)]
+fn siphash_1_3<const N: usize>(HashKey([k0, k1]): HashKey, words: &[[u8; 8]; N]) -> u64 {
+    let mut s = State {
+        v0: k0 ^ 0x736f_6d65_7073_6575,
+        v1: k1 ^ 0x646f_7261_6e64_6f6d,
+        v2: k0 ^ 0x6c79_6765_6e65_7261,
+        v3: k1 ^ 0x7465_6462_7974_6573,
+    };
+    for word in words {
+        let m = u64::from_le_bytes(*word);
+        s.v3 ^= m;
+        s.round();
+        s.v0 ^= m;
+    }
+    let length = ((N as u64 * 8) & 0xff) << 56;
+    s.v3 ^= length;
+    s.round();
+    s.v0 ^= length;
+    s.v2 ^= 0xff;
+    s.round();
+    s.round();
+    s.round();
+    s.v0 ^ s.v1 ^ s.v2 ^ s.v3
+}
+
+#[cfg(test)]
+mod tests {
+    use core::hash::Hasher;
+
+    use proptest::prelude::*;
+    use siphasher::sip::SipHasher13;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn equals_the_reference_implementation(k0: u64, k1: u64, bytes: [u8; 32], tail: [u8; 5]) {
+            let mut flow: Flow = Zeroable::zeroed();
+            let raw = bytemuck::bytes_of_mut(&mut flow);
+            raw[..32].copy_from_slice(&bytes);
+            raw[32..37].copy_from_slice(&tail);
+            let mut reference = SipHasher13::new_with_keys(k0, k1);
+            reference.write(bytemuck::bytes_of(&flow));
+            prop_assert_eq!(flow.hash(HashKey([k0, k1])), reference.finish());
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Capacities, one per map, with the arithmetic; and the version of all layouts.
+
+/// Version of every layout in this crate and of the maps' shapes. Part of the pin directory's name
+/// and of the `META` map.
+pub const ABI_VERSION: u32 = 1;
+
+/// Rows per table and generation. With n nodes of equal weight the fullest carries 1 + ~2.5/sqrt(ROWS/n)
+/// of its share: 1 % at 3 nodes, 8 % at 50.
+pub const ROWS: u32 = 65_536;
+/// Replica groups. Each costs 2 generations x [`ROWS`] x 8 bytes = 1 MiB.
+pub const GROUPS: u32 = 4;
+/// Entries of the array of rows.
+pub const TABLE: u32 = GROUPS * 2 * ROWS;
+/// Virtual services (address, port, protocol).
+pub const VIPS: u32 = 4096;
+/// Nodes, all groups together; number 0 is [`NodeId::NONE`](crate::NodeId::NONE).
+pub const NODES: u32 = 1024;
+/// Entries of the program array; see [`tail`].
+pub const TAILS: u32 = 8;
+
+/// Slots of the program array. A rare path gets a stack and a verifier budget of its own. An empty
+/// slot is no error: the caller goes on as if the path did not exist.
+pub mod tail {
+    /// Takes packets out of the tunnel.
+    pub const DECAP: u32 = 0;
+    /// ICMP errors about steered flows.
+    pub const ICMP: u32 = 1;
+    /// Fragments to a virtual address.
+    pub const FRAGMENT: u32 = 2;
+    /// SYN cookies.
+    pub const SYN_COOKIE: u32 = 3;
+    /// Copies packets to whoever looks.
+    pub const CAPTURE: u32 = 4;
+}

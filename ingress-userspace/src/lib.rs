@@ -1,0 +1,17 @@
+//! Penstock's agent: one process per node that watches Ingress objects, terminates TLS, routes and
+//! proxies requests, and drives the kernel tier through BPF maps.
+//!
+//! The modules in the order of the data:
+//!
+//! ```text
+//! config ─ lifecycle (wires everything below; phases from start to stop)
+//! source ─→ stores ─→ translate (pure) ─→ model + diagnostics
+//!                                           ├─→ snapshot ─→ route, proxy
+//!                                           ├─→ l4 ─→ BPF maps
+//!                                           └─→ admin
+//! ```
+//!
+//! `proxy` and `l4` read `model` and never each other; `translate` does no I/O and never awaits.
+#![deny(unsafe_code)]
+
+pub mod model;

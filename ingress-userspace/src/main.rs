@@ -1,0 +1,3 @@
+//! The `penstock` binary: flags in, exit code out.
+
+fn main() {}

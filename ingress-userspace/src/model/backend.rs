@@ -1,0 +1,60 @@
+use std::{fmt, net::SocketAddr, sync::Arc};
+
+/// Index into [`Model::backends`](super::Model::backends).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BackendId(pub u32);
+
+/// What a backend is known by, stable over snapshots.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BackendKey {
+    /// The Service's namespace.
+    pub namespace: Arc<str>,
+    /// The Service's name.
+    pub service: Arc<str>,
+    /// The port, as the Ingress names it: a port by name is another backend than by number, as in
+    /// ingress-nginx.
+    pub port: PortRef,
+}
+
+impl fmt::Display for BackendKey {
+    /// `shop-lobby-80`, as ingress-nginx labels upstreams.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}-{}", self.namespace, self.service, self.port)
+    }
+}
+
+/// A Service port as an Ingress refers to it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PortRef {
+    /// By number: the Service's port or, as ingress-nginx allows, its targetPort.
+    Number(u16),
+    /// By the Service port's name or its named targetPort.
+    Name(Arc<str>),
+}
+
+impl fmt::Display for PortRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+/// A Service port and the endpoints that are ready behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// What it is known by.
+    pub key: BackendKey,
+    /// The ready endpoints, sorted by address, no two equal. Empty: the answer is 503.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// A pod's address that takes requests.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Endpoint {
+    /// Where to connect to.
+    pub address: SocketAddr,
+    /// The pod's name, where the EndpointSlice says it.
+    pub pod: Option<Arc<str>>,
+}

@@ -1,0 +1,96 @@
+use std::sync::Arc;
+
+use super::{BackendId, CertificateId, ObjectRef};
+
+/// A virtual host and its routes.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// Which requests it answers.
+    pub name: HostName,
+    /// The certificate for its handshakes; `None` stands for the default one.
+    pub certificate: Option<CertificateId>,
+    /// Some Ingress lists TLS for the host: `ssl-redirect` applies, whatever certificate is served
+    /// (reference section 4.4).
+    pub tls: bool,
+    /// All paths of the host are case-insensitive regular expressions (reference section 3.3).
+    pub regex: bool,
+    /// The routes, oldest Ingress first; no two of one kind and path. Always one of Prefix `/`.
+    pub routes: Vec<Arc<Route>>,
+}
+
+/// Which `Host` headers and server names a host answers. Lower case, no port, no trailing dot.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum HostName {
+    /// Exactly this name.
+    Exact(Arc<str>),
+    /// One label before this suffix: `example.com` for `*.example.com`.
+    Wildcard(Arc<str>),
+    /// Every name that no other host answers.
+    CatchAll,
+}
+
+/// One path of one rule of one Ingress.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The Ingress that it comes from.
+    pub ingress: ObjectRef,
+    /// The rule's place in the Ingress, for people: `spec.rules[0].http.paths[2]`.
+    pub field: String,
+    /// How `path` is compared in ordinary mode.
+    pub kind: PathKind,
+    /// The path as written, begins with `/`.
+    pub path: Arc<str>,
+    /// What the upstream is asked for instead.
+    pub rewrite: Option<Rewrite>,
+    /// When plain HTTP is sent to HTTPS.
+    pub https_redirect: HttpsRedirect,
+    /// Where it leads.
+    pub target: Target,
+}
+
+/// How a path is compared with a request's. `ImplementationSpecific` is `Prefix`, as in
+/// ingress-nginx.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PathKind {
+    /// The whole path.
+    Exact,
+    /// A run of whole path elements.
+    Prefix,
+}
+
+/// `rewrite-target` (reference section 3.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rewrite {
+    /// The new path, in which `$1` to `$9` stand for the groups of the route's path.
+    pub template: Arc<str>,
+}
+
+/// When a plain HTTP request is redirected to HTTPS (reference section 4.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HttpsRedirect {
+    /// Never: switched off, or the path is exempt (`no-tls-redirect-locations`).
+    Never,
+    /// Where the host has TLS: `ssl-redirect`.
+    IfTls,
+    /// Always: `force-ssl-redirect`.
+    Always,
+}
+
+/// Where a route leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// To the endpoints of a Service.
+    Backend(BackendId),
+    /// Nowhere: the answer is 404 (the built-in default backend, or `backend.resource`).
+    NotFound,
+    /// Nowhere: the answer is 503, because serving it without something that its Ingress asks for
+    /// would be unsafe.
+    Denied(Denial),
+}
+
+/// Why a route answers 503 whatever its Service can do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// The annotation that could not be obeyed.
+    pub key: Arc<str>,
+}

@@ -6,6 +6,7 @@ mod backend;
 mod certificate;
 mod diagnostic;
 mod host;
+mod member;
 mod object;
 mod settings;
 
@@ -13,6 +14,7 @@ pub use backend::{Backend, BackendId, BackendKey, Endpoint, PortRef};
 pub use certificate::{Certificate, CertificateId};
 pub use diagnostic::{Diagnostic, Severity};
 pub use host::{Denial, Host, HostName, HttpsRedirect, PathKind, Rewrite, Route, Target};
+pub use member::Member;
 pub use object::ObjectRef;
 pub use settings::{RedirectCode, Settings};
 
@@ -29,6 +31,8 @@ pub struct Model {
     pub certificates: Vec<Arc<Certificate>>,
     /// Presented where no host's certificate applies; `None` stands for the self-signed one.
     pub default_certificate: Option<CertificateId>,
+    /// The nodes, sorted by name.
+    pub members: Vec<Member>,
     /// The controller's own ConfigMap.
     pub settings: Settings,
 }

@@ -15,3 +15,7 @@
 #![deny(unsafe_code)]
 
 pub mod model;
+pub mod route;
+pub mod source;
+pub mod stores;
+pub mod translate;

@@ -1,2 +1,4 @@
-//! x
+//! The demo, and what keeps the machine clean after it.
+#![forbid(unsafe_code)]
+
 fn main() {}

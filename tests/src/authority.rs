@@ -36,6 +36,11 @@ impl Authority {
         ))
     }
 
+    /// The authority's certificate, for other clients.
+    pub fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
     /// A client that trusts this authority and nobody else.
     pub fn client(&self, protocols: &[&[u8]]) -> Result<Arc<ClientConfig>> {
         let mut roots = RootCertStore::empty();

@@ -181,6 +181,8 @@ fn agent(
         "k8s.io/ingress-nginx",
         "--ingress-class",
         "nginx",
+        "--configmap",
+        "ingress-nginx/ingress-nginx-controller",
         "--node-name",
         &node.name(),
         "--vip",

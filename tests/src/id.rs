@@ -1,14 +1,21 @@
 use std::{
-    fs, io,
-    path::{Path, PathBuf},
+    env, fs, io,
+    path::PathBuf,
     process,
     sync::atomic::{AtomicU32, Ordering},
 };
 
 use anyhow::{Context, Result, bail};
+use nix::unistd::geteuid;
 
-/// Where every box keeps its directory.
-const ROOT: &str = "/run/penstock-box";
+/// Where every box keeps its directory: one place for root, who alone makes namespaces, and one for
+/// each other user.
+fn root() -> PathBuf {
+    match geteuid() {
+        user if user.is_root() => PathBuf::from("/run/penstock-box"),
+        user => env::temp_dir().join(format!("penstock-box-{user}")),
+    }
+}
 
 /// Names one box, and through it everything that it makes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -18,7 +25,8 @@ impl BoxId {
     /// An id that nobody else has; its directory says which process owns it.
     pub(crate) fn claim() -> Result<Self> {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
-        fs::create_dir_all(ROOT).with_context(|| format!("cannot create {ROOT}"))?;
+        let root = root();
+        fs::create_dir_all(&root).with_context(|| format!("cannot create {}", root.display()))?;
         for _ in 0..1000 {
             let number = COUNTER.fetch_add(1, Ordering::Relaxed);
             let id = Self(format!("{:x}-{number}", process::id()));
@@ -32,12 +40,12 @@ impl BoxId {
                 Err(error) => return Err(error).context("cannot create the box's directory"),
             }
         }
-        bail!("{ROOT} is full of boxes of an earlier process of our number: run `testbed clean`")
+        bail!("{} is full of boxes of dead processes: run `testbed clean`", root.display())
     }
 
     /// Every box that has a directory.
     pub(crate) fn all() -> Vec<Self> {
-        let entries = fs::read_dir(ROOT).into_iter().flatten().flatten();
+        let entries = fs::read_dir(root()).into_iter().flatten().flatten();
         entries.filter_map(|entry| entry.file_name().into_string().ok().map(Self)).collect()
     }
 
@@ -51,7 +59,7 @@ impl BoxId {
 
     /// What the box keeps in files: logs, manifests, pinned maps.
     pub fn directory(&self) -> PathBuf {
-        Path::new(ROOT).join(&self.0)
+        root().join(&self.0)
     }
 
     /// The mount point of the box's own bpffs.

@@ -2,6 +2,7 @@
 //! tools call [`setup`] first, so that a fresh machine and a laptop in use run the same.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod build;
 mod demo;
 mod lint;
@@ -39,6 +40,9 @@ enum Command {
     Lint,
     /// Builds the agent and runs it with the rights it needs: `cargo xtask run -- --manifests DIR`.
     Run(run::Arguments),
+    /// Measures Penstock against its peers.
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Attaches the XDP program alone to an interface and shows its counters.
     Load(load::Load),
     /// Shows the counters and takes the program away.
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::main(&arguments),
         Command::Lint => lint::main(),
         Command::Run(arguments) => run::main(&arguments),
+        Command::Bench(bench) => bench::main(&bench),
         Command::Load(arguments) => load::load(&arguments),
         Command::Unload(arguments) => load::unload(&arguments),
     };

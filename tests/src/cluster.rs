@@ -1,6 +1,6 @@
 use std::{
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -16,7 +16,8 @@ use crate::{
     manifests::Manifests,
     namespace::Namespace,
     pods::Pods,
-    topology::{CLIENT_V4, NodeAddresses, Topology, VIP_V4, VIP_V6},
+    requirement,
+    topology::{CLIENT_V4, CLIENT_V6, NodeAddresses, Topology, VIP_V4, VIP_V6},
 };
 
 /// What a box is made of.
@@ -88,6 +89,19 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// The three nodes of `deploy/demo`, for the test of this name; `None` after saying that the
+    /// test is skipped.
+    ///
+    /// # Panics
+    /// When the box cannot be made.
+    pub fn for_test(test: &str) -> Option<(Self, Binaries)> {
+        let binaries = requirement::cluster(test)?;
+        let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("deploy").join("demo");
+        let options = Options { nodes: 3, binaries: binaries.clone(), manifests, more: Vec::new() };
+        let cluster = Self::start(options).expect("the machine lets root make a box");
+        Some((cluster, binaries))
+    }
+
     /// The box's name.
     pub fn id(&self) -> &BoxId {
         &self.id
@@ -103,9 +117,15 @@ impl Cluster {
         &self.topology.client
     }
 
-    /// The client's address.
-    pub fn client_address(&self) -> IpAddr {
-        CLIENT_V4.into()
+    /// The client's addresses: IPv4, IPv6.
+    pub fn client_addresses(&self) -> [IpAddr; 2] {
+        [CLIENT_V4.into(), CLIENT_V6.into()]
+    }
+
+    /// Makes the router send everything for the virtual addresses to the nodes of these indices.
+    pub fn route_over(&self, nodes: &[usize]) -> Result<()> {
+        let all: Vec<NodeAddresses> = self.nodes().collect();
+        self.topology.route_over(&nodes.iter().map(|node| all[*node]).collect::<Vec<_>>())
     }
 
     /// The nodes' addresses, in the order of their numbers.

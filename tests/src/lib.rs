@@ -36,7 +36,7 @@ pub use cluster::{Cluster, Options};
 pub use echo::{Echo, serve};
 pub use id::BoxId;
 pub use leftovers::clean;
-pub use load::{Event, Load};
+pub use load::{Event, Load, Progress};
 pub use loopback::Loopback;
 pub use manifests::{Manifests, Pod};
 pub use namespace::Namespace;

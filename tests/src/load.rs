@@ -1,13 +1,13 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Mutex, PoisonError,
+        Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use tokio::task::JoinSet;
 
 use crate::{client::Connection, namespace::Namespace};
@@ -49,28 +49,28 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 impl Load {
     /// Runs the clients inside the namespace while `meanwhile` runs on this thread; ends them when
-    /// it returns. Every request is in the list, in no order.
+    /// it returns. Every request that came to an end is in the list, in the order of the ends.
     pub fn run<T>(
         &self,
         namespace: &Namespace,
-        meanwhile: impl FnOnce() -> T,
+        meanwhile: impl FnOnce(&Progress) -> T,
     ) -> Result<(T, Vec<Event>)> {
         let stop = AtomicBool::new(false);
-        let events = Mutex::new(Vec::new());
+        let progress = Progress::default();
         let (outcome, clients) = std::thread::scope(|scope| {
-            let clients = scope.spawn(|| namespace.block_on(|| self.clients(&stop, &events)));
+            let clients = scope.spawn(|| namespace.block_on(|| self.clients(&stop, &progress)));
             // A panic of `meanwhile` must end the clients too, for the scope waits for them.
             let _stopper = Stopper(&stop);
-            let outcome = meanwhile();
+            let outcome = meanwhile(&progress);
             stop.store(true, Ordering::Relaxed);
             (outcome, clients.join())
         });
         clients.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        let events = events.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let events = progress.events.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok((outcome, events))
     }
 
-    async fn clients(&self, stop: &AtomicBool, events: &Mutex<Vec<Event>>) {
+    async fn clients(&self, stop: &AtomicBool, progress: &Progress) {
         let local = tokio::task::LocalSet::new();
         let mut clients = JoinSet::new();
         let (log, logged) = tokio::sync::mpsc::unbounded_channel();
@@ -79,8 +79,45 @@ impl Load {
             clients.spawn_local_on(client.run(), &local);
         }
         drop(log);
-        local.run_until(collect(logged, stop, events)).await;
+        local.run_until(collect(logged, stop, progress)).await;
         clients.abort_all();
+    }
+}
+
+/// The requests so far.
+#[derive(Debug, Default)]
+pub struct Progress {
+    events: Mutex<Vec<Event>>,
+    more: Condvar,
+}
+
+impl Progress {
+    /// Waits until as many more requests have succeeded.
+    pub fn await_successes(&self, count: usize, limit: Duration) -> Result<()> {
+        let successes = |events: &[Event]| events.iter().filter(|e| e.outcome.is_ok()).count();
+        let events = self.lock();
+        let wanted = successes(&events) + count;
+        let (events, timeout) = self
+            .more
+            .wait_timeout_while(events, limit, |events| successes(events) < wanted)
+            .unwrap_or_else(PoisonError::into_inner);
+        if timeout.timed_out() {
+            let last = events.iter().rev().find_map(|event| event.outcome.as_ref().err());
+            bail!(
+                "{} of {wanted} successes after {limit:?}; last failure: {last:?}",
+                successes(&events)
+            );
+        }
+        Ok(())
+    }
+
+    fn add(&self, event: Event) {
+        self.lock().push(event);
+        self.more.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Event>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -97,12 +134,12 @@ impl Drop for Stopper<'_> {
 async fn collect(
     mut logged: tokio::sync::mpsc::UnboundedReceiver<Event>,
     stop: &AtomicBool,
-    events: &Mutex<Vec<Event>>,
+    progress: &Progress,
 ) {
     while !stop.load(Ordering::Relaxed) {
         let next = tokio::time::timeout(Duration::from_millis(50), logged.recv()).await;
         if let Ok(Some(event)) = next {
-            events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+            progress.add(event);
         }
     }
 }

@@ -60,6 +60,7 @@ impl NodeAddresses {
 #[derive(Debug)]
 pub(crate) struct Topology {
     pub(crate) client: Namespace,
+    router: Namespace,
     pub(crate) fabric: Namespace,
     pub(crate) nodes: Vec<NodeNamespaces>,
 }
@@ -74,6 +75,8 @@ pub(crate) struct NodeNamespaces {
 
 /// The client's address.
 pub(crate) const CLIENT_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
+/// See [`CLIENT_V4`].
+pub(crate) const CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xc, 0, 0, 0, 0, 0x10);
 
 /// Room for the tunnel's headers around a full packet of the client's, as jumbo frames give in a
 /// data centre.
@@ -104,7 +107,12 @@ impl Topology {
         for node in &nodes {
             node_side(node, &fabric, &nodes)?;
         }
-        Ok(Self { client, fabric, nodes })
+        Ok(Self { client, router, fabric, nodes })
+    }
+
+    /// Makes the router send everything for the virtual addresses to these nodes.
+    pub(crate) fn route_over(&self, nodes: &[NodeAddresses]) -> Result<()> {
+        route_over(&self.router, nodes)
     }
 }
 
@@ -130,7 +138,7 @@ fn router_side(
     client.ip(&format!(
         "link add eth0 type veth peer name client netns {}\n\
          addr add {CLIENT_V4}/24 dev eth0\n\
-         addr add 2001:db8:c::10/64 dev eth0 nodad\n\
+         addr add {CLIENT_V6}/64 dev eth0 nodad\n\
          link set eth0 up",
         router.name()
     ))?;
@@ -146,15 +154,20 @@ fn router_side(
     ))?;
     fabric.ip("link set router master br0\nlink set router up")?;
     client.ip("route add default via 192.0.2.1\nroute add default via 2001:db8:c::1")?;
-    let (mut v4, mut v6) = (String::new(), String::new());
-    for NodeNamespaces { addresses, .. } in nodes {
-        v4 += &format!(" nexthop via {}", addresses.fabric());
-        v6 += &format!(" nexthop via {}", addresses.fabric_v6());
-    }
-    router.ip(&format!("route add {VIP_V4}/32{v4}\nroute add {VIP_V6}/128{v6}"))?;
+    route_over(router, &nodes.iter().map(|node| node.addresses).collect::<Vec<_>>())?;
     checksums_in_software(client, &["eth0"])?;
     checksums_in_software(router, &["client", "fabric"])?;
     checksums_in_software(fabric, &["router"])
+}
+
+/// The ECMP routes.
+fn route_over(router: &Namespace, nodes: &[NodeAddresses]) -> Result<()> {
+    let (mut v4, mut v6) = (String::new(), String::new());
+    for node in nodes {
+        v4 += &format!(" nexthop via {}", node.fabric());
+        v6 += &format!(" nexthop via {}", node.fabric_v6());
+    }
+    router.ip(&format!("route replace {VIP_V4}/32{v4}\nroute replace {VIP_V6}/128{v6}"))
 }
 
 /// A node, its link to the fabric, and its pods behind it.

@@ -32,7 +32,7 @@ pub(crate) fn show(cluster: &mut Cluster, binaries: &Binaries) -> Result<()> {
 
     let client = cluster.client().clone();
     let before = counters::read(cluster, binaries, VICTIM)?;
-    let (killed, events) = load.run(&client, || -> Result<Instant> {
+    let (killed, events) = load.run(&client, |_| -> Result<Instant> {
         thread::sleep(Duration::from_secs(2));
         let killed = Instant::now();
         cluster.agent(VICTIM).crash()?;

@@ -33,3 +33,29 @@ impl PassingPorts {
         Ok(Self { _object: object })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{Pod, Pods, client, leftovers::Guard, requirement, topology::Topology};
+
+    const LIMIT: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn nodes_reach_each_other_through_ports_with_a_program() {
+        let test = "nodes_reach_each_other_through_ports_with_a_program";
+        let Some(object) = requirement::bpf(test) else { return };
+        let guard = Guard::claim().unwrap();
+        let topology = Topology::build(guard.id(), 2).unwrap();
+        let ports: Vec<String> = topology.nodes.iter().map(|n| n.addresses.name()).collect();
+        let _ports = PassingPorts::attach(&topology.fabric, &object, &ports).unwrap();
+
+        let pod = Pod { address: "10.244.2.10:8080".parse().unwrap(), name: "far".to_owned() };
+        let _pods = Pods::start(Some(&topology.nodes[1].pods), vec![pod.clone()]).unwrap();
+        let fetch = || client::get(pod.address.into(), "host", "/bytes/200000", LIMIT);
+        let answer = topology.nodes[0].node.block_on(fetch).unwrap().unwrap();
+        assert_eq!(answer.body.len(), 200_000);
+    }
+}

@@ -18,4 +18,5 @@ pub mod model;
 pub mod route;
 pub mod source;
 pub mod stores;
+mod suggestion;
 pub mod translate;

@@ -15,3 +15,8 @@
 #![deny(unsafe_code)]
 
 pub mod model;
+pub mod route;
+pub mod source;
+pub mod stores;
+mod suggestion;
+pub mod translate;

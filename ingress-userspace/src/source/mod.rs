@@ -1,0 +1,40 @@
+//! Where objects come from: a directory of ordinary Kubernetes YAML. Owns the last good state of
+//! every object; does not know what any of them means.
+
+mod directory;
+
+pub use directory::{Directory, Stopper};
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use crate::{model::Diagnostic, stores::Stores};
+
+/// The objects of one moment and what is wrong with the files that they come from.
+#[derive(Clone, Debug)]
+pub struct Update {
+    /// The objects.
+    pub stores: Arc<Stores>,
+    /// What people should look at, in the order of the files; the whole list, not only what is new.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Why a directory cannot be a source.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// It is not there, is no directory or file, or may not be read.
+    #[error("cannot read the manifests in {}", path.display())]
+    Unreadable {
+        /// The directory or file as given.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system refuses to watch it, for want of inotify instances or watches.
+    #[error("cannot watch {} for changes", path.display())]
+    Unwatchable {
+        /// The directory or file as given.
+        path: PathBuf,
+        /// What the system said.
+        source: notify::Error,
+    },
+}

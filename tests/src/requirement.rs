@@ -33,6 +33,19 @@ pub fn namespaces(test: &str) -> bool {
     true
 }
 
+/// Where the agent is, for a test that runs it without rights; `None` after saying that `test` is
+/// skipped.
+///
+/// # Panics
+/// When it is missing and `PENSTOCK_REQUIRE` lists `netns`.
+pub fn agent(test: &str) -> Option<PathBuf> {
+    let agent = file("PENSTOCK_AGENT");
+    if agent.is_none() {
+        skip(test, "netns", "needs the agent: run `cargo xtask test`");
+    }
+    agent
+}
+
 /// What a cluster in a box is made of, for a test that makes one; `None` after saying that `test`
 /// is skipped.
 ///

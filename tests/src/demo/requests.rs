@@ -64,13 +64,15 @@ fn with_query(path: &str, query: Option<&str>) -> String {
     query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"))
 }
 
-/// `rooms/rooms: /lobby`, from what an agent's `/explain` says.
+/// `rooms/rooms: /lobby` or, where no rule matched, `fallback/fallback: spec.defaultBackend`; from
+/// what an agent's `/explain` says.
 fn rule(explanation: &Value) -> String {
     let text = |key: &str| explanation[key].as_str().unwrap_or_default();
     let ingress = text("ingress");
     let ingress = ingress.strip_prefix("Ingress ").unwrap_or(ingress);
-    match text("path") {
-        "" => format!("{ingress}: {}", text("field")),
-        path => format!("{ingress}: {path}"),
+    match text("field") {
+        "" => "-".to_owned(),
+        field if field.starts_with("spec.rules") => format!("{ingress}: {}", text("path")),
+        field => format!("{ingress}: {field}"),
     }
 }

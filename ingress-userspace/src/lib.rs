@@ -14,6 +14,7 @@
 //! `proxy` and `l4` read `model` and never each other; `translate` does no I/O and never awaits.
 #![deny(unsafe_code)]
 
+pub mod l4;
 pub mod model;
 pub mod route;
 pub mod source;

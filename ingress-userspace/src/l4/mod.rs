@@ -1,0 +1,3 @@
+//! The agent's side of the kernel tier.
+
+pub mod object;

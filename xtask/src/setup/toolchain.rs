@@ -35,18 +35,32 @@ pub(super) fn find_or_install() -> Result<Toolchain> {
     if let Some(toolchain) = find() {
         return Ok(toolchain);
     }
-    // The names of Debian's packages of a recent Rust; other distributions put a version in them.
-    let distribution = ["rustc-web", "cargo-web", "rust-web-src"];
-    if distribution.iter().all(|package| packages::offered(package, recent)) {
-        packages::install(&distribution)?;
-    } else if candidates().is_empty() && which("rustup").is_some() {
+    if candidates().is_empty() {
+        add_sources()?;
+    }
+    find().with_context(missing)
+}
+
+/// Gets a compiler with sources: those of the toolchain that the workspace is built with, a few
+/// megabytes, or else the distribution's compiler.
+fn add_sources() -> Result<()> {
+    let rustup = which("rustup").map(|rustup| {
         step::run(
             "adding the standard library's sources to the Rust toolchain",
             "rust-src",
-            Command::new("rustup").args(["component", "add", "rust-src"]),
-        )?;
+            Command::new(rustup).args(["component", "add", "rust-src"]),
+        )
+    });
+    // The names of Debian's packages of a recent Rust; other distributions put a version in them.
+    let distribution = ["rustc-web", "cargo-web", "rust-web-src"];
+    match rustup {
+        Some(Ok(())) => Ok(()),
+        _ if distribution.iter().all(|package| packages::offered(package, recent)) => {
+            packages::install(&distribution)
+        }
+        Some(Err(error)) => Err(error),
+        None => Ok(()),
     }
-    find().with_context(missing)
 }
 
 /// Says in one line why there is no compiler to use.

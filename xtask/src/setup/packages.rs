@@ -72,14 +72,17 @@ pub(super) fn install(packages: &[&str]) -> Result<()> {
     )
 }
 
-/// Fetches the package lists. A source that cannot be reached is no reason to stop: what is to be
+/// Fetches the package lists, once. A source that cannot be reached is no reason to stop: what is to be
 /// installed may come from another.
 fn refresh(rights: Rights) {
-    let _ = step::run(
-        "fetching the package lists",
-        "apt-update",
-        rights.command("apt-get").args(["-o", "DPkg::Lock::Timeout=300", "update"]),
-    );
+    static FRESH: Once = Once::new();
+    FRESH.call_once(|| {
+        let _ = step::run(
+            "fetching the package lists",
+            "apt-update",
+            rights.command("apt-get").args(["-o", "DPkg::Lock::Timeout=300", "update"]),
+        );
+    });
 }
 
 /// How to run something as root without asking anyone.

@@ -101,29 +101,42 @@ impl Parser<'_> {
 
     /// Reads an object. In a list of one kind the list says the kind and API version.
     fn read_object(&mut self, node: &Node, kind: &str, api_version: Option<&str>) {
+        let own = node.get("apiVersion").and_then(Node::text);
         let Some(kind) = Kind::named(kind) else {
-            if let Some(meant) = suggestion::nearest(kind, Kind::names())
-                && meant.eq_ignore_ascii_case(kind)
-            {
-                let why = format!("has the unknown kind `{kind}`; did you mean `{meant}`?");
+            // A misspelt kind must not look as if its object had been removed.
+            let meant = suggestion::nearest(kind, Kind::names());
+            let meant = meant.filter(|meant| {
+                meant.eq_ignore_ascii_case(kind)
+                    || Kind::named(meant).is_some_and(|meant| own == Some(meant.api_version))
+            });
+            return match meant {
+                Some(meant) => {
+                    let why = format!("has the unknown kind `{kind}`; did you mean `{meant}`?");
+                    self.unattributed(node.place, &why);
+                }
+                None => self.parsed.ignored.push(kind.to_owned()),
+            };
+        };
+        let metadata = |key: &str| node.get("metadata").and_then(|metadata| metadata.get(key));
+        let name = match metadata("name").map(|name| (name.text(), name)) {
+            Some((Some(name), _)) if !name.is_empty() => name,
+            Some((None, name)) => {
+                let found = name.value.kind();
+                let why =
+                    format!("has a `metadata.name` that is {found}, not text (put it in quotes)");
+                return self.unattributed(name.place, &why);
+            }
+            _ => {
+                let why = format!("is of kind {} and has no `metadata.name`", kind.name);
                 return self.unattributed(node.place, &why);
             }
-            return self.parsed.ignored.push(kind.to_owned());
         };
-        let metadata = |key: &str| {
-            node.get("metadata").and_then(|metadata| metadata.get(key)).and_then(Node::text)
-        };
-        let Some(name) = metadata("name").filter(|name| !name.is_empty()) else {
-            let why = format!("is of kind {} and has no `metadata.name`", kind.name);
-            return self.unattributed(node.place, &why);
-        };
-        let namespace = match metadata("namespace") {
+        let namespace = match metadata("namespace").and_then(Node::text) {
             _ if !kind.namespaced => "",
             Some(namespace) if !namespace.is_empty() => namespace,
             _ => "default",
         };
         let id = ObjectRef::new(kind.name, namespace, name);
-        let own = node.get("apiVersion").and_then(Node::text);
         let api_version = own.or(api_version.filter(|_| node.get("kind").is_none()));
         if api_version != Some(kind.api_version) {
             let place = node.get("apiVersion").map_or(node.place, |node| node.place);
@@ -314,6 +327,16 @@ spec:
             assert!(said.len() == 1 && said[0].contains(message), "{text}: {said:?}");
             assert!(parse(Path::new("x"), text).unattributed);
         }
+    }
+
+    #[test]
+    fn words_that_are_no_booleans_in_yaml_1_2_are_text() {
+        let text = INGRESS.replace("\"true\"", "on").replace("name: front", "name: y");
+        let (stores, diagnostics) = stores(&text);
+        assert!(diagnostics.is_empty(), "{diagnostics:?}");
+        let ingress = stores.ingresses.get("default", "y").expect("it is there");
+        let mut annotations = ingress.metadata.annotations.iter().flatten();
+        assert_eq!(annotations.next().map(|(_, value)| &**value), Some("on"));
     }
 
     #[test]

@@ -14,8 +14,11 @@
 //! `proxy` and `l4` read `model` and never each other; `translate` does no I/O and never awaits.
 #![deny(unsafe_code)]
 
+pub mod certificates;
+pub mod config;
 pub mod model;
 pub mod route;
+pub mod snapshot;
 pub mod source;
 pub mod stores;
 pub mod translate;

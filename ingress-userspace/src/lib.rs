@@ -17,6 +17,7 @@
 pub mod certificates;
 pub mod config;
 pub mod model;
+pub mod proxy;
 pub mod route;
 pub mod snapshot;
 pub mod source;

@@ -22,4 +22,5 @@ pub mod route;
 pub mod snapshot;
 pub mod source;
 pub mod stores;
+mod suggestion;
 pub mod translate;

@@ -83,10 +83,9 @@ impl Certificates {
             .iter()
             .map(|certificate| match known.get(&Arc::as_ptr(certificate)) {
                 Some(lazy) => Arc::clone(lazy),
-                None => Arc::new(Lazy {
-                    certificate: Arc::clone(certificate),
-                    parsed: OnceLock::new(),
-                }),
+                None => {
+                    Arc::new(Lazy { certificate: Arc::clone(certificate), parsed: OnceLock::new() })
+                }
             })
             .collect();
         let place = |id: CertificateId| usize::try_from(id.0).ok().filter(|at| *at < keys.len());
@@ -143,8 +142,7 @@ pub fn self_signed() -> Result<CertifiedKey, rcgen::Error> {
     let certificate = parameters.self_signed(&key)?;
     let der = PrivateKeyDer::try_from(key.serialize_der())
         .map_err(|_own_format| rcgen::Error::CouldNotParseKeyPair)?;
-    let signer =
-        any_supported_type(&der).map_err(|_own_key| rcgen::Error::CouldNotParseKeyPair)?;
+    let signer = any_supported_type(&der).map_err(|_own_key| rcgen::Error::CouldNotParseKeyPair)?;
     Ok(CertifiedKey::new(vec![certificate.der().clone()], signer))
 }
 

@@ -230,7 +230,8 @@ mod tests {
 
     #[test]
     fn addresses_are_repeatable_and_comma_separated() {
-        let config = config("run --manifests d --bind-address 127.0.0.1,::1 --bind-address=10.0.0.1");
+        let config =
+            config("run --manifests d --bind-address 127.0.0.1,::1 --bind-address=10.0.0.1");
         let want: [IpAddr; 3] =
             ["127.0.0.1", "::1", "10.0.0.1"].map(|text| text.parse().expect("a literal address"));
         assert_eq!(config.listen.addresses, want);
@@ -249,8 +250,16 @@ mod tests {
              --bind-address nowhere --configmap noslash --l4 maybe --disable-catch-all=perhaps",
         );
         for part in [
-            "--nonsense", "--bogus", "--http-port", "--https-port", "--workers", "--bind-address",
-            "--configmap", "--l4", "--disable-catch-all", "--manifests",
+            "--nonsense",
+            "--bogus",
+            "--http-port",
+            "--https-port",
+            "--workers",
+            "--bind-address",
+            "--configmap",
+            "--l4",
+            "--disable-catch-all",
+            "--manifests",
         ] {
             assert!(text.contains(part), "{part} is missing in:\n{text}");
         }
@@ -270,7 +279,9 @@ mod tests {
 
     #[test]
     fn help_goes_to_standard_output() {
-        assert!(matches!(parsed("run --help"), Parsed::Print(text) if text.contains("--http-port")));
+        assert!(
+            matches!(parsed("run --help"), Parsed::Print(text) if text.contains("--http-port"))
+        );
         assert!(matches!(parsed("--version"), Parsed::Print(_)));
     }
 }

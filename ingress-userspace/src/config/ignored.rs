@@ -88,8 +88,11 @@ pub(super) fn warning(name: &str) -> String {
         "enable-ssl-passthrough" | "ssl-passthrough-proxy-port" => {
             "TLS passthrough is not served by this version; such hosts are terminated here"
         }
-        "publish-service" | "publish-status-address" | "update-status"
-        | "update-status-on-shutdown" | "report-node-internal-ip-address" => {
+        "publish-service"
+        | "publish-status-address"
+        | "update-status"
+        | "update-status-on-shutdown"
+        | "report-node-internal-ip-address" => {
             "this version does not write the status of Ingresses"
         }
         "validating-webhook" | "validating-webhook-certificate" | "validating-webhook-key" => {

@@ -1,8 +1,6 @@
 use std::{net::IpAddr, time::Duration};
 
-use super::{
-    Admin, Config, L4, L4Mode, Listen, LogFormat, RunFlags, Shutdown, Timeouts, ignored,
-};
+use super::{Admin, Config, L4, L4Mode, Listen, LogFormat, RunFlags, Shutdown, Timeouts, ignored};
 use crate::translate;
 
 /// Collects what is wrong while values are read.

@@ -20,8 +20,7 @@ pub(crate) struct View {
 
 impl View {
     pub(crate) fn new(snapshot: Arc<Snapshot>, random: &mut fastrand::Rng) -> Rc<Self> {
-        let turns =
-            snapshot.model.backends.iter().map(|_| Cell::new(random.u32(..))).collect();
+        let turns = snapshot.model.backends.iter().map(|_| Cell::new(random.u32(..))).collect();
         let hsts = snapshot.model.settings.hsts.as_deref();
         let hsts = hsts.and_then(|text| HeaderValue::from_str(text).ok());
         Rc::new(Self { hsts, snapshot, turns })
@@ -57,10 +56,8 @@ mod tests {
         let endpoints = (1..=endpoints)
             .map(|last| Endpoint { address: ([10, 0, 0, last], 80).into(), pod: None })
             .collect();
-        let model = Model {
-            backends: vec![Arc::new(Backend { key, endpoints })],
-            ..Model::default()
-        };
+        let model =
+            Model { backends: vec![Arc::new(Backend { key, endpoints })], ..Model::default() };
         let snapshot = Snapshot { model: Arc::new(model), ..Snapshot::default() };
         View::new(Arc::new(snapshot), &mut fastrand::Rng::with_seed(7))
     }

@@ -153,9 +153,9 @@ impl Counters {
         };
         let method = known_method(method);
         let mut known = self.known.borrow_mut();
-        let number = known.entry((address, method, status)).or_insert_with(|| {
-            self.registry.number(labels(subject, method, status), self.worker)
-        });
+        let number = known
+            .entry((address, method, status))
+            .or_insert_with(|| self.registry.number(labels(subject, method, status), self.worker));
         increment(number);
     }
 

@@ -83,11 +83,8 @@ fn try_port(
     let everywhere = addresses.is_empty();
     let mut sockets: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
     for address in if everywhere { &any[..] } else { addresses } {
-        let refused = |port, source| ListenError {
-            address: SocketAddr::new(*address, port),
-            flag,
-            source,
-        };
+        let refused =
+            |port, source| ListenError { address: SocketAddr::new(*address, port), flag, source };
         // A second process with SO_REUSEPORT would share the port unnoticed and get half of the
         // connections; a plain bind first finds every other listener.
         match bind(SocketAddr::new(*address, port), false) {

@@ -23,10 +23,10 @@ mod upgrade;
 mod upstream;
 mod worker;
 
-pub(crate) use listen::open_single;
 pub use listen::ListenError;
-pub(crate) use tls::server_config;
+pub(crate) use listen::open_single;
 pub use tls::TlsError;
+pub(crate) use tls::server_config;
 pub(crate) use worker::Phase;
 
 use std::{net::SocketAddr, sync::Arc, thread};
@@ -66,9 +66,9 @@ impl Bound {
         let of = |sockets: &[std::net::TcpListener]| {
             sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect()
         };
-        self.sockets.first().map_or_else(Default::default, |worker| {
-            (of(&worker.http), of(&worker.https))
-        })
+        self.sockets
+            .first()
+            .map_or_else(Default::default, |worker| (of(&worker.http), of(&worker.https)))
     }
 
     /// Starts one thread per worker.
@@ -103,9 +103,17 @@ impl Bound {
 }
 
 impl Running {
+    /// All workers are done.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.threads.iter().all(thread::JoinHandle::is_finished)
+    }
+
     /// Waits until all workers are done, which they are when drained or stopped. False if one of
     /// them ended by a bug.
     pub(crate) fn join(self) -> bool {
-        self.threads.into_iter().map(|thread| thread.join().is_ok()).fold(true, |all, one| all && one)
+        self.threads
+            .into_iter()
+            .map(|thread| thread.join().is_ok())
+            .fold(true, |all, one| all && one)
     }
 }

@@ -22,8 +22,9 @@ impl Authority {
         }
         let value = match (head.uri.authority(), field) {
             (Some(target), field) => {
-                let same = field
-                    .is_none_or(|field| field.as_bytes().eq_ignore_ascii_case(target.as_str().as_bytes()));
+                let same = field.is_none_or(|field| {
+                    field.as_bytes().eq_ignore_ascii_case(target.as_str().as_bytes())
+                });
                 // In HTTP/1 the target counts and the field is to be ignored.
                 if head.version >= http::Version::HTTP_2 && !same {
                     return Err(Failure::BadRequest);

@@ -12,10 +12,8 @@ const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_SCHEME: HeaderName = HeaderName::from_static("x-scheme");
 const X_FORWARDED_SCHEME: HeaderName = HeaderName::from_static("x-forwarded-scheme");
-const X_ORIGINAL_FORWARDED_FOR: HeaderName =
-    HeaderName::from_static("x-original-forwarded-for");
-const X_ORIGINAL_FORWARDED_HOST: HeaderName =
-    HeaderName::from_static("x-original-forwarded-host");
+const X_ORIGINAL_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-original-forwarded-for");
+const X_ORIGINAL_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-original-forwarded-host");
 
 pub(super) fn apply(headers: &mut HeaderMap, origin: Origin, client: &Client) {
     let Origin { address, forwarded_for, scheme, host, port } = origin;

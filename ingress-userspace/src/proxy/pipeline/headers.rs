@@ -28,7 +28,9 @@ pub(super) fn clean_request(head: &mut request::Parts) -> bool {
     for name in dropped {
         headers.remove(name);
     }
-    for name in [TE, EXPECT, PROXY, PROXY_CONNECTION, PROXY_AUTHORIZATION, KEEP_ALIVE, HTTP2_SETTINGS] {
+    for name in
+        [TE, EXPECT, PROXY, PROXY_CONNECTION, PROXY_AUTHORIZATION, KEEP_ALIVE, HTTP2_SETTINGS]
+    {
         headers.remove(name);
     }
     headers.remove(UPGRADE);
@@ -99,9 +101,9 @@ fn wanted_upgrade(head: &request::Parts) -> Option<HeaderValue> {
     }
     let protocol = head.headers.get(UPGRADE)?;
     let asks = head.headers.get_all(CONNECTION).iter().any(|value| {
-        value
-            .to_str()
-            .is_ok_and(|list| list.split(',').any(|item| item.trim().eq_ignore_ascii_case("upgrade")))
+        value.to_str().is_ok_and(|list| {
+            list.split(',').any(|item| item.trim().eq_ignore_ascii_case("upgrade"))
+        })
     });
     let is_h2c = protocol.to_str().is_ok_and(|list| {
         list.split(',').any(|item| item.trim().to_ascii_lowercase().starts_with("h2c"))
@@ -167,10 +169,8 @@ mod tests {
 
     #[test]
     fn a_coding_wins_over_a_length() {
-        let mut head = head(
-            Version::HTTP_11,
-            &[("content-length", "3"), ("transfer-encoding", "chunked")],
-        );
+        let mut head =
+            head(Version::HTTP_11, &[("content-length", "3"), ("transfer-encoding", "chunked")]);
         clean_request(&mut head);
         assert!(head.headers.is_empty());
     }

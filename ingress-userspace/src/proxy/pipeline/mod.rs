@@ -34,7 +34,10 @@ use authority::Authority;
 use origin::Origin;
 
 /// Answers a request.
-pub(super) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Response<ResponseBody> {
+pub(super) async fn answer(
+    client: Rc<Client>,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
     let in_flight = client.enter();
     let view = client.worker.view();
     let (head, body) = request.into_parts();

@@ -54,9 +54,7 @@ impl Origin {
         } else {
             address.clone()
         };
-        let given = |name: HeaderName| {
-            headers.get(name).filter(|value| !value.is_empty()).cloned()
-        };
+        let given = |name: HeaderName| headers.get(name).filter(|value| !value.is_empty()).cloned();
         let host = given(X_FORWARDED_HOST).and_then(|value| first_host(&value));
         Self {
             address,
@@ -143,8 +141,10 @@ mod tests {
 
     #[test]
     fn the_search_ends_at_what_is_not_trusted_or_no_address() {
-        assert_eq!(address("10.0.0.1", &["1.2.3.4, 2001:db8::1, 5.6.7.8"]).as_deref(),
-            Some("2001:db8::1"));
+        assert_eq!(
+            address("10.0.0.1", &["1.2.3.4, 2001:db8::1, 5.6.7.8"]).as_deref(),
+            Some("2001:db8::1")
+        );
         assert_eq!(address("10.0.0.1", &["1.2.3.4, bogus, 5.6.7.8"]).as_deref(), Some("5.6.7.8"));
         assert_eq!(address("2001:db8::9", &["1.2.3.4"]).as_deref(), Some("2001:db8::9"));
     }

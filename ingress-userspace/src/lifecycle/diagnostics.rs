@@ -51,7 +51,7 @@ mod tests {
     fn a_diagnostic_is_told_when_it_comes_and_when_it_goes() {
         let mut log = DiagnosticsLog::default();
         let (one, two) = (diagnostic("one"), diagnostic("two"));
-        assert_eq!(log.replace(&[one.clone()]), (vec![one.clone()], vec![]));
+        assert_eq!(log.replace(std::slice::from_ref(&one)), (vec![one.clone()], vec![]));
         assert_eq!(log.replace(&[one.clone(), two.clone()]), (vec![two.clone()], vec![]));
         assert_eq!(log.replace(&[one.clone(), two.clone()]), (vec![], vec![]));
         assert_eq!(log.replace(&[two]), (vec![], vec![one]));

@@ -134,13 +134,16 @@ pub(super) struct Subject<'v> {
     pub(super) service: Option<&'v Arc<str>>,
 }
 
+/// An address, a method and a status.
+type Known = (usize, &'static str, u16);
+
 /// A worker's access to its numbers.
 pub(super) struct Counters {
     registry: Arc<Registry>,
     gauges: Arc<Gauges>,
     worker: usize,
     /// By address of the route, or else of the host's name, in the current snapshot.
-    known: RefCell<HashMap<(usize, &'static str, u16), Arc<AtomicU64>>>,
+    known: RefCell<HashMap<Known, Arc<AtomicU64>>>,
 }
 
 impl Counters {

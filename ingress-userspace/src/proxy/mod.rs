@@ -111,9 +111,7 @@ impl Running {
     /// Waits until all workers are done, which they are when drained or stopped. False if one of
     /// them ended by a bug.
     pub(crate) fn join(self) -> bool {
-        self.threads
-            .into_iter()
-            .map(|thread| thread.join().is_ok())
-            .fold(true, |all, one| all && one)
+        let outcomes: Vec<_> = self.threads.into_iter().map(thread::JoinHandle::join).collect();
+        outcomes.iter().all(Result::is_ok)
     }
 }

@@ -77,6 +77,10 @@ pub(super) async fn answer(
 }
 
 /// What the stages come to when nothing goes wrong.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the usual one; a box would cost it"
+)]
 enum Outcome {
     Upstream(Answer),
     Elsewhere(StatusCode, HeaderValue),

@@ -43,7 +43,6 @@ pub(crate) struct Connection {
 }
 
 /// Why a request got no answer on a connection.
-
 pub(crate) enum Broken {
     /// Not a byte of it was sent.
     Unsent(Box<Request<RequestBody>>),

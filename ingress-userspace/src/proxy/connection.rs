@@ -43,8 +43,7 @@ pub(super) fn http1() -> http1::Builder {
         .header_read_timeout(None)
         .max_header_size(HEAD)
         .max_headers(FIELDS)
-        .max_buf_size(CHUNK)
-        .pipeline_flush(true);
+        .max_buf_size(CHUNK);
     builder
 }
 

@@ -100,7 +100,7 @@ fn plain_http_is_sent_to_https_where_the_host_has_tls() {
             }
             .yaml(),
             &Ingress {
-                name: "off",
+                name: "exempt",
                 annotations: &[("ssl-redirect", "false")],
                 host: "off.example.com",
                 paths: &[("Prefix", "/", "shop")],

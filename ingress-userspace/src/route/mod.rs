@@ -1,6 +1,7 @@
 //! From a request's host and path to its route. Knows no connection and no header but `Host`.
 //! Finding costs time in proportion to the path, however many routes there are; on a host in regex
 //! mode, to the number of its patterns that begin like the path too.
+#![forbid(unsafe_code)]
 
 mod compiled;
 mod host;

@@ -1,6 +1,7 @@
 //! From Kubernetes objects to the [`Model`]: pure, no I/O, no clock, never awaits. What it cannot
 //! understand becomes a [`Diagnostic`] and takes nothing else down; what asks for protection that
 //! Penstock does not give yet is denied, never served without it.
+#![forbid(unsafe_code)]
 
 mod annotations;
 mod backend;

@@ -2,7 +2,11 @@
 
 #![forbid(unsafe_code)]
 
-use std::{io::Write as _, process::ExitCode, thread};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    process::ExitCode,
+    thread,
+};
 
 use ingress_userspace::{
     config::{self, Config, Invocation, LogFormat, Parsed},
@@ -52,7 +56,10 @@ fn run(config: Config) -> ExitCode {
 fn log(format: LogFormat) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_unset| tracing_subscriber::EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     match format {
         LogFormat::Text => builder.with_target(false).init(),
         LogFormat::Json => builder.json().init(),

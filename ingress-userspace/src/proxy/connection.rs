@@ -39,11 +39,7 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for LocalExecutor {
 /// How HTTP/1 is served. Timeouts are the client's deadline, not hyper's timers.
 pub(super) fn http1() -> http1::Builder {
     let mut builder = http1::Builder::new();
-    builder
-        .header_read_timeout(None)
-        .max_header_size(HEAD)
-        .max_headers(FIELDS)
-        .max_buf_size(CHUNK);
+    builder.header_read_timeout(None).max_header_size(HEAD).max_headers(FIELDS).max_buf_size(CHUNK);
     builder
 }
 

@@ -195,10 +195,14 @@ fn increment(number: &AtomicU64) {
 fn labels(subject: Subject<'_>, method: &'static str, status: u16) -> Labels {
     let empty: Arc<str> = Arc::from("");
     let of = |field: fn(&Arc<Route>) -> &Arc<str>| subject.route.map_or(&empty, field).clone();
+    // The built-in default backend is no Ingress.
+    let of_ingress = |field: fn(&Arc<Route>) -> &Arc<str>| {
+        subject.route.filter(|route| route.ingress.kind == "Ingress").map_or(&empty, field).clone()
+    };
     Labels {
         host: subject.host.map_or_else(|| Arc::from("_"), label),
-        namespace: of(|route| &route.ingress.namespace),
-        ingress: of(|route| &route.ingress.name),
+        namespace: of_ingress(|route| &route.ingress.namespace),
+        ingress: of_ingress(|route| &route.ingress.name),
         service: subject.service.unwrap_or(&empty).clone(),
         path: of(|route| &route.path),
         method,

@@ -201,7 +201,7 @@ fn the_admin_port_explains_what_it_does() {
     let shop = "status=\"200\",method=\"GET\",path=\"/\",namespace=\"web\",ingress=\"shop\",\
                 service=\"shop\",canary=\"\",host=\"shop.example.com\"";
     assert_eq!(counted(&format!("{shop},{class}")), Some(1));
-    let unknown = "status=\"404\",method=\"GET\",path=\"\",namespace=\"\",ingress=\"\",\
+    let unknown = "status=\"404\",method=\"GET\",path=\"/\",namespace=\"\",ingress=\"\",\
                    service=\"\",canary=\"\",host=\"_\"";
     assert_eq!(counted(&format!("{unknown},{class}")), Some(1));
 }

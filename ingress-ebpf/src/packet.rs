@@ -1,5 +1,7 @@
 //! Access to the bytes of one frame.
 
+use crate::parse;
+
 /// A frame that can be read, rewritten, and made longer or shorter at its front.
 ///
 /// All offsets count from the first byte of the Ethernet header. Nothing panics: what does not lie
@@ -14,6 +16,14 @@ pub trait Packet {
     /// Moves the front of the frame by `delta` bytes: outwards if negative. New bytes have any
     /// value. `false`, and nothing changed, if there is no room.
     fn move_front(&mut self, delta: i32) -> bool;
+
+    /// [`parse::walk`]. A method, so that the kernel's programs can make it a function of its own.
+    fn behind_extensions(&self, offset: usize) -> parse::Packed
+    where
+        Self: Sized,
+    {
+        parse::walk(self, offset)
+    }
 }
 
 /// A frame in ordinary memory, with the room before it that a driver would leave: for tests, the

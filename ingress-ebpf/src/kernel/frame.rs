@@ -1,7 +1,13 @@
 //! The only raw packet pointers: bounds-checked access to the frame of an XDP program.
 
-use aya_ebpf::{EbpfContext as _, helpers::generated::bpf_xdp_adjust_head, programs::XdpContext};
-use ingress_ebpf::Packet;
+use aya_ebpf::{
+    EbpfContext as _, bindings::xdp_md, helpers::generated::bpf_xdp_adjust_head,
+    programs::XdpContext,
+};
+use ingress_ebpf::{
+    Packet,
+    parse::{self, Packed},
+};
 
 /// The frame that an XDP program runs on.
 pub(super) struct Frame<'c>(pub(super) &'c XdpContext);
@@ -63,4 +69,19 @@ impl Packet for Frame<'_> {
         // pointers become invalid, and `&mut self` guarantees that nobody holds one.
         unsafe { bpf_xdp_adjust_head(self.0.as_ptr().cast(), delta) == 0 }
     }
+
+    #[inline(always)]
+    fn behind_extensions(&self, offset: usize) -> Packed {
+        Packed(ipv6_walk(self.0.ctx, offset as u32))
+    }
+}
+
+/// [`parse::walk`] as a global function: the verifier checks it once, by itself, and takes its
+/// result for any number.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn ipv6_walk(context: *mut xdp_md, offset: u32) -> u64 {
+    // No network header begins behind 255 bytes; this is for the verifier, who does not know.
+    let offset = (offset & 0xff) as usize;
+    parse::walk(&Frame(&XdpContext::new(context)), offset).0
 }

@@ -73,6 +73,14 @@ impl Place {
         }
     }
 
+    /// What the node of this index is called.
+    pub(crate) fn node_name(&self, node: usize) -> String {
+        match self {
+            Self::Cluster(_) => format!("n{}", node + 1),
+            Self::Loopback(_) => "here".to_owned(),
+        }
+    }
+
     /// What the agent of this node says that it does with a URL.
     pub(crate) fn explain(&mut self, node: usize, url: &str) -> Result<Value> {
         match self {

@@ -40,19 +40,20 @@ pub(crate) fn show(place: &mut Place, authority: &Authority) -> Result<()> {
         let rule = rule(&place.explain(node.unwrap_or(0), &url.to_string())?);
         let (pod, seen) = match &echo {
             Some(echo) => (echo.pod.clone(), with_query(&echo.path, echo.query.as_deref())),
-            None => ("-".to_owned(), answer.header("location").to_owned()),
+            None => ("-".to_owned(), format!("→ {}", answer.header("location"))),
         };
         let status = if answer.status < 400 { Tone::Good } else { Tone::Bad };
         rows.push(vec![
             plain(url.to_string()),
             plain(rule),
-            plain(node.map_or_else(|| "-".to_owned(), |node| format!("n{}", node + 1))),
+            plain(node.map_or_else(|| "-".to_owned(), |node| place.node_name(node))),
             plain(pod),
             (answer.status.to_string(), status),
             (seen, Tone::Faint),
         ]);
     }
-    page::table(&["URL", "Ingress: rule", "node", "pod", "status", "path that the pod saw"], &rows);
+    let heads = ["URL", "Ingress: rule", "node", "pod", "status", "path that the pod saw"];
+    page::table(&heads, &rows);
     Ok(())
 }
 

@@ -48,7 +48,7 @@ impl Flow {
         let words = [a, b, c, d, e].map(|word| u64::from_le_bytes(*word));
         let rest = if by_source { 0 } else { u64::MAX };
         let [a, b, c, d, e] = words;
-        siphash_1_3(key, [a, b, c & rest, d & rest, e & rest])
+        hash_words(key, [a, b, c & rest, d & rest, e & rest])
     }
 }
 
@@ -78,7 +78,7 @@ impl State {
 /// SipHash with one compression and three finalisation rounds (Aumasson and Bernstein, "SipHash: a
 /// fast short-input PRF", 2012) over whole words.
 #[inline(always)]
-fn siphash_1_3<const N: usize>(HashKey([k0, k1]): HashKey, words: [u64; N]) -> u64 {
+pub fn hash_words<const N: usize>(HashKey([k0, k1]): HashKey, words: [u64; N]) -> u64 {
     let mut s = State {
         v0: k0 ^ 0x736f_6d65_7073_6575,
         v1: k1 ^ 0x646f_7261_6e64_6f6d,

@@ -8,7 +8,6 @@ mod steering;
 
 pub use readiness::Readiness;
 pub(crate) use steering::ReadCounters;
-pub use steering::SteeringError;
 
 use std::{
     io,
@@ -23,6 +22,7 @@ use tokio::sync::watch;
 use crate::{
     admin::{self, Board},
     config::Config,
+    l4::L4Error,
     proxy::{self, Bound, ListenError, Phase, TlsError, counters::Registry},
     snapshot::Publisher,
     source::{Directory, SourceError, Stopper},
@@ -43,7 +43,7 @@ pub enum StartError {
     Tls(#[from] TlsError),
     /// The kernel tier.
     #[error(transparent)]
-    Steering(#[from] SteeringError),
+    Steering(#[from] L4Error),
     /// A thread.
     #[error("cannot start a thread")]
     Thread(#[from] io::Error),

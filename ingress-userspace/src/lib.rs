@@ -14,8 +14,16 @@
 //! `proxy` and `l4` read `model` and never each other; `translate` does no I/O and never awaits.
 #![deny(unsafe_code)]
 
+mod admin;
+pub mod certificates;
+pub mod config;
+pub mod l4;
+pub mod lifecycle;
 pub mod model;
+pub mod proxy;
 pub mod route;
+pub mod snapshot;
 pub mod source;
 pub mod stores;
+mod suggestion;
 pub mod translate;

@@ -1,3 +1,107 @@
-//! The `penstock` binary: flags in, exit code out.
+//! The `penstock` binary: arguments in, exit code out.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+use std::{
+    io::{IsTerminal as _, Write as _},
+    process::ExitCode,
+    thread,
+};
+
+use ingress_userspace::{
+    config::{self, Config, Invocation, LogFormat, Parsed},
+    l4,
+    lifecycle::{Agent, Stop, StopHandle},
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// What the user wrote is wrong.
+const CONFIGURATION: u8 = 2;
+/// This machine cannot do it.
+const MACHINE: u8 = 3;
+/// A bug.
+const BUG: u8 = 1;
+
+fn main() -> ExitCode {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    match config::parse(std::env::args_os(), cores) {
+        Parsed::Go(Invocation::Run(config)) => run(*config),
+        Parsed::Go(Invocation::L4(command)) => l4(command),
+        Parsed::Print(text) => {
+            let _closed = std::io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Parsed::Faults(text) => {
+            complain(&text);
+            ExitCode::from(CONFIGURATION)
+        }
+    }
+}
+
+fn run(config: Config) -> ExitCode {
+    log(config.log_format);
+    let agent = match Agent::start(config) {
+        Ok(agent) => agent,
+        Err(error) => {
+            let code = error.exit_code();
+            complain(&format!("penstock: {:#}\n", anyhow::Error::from(error)));
+            return ExitCode::from(code);
+        }
+    };
+    if let Err(error) = watch_signals(agent.stop_handle()) {
+        complain(&format!("penstock: cannot receive signals: {error}\n"));
+        return ExitCode::from(MACHINE);
+    }
+    if agent.wait() { ExitCode::SUCCESS } else { ExitCode::from(BUG) }
+}
+
+fn l4(command: l4::command::Command) -> ExitCode {
+    log(LogFormat::Text);
+    match command.run(&mut std::io::stdout()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let code = error.exit_code();
+            complain(&format!("penstock: {:#}\n", anyhow::Error::from(error)));
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn log(format: LogFormat) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_unset| tracing_subscriber::EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    match format {
+        LogFormat::Text => builder.with_target(false).init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}
+
+/// SIGTERM and SIGINT stop the agent gracefully; the second one, at once.
+fn watch_signals(stop: StopHandle) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut terminate, mut interrupt) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+    };
+    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            for what in [Stop::Gracefully, Stop::Now] {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                stop.stop(what);
+            }
+        });
+    })?;
+    Ok(())
+}
+
+/// Says on standard error why there is nothing to run.
+fn complain(text: &str) {
+    let _closed = std::io::stderr().write_all(text.as_bytes());
+}

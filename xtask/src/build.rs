@@ -86,15 +86,25 @@ pub(crate) fn object(log: bool) -> Result<PathBuf> {
 
 /// Builds the agent around an eBPF object; the path of the binary.
 pub(crate) fn agent(profile: Profile, object: &Path) -> Result<PathBuf> {
-    step::run(
-        "building the agent",
-        "agent",
-        Command::new(workspace::cargo())
-            .args(["build", "--locked", "--profile", profile.name()])
-            .args(["--package", "ingress-userspace", "--bin", "penstock"])
-            .current_dir(workspace::root())
-            .env(OBJECT_VARIABLE, object),
-    )?;
+    build_agent(profile, Some(object))
+}
+
+/// Builds an agent that cannot steer, on a machine without an eBPF toolchain.
+pub(crate) fn agent_without_object(profile: Profile) -> Result<PathBuf> {
+    build_agent(profile, None)
+}
+
+fn build_agent(profile: Profile, object: Option<&Path>) -> Result<PathBuf> {
+    let mut command = Command::new(workspace::cargo());
+    command
+        .args(["build", "--locked", "--profile", profile.name()])
+        .args(["--package", "ingress-userspace", "--bin", "penstock"])
+        .current_dir(workspace::root());
+    match object {
+        Some(object) => command.env(OBJECT_VARIABLE, object),
+        None => command.env_remove(OBJECT_VARIABLE),
+    };
+    step::run("building the agent", "agent", &mut command)?;
     Ok(binary(profile, "penstock"))
 }
 

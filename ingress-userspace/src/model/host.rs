@@ -42,6 +42,9 @@ pub struct Route {
     pub kind: PathKind,
     /// The path as written, begins with `/`.
     pub path: Arc<str>,
+    /// `use-regex` of its Ingress. Together with `rewrite` it tells, on a host in regex mode, the
+    /// paths that are meant as regular expressions from those that merely became one.
+    pub use_regex: bool,
     /// What the upstream is asked for instead.
     pub rewrite: Option<Rewrite>,
     /// When plain HTTP is sent to HTTPS.
@@ -106,6 +109,6 @@ pub struct Redirect {
 /// Why a route answers 503 whatever its Service can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
-    /// The annotation that could not be obeyed.
+    /// The annotation or field that could not be obeyed.
     pub key: Arc<str>,
 }

@@ -1,7 +1,24 @@
 //! Where objects come from: a directory of ordinary Kubernetes YAML. Owns the last good state of
 //! every object; does not know what any of them means.
+//!
+//! Read are the files `*.yaml`, `*.yml` and `*.json` in the directory and below it, symbolic links
+//! followed; names that begin with a dot are not, for they are editors' and what ConfigMap mounts
+//! link to. A file's order is that of its path, which decides between two files with one object.
+//!
+//! An object goes when its document or file goes, and only then: a document that cannot be read, a
+//! file that cannot, is empty, or is still being written, keep what was.
+#![forbid(unsafe_code)]
 
 mod directory;
+mod files;
+mod object;
+pub(crate) mod parse;
+mod tree;
+mod typed;
+mod watch;
+
+#[cfg(test)]
+mod tests;
 
 pub use directory::{Directory, Stopper};
 

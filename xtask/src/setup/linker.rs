@@ -10,7 +10,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::{packages, which};
 use crate::{step, workspace};
@@ -19,6 +19,9 @@ use crate::{step, workspace};
 const VERSION: &str = "0.13.0";
 /// The major versions of LLVM that it has a feature for.
 pub(super) const LLVM: RangeInclusive<u32> = 21..=23;
+
+/// Names a bpf-linker to use instead of one of our own making, on a machine without LLVM.
+pub(super) const GIVEN: &str = "PENSTOCK_BPF_LINKER";
 
 /// A bpf-linker that runs.
 pub(crate) struct Linker {
@@ -30,6 +33,9 @@ pub(crate) struct Linker {
 pub(super) fn find_or_build(llvm: u32) -> Result<Linker> {
     let path = path(llvm)?;
     if !runs(&path) {
+        if env::var_os(GIVEN).is_some() {
+            bail!("{} ({GIVEN}) does not run", path.display());
+        }
         build(llvm).with_context(|| format!("cannot provide bpf-linker {VERSION}"))?;
     }
     Ok(Linker { path })
@@ -50,6 +56,9 @@ fn root(llvm: u32) -> Result<PathBuf> {
 }
 
 fn path(llvm: u32) -> Result<PathBuf> {
+    if let Some(given) = env::var_os(GIVEN) {
+        return Ok(given.into());
+    }
     Ok(root(llvm)?.join("bin/bpf-linker"))
 }
 

@@ -1,6 +1,6 @@
 //! Debian and Ubuntu packages.
 
-use std::process::Command;
+use std::{process::Command, sync::Once};
 
 use anyhow::{Result, bail};
 
@@ -21,26 +21,27 @@ pub(super) fn ensure(tools: &[Tool]) -> Result<()> {
     if packages.is_empty() { Ok(()) } else { install(&packages) }
 }
 
-/// Whether `apt` offers the package, in a version that `accept` likes. Reads the package lists as
-/// they are, or fetches them if there are none, as in a fresh container.
+/// Whether `apt` offers the package, in a version that `accept` likes. Fetches the package lists
+/// where those at hand do not: in a fresh container there are none, elsewhere they may be old.
 pub(super) fn offered(package: &str, accept: impl Fn(&str) -> bool) -> bool {
     if which("apt-cache").is_none() {
         return false;
     }
-    let candidate = || {
-        let policy = step::output(Command::new("apt-cache").args(["policy", package]))?;
-        let line = policy.lines().find_map(|line| line.trim().strip_prefix("Candidate: "))?;
-        (line != "(none)").then(|| line.to_owned())
-    };
-    let lists = std::fs::read_dir("/var/lib/apt/lists");
-    let fetched = lists.is_ok_and(|lists| {
-        lists.flatten().any(|entry| entry.file_name().to_string_lossy().ends_with("_Packages"))
-            || candidate().is_some()
-    });
-    if !fetched && let Some(rights) = Rights::held() {
-        refresh(rights);
+    let acceptable = || candidate(package).is_some_and(|version| accept(&version));
+    static FRESH: Once = Once::new();
+    if !acceptable()
+        && let Some(rights) = Rights::held()
+    {
+        FRESH.call_once(|| refresh(rights));
     }
-    candidate().is_some_and(|version| accept(&version))
+    acceptable()
+}
+
+/// The version that `apt` would install.
+fn candidate(package: &str) -> Option<String> {
+    let policy = step::output(Command::new("apt-cache").args(["policy", package]))?;
+    let version = policy.lines().find_map(|line| line.trim().strip_prefix("Candidate: "))?;
+    (version != "(none)").then(|| version.to_owned())
 }
 
 /// Installs packages, without the services that some of them would start.
@@ -71,14 +72,17 @@ pub(super) fn install(packages: &[&str]) -> Result<()> {
     )
 }
 
-/// Fetches the package lists. A source that cannot be reached is no reason to stop: what is to be
+/// Fetches the package lists, once. A source that cannot be reached is no reason to stop: what is to be
 /// installed may come from another.
 fn refresh(rights: Rights) {
-    let _ = step::run(
-        "fetching the package lists",
-        "apt-update",
-        rights.command("apt-get").args(["-o", "DPkg::Lock::Timeout=300", "update"]),
-    );
+    static FRESH: Once = Once::new();
+    FRESH.call_once(|| {
+        let _ = step::run(
+            "fetching the package lists",
+            "apt-update",
+            rights.command("apt-get").args(["-o", "DPkg::Lock::Timeout=300", "update"]),
+        );
+    });
 }
 
 /// How to run something as root without asking anyone.

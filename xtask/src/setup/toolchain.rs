@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use super::{linker, packages, which};
 use crate::step;
@@ -32,41 +32,62 @@ pub(crate) struct Toolchain {
 
 /// The best compiler of this machine; installs one if there is none.
 pub(super) fn find_or_install() -> Result<Toolchain> {
-    if let Some(toolchain) = find()? {
+    if let Some(toolchain) = find() {
         return Ok(toolchain);
     }
-    // The version in the package's name varies over distributions, these three do not.
-    let distribution = ["rustc-web", "cargo-web", "rust-web-src"];
-    if distribution.iter().all(|package| packages::offered(package, recent)) {
-        packages::install(&distribution)?;
-    } else if which("rustup").is_some() {
+    if candidates().is_empty() {
+        add_sources()?;
+    }
+    find().with_context(missing)
+}
+
+/// Gets a compiler with sources: those of the toolchain that the workspace is built with, a few
+/// megabytes, or else the distribution's compiler.
+fn add_sources() -> Result<()> {
+    let rustup = which("rustup").map(|rustup| {
         step::run(
             "adding the standard library's sources to the Rust toolchain",
             "rust-src",
-            Command::new("rustup").args(["component", "add", "rust-src"]),
-        )?;
+            Command::new(rustup).args(["component", "add", "rust-src"]),
+        )
+    });
+    // The names of Debian's packages of a recent Rust; other distributions put a version in them.
+    let distribution = ["rustc-web", "cargo-web", "rust-web-src"];
+    match rustup {
+        Some(Ok(())) => Ok(()),
+        _ if distribution.iter().all(|package| packages::offered(package, recent)) => {
+            packages::install(&distribution)
+        }
+        Some(Err(error)) => Err(error),
+        None => Ok(()),
     }
-    find()?.context(
-        "missing: a Rust compiler with the sources of core for the eBPF programs; get one with: \
-         rustup component add rust-src",
-    )
+}
+
+/// Says in one line why there is no compiler to use.
+fn missing() -> String {
+    match candidates().first() {
+        None => "missing: a Rust compiler with the sources of core for the eBPF programs; get one \
+                 with: rustup component add rust-src"
+            .to_owned(),
+        Some(Toolchain { llvm, .. }) => format!(
+            "missing: LLVM {llvm}'s development files, to build bpf-linker with; install \
+             llvm-{llvm}-dev libpolly-{llvm}-dev libzstd-dev zlib1g-dev, or set LLVM_PREFIX to \
+             where they are, or {} to a bpf-linker that was built with them",
+            linker::GIVEN
+        ),
+    }
 }
 
 /// The first of the machine's compilers that has a linker, or at least could get one.
-fn find() -> Result<Option<Toolchain>> {
-    let mut candidates: Vec<Toolchain> =
-        sysroots().iter().filter_map(|(name, sysroot)| probe(name, sysroot)).collect();
+fn find() -> Option<Toolchain> {
+    let mut candidates = candidates();
     let ready = candidates.iter().position(|t| linker::exists(t.llvm));
     let found = ready.or_else(|| candidates.iter().position(|t| linker::can_build(t.llvm)));
-    match found {
-        Some(index) => Ok(Some(candidates.swap_remove(index))),
-        None if candidates.is_empty() => Ok(None),
-        None => bail!(
-            "missing: LLVM {}'s development files, to build bpf-linker with; install llvm-{0}-dev \
-             libpolly-{0}-dev libzstd-dev zlib1g-dev, or set LLVM_PREFIX to where they are",
-            candidates[0].llvm
-        ),
-    }
+    found.map(|index| candidates.swap_remove(index))
+}
+
+fn candidates() -> Vec<Toolchain> {
+    sysroots().iter().filter_map(|(name, sysroot)| probe(name, sysroot)).collect()
 }
 
 /// Where compilers may be, best first: rustup's nightlies, the distribution's, rustup's others.

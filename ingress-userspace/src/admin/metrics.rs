@@ -1,0 +1,132 @@
+//! The metrics, as Prometheus reads them. Names and labels that people's dashboards know from
+//! ingress-nginx keep them (reference section 10); ours begin with `penstock_`.
+
+use std::{fmt::Write as _, sync::atomic::Ordering};
+
+use super::Board;
+use crate::model::Severity;
+
+const REQUESTS: &str = "nginx_ingress_controller_requests";
+const CONNECTIONS: &str = "nginx_ingress_controller_nginx_process_connections";
+const CONNECTIONS_TOTAL: &str = "nginx_ingress_controller_nginx_process_connections_total";
+const REQUESTS_TOTAL: &str = "nginx_ingress_controller_nginx_process_requests_total";
+const GENERATION: &str = "penstock_snapshot_generation";
+const DIAGNOSTICS: &str = "penstock_diagnostics";
+const LOST_CHANGES: &str = "penstock_lost_changes_total";
+const HANDSHAKES: &str = "penstock_tls_handshake_failures_total";
+const UPSTREAM: &str = "penstock_upstream_connects_total";
+const XDP_PACKETS: &str = "penstock_xdp_packets_total";
+const XDP_BYTES: &str = "penstock_xdp_bytes_total";
+
+pub(super) fn render(board: &Board) -> String {
+    let mut out = Exposition(String::with_capacity(8192));
+    requests(&mut out, board);
+    let totals = board.registry.totals();
+    out.head(CONNECTIONS, "gauge", "client connections now open");
+    out.line(CONNECTIONS, &[("state", "active")], totals.connections);
+    out.head(CONNECTIONS_TOTAL, "counter", "client connections so far");
+    out.line(CONNECTIONS_TOTAL, &[("state", "accepted")], totals.accepted);
+    out.head(REQUESTS_TOTAL, "counter", "client requests so far");
+    out.line(REQUESTS_TOTAL, &[], totals.requests);
+    out.head(HANDSHAKES, "counter", "TLS handshakes that failed");
+    out.line(HANDSHAKES, &[], totals.handshakes_failed);
+    out.head(UPSTREAM, "counter", "connections to endpoints, by outcome");
+    out.line(UPSTREAM, &[("outcome", "connected")], totals.upstream_connected);
+    out.line(UPSTREAM, &[("outcome", "failed")], totals.upstream_failed);
+
+    out.head(GENERATION, "gauge", "number of the snapshot that is served");
+    out.line(GENERATION, &[], board.reader.current().generation);
+    let diagnostics = board.diagnostics();
+    out.head(DIAGNOSTICS, "gauge", "what in the objects is not served as written");
+    for (severity, name) in [(Severity::Warning, "warning"), (Severity::Error, "error")] {
+        let count = diagnostics.iter().filter(|one| one.severity == severity).count();
+        out.line(DIAGNOSTICS, &[("severity", name)], count as u64);
+    }
+    out.head(LOST_CHANGES, "counter", "changes that were not applied, by a bug");
+    out.line(LOST_CHANGES, &[], board.failures.load(Ordering::Relaxed));
+    packets(&mut out, board);
+    out.0
+}
+
+fn requests(out: &mut Exposition, board: &Board) {
+    out.head(REQUESTS, "counter", "client requests by Ingress and status");
+    for (labels, count) in board.registry.requests() {
+        let status = labels.status.to_string();
+        let pairs = [
+            ("status", status.as_str()),
+            ("method", labels.method),
+            ("path", &labels.path),
+            ("namespace", &labels.namespace),
+            ("ingress", &labels.ingress),
+            ("service", &labels.service),
+            ("canary", ""),
+            ("host", &labels.host),
+            ("controller_class", &board.controller_class),
+        ];
+        out.line(REQUESTS, &pairs, count);
+    }
+}
+
+fn packets(out: &mut Exposition, board: &Board) {
+    let Some(read) = &board.steering else { return };
+    let counters = match read() {
+        Ok(counters) => counters,
+        Err(error) => {
+            tracing::warn!(error, "cannot read the packet counters");
+            return;
+        }
+    };
+    out.head(XDP_PACKETS, "counter", "packets that the XDP program saw");
+    for (reason, counters) in &counters {
+        let labels = [("verdict", reason.verdict().name()), ("reason", reason.name())];
+        out.line(XDP_PACKETS, &labels, counters.packets);
+    }
+    out.head(XDP_BYTES, "counter", "bytes of the packets that the XDP program saw");
+    for (reason, counters) in &counters {
+        let labels = [("verdict", reason.verdict().name()), ("reason", reason.name())];
+        out.line(XDP_BYTES, &labels, counters.bytes);
+    }
+}
+
+/// Text in Prometheus's exposition format, version 0.0.4.
+struct Exposition(String);
+
+impl Exposition {
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        let _infallible = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn line(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
+        self.0.push_str(name);
+        for (index, (label, value)) in labels.iter().enumerate() {
+            self.0.push(if index == 0 { '{' } else { ',' });
+            let _infallible = write!(self.0, "{label}=\"");
+            for character in value.chars() {
+                match character {
+                    '\\' => self.0.push_str("\\\\"),
+                    '"' => self.0.push_str("\\\""),
+                    '\n' => self.0.push_str("\\n"),
+                    other => self.0.push(other),
+                }
+            }
+            self.0.push('"');
+        }
+        if !labels.is_empty() {
+            self.0.push('}');
+        }
+        let _infallible = writeln!(self.0, " {value}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn label_values_are_escaped() {
+        let mut out = Exposition(String::new());
+        out.line("m", &[("path", "/a\"b\\c\nd"), ("x", "")], 7);
+        out.line("n", &[], 1);
+        assert_eq!(out.0, "m{path=\"/a\\\"b\\\\c\\nd\",x=\"\"} 7\nn 1\n");
+    }
+}

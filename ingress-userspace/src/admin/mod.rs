@@ -1,0 +1,166 @@
+//! The health port: probes, metrics, and what the agent thinks it serves. Only reads; shows no
+//! secret; runs on a thread of its own so that a scrape never waits for a request or the other way
+//! round.
+
+mod explain;
+mod metrics;
+mod state;
+
+use std::{
+    convert::Infallible,
+    io,
+    net::TcpListener,
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    thread,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    runtime::{Builder, LocalOptions},
+    sync::watch,
+};
+
+use crate::{
+    lifecycle::{Addresses, ReadCounters, Readiness},
+    model::Diagnostic,
+    proxy::{Phase, counters::Registry},
+    snapshot::Reader,
+};
+
+/// How long a client may take to send a request's head.
+const HEAD: Duration = Duration::from_secs(10);
+
+/// All that the health port shows.
+pub(crate) struct Board {
+    pub(crate) reader: Reader,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) readiness: Arc<Readiness>,
+    pub(crate) addresses: Addresses,
+    /// The diagnostics of the current snapshot.
+    pub(crate) diagnostics: Mutex<Arc<[Diagnostic]>>,
+    /// Changes that were lost by a bug.
+    pub(crate) failures: AtomicU64,
+    pub(crate) steering: Option<ReadCounters>,
+    /// `--health-check-path`.
+    pub(crate) health_path: String,
+    pub(crate) controller_class: String,
+}
+
+impl Board {
+    pub(crate) fn set_diagnostics(&self, diagnostics: Vec<Diagnostic>) {
+        *self.diagnostics.lock().unwrap_or_else(PoisonError::into_inner) = diagnostics.into();
+    }
+
+    fn diagnostics(&self) -> Arc<[Diagnostic]> {
+        Arc::clone(&self.diagnostics.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Serves the health port until the phase is [`Phase::Stop`].
+pub(crate) fn start(
+    board: Arc<Board>,
+    sockets: Vec<TcpListener>,
+    mut phase: watch::Receiver<Phase>,
+) -> io::Result<thread::JoinHandle<()>> {
+    thread::Builder::new().name("admin".to_owned()).spawn(move || {
+        let runtime =
+            match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+                Ok(runtime) => runtime,
+                Err(error) => {
+                    tracing::error!(%error, "cannot serve the health port");
+                    return;
+                }
+            };
+        runtime.block_on(async {
+            for socket in sockets {
+                tokio::task::spawn_local(accept(Arc::clone(&board), socket));
+            }
+            let _sender_gone = phase.wait_for(|phase| *phase == Phase::Stop).await;
+        });
+    })
+}
+
+async fn accept(board: Arc<Board>, socket: TcpListener) {
+    let listener = match tokio::net::TcpListener::from_std(socket) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(%error, "cannot serve the health port");
+            return;
+        }
+    };
+    loop {
+        let Ok((stream, _peer)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let board = Arc::clone(&board);
+        tokio::task::spawn_local(async move {
+            let service = service_fn(|request| {
+                let response = answer(&board, &request);
+                async move { Ok::<_, Infallible>(response) }
+            });
+            let _client_left = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD)
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        });
+    }
+}
+
+fn answer(board: &Board, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are allowed here\n");
+    }
+    let path = request.uri().path();
+    if path == board.health_path {
+        // ingress-nginx answers 500 where it is not well (reference section 10).
+        return if board.readiness.healthy() {
+            text(StatusCode::OK, "ok")
+        } else {
+            let missing = board.readiness.missing().unwrap_or("not healthy");
+            text(StatusCode::INTERNAL_SERVER_ERROR, missing)
+        };
+    }
+    match path {
+        "/readyz" => match board.readiness.missing() {
+            None => text(StatusCode::OK, "ok"),
+            Some(missing) => text(StatusCode::SERVICE_UNAVAILABLE, missing),
+        },
+        "/metrics" => {
+            let mut response = text(StatusCode::OK, &metrics::render(board));
+            let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+            response.headers_mut().insert(CONTENT_TYPE, kind);
+            response
+        }
+        "/state" => json(StatusCode::OK, &state::render(board)),
+        "/explain" => match explain::render(board, request.uri().query().unwrap_or_default()) {
+            Ok(value) => json(StatusCode::OK, &value),
+            Err(message) => text(StatusCode::BAD_REQUEST, &message),
+        },
+        _ => text(
+            StatusCode::NOT_FOUND,
+            "/healthz /readyz /metrics /state /explain?url=http://host/path\n",
+        ),
+    }
+}
+
+fn text(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::copy_from_slice(body.as_bytes())));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
+
+fn json(status: StatusCode, value: &serde_json::Value) -> Response<Full<Bytes>> {
+    let mut response = text(status, &format!("{value:#}\n"));
+    let kind = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}

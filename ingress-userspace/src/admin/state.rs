@@ -1,0 +1,116 @@
+use serde_json::{Value, json};
+
+use super::Board;
+use crate::model::{
+    Backend, Diagnostic, Host, HostName, HttpsRedirect, Model, PathKind, Severity, Target,
+};
+
+/// All that is served, without keys and certificates.
+pub(super) fn render(board: &Board) -> Value {
+    let snapshot = board.reader.current();
+    let model = &snapshot.model;
+    let addresses = |list: &[std::net::SocketAddr]| -> Vec<String> {
+        list.iter().map(ToString::to_string).collect()
+    };
+    json!({
+        "generation": snapshot.generation,
+        "ready": board.readiness.missing().is_none(),
+        "missing": board.readiness.missing(),
+        "listeners": {
+            "http": addresses(&board.addresses.http),
+            "https": addresses(&board.addresses.https),
+            "admin": addresses(&board.addresses.admin),
+        },
+        "hosts": model.hosts.iter().map(|one| host(model, one)).collect::<Vec<_>>(),
+        "backends": model.backends.iter().map(|one| backend(one)).collect::<Vec<_>>(),
+        "members": model.members.iter().map(|member| json!({
+            "name": &*member.name,
+            "address": member.address.to_string(),
+            "ready": member.ready,
+        })).collect::<Vec<_>>(),
+        "settings": {
+            "http-redirect-code": model.settings.redirect_code as u16,
+            "use-forwarded-headers": model.settings.use_forwarded_headers,
+            "compute-full-forwarded-for": model.settings.compute_full_forwarded_for,
+            "hsts": model.settings.hsts,
+        },
+        "diagnostics": board.diagnostics().iter().map(diagnostic).collect::<Vec<_>>(),
+    })
+}
+
+pub(super) fn host_name(name: &HostName) -> String {
+    match name {
+        HostName::Exact(name) => name.to_string(),
+        HostName::Wildcard(suffix) => format!("*.{suffix}"),
+        HostName::CatchAll => "_".to_owned(),
+    }
+}
+
+fn host(model: &Model, host: &Host) -> Value {
+    let certificate = host.certificate.and_then(|id| {
+        let certificate = model.certificates.get(usize::try_from(id.0).ok()?)?;
+        Some(certificate.secret.to_string())
+    });
+    json!({
+        "name": host_name(&host.name),
+        "tls": host.tls,
+        "certificate": certificate,
+        "regex": host.regex,
+        "routes": host.routes.iter().map(|route| json!({
+            "path": &*route.path,
+            "kind": path_kind(route.kind),
+            "ingress": route.ingress.to_string(),
+            "field": route.field,
+            "rewrite": route.rewrite.as_ref().map(|rewrite| &*rewrite.template),
+            "https-redirect": match route.https_redirect {
+                HttpsRedirect::Never => "never",
+                HttpsRedirect::IfTls => "if-tls",
+                HttpsRedirect::Always => "always",
+            },
+            "target": target(model, &route.target),
+        })).collect::<Vec<_>>(),
+    })
+}
+
+pub(super) fn path_kind(kind: PathKind) -> &'static str {
+    match kind {
+        PathKind::Exact => "Exact",
+        PathKind::Prefix => "Prefix",
+    }
+}
+
+fn target(model: &Model, target: &Target) -> Value {
+    match target {
+        Target::Backend(id) => {
+            let backend = usize::try_from(id.0).ok().and_then(|at| model.backends.get(at));
+            json!({ "backend": backend.map(|backend| backend.key.to_string()) })
+        }
+        Target::NotFound => json!("not-found"),
+        Target::Denied(denial) => json!({ "denied": &*denial.key }),
+        Target::Redirect(redirect) => {
+            json!({ "redirect": &*redirect.location, "status": redirect.status })
+        }
+    }
+}
+
+pub(super) fn backend(backend: &Backend) -> Value {
+    json!({
+        "name": backend.key.to_string(),
+        "endpoints": backend.endpoints.iter().map(|endpoint| json!({
+            "address": endpoint.address.to_string(),
+            "pod": endpoint.pod.as_deref(),
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn diagnostic(diagnostic: &Diagnostic) -> Value {
+    json!({
+        "severity": match diagnostic.severity {
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+        },
+        "object": diagnostic.object.to_string(),
+        "field": diagnostic.field,
+        "message": diagnostic.message,
+    })
+}

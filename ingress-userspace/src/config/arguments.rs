@@ -1,0 +1,295 @@
+use std::{ffi::OsString, fmt::Write as _};
+
+use clap::{
+    CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+
+use super::{Config, RunFlags, flags, ignored};
+use crate::l4;
+
+/// Kubernetes ingress data plane with an XDP front.
+#[derive(Debug, Parser)]
+#[command(name = "penstock", version, about, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the Ingresses of a directory of manifests.
+    Run(Box<RunFlags>),
+    /// Works on the kernel tier by hand, without an agent.
+    #[command(subcommand)]
+    L4(l4::command::Command),
+}
+
+/// What the process is asked to do.
+#[derive(Debug)]
+pub enum Invocation {
+    /// `penstock run`.
+    Run(Box<Config>),
+    /// `penstock l4`.
+    L4(l4::command::Command),
+}
+
+/// The outcome of reading the arguments.
+#[derive(Debug)]
+pub enum Parsed {
+    /// Do this.
+    Go(Invocation),
+    /// Print this on standard output and exit 0: help or version.
+    Print(String),
+    /// The arguments are wrong: all faults, one per line, for standard error. Exit code 2.
+    Faults(String),
+}
+
+/// Reads the arguments; `cores` is the default of `--workers`.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>, cores: usize) -> Parsed {
+    let mut arguments: Vec<OsString> = arguments.into_iter().map(double_dash).collect();
+    let command = Cli::command().mut_subcommand("run", flags::with_ignored);
+    let mut faults = Vec::new();
+    let matches = loop {
+        match command.clone().try_get_matches_from(&arguments) {
+            Ok(matches) => break matches,
+            Err(error)
+                if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) =>
+            {
+                return Parsed::Print(error.render().to_string());
+            }
+            // clap stops at the first flag it does not know; without it, it finds the next fault.
+            Err(error) if error.kind() == ErrorKind::UnknownArgument => {
+                faults.push(unknown(&error));
+                if !remove(&mut arguments, &error) {
+                    return Parsed::Faults(listed(&faults));
+                }
+            }
+            Err(error) => {
+                let text = error.render().to_string();
+                faults.push(text.trim_start_matches("error: ").trim_end().to_owned());
+                return Parsed::Faults(listed(&faults));
+            }
+        }
+    };
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => {
+            faults.push(error.to_string());
+            return Parsed::Faults(listed(&faults));
+        }
+    };
+    match cli.command {
+        Command::L4(_) if !faults.is_empty() => Parsed::Faults(listed(&faults)),
+        Command::L4(command) => Parsed::Go(Invocation::L4(command)),
+        Command::Run(mut flags) => {
+            if let Some((_, run)) = matches.subcommand() {
+                flags.ignored = ignored::FLAGS
+                    .iter()
+                    .filter(|(name, _)| run.value_source(name).is_some())
+                    .map(|(name, _)| (*name).to_owned())
+                    .collect();
+            }
+            let outcome = flags.validate(cores);
+            match (outcome, faults.is_empty()) {
+                (Ok(config), true) => Parsed::Go(Invocation::Run(Box::new(config))),
+                (Ok(_), false) => Parsed::Faults(listed(&faults)),
+                (Err(mut wrong), _) => {
+                    faults.append(&mut wrong);
+                    Parsed::Faults(listed(&faults))
+                }
+            }
+        }
+    }
+}
+
+/// Go's flag style: `-http-port=80` is `--http-port=80`, and `-v=2` is `--v=2`.
+fn double_dash(argument: OsString) -> OsString {
+    match argument.to_str() {
+        Some(text)
+            if text.len() > 2
+                && text.starts_with('-')
+                && text[1..].starts_with(|c: char| c.is_ascii_alphabetic()) =>
+        {
+            format!("-{text}").into()
+        }
+        _ => argument,
+    }
+}
+
+fn unknown(error: &clap::Error) -> String {
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(ContextValue::Strings(texts)) => texts.first().cloned(),
+        _ => None,
+    };
+    let name = context(ContextKind::InvalidArg).unwrap_or_default();
+    match context(ContextKind::SuggestedArg) {
+        Some(known) => format!("unknown flag {name}; did you mean {known}?"),
+        None => format!("unknown flag {name}; `penstock run --help` lists them"),
+    }
+}
+
+/// Takes the argument that clap complained about out of the list; false if it is not found.
+fn remove(arguments: &mut Vec<OsString>, error: &clap::Error) -> bool {
+    let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidArg) else {
+        return false;
+    };
+    let is_it = |argument: &OsString| {
+        argument.to_str().is_some_and(|text| {
+            text.strip_prefix(name.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+        })
+    };
+    let Some(place) = arguments.iter().skip(1).position(is_it) else { return false };
+    let place = place + 1;
+    let holds_value = arguments[place].to_str().is_some_and(|text| text.contains('='));
+    arguments.remove(place);
+    // `--unknown value`: what follows belongs to it, unless it is a flag or the subcommand itself.
+    if !holds_value
+        && place > 1
+        && arguments
+            .get(place)
+            .and_then(|next| next.to_str())
+            .is_some_and(|next| !next.starts_with('-') && next != "run")
+    {
+        arguments.remove(place);
+    }
+    true
+}
+
+/// `penstock: a` or, for several, a list.
+fn listed(faults: &[String]) -> String {
+    match faults {
+        [one] => format!("penstock: {one}\n"),
+        _ => {
+            let mut text = format!("penstock: {} faults in the arguments:\n", faults.len());
+            for fault in faults {
+                let _infallible = writeln!(text, "  {fault}");
+            }
+            text
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::IpAddr, time::Duration};
+
+    use super::*;
+
+    fn parsed(arguments: &str) -> Parsed {
+        parse(["penstock"].into_iter().chain(arguments.split_whitespace()).map(Into::into), 3)
+    }
+
+    fn config(arguments: &str) -> Config {
+        match parsed(arguments) {
+            Parsed::Go(Invocation::Run(config)) => *config,
+            other => panic!("{arguments}: {other:?}"),
+        }
+    }
+
+    fn faults(arguments: &str) -> String {
+        match parsed(arguments) {
+            Parsed::Faults(text) => text,
+            other => panic!("{arguments}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn defaults_are_those_of_ingress_nginx_but_for_the_class() {
+        let config = config("run --manifests d");
+        assert_eq!((config.listen.http_port, config.listen.https_port), (80, 443));
+        assert_eq!((config.admin.port, config.admin.health_path.as_str()), (10254, "/healthz"));
+        assert_eq!(config.translate, crate::translate::Options::default());
+        assert_eq!(config.workers, 3);
+        assert_eq!(config.l4.mode, super::super::L4Mode::Auto);
+        assert!(config.warnings.is_empty());
+    }
+
+    #[test]
+    fn the_arguments_of_an_ingress_nginx_pod_are_understood() {
+        let config = config(
+            "run --manifests=d --publish-service=$(POD_NAMESPACE)/ingress-nginx-controller \
+             --election-id=ingress-nginx-leader --controller-class=k8s.io/ingress-nginx \
+             --ingress-class=nginx --configmap=ingress-nginx/controller \
+             --validating-webhook=:8443 --validating-webhook-certificate /certs/cert \
+             --enable-metrics=false -v=2 --watch-ingress-without-class=true -http-port=8080 \
+             --ingress-class-by-name --default-backend-service web/fallback \
+             --shutdown-grace-period=5",
+        );
+        assert_eq!(config.translate.controller_class, "k8s.io/ingress-nginx");
+        assert_eq!(config.translate.ingress_class, "nginx");
+        assert_eq!(
+            config.translate.configmap,
+            Some(("ingress-nginx".to_owned(), "controller".to_owned()))
+        );
+        assert_eq!(
+            config.translate.default_backend_service,
+            Some(("web".to_owned(), "fallback".to_owned()))
+        );
+        assert!(config.translate.watch_ingress_without_class);
+        assert!(config.translate.ingress_class_by_name);
+        assert_eq!(config.listen.http_port, 8080);
+        assert_eq!(config.shutdown.grace, Duration::from_secs(5));
+        assert_eq!(config.warnings.len(), 6);
+        assert!(config.warnings.iter().any(|line| line.contains("--election-id")));
+    }
+
+    #[test]
+    fn addresses_are_repeatable_and_comma_separated() {
+        let config =
+            config("run --manifests d --bind-address 127.0.0.1,::1 --bind-address=10.0.0.1");
+        let want: [IpAddr; 3] =
+            ["127.0.0.1", "::1", "10.0.0.1"].map(|text| text.parse().expect("a literal address"));
+        assert_eq!(config.listen.addresses, want);
+    }
+
+    #[test]
+    fn an_unknown_flag_comes_with_a_suggestion() {
+        let text = faults("run --manifests d --http-prot 81");
+        assert!(text.contains("--http-prot") && text.contains("--http-port"), "{text}");
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once() {
+        let text = faults(
+            "run --nonsense --bogus=1 --http-port http --https-port 70000 --workers 0 \
+             --bind-address nowhere --configmap noslash --l4 maybe --disable-catch-all=perhaps",
+        );
+        for part in [
+            "--nonsense",
+            "--bogus",
+            "--http-port",
+            "--https-port",
+            "--workers",
+            "--bind-address",
+            "--configmap",
+            "--l4",
+            "--disable-catch-all",
+            "--manifests",
+        ] {
+            assert!(text.contains(part), "{part} is missing in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_missing_directory_is_asked_for_by_name() {
+        let text = faults("run");
+        assert!(text.contains("--manifests DIR is required"), "{text}");
+    }
+
+    #[test]
+    fn a_vip_without_node_name_is_a_fault() {
+        let text = faults("run --manifests d --vip 192.0.2.1 --node-name= --interface eth0");
+        assert!(text.contains("--node-name"), "{text}");
+    }
+
+    #[test]
+    fn help_goes_to_standard_output() {
+        assert!(
+            matches!(parsed("run --help"), Parsed::Print(text) if text.contains("--http-port"))
+        );
+        assert!(matches!(parsed("--version"), Parsed::Print(_)));
+    }
+}

@@ -1,0 +1,117 @@
+use clap::{ArgAction, Args};
+
+/// The flags of `penstock run`. Names and defaults are ingress-nginx's where it has the flag
+/// (reference section 9.2). Values that need a check stay text here, so that all faults can be told
+/// at once.
+#[derive(Args, Clone, Debug)]
+pub struct RunFlags {
+    /// Directory (or file) of Kubernetes YAML to serve and to watch for changes.
+    #[arg(long, value_name = "DIR")]
+    pub manifests: Option<String>,
+
+    /// Port for HTTP; 0 lets the kernel pick one.
+    #[arg(long, value_name = "PORT", default_value = "80")]
+    pub http_port: String,
+    /// Port for HTTPS; 0 lets the kernel pick one.
+    #[arg(long, value_name = "PORT", default_value = "443")]
+    pub https_port: String,
+    /// Addresses to listen on, repeatable or comma-separated; default: all.
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    pub bind_address: Vec<String>,
+    /// Port for /healthz, /readyz, /metrics, /explain and /state; 0 lets the kernel pick one.
+    #[arg(long, value_name = "PORT", default_value = "10254")]
+    pub healthz_port: String,
+    /// Address of the health port; default: all.
+    #[arg(long, value_name = "ADDRESS")]
+    pub healthz_host: Option<String>,
+    /// Path of the health check on the health port.
+    #[arg(long, value_name = "PATH", default_value = "/healthz")]
+    pub health_check_path: String,
+
+    /// Value of the annotation kubernetes.io/ingress.class to serve.
+    #[arg(long, value_name = "NAME", default_value = "penstock")]
+    pub ingress_class: String,
+    /// spec.controller of the IngressClasses to serve; k8s.io/ingress-nginx takes over an
+    /// installation of ingress-nginx.
+    #[arg(long, value_name = "NAME", default_value = "penstock.dev/ingress-controller")]
+    pub controller_class: String,
+    /// Also serve the IngressClass that is named like --ingress-class.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true")]
+    pub ingress_class_by_name: String,
+    /// Also serve Ingresses that name no class.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true")]
+    pub watch_ingress_without_class: String,
+    /// Serve only the Ingresses of this namespace; default: all.
+    #[arg(long, value_name = "NAMESPACE")]
+    pub watch_namespace: Option<String>,
+    /// Service (namespace/name) for requests that no rule matches; default: 404.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub default_backend_service: Option<String>,
+    /// TLS Secret (namespace/name) where no host's certificate applies; default: a self-signed one.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub default_ssl_certificate: Option<String>,
+    /// ConfigMap (namespace/name) with the global settings.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub configmap: Option<String>,
+    /// Ignore Ingresses with spec.defaultBackend.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true")]
+    pub disable_catch_all: String,
+    /// Prefix of the annotations to obey.
+    #[arg(long, value_name = "PREFIX", default_value = "nginx.ingress.kubernetes.io")]
+    pub annotations_prefix: String,
+
+    /// Seconds from the signal until no more connections are accepted.
+    #[arg(long, value_name = "SECONDS", default_value = "0")]
+    pub shutdown_grace_period: String,
+    /// Seconds that requests in flight may take after that.
+    #[arg(long, value_name = "SECONDS", default_value = "240")]
+    pub drain_timeout: String,
+
+    /// Steer packets in the kernel: auto (where --vip is given) or off (needs no rights).
+    #[arg(long, value_name = "off|auto", default_value = "auto")]
+    pub l4: String,
+    /// Virtual addresses, repeatable or comma-separated.
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    pub vip: Vec<String>,
+    /// Interfaces to attach the XDP program to, repeatable or comma-separated.
+    #[arg(long, value_name = "IF", value_delimiter = ',')]
+    pub interface: Vec<String>,
+    /// This node's name, as the Node object has it.
+    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
+    pub node_name: Option<String>,
+    /// Directory on a BPF file system for maps and links.
+    #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/penstock")]
+    pub bpf_dir: String,
+    /// UDP port of the tunnel between nodes.
+    #[arg(long, value_name = "PORT", default_value = "6082")]
+    pub tunnel_port: String,
+    /// Secret (namespace/name) with the cluster's flow hash key, 16 bytes in its field `key`.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub l4_key_secret: Option<String>,
+
+    /// Threads that serve requests; default: the number of cores.
+    #[arg(long, value_name = "N")]
+    pub workers: Option<String>,
+    /// Format of log lines.
+    #[arg(long, value_name = "text|json", default_value = "text")]
+    pub log_format: String,
+
+    /// Flags of ingress-nginx that have no meaning here, as given.
+    #[arg(skip)]
+    pub ignored: Vec<String>,
+}
+
+/// Adds the flags of ingress-nginx that are accepted without effect, hidden from the help.
+pub(super) fn with_ignored(mut command: clap::Command) -> clap::Command {
+    for (name, flag) in super::ignored::FLAGS {
+        let arg = clap::Arg::new(*name).long(*name).hide(true).action(ArgAction::Append);
+        command = command.arg(match flag {
+            super::ignored::Shape::Bool => arg.num_args(0..=1).require_equals(true),
+            super::ignored::Shape::Value => arg.num_args(1),
+        });
+    }
+    command
+}

@@ -1,0 +1,115 @@
+//! ingress-nginx's flags that Penstock accepts so that people's arguments keep working, and what to
+//! tell about each.
+
+/// Whether a flag takes a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// `--flag` or `--flag=true`.
+    Bool,
+    /// `--flag=value` or `--flag value`.
+    Value,
+}
+
+use Shape::{Bool, Value};
+
+/// Reference section 9.2, and the flags of its logging library.
+pub(super) const FLAGS: &[(&str, Shape)] = &[
+    ("alsologtostderr", Bool),
+    ("apiserver-host", Value),
+    ("certificate-authority", Value),
+    ("deep-inspect", Bool),
+    ("default-server-port", Value),
+    ("disable-full-test", Bool),
+    ("disable-leader-election", Bool),
+    ("disable-svc-external-name", Bool),
+    ("disable-sync-events", Bool),
+    ("dynamic-configuration-retries", Value),
+    ("election-id", Value),
+    ("election-ttl", Value),
+    ("enable-annotation-validation", Bool),
+    ("enable-metrics", Bool),
+    ("enable-ssl-chain-completion", Bool),
+    ("enable-ssl-passthrough", Bool),
+    ("enable-topology-aware-routing", Bool),
+    ("exclude-socket-metrics", Value),
+    ("healthz-check-timeout", Value),
+    ("internal-logger-address", Value),
+    ("kubeconfig", Value),
+    ("log_backtrace_at", Value),
+    ("log_dir", Value),
+    ("log_file", Value),
+    ("logtostderr", Bool),
+    ("length-buckets", Value),
+    ("maxmind-edition-ids", Value),
+    ("maxmind-license-key", Value),
+    ("maxmind-mirror", Value),
+    ("maxmind-retries-count", Value),
+    ("maxmind-retries-timeout", Value),
+    ("metrics-per-host", Bool),
+    ("metrics-per-undefined-host", Bool),
+    ("monitor-max-batch-size", Value),
+    ("post-shutdown-grace-period", Value),
+    ("profiler-address", Value),
+    ("profiler-port", Value),
+    ("profiling", Bool),
+    ("publish-service", Value),
+    ("publish-status-address", Value),
+    ("report-node-internal-ip-address", Bool),
+    ("report-status-classes", Bool),
+    ("shutdown-grace-period-on-reload", Value),
+    ("size-buckets", Value),
+    ("skip_headers", Bool),
+    ("ssl-passthrough-proxy-port", Value),
+    ("status-port", Value),
+    ("status-update-interval", Value),
+    ("stderrthreshold", Value),
+    ("stream-port", Value),
+    ("sync-period", Value),
+    ("sync-rate-limit", Value),
+    ("tcp-services-configmap", Value),
+    ("time-buckets", Value),
+    ("udp-services-configmap", Value),
+    ("update-status", Bool),
+    ("update-status-on-shutdown", Bool),
+    ("v", Value),
+    ("validating-webhook", Value),
+    ("validating-webhook-certificate", Value),
+    ("validating-webhook-key", Value),
+    ("vmodule", Value),
+    ("watch-namespace-selector", Value),
+];
+
+/// What to tell about a flag that was given.
+pub(super) fn warning(name: &str) -> String {
+    let why = match name {
+        "tcp-services-configmap" | "udp-services-configmap" => {
+            "TCP and UDP services are not served by this version; those ports stay closed"
+        }
+        "enable-ssl-passthrough" | "ssl-passthrough-proxy-port" => {
+            "TLS passthrough is not served by this version; such hosts are terminated here"
+        }
+        "publish-service"
+        | "publish-status-address"
+        | "update-status"
+        | "update-status-on-shutdown"
+        | "report-node-internal-ip-address" => {
+            "this version does not write the status of Ingresses"
+        }
+        "validating-webhook" | "validating-webhook-certificate" | "validating-webhook-key" => {
+            "this version has no admission webhook"
+        }
+        "watch-namespace-selector" => {
+            "namespaces are not selected by label; all are served (see --watch-namespace)"
+        }
+        "enable-metrics" | "metrics-per-host" | "report-status-classes" => {
+            "metrics are always on, by configured host and exact status"
+        }
+        "metrics-per-undefined-host" => "hosts that are not configured are counted as \"_\"",
+        "v" | "vmodule" | "alsologtostderr" | "logtostderr" | "log_dir" | "log_file"
+        | "log_backtrace_at" | "skip_headers" | "stderrthreshold" => {
+            "logging is set by the variable RUST_LOG and by --log-format"
+        }
+        _ => "it has no meaning here",
+    };
+    format!("--{name} is accepted and does nothing: {why}")
+}

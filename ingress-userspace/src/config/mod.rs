@@ -1,0 +1,142 @@
+//! The command line: arguments in, one [`Config`] out that cannot be wrong, or every fault of it at
+//! once. Reads no file and touches no process state.
+
+mod arguments;
+mod flags;
+mod ignored;
+mod validate;
+
+pub use arguments::{Invocation, Parsed, parse};
+pub use flags::RunFlags;
+
+use std::{net::IpAddr, path::PathBuf, time::Duration};
+
+use crate::translate;
+
+/// What `penstock run` is to do; checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `--manifests`: the directory (or file) of Kubernetes YAML.
+    pub manifests: PathBuf,
+    /// What decides which objects are served.
+    pub translate: translate::Options,
+    /// Where requests come in.
+    pub listen: Listen,
+    /// Where probes and scrapes come in.
+    pub admin: Admin,
+    /// `--workers`: how many threads serve requests. At least one.
+    pub workers: usize,
+    /// How the agent stops.
+    pub shutdown: Shutdown,
+    /// The kernel tier.
+    pub l4: L4,
+    /// How long peers may take.
+    pub timeouts: Timeouts,
+    /// `--log-format`.
+    pub log_format: LogFormat,
+    /// One line for each flag that was accepted and does nothing here.
+    pub warnings: Vec<String>,
+}
+
+/// The proxy's listeners. Port 0 stands for one that the kernel picks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// `--bind-address`; empty: every address of both families that the machine has.
+    pub addresses: Vec<IpAddr>,
+    /// `--http-port`.
+    pub http_port: u16,
+    /// `--https-port`.
+    pub https_port: u16,
+}
+
+/// The admin listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// `--healthz-host`; `None`: every address.
+    pub address: Option<IpAddr>,
+    /// `--healthz-port`. Port 0 stands for one that the kernel picks.
+    pub port: u16,
+    /// `--health-check-path`.
+    pub health_path: String,
+}
+
+/// How the agent stops after the first signal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shutdown {
+    /// `--shutdown-grace-period`: unready but still accepting, so that balancers in front notice.
+    pub grace: Duration,
+    /// `--drain-timeout`: how long requests in flight may take after that.
+    pub drain: Duration,
+}
+
+/// The kernel tier's flags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct L4 {
+    /// `--l4`.
+    pub mode: L4Mode,
+    /// `--interface`.
+    pub interfaces: Vec<String>,
+    /// `--vip`.
+    pub vips: Vec<IpAddr>,
+    /// `--node-name`, or the variable `NODE_NAME`; empty where neither is given.
+    pub node_name: String,
+    /// `--bpf-dir`: where maps and links are pinned.
+    pub bpf_dir: PathBuf,
+    /// `--tunnel-port`: UDP, between nodes.
+    pub tunnel_port: u16,
+    /// `--l4-key-secret`: namespace and name of the Secret with the flow hash's key, in its field
+    /// `key`.
+    pub key_secret: Option<(String, String)>,
+}
+
+/// Whether packets are steered in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum L4Mode {
+    /// No: plain listeners, no right needed but to the ports.
+    Off,
+    /// Yes, as soon as there is a virtual address.
+    Auto,
+}
+
+/// How long peers may take (reference sections 1.7, 5.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From the first byte of a request's head, or of a handshake, to its last.
+    pub head: Duration,
+    /// Between two requests of a client's connection.
+    pub keep_alive: Duration,
+    /// To connect to an endpoint.
+    pub connect: Duration,
+    /// Between two reads from an endpoint.
+    pub read: Duration,
+    /// Of a tunnel (WebSocket) in which neither side sends.
+    pub tunnel: Duration,
+    /// Of an idle connection to an endpoint.
+    pub pool_idle: Duration,
+    /// After which a connection to an endpoint is not used again.
+    pub pool_age: Duration,
+}
+
+impl Default for Timeouts {
+    /// ingress-nginx's.
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(60),
+            keep_alive: Duration::from_secs(75),
+            connect: Duration::from_secs(5),
+            read: Duration::from_secs(60),
+            tunnel: Duration::from_secs(60),
+            pool_idle: Duration::from_secs(60),
+            pool_age: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}

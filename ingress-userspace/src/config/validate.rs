@@ -1,0 +1,206 @@
+use std::{net::IpAddr, time::Duration};
+
+use super::{Admin, Config, L4, L4Mode, Listen, LogFormat, RunFlags, Shutdown, Timeouts, ignored};
+use crate::translate;
+
+/// Collects what is wrong while values are read.
+#[derive(Default)]
+struct Faults(Vec<String>);
+
+impl Faults {
+    fn add(&mut self, flag: &str, value: &str, allowed: &str) {
+        self.0.push(format!("{flag} {value:?}: must be {allowed}"));
+    }
+
+    fn port(&mut self, flag: &str, value: &str) -> u16 {
+        value.parse().unwrap_or_else(|_| {
+            self.add(flag, value, "a port, 0 to 65535");
+            0
+        })
+    }
+
+    fn seconds(&mut self, flag: &str, value: &str) -> Duration {
+        // Go's duration flags take `10s`, its number flags `10`.
+        let digits = value.strip_suffix('s').unwrap_or(value);
+        Duration::from_secs(u64::from(digits.parse::<u32>().unwrap_or_else(|_| {
+            self.add(flag, value, "a number of seconds");
+            0
+        })))
+    }
+
+    /// Go's `strconv.ParseBool`.
+    fn boolean(&mut self, flag: &str, value: &str) -> bool {
+        match value {
+            "1" | "t" | "T" | "TRUE" | "true" | "True" => true,
+            "0" | "f" | "F" | "FALSE" | "false" | "False" => false,
+            _ => {
+                self.add(flag, value, "true or false");
+                false
+            }
+        }
+    }
+
+    fn addresses(&mut self, flag: &str, values: &[String]) -> Vec<IpAddr> {
+        let mut addresses = Vec::new();
+        for value in values {
+            match value.trim().parse() {
+                Ok(address) if !addresses.contains(&address) => addresses.push(address),
+                Ok(_) => {}
+                Err(_) => self.add(flag, value, "an IPv4 or IPv6 address without port"),
+            }
+        }
+        addresses
+    }
+
+    fn object(&mut self, flag: &str, value: Option<&String>) -> Option<(String, String)> {
+        let value = value.filter(|value| !value.is_empty())?;
+        match value.split_once('/') {
+            Some((namespace, name))
+                if !namespace.is_empty() && !name.is_empty() && !name.contains('/') =>
+            {
+                Some((namespace.to_owned(), name.to_owned()))
+            }
+            _ => {
+                self.add(flag, value, "NAMESPACE/NAME");
+                None
+            }
+        }
+    }
+}
+
+impl RunFlags {
+    /// The checked configuration, or one line for each fault.
+    ///
+    /// # Errors
+    /// All faults, each naming its flag and what is allowed.
+    pub fn validate(&self, cores: usize) -> Result<Config, Vec<String>> {
+        let mut faults = Faults::default();
+        let manifests = self.manifests.clone().filter(|dir| !dir.is_empty());
+        if manifests.is_none() {
+            faults.0.push(
+                "--manifests DIR is required: this version serves a directory of Kubernetes YAML, \
+                 not yet a cluster's API"
+                    .to_owned(),
+            );
+        }
+        let config = Config {
+            manifests: manifests.unwrap_or_default().into(),
+            translate: self.translate(&mut faults),
+            listen: Listen {
+                addresses: faults.addresses("--bind-address", &self.bind_address),
+                http_port: faults.port("--http-port", &self.http_port),
+                https_port: faults.port("--https-port", &self.https_port),
+            },
+            admin: self.admin(&mut faults),
+            workers: self.workers(&mut faults, cores),
+            shutdown: Shutdown {
+                grace: faults.seconds("--shutdown-grace-period", &self.shutdown_grace_period),
+                drain: faults.seconds("--drain-timeout", &self.drain_timeout),
+            },
+            l4: self.l4(&mut faults),
+            timeouts: Timeouts::default(),
+            log_format: match self.log_format.as_str() {
+                "text" => LogFormat::Text,
+                "json" => LogFormat::Json,
+                other => {
+                    faults.add("--log-format", other, "text or json");
+                    LogFormat::Text
+                }
+            },
+            warnings: self.ignored.iter().map(|name| ignored::warning(name)).collect(),
+        };
+        let Listen { http_port, https_port, .. } = config.listen;
+        let ports = [
+            ("--http-port", http_port),
+            ("--https-port", https_port),
+            ("--healthz-port", config.admin.port),
+        ];
+        for (index, (flag, port)) in ports.iter().enumerate() {
+            if let Some((other, _)) =
+                ports[..index].iter().find(|(_, taken)| *port != 0 && taken == port)
+            {
+                faults.0.push(format!("{flag} {port}: is the port of {other} already"));
+            }
+        }
+        if faults.0.is_empty() { Ok(config) } else { Err(faults.0) }
+    }
+
+    fn translate(&self, faults: &mut Faults) -> translate::Options {
+        translate::Options {
+            ingress_class: self.ingress_class.clone(),
+            controller_class: self.controller_class.clone(),
+            ingress_class_by_name: faults
+                .boolean("--ingress-class-by-name", &self.ingress_class_by_name),
+            watch_ingress_without_class: faults
+                .boolean("--watch-ingress-without-class", &self.watch_ingress_without_class),
+            watch_namespace: self.watch_namespace.clone().filter(|name| !name.is_empty()),
+            default_backend_service: faults
+                .object("--default-backend-service", self.default_backend_service.as_ref()),
+            default_ssl_certificate: faults
+                .object("--default-ssl-certificate", self.default_ssl_certificate.as_ref()),
+            configmap: faults.object("--configmap", self.configmap.as_ref()),
+            disable_catch_all: faults.boolean("--disable-catch-all", &self.disable_catch_all),
+            annotations_prefix: self.annotations_prefix.trim_end_matches('/').to_owned(),
+        }
+    }
+
+    fn admin(&self, faults: &mut Faults) -> Admin {
+        if !self.health_check_path.starts_with('/') {
+            faults.add("--health-check-path", &self.health_check_path, "a path beginning with /");
+        }
+        let host: Vec<_> =
+            self.healthz_host.iter().filter(|host| !host.is_empty()).cloned().collect();
+        Admin {
+            address: faults.addresses("--healthz-host", &host).first().copied(),
+            port: faults.port("--healthz-port", &self.healthz_port),
+            health_path: self.health_check_path.clone(),
+        }
+    }
+
+    fn workers(&self, faults: &mut Faults, cores: usize) -> usize {
+        let Some(value) = &self.workers else { return cores.max(1) };
+        match value.parse() {
+            Ok(number @ 1..=1024) => number,
+            _ => {
+                faults.add("--workers", value, "a number, 1 to 1024");
+                1
+            }
+        }
+    }
+
+    fn l4(&self, faults: &mut Faults) -> L4 {
+        let mode = match self.l4.as_str() {
+            "off" => L4Mode::Off,
+            "auto" => L4Mode::Auto,
+            other => {
+                faults.add("--l4", other, "off or auto");
+                L4Mode::Off
+            }
+        };
+        let l4 = L4 {
+            mode,
+            interfaces: self.interface.iter().filter(|name| !name.is_empty()).cloned().collect(),
+            vips: faults.addresses("--vip", &self.vip),
+            node_name: self.node_name.clone().unwrap_or_default(),
+            bpf_dir: self.bpf_dir.clone().into(),
+            tunnel_port: faults.port("--tunnel-port", &self.tunnel_port),
+            key_secret: faults.object("--l4-key-secret", self.l4_key_secret.as_ref()),
+        };
+        if mode == L4Mode::Auto && !l4.vips.is_empty() {
+            if l4.node_name.is_empty() {
+                faults.0.push(
+                    "--node-name NAME (or the variable NODE_NAME) is required with --vip: it says \
+                     which Node object is this machine"
+                        .to_owned(),
+                );
+            }
+            if l4.interfaces.is_empty() {
+                faults.0.push(
+                    "--interface IF is required with --vip: it says where the packets come in"
+                        .to_owned(),
+                );
+            }
+        }
+        l4
+    }
+}

@@ -1,0 +1,244 @@
+//! Wires the modules together and owns the phases: start, ready, draining, stopped. Everything that
+//! can fail at start fails before the first connection is taken.
+
+mod control;
+mod diagnostics;
+mod readiness;
+mod steering;
+
+pub use readiness::Readiness;
+pub(crate) use steering::ReadCounters;
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
+
+use tokio::sync::watch;
+
+use crate::{
+    admin::{self, Board},
+    config::Config,
+    l4::L4Error,
+    proxy::{self, Bound, ListenError, Phase, TlsError, counters::Registry},
+    snapshot::Publisher,
+    source::{Directory, SourceError, Stopper},
+};
+use control::Control;
+
+/// Why the agent cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The manifests.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A port.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The cryptography library.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The kernel tier.
+    #[error(transparent)]
+    Steering(#[from] L4Error),
+    /// A thread.
+    #[error("cannot start a thread")]
+    Thread(#[from] io::Error),
+}
+
+impl StartError {
+    /// The process's exit code: 2 for what the user wrote, 3 for what this machine cannot do.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Source(SourceError::Unreadable { .. }) => 2,
+            Self::Steering(error) => error.exit_code(),
+            _ => 3,
+        }
+    }
+}
+
+/// Where a running agent listens; ports are the real ones also where 0 was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Addresses {
+    /// HTTP.
+    pub http: Vec<SocketAddr>,
+    /// HTTPS.
+    pub https: Vec<SocketAddr>,
+    /// Health, metrics, state.
+    pub admin: Vec<SocketAddr>,
+}
+
+/// What a running agent is told from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Finish what is there, up to the deadline. A second one is [`Stop::Now`].
+    Gracefully,
+    /// Drop everything.
+    Now,
+}
+
+/// A running agent.
+pub struct Agent {
+    addresses: Addresses,
+    stop: mpsc::Sender<Stop>,
+    main: thread::JoinHandle<bool>,
+}
+
+/// Tells an agent to stop, from any thread.
+#[derive(Clone)]
+pub struct StopHandle(mpsc::Sender<Stop>);
+
+impl StopHandle {
+    /// Does not wait. Telling an agent that has ended does nothing.
+    pub fn stop(&self, stop: Stop) {
+        let _ended = self.0.send(stop);
+    }
+}
+
+impl Agent {
+    /// Starts an agent: reads the manifests, opens the ports, serves. Returns when it is ready.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running then.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        let publisher = Publisher::default();
+        let reader = publisher.reader();
+        let source = Directory::open(&config.manifests)?;
+        let tls = Arc::new(proxy::server_config(reader.clone())?);
+        let bound = Bound::open(&config.listen, config.workers, tls)?;
+        let (http, https) = bound.addresses();
+        let admin_sockets =
+            proxy::open_single(config.admin.address, config.admin.port, "--healthz-port")?;
+        let admin = admin_sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect();
+        let addresses = Addresses { http, https, admin };
+        let steering = steering::start(&config, &addresses)?;
+
+        let readiness = Arc::new(Readiness::default());
+        readiness.listening();
+        readiness.steering();
+        let registry = Registry::new(config.workers);
+        let board = Arc::new(Board {
+            reader: reader.clone(),
+            registry: Arc::clone(&registry),
+            readiness: Arc::clone(&readiness),
+            addresses: addresses.clone(),
+            diagnostics: Default::default(),
+            failures: Default::default(),
+            steering: steering.counters(),
+            health_path: config.admin.health_path.clone(),
+            controller_class: config.translate.controller_class.clone(),
+        });
+        let (phase, phases) = watch::channel(Phase::Serve);
+        let admin = admin::start(Arc::clone(&board), admin_sockets, phases.clone())?;
+
+        let stopper = source.stopper();
+        let control = Control::new(config.translate.clone(), publisher, board, steering);
+        let (first, published) = mpsc::channel();
+        let source = thread::Builder::new().name("control".to_owned()).spawn(move || {
+            let mut control = control;
+            source.run(move |update| {
+                control.apply(update);
+                let _started = first.send(());
+            });
+        })?;
+        // Connections wait in the kernel until there is something to route them by.
+        let _source_ended = published.recv();
+        let workers = bound.start(&reader, &registry, &config.timeouts, &phases)?;
+        tracing::info!(
+            http = ?addresses.http,
+            https = ?addresses.https,
+            admin = ?addresses.admin,
+            workers = config.workers,
+            "serving {}",
+            config.manifests.display()
+        );
+
+        let (stop, stops) = mpsc::channel();
+        let parts = Parts { phase, workers, readiness, stopper, threads: vec![source, admin] };
+        let main = thread::Builder::new()
+            .name("lifecycle".to_owned())
+            .spawn(move || parts.run(&config.shutdown, &stops))?;
+        Ok(Self { addresses, stop, main })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// What stops it.
+    #[must_use]
+    pub fn stop_handle(&self) -> StopHandle {
+        StopHandle(self.stop.clone())
+    }
+
+    /// Waits for its end. False: a part of it ended by a bug.
+    #[must_use]
+    pub fn wait(self) -> bool {
+        self.main.join().unwrap_or(false)
+    }
+}
+
+/// What runs, for the thread that ends it.
+struct Parts {
+    phase: watch::Sender<Phase>,
+    workers: proxy::Running,
+    readiness: Arc<Readiness>,
+    stopper: Stopper,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+impl Parts {
+    /// Serves until told to stop, then goes through the phases of the end.
+    fn run(self, shutdown: &crate::config::Shutdown, stops: &mpsc::Receiver<Stop>) -> bool {
+        let first = stops.recv().unwrap_or(Stop::Now);
+        self.readiness.stopping();
+        let mut now = first == Stop::Now;
+        if !now && !shutdown.grace.is_zero() {
+            tracing::info!(seconds = shutdown.grace.as_secs(), "unready; still accepting");
+            now = stops.recv_timeout(shutdown.grace).is_ok();
+        }
+        if !now {
+            tracing::info!(seconds = shutdown.drain.as_secs(), "draining");
+            self.phase.send_replace(Phase::Drain);
+            now = self.drained(shutdown.drain, stops) == Drained::Not;
+        }
+        // The admin port answers until now: unready is an answer too.
+        self.phase.send_replace(Phase::Stop);
+        self.stopper.stop();
+        let mut sound = self.workers.join();
+        for thread in self.threads {
+            sound &= thread.join().is_ok();
+        }
+        tracing::info!(drained = !now, "stopped");
+        sound
+    }
+
+    fn drained(&self, deadline: Duration, stops: &mpsc::Receiver<Stop>) -> Drained {
+        const LOOK: Duration = Duration::from_millis(20);
+        let end = std::time::Instant::now() + deadline;
+        loop {
+            if self.workers.is_finished() {
+                return Drained::All;
+            }
+            let left = end.saturating_duration_since(std::time::Instant::now());
+            if left.is_zero() || stops.recv_timeout(left.min(LOOK)).is_ok() {
+                return Drained::Not;
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drained {
+    All,
+    Not,
+}

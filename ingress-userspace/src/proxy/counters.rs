@@ -1,0 +1,226 @@
+//! What happened, counted: each worker adds to numbers of its own with plain loads and stores; a
+//! scrape adds them up. Label values come from configured objects and closed sets only.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use http::Method;
+
+use crate::model::{HostName, Model, Route};
+
+/// What a count of requests is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Labels {
+    /// The host as configured: `*.example.com` for a wildcard, `_` for all others.
+    pub(crate) host: Arc<str>,
+    pub(crate) namespace: Arc<str>,
+    pub(crate) ingress: Arc<str>,
+    pub(crate) service: Arc<str>,
+    /// The path as the Ingress writes it.
+    pub(crate) path: Arc<str>,
+    pub(crate) method: &'static str,
+    pub(crate) status: u16,
+}
+
+/// One worker's numbers that are not about requests.
+#[derive(Debug, Default)]
+pub(crate) struct Gauges {
+    connections: AtomicU64,
+    accepted: AtomicU64,
+    handshakes_failed: AtomicU64,
+    upstream_connected: AtomicU64,
+    upstream_failed: AtomicU64,
+    requests: AtomicU64,
+}
+
+/// The numbers of all workers.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    gauges: Vec<Arc<Gauges>>,
+    /// One number per worker for each set of labels. Locked when a worker counts something for the
+    /// first time after a change of the snapshot, and by scrapes.
+    series: Mutex<HashMap<Labels, Vec<Arc<AtomicU64>>>>,
+}
+
+/// The sums over all workers of [`Gauges`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) connections: u64,
+    pub(crate) accepted: u64,
+    pub(crate) handshakes_failed: u64,
+    pub(crate) upstream_connected: u64,
+    pub(crate) upstream_failed: u64,
+    pub(crate) requests: u64,
+}
+
+impl Registry {
+    pub(crate) fn new(workers: usize) -> Arc<Self> {
+        let gauges = (0..workers).map(|_| Arc::default()).collect();
+        Arc::new(Self { gauges, series: Mutex::default() })
+    }
+
+    pub(super) fn counters(self: &Arc<Self>, worker: usize) -> Counters {
+        Counters {
+            gauges: Arc::clone(&self.gauges[worker]),
+            registry: Arc::clone(self),
+            worker,
+            known: RefCell::default(),
+        }
+    }
+
+    fn number(&self, labels: Labels, worker: usize) -> Arc<AtomicU64> {
+        let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        let numbers = series
+            .entry(labels)
+            .or_insert_with(|| self.gauges.iter().map(|_| Arc::default()).collect());
+        Arc::clone(&numbers[worker])
+    }
+
+    /// All requests so far by labels, in order.
+    pub(crate) fn requests(&self) -> BTreeMap<Labels, u64> {
+        let series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        series
+            .iter()
+            .map(|(labels, numbers)| {
+                let sum = numbers.iter().map(|number| number.load(Ordering::Relaxed)).sum();
+                (labels.clone(), sum)
+            })
+            .collect()
+    }
+
+    /// Forgets the series of Ingresses and hosts that are no more, as ingress-nginx does.
+    pub(crate) fn prune(&self, model: &Model) {
+        let hosts: HashSet<Arc<str>> = model.hosts.iter().map(|host| label(&host.name)).collect();
+        let ingresses: HashSet<(&str, &str)> = model
+            .hosts
+            .iter()
+            .flat_map(|host| &host.routes)
+            .map(|route| (&*route.ingress.namespace, &*route.ingress.name))
+            .collect();
+        self.series.lock().unwrap_or_else(PoisonError::into_inner).retain(|labels, _| {
+            (hosts.contains(&labels.host) || &*labels.host == "_")
+                && (labels.ingress.is_empty()
+                    || ingresses.contains(&(&*labels.namespace, &*labels.ingress)))
+        });
+    }
+
+    /// The numbers that are not about requests.
+    pub(crate) fn totals(&self) -> Totals {
+        let sum = |field: fn(&Gauges) -> &AtomicU64| {
+            self.gauges.iter().map(|gauges| field(gauges).load(Ordering::Relaxed)).sum()
+        };
+        Totals {
+            connections: sum(|gauges| &gauges.connections),
+            accepted: sum(|gauges| &gauges.accepted),
+            handshakes_failed: sum(|gauges| &gauges.handshakes_failed),
+            upstream_connected: sum(|gauges| &gauges.upstream_connected),
+            upstream_failed: sum(|gauges| &gauges.upstream_failed),
+            requests: sum(|gauges| &gauges.requests),
+        }
+    }
+}
+
+/// What a request turned out to be about.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Subject<'v> {
+    pub(super) host: Option<&'v HostName>,
+    pub(super) route: Option<&'v Arc<Route>>,
+    pub(super) service: Option<&'v Arc<str>>,
+}
+
+/// An address, a method and a status.
+type Known = (usize, &'static str, u16);
+
+/// A worker's access to its numbers.
+pub(super) struct Counters {
+    registry: Arc<Registry>,
+    gauges: Arc<Gauges>,
+    worker: usize,
+    /// By address of the route, or else of the host's name, in the current snapshot.
+    known: RefCell<HashMap<Known, Arc<AtomicU64>>>,
+}
+
+impl Counters {
+    pub(super) fn request(&self, subject: Subject<'_>, method: &Method, status: u16) {
+        increment(&self.gauges.requests);
+        let address = match (subject.route, subject.host) {
+            (Some(route), _) => Arc::as_ptr(route).addr(),
+            (None, Some(host)) => std::ptr::from_ref(host).addr(),
+            (None, None) => 0,
+        };
+        let method = known_method(method);
+        let mut known = self.known.borrow_mut();
+        let number = known
+            .entry((address, method, status))
+            .or_insert_with(|| self.registry.number(labels(subject, method, status), self.worker));
+        increment(number);
+    }
+
+    /// The snapshot changed: what was known by address is not any more.
+    pub(super) fn forget(&self) {
+        self.known.borrow_mut().clear();
+    }
+
+    pub(super) fn connections(&self, open: u64, accepted: bool) {
+        self.gauges.connections.store(open, Ordering::Relaxed);
+        if accepted {
+            increment(&self.gauges.accepted);
+        }
+    }
+
+    pub(super) fn handshake_failed(&self) {
+        increment(&self.gauges.handshakes_failed);
+    }
+
+    pub(super) fn upstream_connected(&self) {
+        increment(&self.gauges.upstream_connected);
+    }
+
+    pub(super) fn upstream_failed(&self) {
+        increment(&self.gauges.upstream_failed);
+    }
+}
+
+/// Only its own worker writes a number: no locked instruction is needed.
+fn increment(number: &AtomicU64) {
+    number.store(number.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+}
+
+fn labels(subject: Subject<'_>, method: &'static str, status: u16) -> Labels {
+    let empty: Arc<str> = Arc::from("");
+    let of = |field: fn(&Arc<Route>) -> &Arc<str>| subject.route.map_or(&empty, field).clone();
+    // The built-in default backend is no Ingress.
+    let of_ingress = |field: fn(&Arc<Route>) -> &Arc<str>| {
+        subject.route.filter(|route| route.ingress.kind == "Ingress").map_or(&empty, field).clone()
+    };
+    Labels {
+        host: subject.host.map_or_else(|| Arc::from("_"), label),
+        namespace: of_ingress(|route| &route.ingress.namespace),
+        ingress: of_ingress(|route| &route.ingress.name),
+        service: subject.service.unwrap_or(&empty).clone(),
+        path: of(|route| &route.path),
+        method,
+        status,
+    }
+}
+
+fn label(name: &HostName) -> Arc<str> {
+    match name {
+        HostName::Exact(name) => Arc::clone(name),
+        HostName::Wildcard(suffix) => format!("*.{suffix}").into(),
+        HostName::CatchAll => Arc::from("_"),
+    }
+}
+
+/// Methods are the client's to make up; series are not.
+fn known_method(method: &Method) -> &'static str {
+    const KNOWN: [&str; 8] =
+        ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("OTHER")
+}

@@ -1,0 +1,117 @@
+//! The request path: accepts connections, terminates TLS, routes requests and forwards them. One
+//! thread per worker, each with sockets, upstream pools and counters of its own; what they share is
+//! the snapshot, which they only read. Knows no Kubernetes object and no BPF map.
+//!
+//! ```text
+//! listen ─ accept ─ tls ─ connection ─→ pipeline ─→ balance ─→ upstream
+//!                   (stream, client)        └──────→ respond      └→ upgrade
+//! ```
+
+mod accept;
+mod balance;
+mod body;
+mod client;
+mod connection;
+pub(crate) mod counters;
+mod deadline;
+mod listen;
+mod pipeline;
+mod respond;
+mod stream;
+mod tls;
+mod upgrade;
+mod upstream;
+mod worker;
+
+pub use listen::ListenError;
+pub(crate) use listen::open_single;
+pub use tls::TlsError;
+pub(crate) use tls::server_config;
+pub(crate) use worker::Phase;
+
+use std::{net::SocketAddr, sync::Arc, thread};
+
+use tokio::sync::watch;
+
+use crate::{
+    config::{Listen, Timeouts},
+    snapshot::Reader,
+};
+use counters::Registry;
+use listen::Sockets;
+
+/// The listeners of all workers, bound and not yet served: connections wait in the kernel.
+pub(crate) struct Bound {
+    sockets: Vec<Sockets>,
+    tls: Arc<rustls::ServerConfig>,
+}
+
+/// The workers at work.
+pub(crate) struct Running {
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+impl Bound {
+    /// Opens all listeners.
+    pub(crate) fn open(
+        listen: &Listen,
+        workers: usize,
+        tls: Arc<rustls::ServerConfig>,
+    ) -> Result<Self, ListenError> {
+        Ok(Self { sockets: listen::open(listen, workers)?, tls })
+    }
+
+    /// Where HTTP and where HTTPS is listened for.
+    pub(crate) fn addresses(&self) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
+        let of = |sockets: &[std::net::TcpListener]| {
+            sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect()
+        };
+        self.sockets
+            .first()
+            .map_or_else(Default::default, |worker| (of(&worker.http), of(&worker.https)))
+    }
+
+    /// Starts one thread per worker.
+    pub(crate) fn start(
+        self,
+        reader: &Reader,
+        registry: &Arc<Registry>,
+        timeouts: &Timeouts,
+        phase: &watch::Receiver<Phase>,
+    ) -> std::io::Result<Running> {
+        let threads = self
+            .sockets
+            .into_iter()
+            .enumerate()
+            .map(|(index, sockets)| {
+                let setup = worker::Setup {
+                    index,
+                    sockets,
+                    tls: Arc::clone(&self.tls),
+                    reader: reader.clone(),
+                    registry: Arc::clone(registry),
+                    timeouts: timeouts.clone(),
+                    phase: phase.clone(),
+                };
+                thread::Builder::new()
+                    .name(format!("worker-{index}"))
+                    .spawn(move || worker::run(setup))
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Running { threads })
+    }
+}
+
+impl Running {
+    /// All workers are done.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.threads.iter().all(thread::JoinHandle::is_finished)
+    }
+
+    /// Waits until all workers are done, which they are when drained or stopped. False if one of
+    /// them ended by a bug.
+    pub(crate) fn join(self) -> bool {
+        let outcomes: Vec<_> = self.threads.into_iter().map(thread::JoinHandle::join).collect();
+        outcomes.iter().all(Result::is_ok)
+    }
+}

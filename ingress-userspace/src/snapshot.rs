@@ -1,0 +1,106 @@
+//! What is served at one moment, and its swap: published once per change, read without a lock, in
+//! one piece. A request works on one snapshot from its first byte to its upstream's answer.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use arc_swap::ArcSwap;
+
+use crate::{certificates::Certificates, model::Model, route::RouteTable};
+
+/// Everything that a request or a handshake looks at.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// Grows by one with each publication; 0 is the empty one before the first.
+    pub generation: u64,
+    /// What is served, as values.
+    pub model: Arc<Model>,
+    /// The same, ready to be searched.
+    pub routes: RouteTable,
+    /// The certificates, ready to be presented.
+    pub certificates: Certificates,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    current: ArcSwap<Snapshot>,
+    /// The generation of `current`, written after it: whoever sees a generation finds that
+    /// snapshot or a later one.
+    generation: AtomicU64,
+}
+
+/// The only writer.
+#[derive(Debug, Default)]
+pub struct Publisher {
+    shared: Arc<Shared>,
+}
+
+impl Publisher {
+    /// Makes this the snapshot of all requests that begin from now on, and returns its generation.
+    pub fn publish(
+        &mut self,
+        model: Arc<Model>,
+        routes: RouteTable,
+        certificates: Certificates,
+    ) -> u64 {
+        let generation = self.shared.generation.load(Ordering::Relaxed) + 1;
+        let snapshot = Snapshot { generation, model, routes, certificates };
+        self.shared.current.store(Arc::new(snapshot));
+        self.shared.generation.store(generation, Ordering::Release);
+        generation
+    }
+
+    /// The snapshot published last.
+    #[must_use]
+    pub fn current(&self) -> Arc<Snapshot> {
+        self.shared.current.load_full()
+    }
+
+    /// One more reader.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        Reader { shared: Arc::clone(&self.shared) }
+    }
+}
+
+/// Follows the publisher.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    shared: Arc<Shared>,
+}
+
+impl Reader {
+    /// The snapshot published last, if its generation is another than `seen`: one atomic load where
+    /// nothing changed.
+    #[must_use]
+    pub fn newer(&self, seen: u64) -> Option<Arc<Snapshot>> {
+        (self.shared.generation.load(Ordering::Acquire) != seen)
+            .then(|| self.shared.current.load_full())
+    }
+
+    /// The snapshot published last.
+    #[must_use]
+    pub fn current(&self) -> Arc<Snapshot> {
+        self.shared.current.load_full()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_sees_each_publication_once() {
+        let mut publisher = Publisher::default();
+        let reader = publisher.reader();
+        assert!(reader.newer(0).is_none());
+        let generation =
+            publisher.publish(Arc::default(), RouteTable::default(), Certificates::default());
+        assert_eq!(generation, 1);
+        let seen = reader.newer(0).expect("one was published");
+        assert_eq!(seen.generation, 1);
+        assert!(reader.newer(seen.generation).is_none());
+    }
+}

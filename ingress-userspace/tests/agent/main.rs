@@ -1,0 +1,16 @@
+//! The agent as a black box: real sockets, real manifests, scripted backends. One file per matter.
+
+#![forbid(unsafe_code)]
+
+mod changes;
+mod drain;
+mod failure;
+mod forwarding;
+mod http2;
+mod process;
+mod routing;
+mod smuggling;
+mod streaming;
+mod support;
+mod tls;
+mod upgrade;

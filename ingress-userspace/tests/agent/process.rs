@@ -1,0 +1,203 @@
+//! The binary: its exit codes, its messages, its signals.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    net::{SocketAddr, TcpListener},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+};
+
+use tempfile::TempDir;
+
+use crate::support::{Backend, Connection, documents, exchange, ingress, service, until};
+
+fn penstock(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_penstock"));
+    command.args(arguments).env_remove("NODE_NAME").env("RUST_LOG", "info");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Exit code and standard error of arguments that must not run.
+fn refused(arguments: &[&str]) -> (i32, String) {
+    let output = penstock(arguments).output().expect("it starts");
+    let text = String::from_utf8(output.stderr).expect("text");
+    (output.status.code().expect("no signal"), text)
+}
+
+/// A running agent in a process of its own, killed on drop.
+pub(crate) struct Process {
+    child: Child,
+    dir: TempDir,
+    admin: SocketAddr,
+}
+
+impl Process {
+    pub(crate) fn start(files: &[(&str, &str)], arguments: &[&str]) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        for (name, text) in files {
+            std::fs::write(dir.path().join(name), text).expect("a manifest");
+        }
+        let manifests = format!("--manifests={}", dir.path().display());
+        let mut all = vec![
+            "run",
+            &manifests,
+            "--http-port=0",
+            "--https-port=0",
+            "--healthz-port=0",
+            "--bind-address=127.0.0.1",
+            "--healthz-host=127.0.0.1",
+            "--watch-ingress-without-class",
+            "--log-format=json",
+        ];
+        all.extend(arguments);
+        let mut child = penstock(&all).spawn().expect("it starts");
+        let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+        let admin = loop {
+            let line = lines.next().expect("it says where it serves").expect("text");
+            let value: serde_json::Value = serde_json::from_str(&line).expect("a line is JSON");
+            if let Some(list) = value["fields"]["admin"].as_str() {
+                break list.trim_matches(['[', ']']).parse().expect("one address");
+            }
+        };
+        // Nobody else reads the pipe, and a full one would stop the agent.
+        thread::spawn(move || lines.for_each(drop));
+        Self { child, dir, admin }
+    }
+
+    pub(crate) fn http(&self) -> SocketAddr {
+        let reply =
+            exchange(self.admin, "GET /state HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        let state: serde_json::Value = serde_json::from_slice(&reply.body).expect("JSON");
+        state["listeners"]["http"][0].as_str().expect("one").parse().expect("an address")
+    }
+
+    /// The most memory that it ever had, in KiB.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let text = std::fs::read_to_string(path).expect("it runs");
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    fn terminate(&self) {
+        let pid = nix::unistd::Pid::from_raw(self.child.id().try_into().expect("a pid"));
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it runs");
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        self.child.wait().expect("it ends")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+#[test]
+fn wrong_arguments_are_exit_code_2() {
+    let (code, text) = refused(&["run", "--http-prot=80", "--workers=none"]);
+    assert_eq!(code, 2);
+    for part in ["--http-prot", "--http-port", "--workers", "--manifests"] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert_eq!(refused(&[]).0, 2);
+    assert_eq!(refused(&["fly"]).0, 2);
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_exit_code_2() {
+    let (code, text) = refused(&["run", "--manifests=/no/such/place", "--http-port=0"]);
+    assert_eq!(code, 2);
+    assert!(text.contains("/no/such/place") && text.contains("No such file"), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+}
+
+#[test]
+fn a_port_in_use_is_exit_code_3_and_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let address = taken.local_addr().expect("bound");
+    let dir = tempfile::tempdir().expect("a directory");
+    let (manifests, port) = (dir.path().display().to_string(), address.port().to_string());
+    for flag in ["--http-port", "--https-port", "--healthz-port"] {
+        let mut arguments = vec![
+            "run",
+            "--manifests",
+            &manifests,
+            "--bind-address=127.0.0.1",
+            "--healthz-host=127.0.0.1",
+        ];
+        for other in ["--http-port", "--https-port", "--healthz-port"] {
+            arguments.extend([other, if other == flag { &port } else { "0" }]);
+        }
+        let (code, text) = refused(&arguments);
+        assert_eq!(code, 3, "{text}");
+        assert!(text.contains(&address.to_string()) && text.contains(flag), "{text}");
+        assert!(text.contains("in use"), "{text}");
+    }
+}
+
+#[test]
+fn help_and_version_are_no_fault() {
+    for arguments in [&["--help"][..], &["run", "--help"], &["--version"]] {
+        let output = penstock(arguments).output().expect("it starts");
+        assert!(output.status.success());
+        assert!(!output.stdout.is_empty() && output.stderr.is_empty());
+    }
+}
+
+#[test]
+fn sigterm_drains_and_exits_0() {
+    let shop = Backend::echo("shop");
+    let rules =
+        documents(&[&ingress("shop.example.com", "shop"), &service("shop", &[shop.address])]);
+    let mut agent = Process::start(&[("all.yaml", &rules)], &[]);
+    assert!(agent.dir.path().exists());
+    let http = agent.http();
+    let mut connection = Connection::open(http);
+    let get = "GET / HTTP/1.1\r\nhost: shop.example.com\r\n\r\n";
+    assert_eq!(connection.request(get).status, 200);
+    agent.terminate();
+    until("nobody listens", || std::net::TcpStream::connect(http).is_err());
+    assert!(agent.wait().success());
+}
+
+#[test]
+fn ignored_flags_are_told_once_each() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let manifests = dir.path().display().to_string();
+    let mut child = penstock(&[
+        "run",
+        "--manifests",
+        &manifests,
+        "--http-port=0",
+        "--https-port=0",
+        "--healthz-port=0",
+        "--bind-address=127.0.0.1",
+        "--healthz-host=127.0.0.1",
+        "--publish-service=a/b",
+        "--election-id=x",
+        "--v=3",
+    ])
+    .spawn()
+    .expect("it starts");
+    let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+    let mut warnings = 0;
+    for line in &mut lines {
+        let line = line.expect("text");
+        warnings += usize::from(line.contains("is accepted and does nothing"));
+        if line.contains("serving") {
+            break;
+        }
+    }
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+    let mut rest = String::new();
+    if let Some(mut out) = child.stdout.take() {
+        out.read_to_string(&mut rest).expect("text");
+    }
+    assert_eq!((warnings, rest.as_str()), (3, ""));
+}

@@ -1,0 +1,119 @@
+//! Requests whose end could be read in two ways: what we route is what the upstream sees.
+
+use crate::support::{Backend, Connection, Site, documents, ingress, service};
+
+/// Sends raw bytes and returns the statuses of all answers until the connection ends, and what the
+/// upstream saw of each request.
+fn statuses(bytes: &str) -> (Vec<u16>, Vec<String>) {
+    let shop = Backend::echo("shop");
+    let rules = documents(&[&ingress("", "shop"), &service("shop", &[shop.address])]);
+    let site = Site::start(&[("all.yaml", &rules)]);
+    let mut connection = Connection::open(site.http);
+    connection.send(bytes);
+    let (mut statuses, mut seen) = (Vec::new(), Vec::new());
+    while let Ok(reply) = connection.reply(false) {
+        statuses.push(reply.status);
+        if reply.status == 200 {
+            seen.push(reply.text().to_owned());
+        }
+    }
+    (statuses, seen)
+}
+
+/// Ends the connection, so that the answers before it can be counted.
+const LAST: &str = "GET /last HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+
+#[test]
+fn a_length_beside_a_coding_is_ignored_or_refused() {
+    for fields in [
+        "content-length: 6\r\ntransfer-encoding: chunked\r\n",
+        "transfer-encoding: chunked\r\ncontent-length: 6\r\n",
+    ] {
+        let (statuses, seen) =
+            statuses(&format!("POST /one HTTP/1.1\r\nhost: a\r\n{fields}\r\n0\r\n\r\n{LAST}"));
+        assert!(statuses[0] == 400 || statuses == [200, 200] || statuses == [200], "{statuses:?}");
+        if let Some(first) = seen.first() {
+            assert!(first.contains("body-length: 0"), "{first}");
+            assert!(!first.contains("content-length: 6"), "{first}");
+        }
+    }
+}
+
+#[test]
+fn lengths_that_contradict_each_other_are_refused() {
+    for fields in [
+        "content-length: 5\r\ncontent-length: 6\r\n",
+        "content-length: 5, 6\r\n",
+        "content-length: +5\r\n",
+        "content-length: -1\r\n",
+        "content-length: 5x\r\n",
+        "content-length: 99999999999999999999999\r\n",
+    ] {
+        let (statuses, _) =
+            statuses(&format!("POST / HTTP/1.1\r\nhost: a\r\n{fields}\r\nhello{LAST}"));
+        assert_eq!(statuses, [400], "{fields:?}");
+    }
+}
+
+#[test]
+fn codings_that_are_not_chunked_at_the_end_are_refused() {
+    for value in ["identity", "gzip", "chunked, identity", "xchunked", "chunked;q=1, gzip"] {
+        let (statuses, _) = statuses(&format!(
+            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: {value}\r\n\r\n0\r\n\r\n{LAST}"
+        ));
+        assert_eq!(statuses, [400], "{value:?}");
+    }
+    let (statuses, _) = statuses(&format!(
+        "POST / HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n{LAST}"
+    ));
+    assert_eq!(statuses, [400], "HTTP/1.0 has no codings");
+}
+
+#[test]
+fn heads_that_are_none_are_refused() {
+    for head in [
+        "GET / HTTP/1.1\r\nhost : a\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: a\r\nx: 1\r\n folded\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: a\r\nx\0y: 1\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: a\r\nx: \0\r\n\r\n",
+        "GET /\0 HTTP/1.1\r\nhost: a\r\n\r\n",
+        "GET / HTTP/3.7\r\nhost: a\r\n\r\n",
+        "GET  / HTTP/1.1\r\nhost: a\r\n\r\n",
+        "GE T / HTTP/1.1\r\nhost: a\r\n\r\n",
+    ] {
+        let (statuses, _) = statuses(head);
+        assert_eq!(statuses, [400], "{head:?}");
+    }
+}
+
+#[test]
+fn oversized_heads_are_refused() {
+    let field = format!("x: {}\r\n", "y".repeat(1000));
+    let (statuses, _) = statuses(&format!("GET / HTTP/1.1\r\nhost: a\r\n{}\r\n", field.repeat(60)));
+    assert_eq!(statuses, [431]);
+}
+
+#[test]
+fn bad_chunks_never_reach_the_upstream_as_a_request() {
+    for body in [
+        "zz\r\nhello\r\n0\r\n\r\n",
+        "-1\r\n\r\n",
+        "5\r\nhelloX\r\n0\r\n\r\n",
+        "FFFFFFFFFFFFFFFFF\r\n",
+    ] {
+        let (statuses, seen) = statuses(&format!(
+            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n{body}{LAST}"
+        ));
+        assert!(!statuses.contains(&200), "{body:?}: {statuses:?} {seen:?}");
+    }
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let (statuses, seen) = statuses(&format!(
+        "GET /one HTTP/1.1\r\nhost: a\r\n\r\nPOST /two HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello{LAST}"
+    ));
+    assert_eq!(statuses, [200, 200, 200]);
+    assert!(seen[0].contains("GET /one ") && seen[1].contains("POST /two "));
+    assert!(seen[1].contains("body-length: 5") && seen[2].contains("GET /last "));
+}

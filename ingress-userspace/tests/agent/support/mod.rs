@@ -1,0 +1,169 @@
+//! A site to test against: a directory of manifests, the real agent serving it in this process on
+//! ports that the kernel picks, scripted backends, and clients that show every byte.
+
+mod backend;
+mod client;
+mod manifests;
+
+pub(crate) use backend::{Backend, read_head, read_request};
+pub(crate) use client::{Connection, Reply, TlsOptions, exchange, tls, tls_with};
+pub(crate) use manifests::*;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use ingress_userspace::{
+    config::{self, Config, Invocation, Parsed},
+    lifecycle::{Agent, Stop},
+};
+use tempfile::TempDir;
+
+/// The longest that anything may take before a test fails.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// An agent and its manifests. Stopped and deleted on drop.
+pub(crate) struct Site {
+    pub(crate) dir: TempDir,
+    agent: Option<Agent>,
+    pub(crate) http: SocketAddr,
+    pub(crate) https: SocketAddr,
+    pub(crate) admin: SocketAddr,
+}
+
+impl Site {
+    /// Starts an agent on these files.
+    pub(crate) fn start(files: &[(&str, &str)]) -> Self {
+        Self::start_with(files, &[], |_| {})
+    }
+
+    /// The same with more arguments, and with a configuration that a test can change.
+    pub(crate) fn start_with(
+        files: &[(&str, &str)],
+        arguments: &[&str],
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        for (name, text) in files {
+            std::fs::write(dir.path().join(name), text).expect("a manifest");
+        }
+        let mut config = config(dir.path(), arguments);
+        change(&mut config);
+        let agent = Agent::start(config).expect("the agent starts");
+        let addresses = agent.addresses().clone();
+        Self {
+            dir,
+            agent: Some(agent),
+            http: addresses.http[0],
+            https: addresses.https[0],
+            admin: addresses.admin[0],
+        }
+    }
+
+    /// Writes or replaces a file of the manifests.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.dir.path().join(name), text).expect("a manifest");
+    }
+
+    /// The number of the snapshot that is served.
+    pub(crate) fn generation(&self) -> u64 {
+        self.state()["generation"].as_u64().expect("a number")
+    }
+
+    /// The admin port's `/state`.
+    pub(crate) fn state(&self) -> serde_json::Value {
+        let reply = self.admin("/state");
+        serde_json::from_slice(&reply.body).expect("it is JSON")
+    }
+
+    /// An answer of the admin port.
+    pub(crate) fn admin(&self, target: &str) -> Reply {
+        exchange(
+            self.admin,
+            &format!("GET {target} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"),
+        )
+    }
+
+    /// The answer to a GET over plain HTTP on a connection of its own.
+    pub(crate) fn get(&self, host: &str, target: &str) -> Reply {
+        exchange(
+            self.http,
+            &format!("GET {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n"),
+        )
+    }
+
+    /// Waits until the state is as wanted.
+    pub(crate) fn until(&self, what: &str, wanted: impl Fn(&serde_json::Value) -> bool) {
+        until(what, || wanted(&self.state()));
+    }
+
+    /// Waits until requests in number are counted in `/metrics`.
+    pub(crate) fn metric(&self, line: &str) -> Option<u64> {
+        let reply = self.admin("/metrics");
+        let text = String::from_utf8(reply.body).expect("it is text");
+        text.lines().find_map(|own| own.strip_prefix(line)?.trim().parse().ok())
+    }
+
+    /// Tells the agent to stop.
+    pub(crate) fn signal(&self, stop: Stop) {
+        self.agent.as_ref().expect("it runs").stop_handle().stop(stop);
+    }
+
+    /// Waits for the agent's end.
+    pub(crate) fn wait(mut self) -> bool {
+        self.agent.take().expect("it runs").wait()
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if let Some(agent) = self.agent.take() {
+            agent.stop_handle().stop(Stop::Now);
+            let sound = agent.wait();
+            if !thread::panicking() {
+                assert!(sound, "a part of the agent ended by a bug");
+            }
+        }
+    }
+}
+
+/// A configuration for tests: loopback, ports of the kernel's choice, two workers.
+pub(crate) fn config(manifests: &Path, more: &[&str]) -> Config {
+    let mut arguments = vec![
+        "penstock".to_owned(),
+        "run".to_owned(),
+        format!("--manifests={}", manifests.display()),
+        "--http-port=0".to_owned(),
+        "--https-port=0".to_owned(),
+        "--healthz-port=0".to_owned(),
+        "--bind-address=127.0.0.1".to_owned(),
+        "--healthz-host=127.0.0.1".to_owned(),
+        "--workers=2".to_owned(),
+        "--watch-ingress-without-class".to_owned(),
+        "--l4=off".to_owned(),
+    ];
+    arguments.extend(more.iter().map(|&argument| argument.to_owned()));
+    match config::parse(arguments.into_iter().map(Into::into), 2) {
+        Parsed::Go(Invocation::Run(config)) => *config,
+        other => unreachable!("the arguments are right: {other:?}"),
+    }
+}
+
+/// Looks until it is so.
+pub(crate) fn until(what: &str, is: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is() {
+        assert!(start.elapsed() < DEADLINE, "{what}: not within {DEADLINE:?}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// An address on which nobody listens.
+pub(crate) fn nobody() -> SocketAddr {
+    let socket =
+        std::net::TcpListener::bind((IpAddr::V4(Ipv4Addr::LOCALHOST), 0)).expect("loopback");
+    socket.local_addr().expect("bound")
+}

@@ -10,6 +10,7 @@
 #![no_std]
 #![deny(unsafe_code)]
 
+pub mod config;
 pub mod flow;
 pub mod limits;
 pub mod net;
@@ -21,10 +22,11 @@ pub mod table;
 pub mod tunnel;
 pub mod vip;
 
+pub use config::{Config, Meta};
 pub use flow::{Flow, HashKey};
-pub use net::{Address, Port};
-pub use node::{Node, NodeId};
+pub use net::{Address, Mac, Port};
+pub use node::{Node, NodeId, Peer};
 pub use reason::{Counters, Reason};
 pub use table::{Group, Row};
-pub use tunnel::TunnelHeader;
-pub use vip::{VipKey, VipValue};
+pub use tunnel::{Hops, TunnelHeader};
+pub use vip::{VipAddress, VipKey, VipValue};

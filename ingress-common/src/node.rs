@@ -2,11 +2,11 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::Address;
+use crate::{Address, Mac};
 
 /// A node's number, the same on every node of the cluster. Index into the `NODES` map.
 #[repr(transparent)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Pod, Zeroable)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Pod, Zeroable)]
 pub struct NodeId(pub u16);
 
 impl NodeId {
@@ -23,21 +23,34 @@ pub struct Node {
     /// Source of the outer header: this node's own address towards that node.
     pub source: Address,
     /// Link-layer destination: the node itself on a shared link, else the gateway to it.
-    pub next_hop: [u8; 6],
+    pub next_hop: Mac,
     /// Link-layer source.
-    pub source_mac: [u8; 6],
+    pub source_mac: Mac,
     /// Index of the interface to send from.
     pub ifindex: u32,
     /// Largest IP packet, outer header included, that the path takes. Bytes.
     pub mtu: u16,
-    /// [`NODE_LOCAL`], [`NODE_USABLE`].
+    /// [`NODE_USABLE`].
     pub flags: u16,
     /// Always zero.
     pub reserved: u32,
 }
 const _: () = assert!(size_of::<Node>() == 56);
 
-/// This is the node that the program runs on.
-pub const NODE_LOCAL: u16 = 1;
 /// All fields are resolved: the node can be sent to.
-pub const NODE_USABLE: u16 = 2;
+pub const NODE_USABLE: u16 = 1;
+
+/// A node that tunnel packets are taken from. The key of the map is the address that they come
+/// from.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
+pub struct Peer {
+    /// The only destination that makes them ours. Tunnel packets between two peers that this node
+    /// merely routes stay untouched.
+    pub local: Address,
+    /// The peer's number.
+    pub node: NodeId,
+    /// Always zero.
+    pub reserved: [u8; 2],
+}
+const _: () = assert!(size_of::<Peer>() == 20);

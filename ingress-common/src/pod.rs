@@ -2,7 +2,9 @@
 //! bytemuck has checked get it.
 #![expect(unsafe_code, reason = "aya::Pod is an unsafe trait; bytemuck has proved its contract")]
 
-use crate::{Address, Counters, Flow, Group, Node, Row, VipKey, VipValue};
+use crate::{
+    Address, Config, Counters, Flow, Group, Meta, Node, Peer, Row, VipAddress, VipKey, VipValue,
+};
 
 macro_rules! aya_pod {
     ($($type:ty),+ $(,)?) => {$(
@@ -16,4 +18,6 @@ macro_rules! aya_pod {
     )+};
 }
 
-aya_pod!(Address, Counters, Flow, Group, Node, Row, VipKey, VipValue);
+aya_pod!(
+    Address, Config, Counters, Flow, Group, Meta, Node, Peer, Row, VipAddress, VipKey, VipValue,
+);

@@ -65,7 +65,7 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// Neither IPv4 nor IPv6.
+    /// Neither IPv4 nor IPv6, or too short to tell its destination.
     NotIp = 0, "not_ip", Pass;
     /// Not for a virtual address, not from a tunnel: none of our business.
     NotVip = 1, "not_vip", Pass;
@@ -82,7 +82,7 @@ reasons! {
     NoTable = 6, "no_table", Pass;
     /// The row has no candidate.
     EmptyRow = 7, "empty_row", Pass;
-    /// The first candidate is this node, and it has the socket.
+    /// This node is asked first, and it has the socket.
     Local = 8, "local", Pass;
     /// All candidates were asked; the local stack answers, with a reset if it knows nothing.
     LastResort = 9, "last_resort", Pass;
@@ -92,20 +92,50 @@ reasons! {
     DecapsulatedLast = 11, "decapsulated_last", Pass;
     /// Into the tunnel, to the first candidate.
     Forwarded = 12, "forwarded", Forward;
-    /// Into the tunnel, because a candidate before did not have the socket.
+    /// Into the tunnel, because a candidate before did not have the socket or cannot be reached.
     ForwardedNext = 13, "forwarded_next", Forward;
     /// On to the next hop of the tunnel.
     Relayed = 14, "relayed", Forward;
-    /// The candidate's address is not resolved yet: the local stack takes the packet.
+    /// No candidate can be reached. The packet may begin a connection, so the local stack takes it.
     NodeUnusable = 15, "node_unusable", Pass;
+    /// A candidate that may own the connection cannot be reached, and nobody else has it. A reset
+    /// would end a healthy connection; the client sends again.
+    OwnerUnreachable = 16, "owner_unreachable", Drop;
     /// With the tunnel's headers longer than the path takes: the local stack takes the packet.
-    TooLong = 16, "too_long", Pass;
-    /// On the tunnel's port, but not from a node of ours: left alone.
-    ForeignTunnel = 17, "foreign_tunnel", Pass;
+    TooLong = 17, "too_long", Pass;
+    /// On the tunnel's port, but not from a node of ours to this node: left alone.
+    ForeignTunnel = 18, "foreign_tunnel", Pass;
+    /// A tunnel packet, but the program that unpacks them is not in its slot.
+    NoDecap = 19, "no_decap", Pass;
     /// From a node of ours, but no tunnel header that we understand.
-    BadTunnel = 18, "bad_tunnel", Drop;
-    /// Out of the tunnel came a packet that is not for a virtual service.
-    TunnelNotVip = 19, "tunnel_not_vip", Drop;
-    /// The kernel would not give room for, or take away, the tunnel's headers.
-    NoHeadroom = 20, "no_headroom", Drop;
+    BadTunnel = 20, "bad_tunnel", Drop;
+    /// In the tunnel was a packet that is not for a virtual service.
+    TunnelNotVip = 21, "tunnel_not_vip", Drop;
+    /// The driver gave no room for the tunnel's headers: the local stack takes the packet.
+    NoHeadroom = 22, "no_headroom", Pass;
+    /// The headers could not be written although there was room. The packet is half rewritten, so
+    /// that it cannot go anywhere. Not expected to happen.
+    RewriteFailed = 23, "rewrite_failed", Drop;
+    /// The next hop of the tunnel cannot be sent to: the packet is too long for the path, or there
+    /// is no room for longer headers.
+    RelayFailed = 24, "relay_failed", Drop;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_the_positions() {
+        for (position, reason) in Reason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, position);
+        }
+    }
+
+    #[test]
+    fn names_differ() {
+        for (position, reason) in Reason::ALL.iter().enumerate() {
+            assert!(Reason::ALL[..position].iter().all(|other| other.name() != reason.name()));
+        }
+    }
 }

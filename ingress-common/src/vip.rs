@@ -7,7 +7,7 @@ use crate::{Address, Port};
 /// What a client dials. [`Port::ANY`] matches every port of the address that has no entry of its
 /// own.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Pod, Zeroable)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
 pub struct VipKey {
     /// The virtual address.
     pub address: Address,
@@ -27,6 +27,16 @@ impl VipKey {
         Self { address, port, protocol, reserved: 0 }
     }
 }
+
+/// The value of the map of virtual addresses, the key of which is the address alone: the first
+/// question to every packet.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
+pub struct VipAddress {
+    /// None defined yet.
+    pub flags: u32,
+}
+const _: () = assert!(size_of::<VipAddress>() == 4);
 
 /// How a virtual service is served.
 #[repr(C)]

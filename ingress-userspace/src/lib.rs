@@ -18,6 +18,7 @@ mod admin;
 pub mod certificates;
 pub mod config;
 pub mod lifecycle;
+pub mod l4;
 pub mod model;
 pub mod proxy;
 pub mod route;

@@ -1,0 +1,42 @@
+//! Every map, one line of purpose each. Names have at most 15 characters, the kernel's limit.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, HashMap, PerCpuArray, ProgramArray},
+};
+use ingress_common::{
+    Address, Config, Counters, Group, Meta, Node, Peer, Reason, Row, VipAddress, VipKey, VipValue,
+    limits,
+};
+
+/// The ABI version of all others; read by whoever opens pinned maps, never by the programs.
+#[map]
+static META: Array<Meta> = Array::with_max_entries(1, 0);
+/// This node's number and the tunnel's port.
+#[map]
+pub(super) static CONFIG: Array<Config> = Array::with_max_entries(1, 0);
+/// Virtual addresses: the first question to every packet.
+#[map]
+pub(super) static VIPADDR: HashMap<Address, VipAddress> =
+    HashMap::with_max_entries(limits::VIP_ADDRESSES, 0);
+/// Virtual services.
+#[map]
+pub(super) static VIPS: HashMap<VipKey, VipValue> = HashMap::with_max_entries(limits::VIPS, 0);
+/// Replica groups: which generation of their rows is in force.
+#[map]
+pub(super) static GROUPS: Array<Group> = Array::with_max_entries(limits::GROUPS, 0);
+/// The rows of all groups and generations.
+#[map]
+pub(super) static TABLE: Array<Row> = Array::with_max_entries(limits::TABLE, 0);
+/// How to reach each node.
+#[map]
+pub(super) static NODES: Array<Node> = Array::with_max_entries(limits::NODES, 0);
+/// Whose tunnel packets are taken.
+#[map]
+pub(super) static PEERS: HashMap<Address, Peer> = HashMap::with_max_entries(limits::PEERS, 0);
+/// Packets and bytes by reason.
+#[map]
+pub(super) static REASONS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(Reason::COUNT, 0);
+/// Programs for rare paths.
+#[map]
+pub(super) static PROGS: ProgramArray = ProgramArray::with_max_entries(limits::TAILS, 0);

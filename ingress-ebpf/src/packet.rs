@@ -1,0 +1,75 @@
+//! Access to the bytes of one frame.
+
+use crate::parse;
+
+/// A frame that can be read, rewritten, and made longer or shorter at its front.
+///
+/// All offsets count from the first byte of the Ethernet header. Nothing panics: what does not lie
+/// within the frame is `None`.
+pub trait Packet {
+    /// The `N` bytes at `offset`.
+    fn bytes<const N: usize>(&self, offset: usize) -> Option<&[u8; N]>;
+    /// The `N` bytes at `offset`, to be written.
+    fn bytes_mut<const N: usize>(&mut self, offset: usize) -> Option<&mut [u8; N]>;
+    /// Length of the frame in bytes. Ethernet padding counts.
+    fn length(&self) -> usize;
+    /// Moves the front of the frame by `delta` bytes: outwards if negative. New bytes have any
+    /// value. `false`, and nothing changed, if there is no room.
+    fn move_front(&mut self, delta: i32) -> bool;
+
+    /// [`parse::walk`]. A method, so that the kernel's programs can make it a function of its own.
+    fn behind_extensions(&self, offset: usize) -> parse::Packed
+    where
+        Self: Sized,
+    {
+        parse::walk(self, offset)
+    }
+}
+
+/// A frame in ordinary memory, with the room before it that a driver would leave: for tests, the
+/// fuzzer and whoever wants to know what the program would do.
+#[derive(Debug)]
+pub struct Buffer<'b> {
+    memory: &'b mut [u8],
+    start: usize,
+}
+
+impl<'b> Buffer<'b> {
+    /// The frame that begins `headroom` bytes into `memory` and ends with it. A headroom beyond
+    /// the memory makes an empty frame.
+    pub fn new(memory: &'b mut [u8], headroom: usize) -> Self {
+        let start = headroom.min(memory.len());
+        Self { memory, start }
+    }
+
+    /// The frame's bytes.
+    pub fn frame(&self) -> &[u8] {
+        self.memory.get(self.start..).unwrap_or_default()
+    }
+}
+
+impl Packet for Buffer<'_> {
+    fn bytes<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
+        self.frame().get(offset..)?.first_chunk()
+    }
+
+    fn bytes_mut<const N: usize>(&mut self, offset: usize) -> Option<&mut [u8; N]> {
+        self.memory.get_mut(self.start..)?.get_mut(offset..)?.first_chunk_mut()
+    }
+
+    fn length(&self) -> usize {
+        self.frame().len()
+    }
+
+    fn move_front(&mut self, delta: i32) -> bool {
+        // As the kernel's bpf_xdp_adjust_head: an Ethernet header has to remain.
+        let moved = isize::try_from(delta).ok().and_then(|by| self.start.checked_add_signed(by));
+        match moved {
+            Some(start) if start + 14 <= self.memory.len() => {
+                self.start = start;
+                true
+            }
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What the two versions of IP have in common.
+
+use ingress_common::{Address, Reason};
+
+use super::{ipv4, ipv6};
+use crate::Packet;
+
+/// A version of IP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// Version 4.
+    V4,
+    /// Version 6.
+    V6,
+}
+
+/// A packet of either version that is whole and no fragment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ip {
+    /// The version.
+    pub network: Network,
+    /// Length of the packet in bytes, from the first byte of its IP header. Taken from the header:
+    /// a frame may be padded.
+    pub length: usize,
+    /// Length of everything before the transport header.
+    pub header: usize,
+    /// The transport protocol's number.
+    pub protocol: u8,
+}
+
+impl Ip {
+    /// Reads the packet at `offset`.
+    ///
+    /// # Errors
+    /// [`Reason::Malformed`], [`Reason::Fragment`], or [`Reason::OtherProtocol`] if the transport
+    /// header lies behind too many extension headers.
+    #[inline(always)]
+    pub fn read<P: Packet>(packet: &P, offset: usize, network: Network) -> Result<Self, Reason> {
+        match network {
+            Network::V4 => ipv4::read(packet, offset),
+            Network::V6 => ipv6::read(packet, offset),
+        }
+    }
+}
+
+/// Source and destination of the packet at `offset`. Looks at nothing else, because at this point
+/// nobody knows whether the packet is any of our business; `None` if the frame ends before.
+#[inline(always)]
+pub fn addresses<P: Packet>(
+    packet: &P,
+    offset: usize,
+    network: Network,
+) -> Option<(Address, Address)> {
+    match network {
+        Network::V4 => {
+            let [source, destination]: &[[u8; 4]; 2] =
+                bytemuck::must_cast_ref(packet.bytes::<8>(offset + 12)?);
+            Some((Address::v4(*source), Address::v4(*destination)))
+        }
+        Network::V6 => {
+            let [source, destination]: &[[u8; 16]; 2] =
+                bytemuck::must_cast_ref(packet.bytes::<32>(offset + 8)?);
+            Some((Address::v6(source), Address::v6(destination)))
+        }
+    }
+}

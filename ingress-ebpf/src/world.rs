@@ -1,0 +1,39 @@
+//! What the core asks the world outside the frame: maps and the kernel's socket table.
+
+use ingress_common::{
+    Address, Config, Flow, Group, Node, NodeId, Peer, Row, VipAddress, VipKey, VipValue,
+};
+
+/// The kernel's answer to "whose connection is this?".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Socket {
+    /// There is none.
+    Unknown,
+    /// Somebody listens: a new connection is welcome, another segment belongs elsewhere.
+    Listening,
+    /// This node's connection: established, half open, in TIME-WAIT, or about to be completed by a
+    /// SYN cookie of ours.
+    Known,
+}
+
+/// Maps and socket look-ups.
+pub trait World {
+    /// The node and its settings.
+    fn config(&self) -> Config;
+    /// The interface that the frame came in on.
+    fn interface(&self) -> u32;
+    /// Is this a virtual address?
+    fn vip_address(&self, address: &Address) -> Option<VipAddress>;
+    /// The virtual service with exactly this key.
+    fn vip(&self, key: &VipKey) -> Option<VipValue>;
+    /// A replica group.
+    fn group(&self, number: u16) -> Option<&Group>;
+    /// A row; see [`row_index`](ingress_common::table::row_index).
+    fn row(&self, index: u32) -> Option<Row>;
+    /// How to reach a node.
+    fn node(&self, id: NodeId) -> Option<&Node>;
+    /// The peer that has this address.
+    fn peer(&self, address: &Address) -> Option<&Peer>;
+    /// The TCP socket of this node that would get the flow's segment with this header.
+    fn socket(&self, flow: &Flow, segment: &[u8; 20]) -> Socket;
+}

@@ -1,0 +1,337 @@
+//! Loads the programs, pins what has to survive the agent, and attaches to interfaces.
+//!
+//! Below the BPF directory, `v<ABI>/` holds the maps under their names and one link per interface
+//! (`link-<interface>-<mode>`). An agent that finds them takes the maps over and replaces the
+//! program of each link in one step: no packet ever meets an interface without a program.
+
+use std::{
+    fs, io,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, Map, MapData, ProgramArray},
+    programs::{
+        ProgramError, Xdp, XdpMode,
+        links::{FdLink, PinnedLink},
+        xdp::XdpLink,
+    },
+};
+use ingress_common::{
+    Meta,
+    limits::{ABI_VERSION, tail},
+};
+use nix::{
+    errno::Errno,
+    mount::{MsFlags, mount, umount},
+    net::if_::if_nametoindex,
+    sys::statfs::{BPF_FS_MAGIC, statfs},
+};
+
+use super::{
+    L4Error,
+    apply::{cannot, open},
+    object,
+};
+
+/// All maps, by the names of their pins.
+pub const MAPS: [&str; 10] =
+    ["META", "CONFIG", "VIPADDR", "VIPS", "GROUPS", "TABLE", "NODES", "PEERS", "REASONS", "PROGS"];
+
+/// How a program is attached to an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// In the driver, before the kernel has made anything of the packet.
+    Native,
+    /// In the network stack: works on every interface, at a multiple of the cost.
+    Generic,
+}
+
+impl Mode {
+    /// As pins and logs call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        }
+    }
+}
+
+/// The programs in the kernel, with the maps that they share.
+pub(super) struct Loaded {
+    /// The object. Dropping it unloads nothing that is pinned.
+    pub(super) object: Ebpf,
+    directory: PathBuf,
+}
+
+/// The directory of this ABI version.
+pub(super) fn directory(bpf_dir: &Path) -> PathBuf {
+    bpf_dir.join(format!("v{ABI_VERSION}"))
+}
+
+impl Loaded {
+    /// Loads the programs over the pinned maps, or new ones.
+    ///
+    /// # Errors
+    /// Whatever keeps the programs out of the kernel. What was pinned before stays as it was.
+    pub(super) fn new(bpf_dir: &Path) -> Result<Self, L4Error> {
+        let bytes = object::embedded().ok_or(L4Error::NoObject)?;
+        let directory = directory(bpf_dir);
+        prepare(bpf_dir, &directory)?;
+        check_versions(bpf_dir, &directory)?;
+
+        let mut loader = EbpfLoader::new();
+        for map in MAPS {
+            loader.map_pin_path(map, directory.join(map));
+        }
+        let mut object = loader.load(bytes).map_err(|error| L4Error::Load(Box::new(error)))?;
+        for name in ["xdp_steer", "xdp_decap", "xdp_pass"] {
+            program(&mut object, name)?.load().map_err(|source| refused(name, source))?;
+        }
+        let mut programs: ProgramArray<MapData> = open(&mut object, "PROGS")?;
+        let decap = program(&mut object, "xdp_decap")?;
+        let decap = decap.fd().map_err(|source| refused("xdp_decap", source))?;
+        programs.set(tail::DECAP, decap, 0).map_err(cannot("PROGS", "written"))?;
+        let mut meta: Array<MapData, Meta> = open(&mut object, "META")?;
+        meta.set(0, Meta::CURRENT, 0).map_err(cannot("META", "written"))?;
+        Ok(Self { object, directory })
+    }
+
+    /// Attaches `xdp_steer` to an interface, or replaces the program of the link that is pinned.
+    ///
+    /// # Errors
+    /// [`L4Error::UnknownInterface`], [`L4Error::InterfaceBusy`], [`L4Error::Attach`] or
+    /// [`L4Error::Directory`].
+    pub(super) fn attach(&mut self, interface: &str) -> Result<Mode, L4Error> {
+        let index = if_nametoindex(interface)
+            .map_err(|_missing| L4Error::UnknownInterface { interface: interface.to_owned() })?;
+        let steer = program(&mut self.object, "xdp_steer")?;
+        for mode in [Mode::Native, Mode::Generic] {
+            let pin = pin(&self.directory, interface, mode);
+            if pin.exists() && replace(steer, &pin, interface)? {
+                return Ok(mode);
+            }
+        }
+        let mode = match steer.attach_to_if_index(index, XdpMode::Driver) {
+            Ok(link) => {
+                keep(steer, link, &self.directory, interface, Mode::Native)?;
+                Mode::Native
+            }
+            Err(error) => {
+                match errno(&error) {
+                    Some(Errno::EBUSY | Errno::EEXIST) => {
+                        return Err(L4Error::InterfaceBusy { interface: interface.to_owned() });
+                    }
+                    Some(Errno::EPERM | Errno::EACCES) => {
+                        return Err(L4Error::MissingCapability { capability: "CAP_NET_ADMIN" });
+                    }
+                    _ => {}
+                }
+                tracing::warn!(
+                    interface,
+                    cause = %chain(&error),
+                    "{interface} does not take XDP programs in its driver: steering in generic \
+                     mode, which costs several times as much per packet"
+                );
+                let link = steer
+                    .attach_to_if_index(index, XdpMode::Skb)
+                    .map_err(|source| failed(interface, source))?;
+                keep(steer, link, &self.directory, interface, Mode::Generic)?;
+                Mode::Generic
+            }
+        };
+        Ok(mode)
+    }
+
+    /// Detaches from every interface that is not named.
+    pub(super) fn detach_others(&self, interfaces: &[String]) {
+        let wanted: Vec<PathBuf> = interfaces
+            .iter()
+            .flat_map(|name| {
+                [Mode::Native, Mode::Generic].map(|mode| pin(&self.directory, name, mode))
+            })
+            .collect();
+        for path in entries(&self.directory) {
+            let is_link =
+                path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("link-"));
+            if is_link && !wanted.contains(&path) {
+                tracing::info!(pin = %path.display(), "detaching from an interface no longer named");
+                if let Err(error) = fs::remove_file(&path) {
+                    tracing::warn!(pin = %path.display(), %error, "the link cannot be removed");
+                }
+            }
+        }
+    }
+}
+
+fn program<'o>(object: &'o mut Ebpf, name: &'static str) -> Result<&'o mut Xdp, L4Error> {
+    let program = object.program_mut(name).ok_or(L4Error::Incomplete { kind: "program", name })?;
+    program.try_into().map_err(|source| refused(name, source))
+}
+
+fn refused(program: &'static str, source: ProgramError) -> L4Error {
+    L4Error::Refused { program, source: Box::new(source) }
+}
+
+fn failed(interface: &str, source: impl std::error::Error + Send + Sync + 'static) -> L4Error {
+    L4Error::Attach { interface: interface.to_owned(), source: Box::new(source) }
+}
+
+/// `.` is reserved in names on a BPF file system, and `:` cannot be in an interface's name.
+fn pin(directory: &Path, interface: &str, mode: Mode) -> PathBuf {
+    directory.join(format!("link-{}-{}", interface.replace('.', ":"), mode.name()))
+}
+
+/// Puts the program into the pinned link; `false`, and the pin is gone, if its interface is.
+fn replace(steer: &mut Xdp, pin: &Path, interface: &str) -> Result<bool, L4Error> {
+    let link = PinnedLink::from_pin(pin)
+        .and_then(|pinned| XdpLink::try_from(FdLink::from(pinned)))
+        .map_err(|source| failed(interface, source))?;
+    match steer.attach_to_link(link) {
+        Ok(_) => Ok(true),
+        // The interface was deleted, and perhaps made anew, since.
+        Err(error) if errno(&error) == Some(Errno::ENOLINK) => {
+            fs::remove_file(pin).map_err(directory_error(pin, "cleaned"))?;
+            Ok(false)
+        }
+        Err(source) => Err(failed(interface, source)),
+    }
+}
+
+fn keep(
+    steer: &mut Xdp,
+    link: aya::programs::xdp::XdpLinkId,
+    directory: &Path,
+    interface: &str,
+    mode: Mode,
+) -> Result<(), L4Error> {
+    let link = steer.take_link(link).map_err(|source| failed(interface, source))?;
+    // A link of the older kind, through netlink, would be lost with the agent.
+    let link = FdLink::try_from(link).map_err(|source| failed(interface, source))?;
+    link.pin(pin(directory, interface, mode)).map(drop).map_err(|source| failed(interface, source))
+}
+
+fn errno(error: &ProgramError) -> Option<Errno> {
+    let ProgramError::SyscallError(error) = error else { return None };
+    error.io_error.raw_os_error().map(Errno::from_raw)
+}
+
+/// An error with its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+fn directory_error(path: &Path, action: &'static str) -> impl Fn(io::Error) -> L4Error {
+    let path = path.to_owned();
+    move |source| L4Error::Directory { path: path.clone(), action, source }
+}
+
+/// Makes the directory, on a BPF file system: an existing one, the usual one at `/sys/fs/bpf`, or
+/// one mounted for it.
+fn prepare(bpf_dir: &Path, directory: &Path) -> Result<(), L4Error> {
+    let existing = bpf_dir.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    if !is_bpffs(existing) {
+        let usual = Path::new("/sys/fs/bpf");
+        let target = if bpf_dir.starts_with(usual) { usual } else { bpf_dir };
+        fs::create_dir_all(target).map_err(directory_error(target, "created"))?;
+        mount(Some("bpf"), target, Some("bpf"), MsFlags::empty(), Some("mode=0700"))
+            .map_err(io::Error::from)
+            .map_err(directory_error(target, "mounted"))?;
+        tracing::info!(directory = %target.display(), "mounted a BPF file system");
+    }
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(directory_error(directory, "created"))
+}
+
+fn is_bpffs(path: &Path) -> bool {
+    statfs(path).is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC)
+}
+
+/// Refuses maps of another ABI version, in the directory of ours or attached from another one.
+fn check_versions(bpf_dir: &Path, directory: &Path) -> Result<(), L4Error> {
+    let meta = directory.join("META");
+    if meta.exists() {
+        let found = MapData::from_pin(&meta)
+            .and_then(|data| Array::<_, Meta>::try_from(Map::Array(data)))
+            .and_then(|map| map.get(&0, 0))
+            .map_err(cannot("META", "read"))?
+            .abi_version;
+        // 0: whoever made the maps died before it wrote the version.
+        if found != 0 && found != ABI_VERSION {
+            return Err(L4Error::AbiMismatch {
+                path: directory.to_owned(),
+                found,
+                needed: ABI_VERSION,
+            });
+        }
+    }
+    for other in versions(bpf_dir).into_iter().filter(|path| path != directory) {
+        let attached = entries(&other).iter().any(|path| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("link-"))
+        });
+        if attached {
+            let found = version(&other).unwrap_or_default();
+            return Err(L4Error::AbiMismatch { path: other, found, needed: ABI_VERSION });
+        }
+    }
+    Ok(())
+}
+
+fn version(path: &Path) -> Option<u32> {
+    path.file_name()?.to_str()?.strip_prefix('v')?.parse().ok()
+}
+
+/// The directories of all ABI versions.
+pub(super) fn versions(bpf_dir: &Path) -> Vec<PathBuf> {
+    entries(bpf_dir).into_iter().filter(|path| version(path).is_some()).collect()
+}
+
+/// What is in a directory; nothing if it is missing.
+pub(super) fn entries(directory: &Path) -> Vec<PathBuf> {
+    fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+}
+
+/// Detaches everything and removes all pins, of any ABI version: links first, so that no program
+/// runs on maps that are going away.
+///
+/// # Errors
+/// [`L4Error::NotLoaded`] or [`L4Error::Directory`].
+pub(super) fn unload(bpf_dir: &Path) -> Result<(), L4Error> {
+    let versions = versions(bpf_dir);
+    if versions.is_empty() {
+        return Err(L4Error::NotLoaded { path: bpf_dir.to_owned() });
+    }
+    for directory in &versions {
+        let mut pins = entries(directory);
+        pins.sort_by_key(|path| {
+            !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("link-"))
+        });
+        for pin in pins {
+            let removed = if pin.is_dir() { fs::remove_dir(&pin) } else { fs::remove_file(&pin) };
+            removed.map_err(directory_error(&pin, "removed"))?;
+        }
+        fs::remove_dir(directory).map_err(directory_error(directory, "removed"))?;
+    }
+    // One that was mounted for us goes too; the usual one stays.
+    let own_mount = bpf_dir.parent().is_some_and(|parent| !is_bpffs(parent))
+        && bpf_dir != Path::new("/sys/fs/bpf");
+    if own_mount {
+        umount(bpf_dir).map_err(io::Error::from).map_err(directory_error(bpf_dir, "unmounted"))?;
+    }
+    if bpf_dir != Path::new("/sys/fs/bpf") && entries(bpf_dir).is_empty() {
+        fs::remove_dir(bpf_dir).map_err(directory_error(bpf_dir, "removed"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,163 @@
+//! `penstock l4 …`: the kernel tier by hand, without an agent.
+
+use std::{
+    io::{self, Write},
+    net::IpAddr,
+    path::PathBuf,
+};
+
+use aya::maps::{Map, MapData, PerCpuArray};
+use clap::Subcommand;
+use ingress_common::{Counters, HashKey, Reason, TunnelHeader};
+
+use super::{L4Error, Mode, Options, attach, handle, loopback, start};
+
+/// Works on the kernel tier.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Loads the programs, attaches them, and steers everything to this node.
+    Load {
+        /// The interface that packets come in on; may be repeated.
+        #[arg(long = "interface", required = true, value_name = "IF")]
+        interfaces: Vec<String>,
+        /// A virtual address; may be repeated.
+        #[arg(long = "vip", value_name = "ADDRESS", default_value = "203.0.113.1")]
+        vips: Vec<IpAddr>,
+        /// A TCP port that is served at the virtual addresses; may be repeated.
+        #[arg(long = "port", default_values_t = [80, 443])]
+        ports: Vec<u16>,
+        /// Where programs and maps are pinned.
+        #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/penstock")]
+        bpf_dir: PathBuf,
+    },
+    /// Detaches the programs and removes everything that was pinned or added.
+    Unload {
+        /// Where programs and maps are pinned.
+        #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/penstock")]
+        bpf_dir: PathBuf,
+    },
+    /// Shows packets and bytes by reason.
+    Counters {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+        /// Where programs and maps are pinned.
+        #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/penstock")]
+        bpf_dir: PathBuf,
+    },
+}
+
+impl Command {
+    /// Does it, and says to `out` what it found.
+    ///
+    /// # Errors
+    /// What keeps it from being done. A failure to write to `out` is none.
+    pub fn run(self, out: &mut impl Write) -> Result<(), L4Error> {
+        match self {
+            Self::Load { interfaces, vips, ports, bpf_dir } => load(Options {
+                mode: Mode::Auto,
+                interfaces,
+                vips,
+                ports,
+                node_name: "self".to_owned(),
+                bpf_dir,
+                tunnel_port: TunnelHeader::PORT,
+                health_port: 0,
+                // One node: there is nobody to aim a connection at.
+                key: HashKey([0, 0]),
+            }),
+            Self::Unload { bpf_dir } => unload(bpf_dir),
+            Self::Counters { json, bpf_dir } => {
+                let counters = counters(&bpf_dir)?;
+                let _ = if json { print_json(out, &counters) } else { print(out, &counters) };
+                Ok(())
+            }
+        }
+    }
+}
+
+fn load(options: Options) -> Result<(), L4Error> {
+    // Everything is pinned: the handle is not needed.
+    start(options).map(drop)
+}
+
+fn unload(bpf_dir: PathBuf) -> Result<(), L4Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(L4Error::Thread)?;
+    runtime.block_on(async {
+        let netlink = handle::connect()?;
+        for directory in attach::versions(&bpf_dir) {
+            loopback::remove_except(&netlink, &directory, &[]).await?;
+        }
+        Ok::<_, L4Error>(())
+    })?;
+    attach::unload(&bpf_dir)
+}
+
+/// The counters of whatever is loaded below a directory.
+///
+/// # Errors
+/// [`L4Error::NotLoaded`] or [`L4Error::Map`].
+pub fn counters(bpf_dir: &std::path::Path) -> Result<Vec<(Reason, Counters)>, L4Error> {
+    let pin = attach::directory(bpf_dir).join("REASONS");
+    if !pin.exists() {
+        return Err(L4Error::NotLoaded { path: bpf_dir.to_owned() });
+    }
+    let map = MapData::from_pin(pin)
+        .and_then(|data| PerCpuArray::try_from(Map::PerCpuArray(data)))
+        .map_err(super::apply::cannot("REASONS", "opened"))?;
+    handle::sum(&map)
+}
+
+fn print(out: &mut impl Write, counters: &[(Reason, Counters)]) -> io::Result<()> {
+    writeln!(out, "{:<20} {:<8} {:>14} {:>18}", "reason", "verdict", "packets", "bytes")?;
+    let mut total = Counters::default();
+    for (reason, count) in counters {
+        total.packets += count.packets;
+        total.bytes += count.bytes;
+        if count.packets > 0 {
+            let (name, verdict) = (reason.name(), reason.verdict().name());
+            writeln!(out, "{name:<20} {verdict:<8} {:>14} {:>18}", count.packets, count.bytes)?;
+        }
+    }
+    writeln!(out, "{:<20} {:<8} {:>14} {:>18}", "all", "", total.packets, total.bytes)
+}
+
+fn print_json(out: &mut impl Write, counters: &[(Reason, Counters)]) -> io::Result<()> {
+    let list: Vec<serde_json::Value> = counters
+        .iter()
+        .map(|(reason, count)| {
+            serde_json::json!({
+                "reason": reason.name(),
+                "verdict": reason.verdict().name(),
+                "packets": count.packets,
+                "bytes": count.bytes,
+            })
+        })
+        .collect();
+    writeln!(out, "{}", serde_json::Value::Array(list))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_shown_with_their_sum() {
+        let counters = [
+            (Reason::NotVip, Counters { packets: 2, bytes: 120 }),
+            (Reason::Local, Counters { packets: 0, bytes: 0 }),
+            (Reason::Forwarded, Counters { packets: 3, bytes: 200 }),
+        ];
+        let mut out = Vec::new();
+        print(&mut out, &counters).expect("a vector takes everything");
+        let text = String::from_utf8(out).expect("ASCII");
+        let words: Vec<Vec<&str>> =
+            text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(words[1], ["not_vip", "pass", "2", "120"]);
+        assert_eq!(words[2], ["forwarded", "forward", "3", "200"]);
+        assert_eq!(words[3], ["all", "5", "320"]);
+    }
+}

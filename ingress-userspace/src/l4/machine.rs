@@ -1,0 +1,119 @@
+//! What this machine allows: capabilities, kernel version, settings of the network stack.
+
+use std::fs;
+
+use super::L4Error;
+
+/// The oldest kernel that the programs are made for: Debian 12's.
+const OLDEST: (u32, u32) = (6, 1);
+
+const CAP_NET_ADMIN: u32 = 12;
+const CAP_SYS_ADMIN: u32 = 21;
+const CAP_PERFMON: u32 = 38;
+const CAP_BPF: u32 = 39;
+
+/// Fails if loading and attaching cannot work, before anything is touched.
+pub(super) fn check() -> Result<(), L4Error> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    check_kernel(release.trim())?;
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    check_capabilities(effective(&status))
+}
+
+fn check_kernel(release: &str) -> Result<(), L4Error> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) if (major, minor) < OLDEST => {
+            Err(L4Error::OldKernel { needed: "6.1", running: release.to_owned() })
+        }
+        // A release that cannot be read is no reason to refuse: loading will tell.
+        _ => Ok(()),
+    }
+}
+
+/// The effective capabilities in `/proc/<pid>/status`; all of them if the line is missing, so that
+/// the kernel has the last word.
+fn effective(status: &str) -> u64 {
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(u64::MAX)
+}
+
+fn check_capabilities(effective: u64) -> Result<(), L4Error> {
+    let has = |number: u32| effective & (1 << number) != 0;
+    // Before Linux 5.8, and still, CAP_SYS_ADMIN includes the two finer ones.
+    let missing = if !has(CAP_NET_ADMIN) {
+        Some("CAP_NET_ADMIN")
+    } else if !has(CAP_BPF) && !has(CAP_SYS_ADMIN) {
+        Some("CAP_BPF")
+    } else if !has(CAP_PERFMON) && !has(CAP_SYS_ADMIN) {
+        Some("CAP_PERFMON")
+    } else {
+        None
+    };
+    missing.map_or(Ok(()), |capability| Err(L4Error::MissingCapability { capability }))
+}
+
+/// Says which settings of the network stack would keep steered packets from being answered. The
+/// host's settings are the operator's: they are reported and never changed.
+pub(super) fn warn_about_settings(interfaces: &[String]) {
+    for interface in interfaces {
+        let strict = ["all", interface].into_iter().filter_map(|scope| setting(scope, "rp_filter"));
+        // The kernel takes the larger of the two (Documentation/networking/ip-sysctl.rst).
+        if strict.max() == Some(1) {
+            tracing::warn!(
+                interface,
+                "net.ipv4.conf.{interface}.rp_filter is strict: connections whose answers leave by \
+                 another interface are dropped; set it to 2 or 0"
+            );
+        }
+    }
+    let answers = ["all", "lo"].into_iter().filter_map(|scope| setting(scope, "arp_ignore")).max();
+    if answers == Some(0) {
+        tracing::info!(
+            "net.ipv4.conf.all.arp_ignore is 0: this node answers ARP requests for virtual \
+             addresses; set arp_ignore=1 and arp_announce=2 where nodes share a link with clients"
+        );
+    }
+}
+
+fn setting(scope: &str, name: &str) -> Option<u32> {
+    fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{scope}/{name}")).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn missing(effective: u64) -> Option<&'static str> {
+        match check_capabilities(effective) {
+            Err(L4Error::MissingCapability { capability }) => Some(capability),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_missing_capability_is_named() {
+        assert_eq!(missing(0), Some("CAP_NET_ADMIN"));
+        assert_eq!(missing(1 << CAP_NET_ADMIN), Some("CAP_BPF"));
+        assert_eq!(missing(1 << CAP_NET_ADMIN | 1 << CAP_BPF), Some("CAP_PERFMON"));
+        assert_eq!(missing(1 << CAP_NET_ADMIN | 1 << CAP_BPF | 1 << CAP_PERFMON), None);
+        assert_eq!(missing(1 << CAP_NET_ADMIN | 1 << CAP_SYS_ADMIN), None);
+    }
+
+    #[test]
+    fn an_old_kernel_is_refused_and_an_unreadable_release_is_not() {
+        assert!(matches!(check_kernel("5.15.0-91-generic"), Err(L4Error::OldKernel { .. })));
+        for release in ["6.1.0-13-amd64", "6.18.44-fc-v595", "7.0.1", "unknown", ""] {
+            assert!(check_kernel(release).is_ok(), "{release}");
+        }
+    }
+
+    #[test]
+    fn the_effective_set_is_read() {
+        assert_eq!(effective("Name:\tx\nCapEff:\t00000000000000ff\nSeccomp:\t0\n"), 0xff);
+        assert_eq!(effective("Name:\tx\n"), u64::MAX);
+    }
+}

@@ -1,0 +1,67 @@
+//! The agent's side of the kernel tier, in the order of the data:
+//!
+//! ```text
+//! members, health ─→ plan (pure) ─→ rows ┐
+//! neighbor ─→ how to reach each node     ├→ diff (pure) ─→ apply ─→ BPF maps
+//! options ─→ virtual services            ┘
+//! object, machine, attach                what runs in the kernel, and survives the agent
+//! handle, command                        the two ways in
+//! ```
+//!
+//! Programs, maps and links are pinned: the death of the agent stops no packet.
+
+mod apply;
+mod attach;
+pub mod command;
+mod diff;
+mod error;
+mod handle;
+pub mod health;
+mod loopback;
+mod machine;
+mod neighbor;
+pub mod object;
+pub mod plan;
+
+use std::{net::IpAddr, path::PathBuf};
+
+use ingress_common::HashKey;
+
+pub use apply::{KernelMaps, MapStore};
+pub use attach::{MAPS, Mode as XdpMode};
+pub use diff::{Desired, Operation, diff};
+pub use error::L4Error;
+pub use handle::{Handle, NodeStatus, Status, start};
+
+/// Whether to steer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Never: no rights beyond the ports are needed.
+    #[default]
+    Off,
+    /// If there is a virtual address.
+    Auto,
+}
+
+/// What the kernel tier is told once.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Whether to steer.
+    pub mode: Mode,
+    /// The interfaces that packets for virtual addresses, and tunnel packets, come in on.
+    pub interfaces: Vec<String>,
+    /// The virtual addresses.
+    pub vips: Vec<IpAddr>,
+    /// The TCP ports that are served at each of them.
+    pub ports: Vec<u16>,
+    /// This node's name, as in [`Member::name`](crate::model::Member::name).
+    pub node_name: String,
+    /// Where programs, maps and links are pinned, e.g. `/sys/fs/bpf/penstock`.
+    pub bpf_dir: PathBuf,
+    /// The UDP port of the tunnel, equal on all nodes.
+    pub tunnel_port: u16,
+    /// The TCP port of `/readyz` on all nodes.
+    pub health_port: u16,
+    /// The secret of the flow hash, equal on all nodes.
+    pub key: HashKey,
+}

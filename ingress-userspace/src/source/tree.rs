@@ -49,7 +49,8 @@ pub(super) struct SyntaxError {
 impl Node {
     /// The tree of one document. `line` is the number of the text's first line in its file.
     pub(super) fn parse(text: &str, line: u64) -> Result<Self, SyntaxError> {
-        let options = serde_saphyr::options! { with_snippet: false };
+        // Booleans as in YAML 1.2: `on`, `no` and `y` are text, which annotations and names hold.
+        let options = serde_saphyr::options! { with_snippet: false, strict_booleans: true };
         serde_saphyr::from_str_with_options::<Located>(text, options)
             .map(|Located(mut node)| {
                 node.shift(line - 1);

@@ -8,12 +8,12 @@ mod value;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-pub(super) use known::Risk;
+pub(super) use known::{Risk, Support};
 pub(super) use redirect::Redirects;
 pub(super) use rewrite::Rewriting;
 pub(super) use value::{Invalid, boolean};
 
-use self::{known::Support, value::Values};
+use self::value::Values;
 use super::{config::Config, report::Report};
 use crate::{model::Denial, suggestion};
 
@@ -36,6 +36,12 @@ struct Parser<'a, 'd> {
     config: &'a Config,
     report: &'a mut Report<'d>,
     denial: Option<Denial>,
+}
+
+/// Every known key and what becomes of it.
+#[cfg(test)]
+pub(super) fn known_keys() -> impl Iterator<Item = (&'static str, Support)> {
+    known::KNOWN.iter().map(|(key, _, support)| (*key, *support))
 }
 
 impl Annotations {

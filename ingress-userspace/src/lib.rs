@@ -12,7 +12,7 @@
 //! ```
 //!
 //! `proxy` and `l4` read `model` and never each other; `translate` does no I/O and never awaits.
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 mod admin;
 pub mod certificates;

@@ -199,7 +199,10 @@ struct Parts {
 impl Parts {
     /// Serves until told to stop, then goes through the phases of the end.
     fn run(self, shutdown: &crate::config::Shutdown, stops: &mpsc::Receiver<Stop>) -> bool {
-        let first = stops.recv().unwrap_or(Stop::Now);
+        let (first, mut sound) = match self.serve(stops) {
+            Some(stop) => (stop, true),
+            None => (Stop::Gracefully, false),
+        };
         self.readiness.stopping();
         let mut now = first == Stop::Now;
         if !now && !shutdown.grace.is_zero() {
@@ -214,12 +217,29 @@ impl Parts {
         // The admin port answers until now: unready is an answer too.
         self.phase.send_replace(Phase::Stop);
         self.stopper.stop();
-        let mut sound = self.workers.join();
+        sound &= self.workers.join();
         for thread in self.threads {
             sound &= thread.join().is_ok();
         }
         tracing::info!(drained = !now, "stopped");
         sound
+    }
+
+    /// Waits for the first signal. `None`: a worker ended before, which is a bug and a reason to
+    /// stop, for its share of the connections would never be served.
+    fn serve(&self, stops: &mpsc::Receiver<Stop>) -> Option<Stop> {
+        const LOOK: Duration = Duration::from_secs(1);
+        loop {
+            match stops.recv_timeout(LOOK) {
+                Ok(stop) => return Some(stop),
+                Err(mpsc::RecvTimeoutError::Timeout) if !self.workers.any_finished() => {}
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    tracing::error!("a worker ended by a bug; stopping");
+                    return None;
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Some(Stop::Now),
+            }
+        }
     }
 
     fn drained(&self, deadline: Duration, stops: &mpsc::Receiver<Stop>) -> Drained {

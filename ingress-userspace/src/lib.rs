@@ -17,8 +17,8 @@
 mod admin;
 pub mod certificates;
 pub mod config;
-pub mod lifecycle;
 pub mod l4;
+pub mod lifecycle;
 pub mod model;
 pub mod proxy;
 pub mod route;

@@ -6,6 +6,7 @@ use clap::{
 };
 
 use super::{Config, RunFlags, flags, ignored};
+use crate::l4;
 
 /// Kubernetes ingress data plane with an XDP front.
 #[derive(Debug, Parser)]
@@ -19,6 +20,9 @@ struct Cli {
 enum Command {
     /// Serve the Ingresses of a directory of manifests.
     Run(Box<RunFlags>),
+    /// Work on the kernel tier by hand, without an agent.
+    #[command(subcommand)]
+    L4(l4::command::Command),
 }
 
 /// What the process is asked to do.
@@ -26,6 +30,8 @@ enum Command {
 pub enum Invocation {
     /// `penstock run`.
     Run(Box<Config>),
+    /// `penstock l4`.
+    L4(l4::command::Command),
 }
 
 /// The outcome of reading the arguments.
@@ -74,6 +80,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>, cores: usize) -> Par
         }
     };
     match cli.command {
+        Command::L4(_) if !faults.is_empty() => Parsed::Faults(listed(&faults)),
+        Command::L4(command) => Parsed::Go(Invocation::L4(command)),
         Command::Run(mut flags) => {
             if let Some((_, run)) = matches.subcommand() {
                 flags.ignored = ignored::FLAGS

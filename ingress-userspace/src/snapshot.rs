@@ -35,6 +35,9 @@ struct Shared {
 #[derive(Debug, Default)]
 pub struct Publisher {
     shared: Arc<Shared>,
+    /// Snapshots that readers may still hold. Kept so that the last to let go of one is the
+    /// publisher: to free thousands of routes takes longer than to answer a request.
+    retired: Vec<Arc<Snapshot>>,
 }
 
 impl Publisher {
@@ -47,7 +50,8 @@ impl Publisher {
     ) -> u64 {
         let generation = self.shared.generation.load(Ordering::Relaxed) + 1;
         let snapshot = Snapshot { generation, model, routes, certificates };
-        self.shared.current.store(Arc::new(snapshot));
+        self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+        self.retired.push(self.shared.current.swap(Arc::new(snapshot)));
         self.shared.generation.store(generation, Ordering::Release);
         generation
     }

@@ -7,7 +7,8 @@ mod readiness;
 mod steering;
 
 pub use readiness::Readiness;
-pub(crate) use steering::ReadCounters;
+pub(crate) use steering::Steering;
+pub use steering::{SteeringError, l4_exit_code};
 
 use std::{
     io,
@@ -22,7 +23,6 @@ use tokio::sync::watch;
 use crate::{
     admin::{self, Board},
     config::Config,
-    l4::L4Error,
     proxy::{self, Bound, ListenError, Phase, TlsError, counters::Registry},
     snapshot::Publisher,
     source::{Directory, SourceError, Stopper},
@@ -43,7 +43,7 @@ pub enum StartError {
     Tls(#[from] TlsError),
     /// The kernel tier.
     #[error(transparent)]
-    Steering(#[from] L4Error),
+    Steering(#[from] SteeringError),
     /// A thread.
     #[error("cannot start a thread")]
     Thread(#[from] io::Error),
@@ -118,11 +118,9 @@ impl Agent {
             proxy::open_single(config.admin.address, config.admin.port, "--healthz-port")?;
         let admin = admin_sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect();
         let addresses = Addresses { http, https, admin };
-        let steering = steering::start(&config, &addresses)?;
-
+        let steering = Steering::default();
         let readiness = Arc::new(Readiness::default());
         readiness.listening();
-        readiness.steering();
         let registry = Registry::new(config.workers);
         let board = Arc::new(Board {
             reader: reader.clone(),
@@ -131,7 +129,7 @@ impl Agent {
             addresses: addresses.clone(),
             diagnostics: Default::default(),
             failures: Default::default(),
-            steering: steering.counters(),
+            steering: steering.clone(),
             health_path: config.admin.health_path.clone(),
             controller_class: config.translate.controller_class.clone(),
         });
@@ -139,18 +137,28 @@ impl Agent {
         let admin = admin::start(Arc::clone(&board), admin_sockets, phases.clone())?;
 
         let stopper = source.stopper();
-        let control = Control::new(config.translate.clone(), publisher, board, steering);
+        let control =
+            Control::new(config.translate.clone(), publisher, Arc::clone(&board), steering.clone());
         let (first, published) = mpsc::channel();
         let source = thread::Builder::new().name("control".to_owned()).spawn(move || {
             let mut control = control;
             source.run(move |update| {
+                let stores = Arc::clone(&update.stores);
                 control.apply(update);
-                let _started = first.send(());
+                let _started = first.send(stores);
             });
         })?;
-        // Connections wait in the kernel until there is something to route them by.
-        let _source_ended = published.recv();
+        // Connections wait in the kernel until there is something to route them by; packets are
+        // steered here only when there is somebody to take them.
+        let stores = published.recv().unwrap_or_default();
         let workers = bound.start(&reader, &registry, &config.timeouts, &phases)?;
+        if let Err(error) = steering.start(&config, &addresses, &stores) {
+            phase.send_replace(Phase::Stop);
+            stopper.stop();
+            let _error_first = workers.join();
+            return Err(error.into());
+        }
+        readiness.steering();
         tracing::info!(
             http = ?addresses.http,
             https = ?addresses.https,
@@ -199,7 +207,10 @@ struct Parts {
 impl Parts {
     /// Serves until told to stop, then goes through the phases of the end.
     fn run(self, shutdown: &crate::config::Shutdown, stops: &mpsc::Receiver<Stop>) -> bool {
-        let first = stops.recv().unwrap_or(Stop::Now);
+        let (first, mut sound) = match self.serve(stops) {
+            Some(stop) => (stop, true),
+            None => (Stop::Gracefully, false),
+        };
         self.readiness.stopping();
         let mut now = first == Stop::Now;
         if !now && !shutdown.grace.is_zero() {
@@ -214,12 +225,29 @@ impl Parts {
         // The admin port answers until now: unready is an answer too.
         self.phase.send_replace(Phase::Stop);
         self.stopper.stop();
-        let mut sound = self.workers.join();
+        sound &= self.workers.join();
         for thread in self.threads {
             sound &= thread.join().is_ok();
         }
         tracing::info!(drained = !now, "stopped");
         sound
+    }
+
+    /// Waits for the first signal. `None`: a worker ended before, which is a bug and a reason to
+    /// stop, for its share of the connections would never be served.
+    fn serve(&self, stops: &mpsc::Receiver<Stop>) -> Option<Stop> {
+        const LOOK: Duration = Duration::from_secs(1);
+        loop {
+            match stops.recv_timeout(LOOK) {
+                Ok(stop) => return Some(stop),
+                Err(mpsc::RecvTimeoutError::Timeout) if !self.workers.any_finished() => {}
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    tracing::error!("a worker ended by a bug; stopping");
+                    return None;
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Some(Stop::Now),
+            }
+        }
     }
 
     fn drained(&self, deadline: Duration, stops: &mpsc::Receiver<Stop>) -> Drained {

@@ -26,6 +26,8 @@ pub(crate) struct Client {
     pub(crate) https: bool,
     /// What `X-Forwarded-Port` says.
     pub(crate) port: HeaderValue,
+    /// Bytes between two requests are frames about the connection, and no new request's head.
+    http2: Cell<bool>,
     phase: Cell<Phase>,
     in_flight: Cell<u32>,
     deadline: Deadline,
@@ -55,6 +57,7 @@ impl Client {
             https,
             // ingress-nginx says 443 whatever --https-port is.
             port: if https { HeaderValue::from_static("443") } else { port.into() },
+            http2: Cell::new(false),
             phase: Cell::new(Phase::Head),
             in_flight: Cell::new(0),
             deadline: worker.deadlines.deadline(),
@@ -82,6 +85,11 @@ impl Client {
         }
     }
 
+    /// It speaks HTTP/2.
+    pub(crate) fn speaks_http2(&self) {
+        self.http2.set(true);
+    }
+
     /// The worker drains: waits no longer than [`LAST_CALL`] for another request.
     pub(crate) fn last_call(&self) {
         if self.in_flight.get() == 0 {
@@ -91,7 +99,7 @@ impl Client {
 
     /// The client sent something.
     pub(crate) fn bytes_arrived(&self) {
-        if self.phase.get() == Phase::Idle {
+        if self.phase.get() == Phase::Idle && !self.http2.get() {
             self.expect_head();
         }
     }

@@ -87,6 +87,7 @@ pub(super) async fn serve_http1(client: Rc<Client>, stream: ClientStream) {
 
 /// Serves HTTP/2.
 pub(super) async fn serve_http2(client: Rc<Client>, stream: ClientStream) {
+    client.speaks_http2();
     let service = service_fn({
         let client = Rc::clone(&client);
         move |request| handle(Rc::clone(&client), request)

@@ -108,6 +108,11 @@ impl Running {
         self.threads.iter().all(thread::JoinHandle::is_finished)
     }
 
+    /// One of the workers is done, at least.
+    pub(crate) fn any_finished(&self) -> bool {
+        self.threads.iter().any(thread::JoinHandle::is_finished)
+    }
+
     /// Waits until all workers are done, which they are when drained or stopped. False if one of
     /// them ended by a bug.
     pub(crate) fn join(self) -> bool {

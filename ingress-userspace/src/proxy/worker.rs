@@ -169,4 +169,5 @@ async fn serve(setup: Setup) {
             break;
         }
     }
+    worker.pool.clear();
 }

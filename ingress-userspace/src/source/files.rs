@@ -12,7 +12,7 @@ use std::{
 use super::{
     Update,
     object::{self, Object},
-    parse::{self, Parsed},
+    parse::{self, Documents, Parsed},
 };
 use crate::{
     model::{Diagnostic, ObjectRef, Severity},
@@ -41,6 +41,7 @@ struct File {
     stamp: Option<Stamp>,
     read: Option<SystemTime>,
     text: String,
+    documents: Documents,
     /// It was read while someone was still writing it.
     unfinished: bool,
     objects: BTreeMap<ObjectRef, Kept>,
@@ -193,7 +194,9 @@ impl File {
             return false;
         }
         self.unfinished = unfinished;
-        self.take(parse::parse(path, &text), noted);
+        let mut parsed = parse::parse(path, &text, &mut self.documents);
+        self.documents = std::mem::take(&mut parsed.documents);
+        self.take(parsed, noted);
         self.text = text;
         true
     }

@@ -1,6 +1,6 @@
 //! A file of manifests: documents, lists, and which object each is.
 
-use std::path::Path;
+use std::{collections::HashMap, path::Path};
 
 use super::{
     object::{Kind, Object},
@@ -21,19 +21,42 @@ pub(super) struct Parsed {
     pub(super) diagnostics: Vec<Diagnostic>,
     /// Kinds that are not read.
     pub(super) ignored: Vec<String>,
+    /// The objects of each document that nothing is wrong with.
+    pub(super) documents: Documents,
 }
 
-/// Reads a file's documents, each on its own: one that is malformed costs no other.
-pub(super) fn parse(path: &Path, text: &str) -> Parsed {
-    let parsed =
-        Parsed { objects: vec![], unattributed: false, diagnostics: vec![], ignored: vec![] };
+/// Objects by the text of their document.
+pub(super) type Documents = HashMap<String, Vec<(ObjectRef, Option<Object>)>>;
+
+/// Reads a file's documents, each on its own: one that is malformed costs no other. Those that are
+/// known from an earlier state of the file are not parsed again.
+pub(super) fn parse(path: &Path, text: &str, known: &mut Documents) -> Parsed {
+    let parsed = Parsed {
+        objects: vec![],
+        unattributed: false,
+        diagnostics: vec![],
+        ignored: vec![],
+        documents: HashMap::new(),
+    };
     let mut parser = Parser { path, parsed };
     for (line, document) in documents(text) {
+        if let Some((document, objects)) = known.remove_entry(document) {
+            parser.parsed.objects.extend_from_slice(&objects);
+            parser.parsed.documents.insert(document, objects);
+            continue;
+        }
+        let (objects, faults) = (parser.parsed.objects.len(), parser.parsed.diagnostics.len());
         match Node::parse(document, line) {
             Ok(node) => parser.read(&node),
             Err(error) => {
                 parser.unattributed(error.place, &format!("is no YAML: {}", error.message));
             }
+        }
+        let Parsed { objects: all, diagnostics, documents, .. } = &mut parser.parsed;
+        // What is wrong is said with its line, which may be another one the next time.
+        if diagnostics.len() == faults {
+            let objects = all.get(objects..).unwrap_or_default().to_vec();
+            documents.insert(document.to_owned(), objects);
         }
     }
     parser.parsed
@@ -192,7 +215,7 @@ pub(crate) mod tests {
 
     /// The stores of a text, for tests of what comes after.
     pub(crate) fn stores(text: &str) -> (Stores, Vec<Diagnostic>) {
-        let parsed = parse(Path::new("test.yaml"), text);
+        let parsed = parse(Path::new("test.yaml"), text, &mut Documents::new());
         let objects = parsed.objects.iter().filter_map(|(id, o)| Some((id, o.as_ref()?)));
         (object::stores(objects, &Stores::default()), parsed.diagnostics)
     }
@@ -325,8 +348,37 @@ spec:
         ] {
             let said = said(text);
             assert!(said.len() == 1 && said[0].contains(message), "{text}: {said:?}");
-            assert!(parse(Path::new("x"), text).unattributed);
+            assert!(parse(Path::new("x"), text, &mut Documents::new()).unattributed);
         }
+    }
+
+    #[test]
+    fn documents_that_are_known_are_not_parsed_again() {
+        let second = INGRESS.replace("name: front", "name: second");
+        let faulty = INGRESS.replace("name: front", "name: faulty").replace("pathType", "pathtype");
+        let path = Path::new("test.yaml");
+        let mut none = Documents::new();
+        let mut first = parse(path, &format!("---\n{INGRESS}---\n{faulty}"), &mut none);
+        let moved = format!("---\n{second}---\n{INGRESS}---\n{faulty}");
+        let again = parse(path, &moved, &mut first.documents);
+        let ingress = |parsed: &Parsed, index: usize| match &parsed.objects[index].1 {
+            Some(Object::Ingress(ingress)) => ingress.clone(),
+            _ => panic!("no Ingress"),
+        };
+        let [front, same] = [ingress(&first, 0), ingress(&again, 1)];
+        assert!(std::sync::Arc::ptr_eq(&front, &same));
+        assert_eq!(ingress(&again, 0).metadata.name.as_deref(), Some("second"));
+        // What is wrong moves with its line.
+        assert!(
+            first.diagnostics[0].message.starts_with("test.yaml:33:9: "),
+            "{:?}",
+            first.diagnostics
+        );
+        assert!(
+            again.diagnostics[0].message.starts_with("test.yaml:52:9: "),
+            "{:?}",
+            again.diagnostics
+        );
     }
 
     #[test]

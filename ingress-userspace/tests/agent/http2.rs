@@ -54,6 +54,59 @@ fn streams_of_a_cleartext_connection_are_served_side_by_side() {
 }
 
 #[test]
+fn draining_finishes_the_streams_that_are_open() {
+    let (asked, asks) = std::sync::mpsc::channel();
+    let (open, gate) = std::sync::mpsc::channel::<()>();
+    let both = std::sync::Mutex::new((asked, gate));
+    let shop = Backend::scripted(move |mut stream, _| {
+        let mut reader = std::io::BufReader::new(stream.try_clone().expect("a second handle"));
+        let _request = crate::support::read_request(&mut reader);
+        let both = both.lock().expect("no panic");
+        both.0.send(()).expect("the test waits");
+        both.1.recv().expect("the test opens");
+        let _open = std::io::Write::write_all(
+            &mut stream,
+            b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+        );
+    });
+    let site = Site::start(&[(
+        "all.yaml",
+        &documents(&[&ingress("shop.example.com", "shop"), &service("shop", &[shop.address])]),
+    )]);
+    run(async {
+        let stream = tokio::net::TcpStream::connect(site.http).await.expect("it listens");
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+                .await
+                .expect("a handshake");
+        let connection = tokio::spawn(connection);
+        let request = || {
+            let request = http::Request::get("http://shop.example.com/");
+            request.body(Full::new(Bytes::new())).expect("a request")
+        };
+        let answer = tokio::spawn(sender.send_request(request()));
+        tokio::task::yield_now().await;
+        tokio::task::spawn_blocking(move || asks.recv_timeout(crate::support::DEADLINE))
+            .await
+            .expect("no panic")
+            .expect("the upstream is asked");
+        site.signal(ingress_userspace::lifecycle::Stop::Gracefully);
+        while tokio::net::TcpStream::connect(site.http).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        open.send(()).expect("the upstream waits");
+        let response = answer.await.expect("no panic").expect("an answer");
+        assert_eq!(response.status(), 200);
+        let body = response.into_body().collect().await.expect("a body").to_bytes();
+        assert_eq!(body, "ok");
+        // Without GOAWAY this would only end with the site, and not in an orderly way.
+        connection.await.expect("no panic").expect("an orderly end");
+        assert!(sender.ready().await.is_err());
+        tokio::task::spawn_blocking(move || assert!(site.wait())).await.expect("no panic");
+    });
+}
+
+#[test]
 fn an_authority_and_a_host_that_differ_are_refused() {
     let shop = Backend::echo("shop");
     let site = Site::start(&[(

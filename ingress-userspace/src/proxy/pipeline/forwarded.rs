@@ -1,7 +1,10 @@
 //! The headers that tell an upstream about its client (reference section 5.1). What the client sent
 //! under these names is replaced or removed, so that an upstream can rely on them.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header::HOST};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{Entry, HOST},
+};
 
 use super::origin::{
     Origin, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PORT, X_FORWARDED_PROTO,
@@ -32,14 +35,24 @@ pub(super) fn apply(headers: &mut HeaderMap, origin: Origin, client: &Client) {
     headers.insert(X_SCHEME, scheme);
 }
 
-/// What came in under the one name goes out under the other, and nothing else does.
+/// What came in under the one name goes out under the other, several values as one list; what came
+/// in under the other does not.
 fn rename(headers: &mut HeaderMap, from: HeaderName, to: HeaderName) {
-    match headers.remove(from) {
-        Some(value) if !value.is_empty() => {
+    headers.remove(&to);
+    if let Entry::Occupied(entry) = headers.entry(from) {
+        let (_, mut values) = entry.remove_entry_mult();
+        let first = values.next();
+        let rest: Vec<_> = values.collect();
+        let value = first.and_then(|first| {
+            if rest.is_empty() {
+                return Some(first);
+            }
+            let all: Vec<_> =
+                std::iter::once(&first).chain(&rest).map(HeaderValue::as_bytes).collect();
+            HeaderValue::from_bytes(&all.join(&b", "[..])).ok()
+        });
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
             headers.insert(to, value);
-        }
-        _ => {
-            headers.remove(to);
         }
     }
 }

@@ -86,6 +86,13 @@ impl Pool {
         self.0.count.set(self.0.count.get() + 1);
     }
 
+    /// Closes all. An idle connection knows its pool, which would keep both for ever.
+    pub(crate) fn clear(&self) {
+        let all = std::mem::take(&mut *self.0.idle.borrow_mut());
+        self.0.count.set(0);
+        drop(all);
+    }
+
     /// Closes what idled for too long or was closed by the endpoint. Called at each tick.
     pub(crate) fn reap(&self) {
         let now = self.now();

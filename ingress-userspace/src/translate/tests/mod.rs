@@ -3,6 +3,7 @@ mod backends;
 mod classes;
 mod hosts;
 mod memory;
+mod scale;
 mod settings;
 mod tls;
 

@@ -9,6 +9,7 @@ mod builder;
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    os::fd::{AsFd as _, AsRawFd as _},
 };
 
 use bed::*;
@@ -721,22 +722,21 @@ fn the_maps_take_little_memory() {
     let Some(kernel) = Kernel::load() else { return };
     let mut total = 0;
     for (name, map) in kernel.object().maps() {
-        let info = match map {
+        let data = match map {
             aya::maps::Map::Array(data)
             | aya::maps::Map::PerCpuArray(data)
             | aya::maps::Map::HashMap(data)
-            | aya::maps::Map::ProgramArray(data) => data.info().expect(name),
+            | aya::maps::Map::ProgramArray(data) => data,
             other => panic!("{name} is {other:?}"),
         };
-        let descriptor =
-            std::os::fd::AsRawFd::as_raw_fd(&std::os::fd::AsFd::as_fd(&info.fd().expect(name)));
-        // The kernel says what it charged.
+        let descriptor = data.fd().as_fd().as_raw_fd();
+        // What the kernel charged for it.
         let told = std::fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).expect(name);
         let bytes: u64 = told
             .lines()
             .find_map(|line| line.strip_prefix("memlock:"))
             .and_then(|bytes| bytes.trim().parse().ok())
-            .unwrap_or_default();
+            .expect("the kernel says what a map takes");
         println!("{name:<10} {bytes:>10}");
         total += bytes;
     }
@@ -763,18 +763,21 @@ fn what_a_packet_costs() {
             frame(ethernet(&[], IPV4), &client4(TCP, &tcp(sockets.known4, 80, ACK, b""))),
         ),
     ];
-    let empty = kernel.time("xdp_pass", &cases[0].1, 200_000);
+    let empty = kernel.time("xdp_pass", &cases[0].1, 20_000);
     println!("empty program {empty} ns");
     for (name, frame) in cases {
-        let took = kernel.time("xdp_steer", &frame, 200_000);
+        let took = kernel.time("xdp_steer", &frame, 20_000);
         println!("{name}: {took} ns, {} above empty", took.saturating_sub(empty));
     }
     let forwarded = &forwarded()[0];
     kernel.set_row(&forwarded.flow, forwarded.row);
     // A repeated run would see its own output.
-    let mean = |program: &str| {
-        (0..20_000).map(|_| kernel.time(program, &forwarded.frame, 1)).sum::<u128>() / 20_000
+    let median = |program: &str| {
+        let mut runs: Vec<u128> =
+            (0..500).map(|_| kernel.time(program, &forwarded.frame, 1)).collect();
+        runs.sort_unstable();
+        runs[runs.len() / 2]
     };
-    let (empty, took) = (mean("xdp_pass"), mean("xdp_steer"));
+    let (empty, took) = (median("xdp_pass"), median("xdp_steer"));
     println!("forwarded: {took} ns, {} above empty (single runs)", took.saturating_sub(empty));
 }

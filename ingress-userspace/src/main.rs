@@ -10,8 +10,7 @@ use std::{
 
 use ingress_userspace::{
     config::{self, Config, Invocation, LogFormat, Parsed},
-    l4,
-    lifecycle::{Agent, Stop, StopHandle},
+    lifecycle::{self, Agent, Stop, StopHandle},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -26,7 +25,17 @@ fn main() -> ExitCode {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     match config::parse(std::env::args_os(), cores) {
         Parsed::Go(Invocation::Run(config)) => run(*config),
-        Parsed::Go(Invocation::L4(command)) => l4(command),
+        Parsed::Go(Invocation::L4(command)) => {
+            log(LogFormat::Text);
+            match command.run(&mut std::io::stdout()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    let code = lifecycle::l4_exit_code(&error);
+                    complain(&format!("penstock: {:#}\n", anyhow::Error::from(error)));
+                    ExitCode::from(code)
+                }
+            }
+        }
         Parsed::Print(text) => {
             let _closed = std::io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
@@ -53,18 +62,6 @@ fn run(config: Config) -> ExitCode {
         return ExitCode::from(MACHINE);
     }
     if agent.wait() { ExitCode::SUCCESS } else { ExitCode::from(BUG) }
-}
-
-fn l4(command: l4::command::Command) -> ExitCode {
-    log(LogFormat::Text);
-    match command.run(&mut std::io::stdout()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let code = error.exit_code();
-            complain(&format!("penstock: {:#}\n", anyhow::Error::from(error)));
-            ExitCode::from(code)
-        }
-    }
 }
 
 fn log(format: LogFormat) {

@@ -68,13 +68,13 @@ fn requests(out: &mut Exposition, board: &Board) {
 }
 
 fn packets(out: &mut Exposition, board: &Board) {
-    let Some(read) = &board.steering else { return };
-    let counters = match read() {
-        Ok(counters) => counters,
-        Err(error) => {
-            tracing::warn!(error, "cannot read the packet counters");
+    let counters = match board.steering.counters() {
+        Some(Ok(counters)) => counters,
+        Some(Err(error)) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "no packet counters");
             return;
         }
+        None => return,
     };
     out.head(XDP_PACKETS, "counter", "packets that the XDP program saw");
     for (reason, counters) in &counters {

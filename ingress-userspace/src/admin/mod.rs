@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use crate::{
-    lifecycle::{Addresses, ReadCounters, Readiness},
+    lifecycle::{Addresses, Readiness, Steering},
     model::Diagnostic,
     proxy::{Phase, counters::Registry},
     snapshot::Reader,
@@ -45,7 +45,7 @@ pub(crate) struct Board {
     pub(crate) diagnostics: Mutex<Arc<[Diagnostic]>>,
     /// Changes that were lost by a bug.
     pub(crate) failures: AtomicU64,
-    pub(crate) steering: Option<ReadCounters>,
+    pub(crate) steering: Steering,
     /// `--health-check-path`.
     pub(crate) health_path: String,
     pub(crate) controller_class: String,

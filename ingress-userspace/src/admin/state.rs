@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::Board;
+use crate::l4;
 use crate::model::{
     Backend, Diagnostic, Host, HostName, HttpsRedirect, Model, PathKind, Severity, Target,
 };
@@ -28,6 +29,7 @@ pub(super) fn render(board: &Board) -> Value {
             "address": member.address.to_string(),
             "ready": member.ready,
         })).collect::<Vec<_>>(),
+        "steering": board.steering.status().map(|status| steering(&status)),
         "settings": {
             "http-redirect-code": model.settings.redirect_code as u16,
             "use-forwarded-headers": model.settings.use_forwarded_headers,
@@ -100,6 +102,25 @@ pub(super) fn backend(backend: &Backend) -> Value {
             "address": endpoint.address.to_string(),
             "pod": endpoint.pod.as_deref(),
         })).collect::<Vec<_>>(),
+    })
+}
+
+fn steering(status: &l4::Status) -> Value {
+    json!({
+        "interfaces": status
+            .interfaces
+            .iter()
+            .map(|(name, mode)| (name.clone(), json!(mode.name())))
+            .collect::<serde_json::Map<_, _>>(),
+        "nodes": status.nodes.iter().map(|(name, node)| json!({
+            "name": name,
+            "id": node.id.0,
+            "address": node.address.to_string(),
+            "state": format!("{:?}", node.state).to_lowercase(),
+            "reachable": node.reachable,
+            "rows": status.rows.get(name),
+        })).collect::<Vec<_>>(),
+        "error": status.error,
     })
 }
 

@@ -20,7 +20,7 @@ struct Cli {
 enum Command {
     /// Serve the Ingresses of a directory of manifests.
     Run(Box<RunFlags>),
-    /// Works on the kernel tier by hand, without an agent.
+    /// Work on the kernel tier by hand, without an agent.
     #[command(subcommand)]
     L4(l4::command::Command),
 }

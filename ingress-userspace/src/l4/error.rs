@@ -122,14 +122,3 @@ pub enum L4Error {
         path: PathBuf,
     },
 }
-
-impl L4Error {
-    /// The process's exit code: 2 for what the user wrote, 3 for what this machine cannot do.
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::UnknownInterface { .. } => 2,
-            _ => 3,
-        }
-    }
-}

@@ -55,11 +55,10 @@ impl Control {
         let before = self.publisher.current();
         let (routes, bad_routes) = before.routes.next(&model);
         let certificates = before.certificates.next(&model);
-        let members = Arc::clone(&model);
-        let generation = self.publisher.publish(model, routes, certificates);
+        let generation = self.publisher.publish(Arc::clone(&model), routes, certificates);
         self.board.readiness.published();
-        self.steering.update(&members.members);
-        self.board.registry.prune(&members);
+        self.steering.update(&model.members);
+        self.board.registry.prune(&model);
 
         let mut diagnostics = update.diagnostics;
         diagnostics.extend(translation.diagnostics);

@@ -7,7 +7,8 @@ mod readiness;
 mod steering;
 
 pub use readiness::Readiness;
-pub(crate) use steering::ReadCounters;
+pub(crate) use steering::Steering;
+pub use steering::{SteeringError, l4_exit_code};
 
 use std::{
     io,
@@ -22,7 +23,6 @@ use tokio::sync::watch;
 use crate::{
     admin::{self, Board},
     config::Config,
-    l4::L4Error,
     proxy::{self, Bound, ListenError, Phase, TlsError, counters::Registry},
     snapshot::Publisher,
     source::{Directory, SourceError, Stopper},
@@ -43,7 +43,7 @@ pub enum StartError {
     Tls(#[from] TlsError),
     /// The kernel tier.
     #[error(transparent)]
-    Steering(#[from] L4Error),
+    Steering(#[from] SteeringError),
     /// A thread.
     #[error("cannot start a thread")]
     Thread(#[from] io::Error),
@@ -118,11 +118,9 @@ impl Agent {
             proxy::open_single(config.admin.address, config.admin.port, "--healthz-port")?;
         let admin = admin_sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect();
         let addresses = Addresses { http, https, admin };
-        let steering = steering::start(&config, &addresses)?;
-
+        let steering = Steering::default();
         let readiness = Arc::new(Readiness::default());
         readiness.listening();
-        readiness.steering();
         let registry = Registry::new(config.workers);
         let board = Arc::new(Board {
             reader: reader.clone(),
@@ -131,7 +129,7 @@ impl Agent {
             addresses: addresses.clone(),
             diagnostics: Default::default(),
             failures: Default::default(),
-            steering: steering.counters(),
+            steering: steering.clone(),
             health_path: config.admin.health_path.clone(),
             controller_class: config.translate.controller_class.clone(),
         });
@@ -139,18 +137,28 @@ impl Agent {
         let admin = admin::start(Arc::clone(&board), admin_sockets, phases.clone())?;
 
         let stopper = source.stopper();
-        let control = Control::new(config.translate.clone(), publisher, board, steering);
+        let control =
+            Control::new(config.translate.clone(), publisher, Arc::clone(&board), steering.clone());
         let (first, published) = mpsc::channel();
         let source = thread::Builder::new().name("control".to_owned()).spawn(move || {
             let mut control = control;
             source.run(move |update| {
+                let stores = Arc::clone(&update.stores);
                 control.apply(update);
-                let _started = first.send(());
+                let _started = first.send(stores);
             });
         })?;
-        // Connections wait in the kernel until there is something to route them by.
-        let _source_ended = published.recv();
+        // Connections wait in the kernel until there is something to route them by; packets are
+        // steered here only when there is somebody to take them.
+        let stores = published.recv().unwrap_or_default();
         let workers = bound.start(&reader, &registry, &config.timeouts, &phases)?;
+        if let Err(error) = steering.start(&config, &addresses, &stores) {
+            phase.send_replace(Phase::Stop);
+            stopper.stop();
+            let _error_first = workers.join();
+            return Err(error.into());
+        }
+        readiness.steering();
         tracing::info!(
             http = ?addresses.http,
             https = ?addresses.https,

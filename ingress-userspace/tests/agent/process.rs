@@ -141,6 +141,32 @@ fn a_port_in_use_is_exit_code_3_and_named() {
 }
 
 #[test]
+fn a_kernel_tier_that_cannot_start_is_exit_code_3_and_says_how_to_go_without() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let manifests = dir.path().display().to_string();
+    let common = [
+        "run",
+        "--manifests",
+        &manifests,
+        "--http-port=0",
+        "--https-port=0",
+        "--healthz-port=0",
+        "--bind-address=127.0.0.1",
+        "--healthz-host=127.0.0.1",
+        "--vip=192.0.2.1",
+        "--node-name=here",
+    ];
+    // Whatever this machine lacks first: the right, the eBPF object, or the interface.
+    let (code, text) = refused(&[&common[..], &["--interface=no-such-if"]].concat());
+    assert!(code == 3 || code == 2, "{code}: {text}");
+    assert!(text.contains("--l4=off"), "{text}");
+    let secret = ["--interface=lo", "--l4-key-secret=a/b"];
+    let (code, text) = refused(&[&common[..], &secret].concat());
+    assert_eq!(code, 2, "{text}");
+    assert!(text.contains("a/b") && text.contains("no such Secret"), "{text}");
+}
+
+#[test]
 fn help_and_version_are_no_fault() {
     for arguments in [&["--help"][..], &["run", "--help"], &["--version"]] {
         let output = penstock(arguments).output().expect("it starts");

@@ -32,16 +32,17 @@ pub(crate) fn show(cluster: &mut Cluster, binaries: &Binaries) -> Result<()> {
 
     let client = cluster.client().clone();
     let before = counters::read(cluster, binaries, VICTIM)?;
-    let (killed, events) = load.run(&client, |_| -> Result<Instant> {
+    let (kill, events) = load.run(&client, |_| -> Result<Kill> {
         thread::sleep(Duration::from_secs(2));
-        let killed = Instant::now();
+        let begun = Instant::now();
         cluster.agent(VICTIM).crash()?;
+        let done = Instant::now();
         thread::sleep(Duration::from_secs(4));
-        Ok(killed)
+        Ok(Kill { begun, done })
     })?;
-    let killed = killed?;
+    let kill = kill?;
     let after = counters::read(cluster, binaries, VICTIM)?;
-    summary(cluster, killed, &events);
+    summary(cluster, kill, &events);
     let forwarded = forwarded(&after).saturating_sub(forwarded(&before));
     page::say(&format!(
         "  n2 without an agent   its XDP program stays: it sent {forwarded} packets on to other nodes"
@@ -49,15 +50,22 @@ pub(crate) fn show(cluster: &mut Cluster, binaries: &Binaries) -> Result<()> {
     restart(cluster)
 }
 
-fn summary(cluster: &Cluster, killed: Instant, events: &[Event]) {
+/// When the agent was killed. It takes the kernel some milliseconds to close all its sockets.
+#[derive(Clone, Copy)]
+struct Kill {
+    begun: Instant,
+    done: Instant,
+}
+
+fn summary(cluster: &Cluster, kill: Kill, events: &[Event]) {
     let (early, late): (Vec<&Event>, Vec<&Event>) =
-        events.iter().partition(|event| event.begun + event.took < killed);
+        events.iter().partition(|event| event.begun + event.took < kill.begun);
     page::say(&format!("  {:<20}  {}", "before", ok_of(early.iter().copied())));
     page::say(&format!("  {:<20}  {}", "after", ok_of(late.iter().copied())));
 
     let mut reasons: BTreeMap<String, u32> = BTreeMap::new();
     for event in events.iter().filter(|event| event.outcome.is_err()) {
-        *reasons.entry(reason(cluster, killed, event)).or_default() += 1;
+        *reasons.entry(reason(cluster, kill, event)).or_default() += 1;
     }
     for (reason, count) in reasons {
         page::say(&page::tinted(
@@ -66,9 +74,10 @@ fn summary(cluster: &Cluster, killed: Instant, events: &[Event]) {
         ));
     }
 
-    let new: Vec<&Event> = late.into_iter().filter(|e| e.new && e.begun >= killed).collect();
+    let new: Vec<&Event> = late.into_iter().filter(|e| e.new && e.begun >= kill.done).collect();
     let good = || new.iter().filter(|event| event.outcome.is_ok());
-    let soonest = good().map(|event| event.begun + event.took - killed).min().unwrap_or_default();
+    let soonest =
+        good().map(|event| event.begun + event.took - kill.begun).min().unwrap_or_default();
     let slowest = good().map(|event| event.took).max().unwrap_or_default();
     let line = format!(
         "{}, the first {} ms after the kill, the slowest took {} ms",
@@ -97,11 +106,13 @@ fn node_of(cluster: &Cluster, event: &Event) -> Option<usize> {
 }
 
 /// Why a request failed, in words.
-fn reason(cluster: &Cluster, killed: Instant, event: &Event) -> String {
+fn reason(cluster: &Cluster, kill: Kill, event: &Event) -> String {
     let error = event.outcome.as_ref().err().map_or("", String::as_str);
     match event.before.map(|peer| cluster.node_of(peer)) {
         Some(Some(VICTIM)) => "on connections that were open on the killed agent".to_owned(),
-        None if event.begun < killed => "were connecting at the moment of the kill".to_owned(),
+        None if event.begun < kill.done => {
+            "on connections that were being opened at the moment of the kill".to_owned()
+        }
         _ => format!("for no good reason: {error}"),
     }
 }

@@ -1,5 +1,6 @@
 //! Crafted packets through the programs in the kernel and through the same core on the host: the
 //! verdict, every byte that comes out, and the counters.
+#![expect(clippy::panic, clippy::print_stdout, reason = "a test's helpers panic, and skip loudly")]
 
 #[path = "packet/bed.rs"]
 mod bed;

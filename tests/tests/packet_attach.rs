@@ -1,5 +1,6 @@
 //! Loading, attaching, taking over and unloading, against the kernel. Each test has a network
 //! namespace and a BPF directory of its own.
+#![expect(clippy::print_stdout, reason = "a test that cannot run says so")]
 
 use std::{
     net::IpAddr,

@@ -1,3 +1,6 @@
+//! `/explain`: what would happen to a request, and by which rule. Follows the order of the request
+//! pipeline, which it must be kept in step with.
+
 use serde_json::{Value, json};
 
 use super::{Board, state};

@@ -1,3 +1,5 @@
+//! `/state`: all that is served, as JSON for people and scripts.
+
 use serde_json::{Value, json};
 
 use super::Board;

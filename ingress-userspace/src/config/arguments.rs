@@ -1,3 +1,5 @@
+//! The arguments of the process, read by clap, with Go's flag style and all faults at once.
+
 use std::{ffi::OsString, fmt::Write as _};
 
 use clap::{

@@ -1,3 +1,5 @@
+//! The flags of `penstock run`, as text.
+
 use clap::{ArgAction, Args};
 
 /// The flags of `penstock run`. Names and defaults are ingress-nginx's where it has the flag

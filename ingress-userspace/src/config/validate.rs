@@ -1,3 +1,5 @@
+//! From flags as text to a [`Config`] that cannot be wrong.
+
 use std::{net::IpAddr, time::Duration};
 
 use super::{Admin, Config, L4, L4Mode, Listen, LogFormat, RunFlags, Shutdown, Timeouts, ignored};

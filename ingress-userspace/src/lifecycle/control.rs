@@ -1,3 +1,5 @@
+//! The way of a change: objects to model to snapshot, in one go, on the source's thread.
+
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering},

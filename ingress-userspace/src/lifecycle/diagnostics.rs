@@ -1,3 +1,5 @@
+//! What people are told about their objects, once.
+
 use std::collections::BTreeSet;
 
 use crate::model::{Diagnostic, Severity};

@@ -233,17 +233,19 @@ impl Parts {
         sound
     }
 
-    /// Waits for the first signal. `None`: a worker ended before, which is a bug and a reason to
-    /// stop, for its share of the connections would never be served.
+    /// Waits for the first signal. `None`: a thread ended before, which is a bug and a reason to
+    /// stop: a worker's share of the connections would never be served, a change never be seen.
     fn serve(&self, stops: &mpsc::Receiver<Stop>) -> Option<Stop> {
         const LOOK: Duration = Duration::from_secs(1);
         loop {
             match stops.recv_timeout(LOOK) {
                 Ok(stop) => return Some(stop),
-                Err(mpsc::RecvTimeoutError::Timeout) if !self.workers.any_finished() => {}
                 Err(mpsc::RecvTimeoutError::Timeout) => {
-                    tracing::error!("a worker ended by a bug; stopping");
-                    return None;
+                    let ended = self.threads.iter().any(thread::JoinHandle::is_finished);
+                    if ended || self.workers.any_finished() {
+                        tracing::error!("a thread ended by a bug; stopping");
+                        return None;
+                    }
                 }
                 Err(mpsc::RecvTimeoutError::Disconnected) => return Some(Stop::Now),
             }

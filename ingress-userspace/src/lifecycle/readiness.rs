@@ -1,3 +1,5 @@
+//! Whether traffic may come.
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What has to have happened before traffic may come, a latch each.

@@ -30,6 +30,8 @@ pub(crate) struct Client {
     http2: Cell<bool>,
     phase: Cell<Phase>,
     in_flight: Cell<u32>,
+    /// The client does not read, and something waits to be written.
+    blocked: Cell<bool>,
     deadline: Deadline,
     /// Set when an upstream agreed to another protocol: what the connection carries afterwards.
     pub(crate) tunnel: RefCell<Option<Tunnel>>,
@@ -60,6 +62,7 @@ impl Client {
             http2: Cell::new(false),
             phase: Cell::new(Phase::Head),
             in_flight: Cell::new(0),
+            blocked: Cell::new(false),
             deadline: worker.deadlines.deadline(),
             tunnel: RefCell::new(None),
             worker,
@@ -104,6 +107,33 @@ impl Client {
         }
     }
 
+    /// A write found room (`moved`) or none.
+    pub(crate) fn wrote(&self, moved: bool) {
+        if moved == self.blocked.get() {
+            self.blocked.set(!moved);
+            if !moved {
+                self.deadline.set(self.worker.timeouts.send);
+            } else if self.in_flight.get() > 0 {
+                self.deadline.clear();
+            } else {
+                self.expect_next();
+            }
+        }
+    }
+
+    /// The client did not read for too long, if the deadline has passed.
+    pub(crate) fn blocked(&self) -> bool {
+        self.blocked.get()
+    }
+
+    fn expect_next(&self) {
+        self.phase.set(Phase::Idle);
+        self.deadline.set(self.worker.timeouts.keep_alive);
+        if self.worker.draining() {
+            self.deadline.shorten(LAST_CALL);
+        }
+    }
+
     /// A request begins.
     pub(crate) fn enter(self: &Rc<Self>) -> InFlight {
         self.in_flight.set(self.in_flight.get() + 1);
@@ -129,11 +159,7 @@ impl Drop for InFlight {
         let client = &self.client;
         client.in_flight.set(client.in_flight.get() - 1);
         if client.in_flight.get() == 0 {
-            client.phase.set(Phase::Idle);
-            client.deadline.set(client.worker.timeouts.keep_alive);
-            if client.worker.draining() {
-                client.deadline.shorten(LAST_CALL);
-            }
+            client.expect_next();
         }
     }
 }

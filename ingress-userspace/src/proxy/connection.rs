@@ -71,7 +71,8 @@ pub(super) async fn serve_http1(client: Rc<Client>, stream: ClientStream) {
             last_call = true;
             client.last_call();
         }
-        // Late with its head: closed without an answer, as nginx does. Idle: closed.
+        // Late with its head: closed without an answer, as nginx does. Idle, or not reading:
+        // closed.
         client.deadline().poll(cx).map(|()| None)
     })
     .await;
@@ -101,7 +102,7 @@ pub(super) async fn serve_http2(client: Rc<Client>, stream: ClientStream) {
                 return Poll::Ready(Some(outcome));
             }
             let late = client.deadline().poll(cx).is_ready();
-            if late && (leaving || client.phase() == Phase::Head) {
+            if late && (leaving || client.blocked() || client.phase() == Phase::Head) {
                 return Poll::Ready(None);
             }
             if !leaving && (late || client.worker.draining()) {

@@ -52,6 +52,11 @@ pub(crate) fn failure(failure: Failure, in_flight: InFlight) -> Response<Respons
     page(failure.status(), in_flight)
 }
 
+/// The answer to a balancer's health check: 200 and nothing else.
+pub(crate) fn healthy(in_flight: InFlight) -> Response<ResponseBody> {
+    Response::new(ResponseBody::own(Bytes::new(), in_flight))
+}
+
 /// An answer that sends the client elsewhere.
 pub(crate) fn redirect(
     status: StatusCode,

@@ -1,6 +1,6 @@
 use std::{
     collections::HashMap,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     sync::mpsc::{self, Sender},
 };
@@ -42,8 +42,10 @@ impl Directory {
         let metadata = fs::metadata(path).map_err(unreadable)?;
         if metadata.is_dir() {
             drop(fs::read_dir(path).map_err(unreadable)?);
-        } else {
+        } else if metadata.is_file() {
             drop(fs::File::open(path).map_err(unreadable)?);
+        } else {
+            return Err(unreadable(io::Error::other("it is neither a directory nor a file")));
         }
         let (stop, signals) = mpsc::channel();
         let mut files = Files::new(path.to_owned());

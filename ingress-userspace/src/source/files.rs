@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    fs, io,
+    fs,
+    io::{self, Read as _},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -22,6 +23,9 @@ use crate::{
 /// How long after a write a file's times may fail to tell another one: the resolution of time
 /// stamps, a tick of the slowest kernel, and some to spare.
 const TIMES_ARE_COARSE: Duration = Duration::from_millis(100);
+
+/// Larger files are no manifests that anyone wrote. Bytes.
+const LARGEST_FILE: u64 = 64 << 20;
 
 /// What is known of all files.
 pub(super) struct Files {
@@ -169,9 +173,9 @@ impl File {
         }
         let failed = self.stamp.is_none();
         self.read = Some(SystemTime::now());
-        let text = match fs::read(path) {
-            Ok(bytes) => String::from_utf8(bytes).map_err(|_not_text| "is no UTF-8".to_owned()),
-            Err(error) => Err(format!("cannot be read ({error})")),
+        let text = match metadata.len() {
+            ..=LARGEST_FILE => read(path),
+            _ => Err("is larger than 64 MiB".to_owned()),
         };
         let text = text.and_then(|text| match text.trim().is_empty() && !self.objects.is_empty() {
             true => Err("is empty (delete it to remove its objects)".to_owned()),
@@ -294,7 +298,8 @@ impl Found {
         };
         if metadata.is_dir() {
             self.visit_directory(path, canonical, &metadata);
-        } else if is_root || is_manifest(path) {
+        } else if metadata.is_file() && (is_root || is_manifest(path)) {
+            // Nothing else: to open a pipe would wait for its writer.
             self.directories.extend(canonical.parent().map(Path::to_owned));
             if is_root {
                 let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -327,6 +332,16 @@ impl Found {
         self.faults.push(fault(path, message));
         self.unreadable.push(path.to_owned());
     }
+}
+
+/// The text of a file, or what is the matter with it.
+fn read(path: &Path) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    // It may grow while it is read.
+    let read =
+        fs::File::open(path).and_then(|file| file.take(LARGEST_FILE).read_to_end(&mut bytes));
+    read.map_err(|error| format!("cannot be read ({error})"))?;
+    String::from_utf8(bytes).map_err(|_not_text| "is no UTF-8".to_owned())
 }
 
 fn is_manifest(path: &Path) -> bool {

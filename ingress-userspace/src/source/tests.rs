@@ -135,6 +135,8 @@ fn what_cannot_be_read_at_the_start_is_an_error() {
         Directory::open(Path::new("/nonexistent/manifests")).err().expect("it is not there");
     assert!(matches!(error, SourceError::Unreadable { .. }));
     assert_eq!(error.to_string(), "cannot read the manifests in /nonexistent/manifests");
+    let error = Directory::open(Path::new("/dev/null")).err().expect("it is a device");
+    assert!(matches!(error, SourceError::Unreadable { .. }));
 }
 
 #[test]
@@ -263,6 +265,21 @@ fn a_link_to_a_file_elsewhere_is_followed() {
     watched.until_services("a:1");
     fs::write(&target, service("a", 2)).unwrap();
     watched.until_services("a:2");
+}
+
+#[test]
+fn what_is_no_ordinary_file_is_left_alone() {
+    let mut watched = Watched::new(|path| {
+        // To read it would wait for a writer for ever.
+        let pipe = std::process::Command::new("mkfifo").arg(path.join("pipe.yaml")).status();
+        assert!(pipe.unwrap().success());
+        fs::create_dir(path.join("directory.yaml")).unwrap();
+        fs::write(path.join("directory.yaml/a.yaml"), service("a", 1)).unwrap();
+        let huge = fs::File::create(path.join("huge.yaml")).unwrap();
+        huge.set_len(65 << 20).unwrap();
+    });
+    watched.until_services("a:1");
+    watched.until_diagnostic("huge.yaml: content: is larger than 64 MiB");
 }
 
 #[test]

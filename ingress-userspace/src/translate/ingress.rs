@@ -1,6 +1,6 @@
 //! From the Ingresses, oldest first, to hosts and routes (reference section 3.5).
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::api::networking::v1::{
     HTTPIngressPath, Ingress, IngressBackend, IngressRule, IngressSpec,
@@ -13,6 +13,7 @@ use super::{
     config::Config,
     host::{HostParts, deny},
     report::Report,
+    rule::{check_path, host_name},
     tls::Certificates,
 };
 use crate::{
@@ -374,45 +375,4 @@ fn https_redirect(current: &Current<'_>, exempt: bool) -> HttpsRedirect {
         (_, true, _) => HttpsRedirect::Always,
         (_, _, true) => HttpsRedirect::IfTls,
     }
-}
-
-/// The name of a rule's host.
-fn host_name(host: &str) -> Result<HostName, String> {
-    let host = host.to_ascii_lowercase();
-    if host.is_empty() {
-        return Ok(HostName::CatchAll);
-    }
-    if host.parse::<IpAddr>().is_ok() {
-        return Err(format!("`{host}` is an IP address; a DNS name is needed"));
-    }
-    let (wildcard, name) = host.strip_prefix("*.").map_or((false, &*host), |name| (true, name));
-    let is_label = |label: &str| {
-        !label.is_empty()
-            && label.len() <= 63
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    if name.len() > 253 || !name.split('.').all(is_label) {
-        return Err(format!(
-            "`{host}` is no DNS name (letters, digits and `-` between dots, after one `*.` at most)"
-        ));
-    }
-    let name = name.into();
-    Ok(if wildcard { HostName::Wildcard(name) } else { HostName::Exact(name) })
-}
-
-/// A path as the API server's validation of Ingresses would have it.
-fn check_path(path: &str, kind: &str) -> Result<(), &'static str> {
-    if !path.starts_with('/') {
-        return Err("does not begin with `/`");
-    }
-    if matches!(kind, "Exact" | "Prefix") {
-        let lower = path.to_ascii_lowercase();
-        let bad = ["//", "/./", "/../", "%2f"].iter().any(|part| lower.contains(part));
-        if bad || path.ends_with("/.") || path.ends_with("/..") {
-            return Err("contains `//`, `%2f` or a segment `.` or `..`");
-        }
-    }
-    Ok(())
 }

@@ -12,6 +12,7 @@ mod ingress;
 mod member;
 mod options;
 mod report;
+mod rule;
 mod tls;
 
 #[cfg(test)]

@@ -151,6 +151,27 @@ fn a_client_that_leaves_takes_its_upstream_request_along() {
 }
 
 #[test]
+fn a_client_that_does_not_read_is_cut_off() {
+    let (left, leaves) = mpsc::channel();
+    let left = Mutex::new(left);
+    let shop = Backend::scripted(move |mut stream, _| {
+        let _request = request(&stream);
+        answer(&stream, "HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n");
+        while stream.write_all(&[b'x'; 1 << 16]).is_ok() {}
+        let _test_over = left.lock().expect("no panic").send(());
+    });
+    let rules =
+        documents(&[&ingress("shop.example.com", "shop"), &service("shop", &[shop.address])]);
+    let site = Site::start_with(&[("all.yaml", &rules)], &[], |config| {
+        config.timeouts.send = Duration::from_millis(300);
+    });
+    let mut connection = Connection::open(site.http);
+    connection.send(GET);
+    assert_eq!(leaves.recv_timeout(crate::support::DEADLINE), Ok(()));
+    drop(connection);
+}
+
+#[test]
 fn a_client_that_stops_in_its_body_is_408() {
     let shop = Backend::scripted(|mut stream, _| {
         let mut all = Vec::new();

@@ -152,6 +152,15 @@ fn requests_without_a_host_or_with_several_are_refused() {
 }
 
 #[test]
+fn the_catch_all_host_answers_health_checks() {
+    let shop = Backend::echo("shop");
+    let site = site(&[ingress("shop.example.com", "shop")], &[service("shop", &[shop.address])]);
+    let reply = site.get("127.0.0.1", "/healthz");
+    assert_eq!((reply.status, reply.text()), (200, ""));
+    assert_eq!(site.get("shop.example.com", "/healthz").line("backend: "), Some("shop"));
+}
+
+#[test]
 fn requests_are_spread_over_the_ready_endpoints() {
     let backends: Vec<_> = ["one", "two", "three"].map(Backend::echo).into();
     let addresses: Vec<_> = backends.iter().map(|backend| backend.address).collect();

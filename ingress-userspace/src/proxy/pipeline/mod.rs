@@ -27,11 +27,15 @@ use super::{
     upstream::{self, Answer, Raw},
 };
 use crate::{
-    model::{BackendId, Route, Target},
+    model::{BackendId, HostName, Route, Target},
     route::{CompiledRoute, Found, HostTable, normalize},
 };
 use authority::Authority;
 use origin::Origin;
+
+/// Answered 200 by the catch-all host, for balancers in front that look at the traffic ports
+/// (reference section 10).
+const HEALTH: &str = "/healthz";
 
 /// Answers a request.
 pub(super) async fn answer(
@@ -56,6 +60,7 @@ pub(super) async fn answer(
             Ok(raw) => switched(&client, response, raw, in_flight),
             Err(_connection_broke) => respond::failure(Failure::Upstream, in_flight),
         },
+        Ok(Outcome::Healthy) => respond::healthy(in_flight),
         Ok(Outcome::Elsewhere(status, location)) => respond::redirect(status, location, in_flight),
         Err(failure) => {
             tracing::debug!(?failure, client.address = %client.peer, "not answered by an upstream");
@@ -83,6 +88,7 @@ pub(super) async fn answer(
 )]
 enum Outcome {
     Upstream(Answer),
+    Healthy,
     Elsewhere(StatusCode, HeaderValue),
 }
 
@@ -105,6 +111,9 @@ async fn stages<'v>(
     // The host, then the path.
     let host = snapshot.routes.host(authority.as_str());
     subject.host = Some(host.name());
+    if path == HEALTH && *host.name() == HostName::CatchAll {
+        return Ok(Outcome::Healthy);
+    }
     let compiled = match find(host, &path)? {
         Place::Route(compiled) => compiled,
         Place::AddSlash(compiled) => {

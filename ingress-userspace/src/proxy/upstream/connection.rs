@@ -1,3 +1,7 @@
+//! One connection to an endpoint: sends a request, waits for the head of its answer, is lent to the
+//! answer's body, and goes back to the pool. Dropping it anywhere on that way closes it, which is
+//! how a client that leaves takes its upstream request along.
+
 use std::{
     cell::Cell,
     future::poll_fn,

@@ -1,3 +1,6 @@
+//! The idle connections of a worker. Takes the one used last, so that the others can grow old and
+//! be closed; never hands out one that is known to be closed.
+
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,

@@ -29,6 +29,12 @@ fn patterns_are_anchored_at_the_start_alone_and_ignore_case() {
         (r"/(\w+)/\1", "/a/a", true),
         (r"/(\w+)/\1", "/a/b", false),
         ("/(?<=/)x", "/x", true),
+        (r"/foo\/bar\-1\.x", "/foo/bar-1.x", true),
+        ("/(?<name>a|b)/(?:c|d)", "/b/c", true),
+        ("/a++b", "/aab", true),
+        ("/(?>a+)b", "/aab", true),
+        (r"/v\d+(?=/)", "/v12/x", true),
+        (r"/v\d+(?=/)", "/v12", false),
         ("/caf\u{e9}", "/caf\u{e9}", true),
         ("/kiss", "/KISS", true),
     ] {

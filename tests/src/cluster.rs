@@ -47,7 +47,7 @@ pub struct Cluster {
 
 /// How long an agent may take until it serves. Generous: it is only ever waited for in full when
 /// something is broken.
-const READY: Duration = Duration::from_secs(20);
+const READY: Duration = Duration::from_secs(90);
 /// The same for one request.
 const REQUEST: Duration = Duration::from_secs(5);
 

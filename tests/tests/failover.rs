@@ -8,7 +8,7 @@ use std::{
 
 use testbed::{Cluster, Event, Load, VIP_V4};
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 /// The index of the node whose agent dies.
 const VICTIM: usize = 1;
 

@@ -1,5 +1,6 @@
 //! Crafted packets through the programs in the kernel and through the same core on the host: the
 //! verdict, every byte that comes out, and the counters.
+#![expect(clippy::panic, clippy::print_stdout, reason = "a test's helpers panic, and skip loudly")]
 
 #[path = "packet/bed.rs"]
 mod bed;
@@ -750,6 +751,7 @@ fn what_a_packet_costs() {
     let sockets = open_sockets();
     let known = v4_flow(sockets.known4, 80, TCP);
     kernel.set_row(&known, row(&[1, 2]));
+    kernel.set_row(&v4_flow(STRANGER, 443, UDP), row(&[1, 2]));
     let cases = [
         (
             "not for a virtual address",
@@ -757,6 +759,18 @@ fn what_a_packet_costs() {
                 ethernet(&[], IPV4),
                 &Ipv4::new(CLIENT4, OWN4, TCP).around(&tcp(1, 80, ACK, b"")),
             ),
+        ),
+        (
+            "another port of a virtual address",
+            frame(ethernet(&[], IPV4), &client4(UDP, &udp(STRANGER, 82, b"q"))),
+        ),
+        (
+            "without a table",
+            frame(ethernet(&[], IPV4), &client4(TCP, &tcp(STRANGER, 81, ACK, b""))),
+        ),
+        (
+            "datagram for this node",
+            frame(ethernet(&[], IPV4), &client4(UDP, &udp(STRANGER, 443, b"q"))),
         ),
         (
             "local, known",

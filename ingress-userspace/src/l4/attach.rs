@@ -190,7 +190,11 @@ fn replace(steer: &mut Xdp, pin: &Path, interface: &str) -> Result<bool, L4Error
         .and_then(|pinned| XdpLink::try_from(FdLink::from(pinned)))
         .map_err(|source| failed(interface, source))?;
     match steer.attach_to_link(link) {
-        Ok(_) => Ok(true),
+        // Our descriptor is closed: only the pin keeps the link, so that removing it detaches.
+        Ok(link) => {
+            steer.take_link(link).map(drop).map_err(|source| failed(interface, source))?;
+            Ok(true)
+        }
         // The interface was deleted, and perhaps made anew, since.
         Err(error) if errno(&error) == Some(Errno::ENOLINK) => {
             fs::remove_file(pin).map_err(directory_error(pin, "cleaned"))?;

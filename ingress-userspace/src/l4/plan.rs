@@ -67,6 +67,11 @@ pub fn node_ids<'n>(names: impl IntoIterator<Item = &'n str>) -> BTreeMap<String
 /// one. The others follow by score whatever their state, because the best of all is the one that
 /// may have the row's connections: after up to three changes at once it is still in the row.
 pub fn rows(candidates: &[Candidate], ids: &BTreeMap<String, NodeId>) -> Vec<Row> {
+    first_rows(ROWS, candidates, ids)
+}
+
+/// The first `count` rows.
+fn first_rows(count: u32, candidates: &[Candidate], ids: &BTreeMap<String, NodeId>) -> Vec<Row> {
     let mut contenders: Vec<Contender> = candidates
         .iter()
         .filter(|candidate| candidate.state != State::Dead)
@@ -84,7 +89,7 @@ pub fn rows(candidates: &[Candidate], ids: &BTreeMap<String, NodeId>) -> Vec<Row
     contenders.sort_unstable_by_key(|contender| contender.id);
     contenders.dedup_by_key(|contender| contender.id);
     let equal = contenders.windows(2).all(|pair| pair[0].weight == pair[1].weight);
-    (0..ROWS).map(|row| fill(u64::from(row), &contenders, equal)).collect()
+    (0..count).map(|row| fill(u64::from(row), &contenders, equal)).collect()
 }
 
 struct Contender {
@@ -148,7 +153,7 @@ fn negative_log2(hash: u64) -> u64 {
     let mut mantissa = value << (63 - whole.min(63)) >> whole.saturating_sub(63);
     let mut fraction = 0u64;
     for _ in 0..32 {
-        mantissa = mantissa * mantissa >> 63;
+        mantissa = (mantissa * mantissa) >> 63;
         fraction <<= 1;
         if mantissa >= 1 << 64 {
             fraction |= 1;
@@ -277,6 +282,14 @@ mod tests {
         assert_eq!(ids, node_ids(names.iter().rev().map(String::as_str)));
     }
 
+    /// Enough rows for a property of each single row.
+    const SOME: u32 = 2048;
+
+    fn some(candidates: &[Candidate]) -> Vec<Row> {
+        let ids = node_ids(candidates.iter().map(|c| c.name.as_str()));
+        first_rows(SOME, candidates, &ids)
+    }
+
     fn any_state() -> impl Strategy<Value = State> {
         prop::sample::select(vec![State::Ready, State::Draining, State::Suspect, State::Dead])
     }
@@ -293,7 +306,7 @@ mod tests {
             let mut other = candidates.clone();
             let length = other.len();
             other.rotate_left(rotation % length);
-            prop_assert_eq!(plan(&candidates), plan(&other));
+            prop_assert_eq!(some(&candidates), some(&other));
         }
 
         #[test]
@@ -308,7 +321,7 @@ mod tests {
             // The numbers come from all names known, dead ones too.
             let ids = node_ids(before.iter().map(|c| c.name.as_str()));
             let left = ids[&before[leaver].name];
-            for (old, new) in rows(&before, &ids).iter().zip(rows(&after, &ids)) {
+            for (old, new) in first_rows(SOME, &before, &ids).iter().zip(first_rows(SOME, &after, &ids)) {
                 if old.nodes[0] == left {
                     prop_assert_eq!(new.nodes[0], old.nodes[1]);
                 } else {
@@ -336,7 +349,7 @@ mod tests {
                 }
             }
             let ids = node_ids(after.iter().map(|c| c.name.as_str()));
-            for (old, new) in rows(&before, &ids).iter().zip(rows(&after, &ids)) {
+            for (old, new) in first_rows(SOME, &before, &ids).iter().zip(first_rows(SOME, &after, &ids)) {
                 prop_assert!(new.nodes.contains(&old.nodes[0]));
             }
         }

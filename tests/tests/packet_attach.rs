@@ -1,0 +1,228 @@
+//! Loading, attaching, taking over and unloading, against the kernel. Each test has a network
+//! namespace and a BPF directory of its own.
+#![expect(clippy::print_stdout, reason = "a test that cannot run says so")]
+
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use ingress_common::{HashKey, Reason};
+use ingress_userspace::{
+    l4::{self, L4Error, Mode, Options, XdpMode, command, object},
+    model::Member,
+};
+
+const VIP: &str = "203.0.113.1";
+const VIP6: &str = "2001:db8:0:1::1";
+
+/// A place for one test: in a fresh namespace, a pair of veth ends `eth0` and `wire`.
+struct Place {
+    directory: tempfile::TempDir,
+}
+
+impl Place {
+    /// `None`, and a line that says why, where nothing can be loaded. With `PENSTOCK_REQUIRE=bpf`
+    /// that is a failure.
+    fn new() -> Option<Self> {
+        let missing = match object::embedded() {
+            None => "built without the eBPF object",
+            Some(_) if !nix::unistd::geteuid().is_root() => "not root",
+            Some(_) => {
+                nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("root may");
+                ip("link set lo up");
+                ip("link add eth0 type veth peer name wire");
+                ip("link set eth0 up");
+                ip("link set wire up");
+                ip("address add 10.0.0.1/24 dev eth0");
+                return Some(Self { directory: tempfile::tempdir().expect("a directory") });
+            }
+        };
+        let required = std::env::var("PENSTOCK_REQUIRE").is_ok_and(|names| names.contains("bpf"));
+        assert!(!required, "PENSTOCK_REQUIRE=bpf, but: {missing}");
+        println!("SKIPPED: tests that attach: {missing}");
+        None
+    }
+
+    fn bpf_dir(&self) -> PathBuf {
+        self.directory.path().join("penstock")
+    }
+
+    fn options(&self, interfaces: &[&str]) -> Options {
+        Options {
+            mode: Mode::Auto,
+            interfaces: interfaces.iter().map(|name| (*name).to_owned()).collect(),
+            vips: vec![VIP.parse().expect("an address"), VIP6.parse().expect("an address")],
+            ports: vec![80, 443],
+            node_name: "n1".to_owned(),
+            bpf_dir: self.bpf_dir(),
+            tunnel_port: 6082,
+            health_port: 10_254,
+            key: HashKey([1, 2]),
+        }
+    }
+
+    fn unload(&self) -> Result<(), L4Error> {
+        command::Command::Unload { bpf_dir: self.bpf_dir() }.run(&mut Vec::new())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.bpf_dir().exists() {
+            let _ = self.unload();
+        }
+    }
+}
+
+fn ip(arguments: &str) {
+    assert!(run(arguments).0, "ip {arguments}");
+}
+
+fn run(arguments: &str) -> (bool, String) {
+    let output = Command::new("ip").args(arguments.split(' ')).output().expect("iproute2");
+    (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The number of the XDP program of an interface, and whether it runs in the driver.
+fn attached(interface: &str) -> Option<(u64, bool)> {
+    let (_, text) = run(&format!("-json -details link show dev {interface}"));
+    let links: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let xdp = links[0].get("xdp")?;
+    let program = xdp.get("prog").and_then(|prog| prog.get("id"))?.as_u64()?;
+    Some((program, xdp.get("mode").and_then(serde_json::Value::as_u64) == Some(1)))
+}
+
+fn loopback_has(address: &str) -> bool {
+    run("address show dev lo")
+        .1
+        .contains(&format!("inet{} {address}/", if address.contains(':') { "6" } else { "" }))
+}
+
+fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "not within 20 s: {what}");
+        thread::yield_now();
+    }
+}
+
+fn is_mounted(path: &Path) -> bool {
+    let path = path.to_string_lossy();
+    std::fs::read_to_string("/proc/self/mountinfo")
+        .expect("mountinfo")
+        .lines()
+        .any(|line| line.split(' ').nth(4) == Some(&*path))
+}
+
+#[test]
+fn what_is_loaded_survives_its_agent_and_unload_removes_all_of_it() {
+    let Some(place) = Place::new() else { return };
+    let handle = l4::start(place.options(&["eth0"])).expect("started").expect("there are VIPs");
+    assert_eq!(handle.status().interfaces["eth0"], XdpMode::Native);
+    let (first, native) = attached("eth0").expect("a program");
+    assert!(native);
+    assert!(loopback_has(VIP) && loopback_has(VIP6));
+    drop(handle);
+
+    // The agent is gone; its program, maps and addresses are not.
+    assert_eq!(attached("eth0"), Some((first, true)));
+    let before = command::counters(&place.bpf_dir()).expect("pinned");
+    assert_eq!(before.len(), Reason::COUNT as usize);
+
+    // The next one puts its own program in the place of the first.
+    let handle = l4::start(place.options(&["eth0"])).expect("started").expect("there are VIPs");
+    let (second, native) = attached("eth0").expect("a program");
+    assert!(second != first && native);
+    drop(handle);
+
+    place.unload().expect("unloaded");
+    assert_eq!(attached("eth0"), None);
+    assert!(!loopback_has(VIP) && !loopback_has(VIP6));
+    assert!(!is_mounted(&place.bpf_dir()) && !place.bpf_dir().exists());
+    assert!(matches!(place.unload(), Err(L4Error::NotLoaded { .. })));
+}
+
+#[test]
+fn an_address_that_was_there_before_stays() {
+    let Some(place) = Place::new() else { return };
+    ip(&format!("address add {VIP}/32 dev lo"));
+    drop(l4::start(place.options(&["eth0"])).expect("started"));
+    place.unload().expect("unloaded");
+    assert!(loopback_has(VIP) && !loopback_has(VIP6));
+}
+
+#[test]
+fn an_interface_without_native_xdp_gets_the_generic_kind() {
+    let Some(place) = Place::new() else { return };
+    // The loopback driver has no XDP.
+    let handle = l4::start(place.options(&["lo"])).expect("started").expect("there are VIPs");
+    assert_eq!(handle.status().interfaces["lo"], XdpMode::Generic);
+    assert!(attached("lo").is_some_and(|(_, native)| !native));
+}
+
+#[test]
+fn an_interface_that_is_not_there_is_named() {
+    let Some(place) = Place::new() else { return };
+    match l4::start(place.options(&["eth9"])) {
+        Err(L4Error::UnknownInterface { interface }) => assert_eq!(interface, "eth9"),
+        other => panic!("{:?}", other.map(|handle| handle.is_some())),
+    }
+}
+
+#[test]
+fn an_interface_that_is_no_longer_named_is_left() {
+    let Some(place) = Place::new() else { return };
+    drop(l4::start(place.options(&["eth0", "wire"])).expect("started"));
+    assert!(attached("wire").is_some());
+    drop(l4::start(place.options(&["eth0"])).expect("started"));
+    assert!(attached("eth0").is_some() && attached("wire").is_none());
+}
+
+#[test]
+fn an_interface_that_was_made_anew_is_attached_again() {
+    let Some(place) = Place::new() else { return };
+    drop(l4::start(place.options(&["eth0"])).expect("started"));
+    ip("link delete eth0");
+    ip("link add eth0 type veth peer name wire");
+    ip("link set eth0 up");
+    drop(l4::start(place.options(&["eth0"])).expect("started"));
+    assert!(attached("eth0").is_some());
+}
+
+#[test]
+fn nothing_to_do_touches_nothing() {
+    let Some(place) = Place::new() else { return };
+    let off = Options { mode: Mode::Off, ..place.options(&["eth0"]) };
+    assert!(l4::start(off).expect("fine").is_none());
+    let no_vips = Options { vips: vec![], ..place.options(&["eth0"]) };
+    assert!(l4::start(no_vips).expect("fine").is_none());
+    assert!(attached("eth0").is_none() && !place.bpf_dir().exists());
+}
+
+#[test]
+fn members_become_rows_and_a_silent_peer_loses_its_own() {
+    let Some(place) = Place::new() else { return };
+    let handle = l4::start(place.options(&["eth0"])).expect("started").expect("there are VIPs");
+    assert_eq!(handle.status().rows, [("n1".to_owned(), 65_536)].into());
+    let member = |name: &str, address: &str| Member {
+        name: name.into(),
+        address: address.parse::<IpAddr>().expect("an address"),
+        ready: true,
+    };
+    // A neighbour that is known on the link but has no agent.
+    ip("neighbor add 10.0.0.2 lladdr 02:00:00:00:00:02 dev eth0");
+    handle.update(&[member("n1", "10.0.0.1"), member("n2", "10.0.0.2")]);
+    eventually("n2 has rows and is reachable", || {
+        let status = handle.status();
+        status.rows.get("n2").is_some_and(|rows| *rows > 30_000)
+            && status.nodes.get("n2").is_some_and(|node| node.reachable)
+    });
+    eventually("n2 is silent, and n1 has all rows", || {
+        let status = handle.status();
+        status.rows.get("n1") == Some(&65_536) && status.rows.get("n2") == Some(&0)
+    });
+}

@@ -75,18 +75,41 @@ impl Agent {
 
     /// Waits until the agent says that it is ready.
     pub fn await_ready(&mut self, limit: Duration) -> Result<()> {
+        self.await_state("ready", limit, |agent| {
+            agent.admin("/readyz").is_ok_and(|(status, _)| status == 200)
+        })
+    }
+
+    /// Waits until the agent steers to as many nodes: it can reach them, and they are ready.
+    pub fn await_peers(&mut self, count: usize, limit: Duration) -> Result<()> {
+        self.await_state("steering to all nodes", limit, |agent| {
+            let state = agent.admin("/state").ok();
+            let state: Option<Value> = state.and_then(|(_, body)| serde_json::from_str(&body).ok());
+            let nodes = state.and_then(|state| state["steering"]["nodes"].as_array().cloned());
+            let usable = |node: &&Value| node["state"] == "ready" && node["reachable"] == true;
+            nodes.is_some_and(|nodes| nodes.iter().filter(usable).count() == count)
+        })
+    }
+
+    fn await_state(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        reached: impl Fn(&Self) -> bool,
+    ) -> Result<()> {
         let start = Instant::now();
         loop {
             if let Some(status) = self.exited()? {
                 bail!("the agent ended ({status}):\n{}", self.log_tail());
             }
-            if self.admin("/readyz").is_ok_and(|(status, _)| status == 200) {
+            if reached(self) {
                 return Ok(());
             }
             if start.elapsed() > limit {
-                bail!("the agent is not ready after {limit:?}:\n{}", self.log_tail());
+                let state = self.admin("/state").map_or(String::new(), |(_, body)| body);
+                bail!("the agent is not {what} after {limit:?}:\n{state}\n{}", self.log_tail());
             }
-            // The agent tells nobody when it gets ready; a poll is all there is.
+            // The agent tells nobody when its state changes; a poll is all there is.
             std::thread::sleep(Duration::from_millis(20));
         }
     }

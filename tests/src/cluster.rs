@@ -47,12 +47,13 @@ pub struct Cluster {
 
 /// How long an agent may take until it serves. Generous: it is only ever waited for in full when
 /// something is broken.
-const READY: Duration = Duration::from_secs(20);
+const READY: Duration = Duration::from_secs(90);
 /// The same for one request.
 const REQUEST: Duration = Duration::from_secs(5);
 
 impl Cluster {
-    /// Makes the box and returns when all agents are ready.
+    /// Makes the box and returns when all agents are ready and steer to
+    /// each other.
     pub fn start(options: Options) -> Result<Self> {
         leftovers::clean();
         let guard = Guard::claim()?;
@@ -83,9 +84,7 @@ impl Cluster {
         for agent in &mut cluster.agents {
             agent.start()?;
         }
-        for agent in &mut cluster.agents {
-            agent.await_ready(READY)?;
-        }
+        cluster.await_whole()?;
         Ok(cluster)
     }
 
@@ -146,6 +145,13 @@ impl Cluster {
     /// Waits until the agent of the node of this index is ready, as at the start.
     pub fn await_ready(&mut self, index: usize) -> Result<()> {
         self.agents[index].await_ready(READY)
+    }
+
+    /// Waits until all agents are ready and steer to each other.
+    pub fn await_whole(&mut self) -> Result<()> {
+        let count = self.agents.len();
+        self.agents.iter_mut().try_for_each(|agent| agent.await_ready(READY))?;
+        self.agents.iter_mut().try_for_each(|agent| agent.await_peers(count, READY))
     }
 
     /// The index of the node whose agent connected to a pod from this address.

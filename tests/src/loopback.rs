@@ -46,7 +46,7 @@ impl Loopback {
         arguments.extend(flags.split_whitespace().map(OsString::from));
         let mut agent = Agent::new(agent, arguments, None, admin, directory.join("agent.log"));
         agent.start()?;
-        agent.await_ready(Duration::from_secs(20))?;
+        agent.await_ready(Duration::from_secs(90))?;
         let [http, https] = [http, https].map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         Ok(Self { agent, http, https, manifests, _pods: pods, guard })
     }

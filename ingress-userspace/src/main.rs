@@ -12,7 +12,7 @@ use ingress_userspace::{
     config::{self, Config, Invocation, LogFormat, Parsed},
     lifecycle::{self, Agent, Stop, StopHandle},
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What the user wrote is wrong.
 const CONFIGURATION: u8 = 2;
@@ -49,6 +49,10 @@ fn main() -> ExitCode {
 
 fn run(config: Config) -> ExitCode {
     log(config.log_format);
+    let signals = match Signals::catch() {
+        Ok(signals) => signals,
+        Err(error) => return no_signals(&error),
+    };
     let agent = match Agent::start(config) {
         Ok(agent) => agent,
         Err(error) => {
@@ -57,11 +61,15 @@ fn run(config: Config) -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    if let Err(error) = watch_signals(agent.stop_handle()) {
-        complain(&format!("penstock: cannot receive signals: {error}\n"));
-        return ExitCode::from(MACHINE);
+    if let Err(error) = signals.tell(agent.stop_handle()) {
+        return no_signals(&error);
     }
     if agent.wait() { ExitCode::SUCCESS } else { ExitCode::from(BUG) }
+}
+
+fn no_signals(error: &std::io::Error) -> ExitCode {
+    complain(&format!("penstock: cannot receive signals: {error}\n"));
+    ExitCode::from(MACHINE)
 }
 
 fn log(format: LogFormat) {
@@ -77,25 +85,39 @@ fn log(format: LogFormat) {
     }
 }
 
-/// SIGTERM and SIGINT stop the agent gracefully; the second one, at once.
-fn watch_signals(stop: StopHandle) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (mut terminate, mut interrupt) = {
-        let _inside = runtime.enter();
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
-    };
-    thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        runtime.block_on(async {
-            for what in [Stop::Gracefully, Stop::Now] {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
+/// SIGTERM and SIGINT, caught from the start on: one that comes while the agent starts is obeyed
+/// when it has.
+struct Signals {
+    runtime: tokio::runtime::Runtime,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn catch() -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (terminate, interrupt) = {
+            let _inside = runtime.enter();
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+        };
+        Ok(Self { runtime, terminate, interrupt })
+    }
+
+    /// The first one stops the agent gracefully; the second one, at once.
+    fn tell(mut self, stop: StopHandle) -> std::io::Result<()> {
+        thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            self.runtime.block_on(async {
+                for what in [Stop::Gracefully, Stop::Now] {
+                    tokio::select! {
+                        _ = self.terminate.recv() => {}
+                        _ = self.interrupt.recv() => {}
+                    }
+                    stop.stop(what);
                 }
-                stop.stop(what);
-            }
-        });
-    })?;
-    Ok(())
+            });
+        })?;
+        Ok(())
+    }
 }
 
 /// Says on standard error why there is nothing to run.

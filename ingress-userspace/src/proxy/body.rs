@@ -120,6 +120,14 @@ impl ResponseBody {
         Self { kind: Kind::Own(bytes), _in_flight: in_flight }
     }
 
+    /// Takes the bytes out, if it is one of ours, and returns how many they were.
+    pub(crate) fn take_own(&mut self) -> Option<usize> {
+        match &mut self.kind {
+            Kind::Own(bytes) => Some(std::mem::take(bytes).len()),
+            Kind::Upstream(_) => None,
+        }
+    }
+
     pub(crate) fn upstream(upstream: Upstream, in_flight: InFlight) -> Self {
         Self { kind: Kind::Upstream(upstream), _in_flight: in_flight }
     }

@@ -194,6 +194,9 @@ fn a_client_that_is_slow_with_its_head_is_cut_off() {
         connection.send(begin);
         assert_eq!(connection.rest().unwrap_or_default(), b"", "{begin:?}");
     }
+    let mut silent = Connection::open(site.https);
+    silent.send([22, 3]);
+    assert_eq!(silent.rest().unwrap_or_default(), b"", "a handshake that does not go on");
     let mut idle = Connection::open(site.http);
     assert_eq!(idle.request("GET / HTTP/1.1\r\nhost: a\r\n\r\n").status, 404);
     assert_eq!(idle.rest().expect("it is closed in an orderly way"), b"");

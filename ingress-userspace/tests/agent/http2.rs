@@ -107,6 +107,26 @@ fn draining_finishes_the_streams_that_are_open() {
 }
 
 #[test]
+fn answers_of_our_own_to_head_have_a_length_and_no_body() {
+    let site = Site::start(&[]);
+    run(async {
+        let stream = tokio::net::TcpStream::connect(site.http).await.expect("it listens");
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+                .await
+                .expect("a handshake");
+        tokio::spawn(connection);
+        let request = http::Request::head("http://a.example.com/").body(Full::new(Bytes::new()));
+        let request = request.expect("a request");
+        let response = sender.send_request(request).await.expect("an answer");
+        assert_eq!(response.status(), 404);
+        assert_ne!(response.headers()["content-length"], "0");
+        let body = response.into_body().collect().await.expect("an orderly end").to_bytes();
+        assert!(body.is_empty(), "{body:?}");
+    });
+}
+
+#[test]
 fn an_authority_and_a_host_that_differ_are_refused() {
     let shop = Backend::echo("shop");
     let site = Site::start(&[(

@@ -12,7 +12,7 @@ use std::{rc::Rc, sync::Arc};
 
 use http::{
     HeaderValue, Method, Request, Response, StatusCode, Version,
-    header::{CONNECTION, STRICT_TRANSPORT_SECURITY, UPGRADE},
+    header::{CONNECTION, CONTENT_LENGTH, STRICT_TRANSPORT_SECURITY, UPGRADE},
     request,
 };
 use hyper::body::Incoming;
@@ -67,6 +67,12 @@ pub(super) async fn answer(
             respond::failure(failure, in_flight)
         }
     };
+    // hyper sends what it is given over HTTP/2, to HEAD too.
+    if method == Method::HEAD
+        && let Some(length) = response.body_mut().take_own()
+    {
+        response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
     client.worker.counters.request(subject, &method, response.status().as_u16());
     let headers = response.headers_mut();
     if client.https

@@ -62,6 +62,7 @@ impl Place {
             tunnel_port: 6082,
             health_port: 10_254,
             key: HashKey([1, 2]),
+            members: Vec::new(),
         }
     }
 

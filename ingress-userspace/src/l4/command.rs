@@ -65,6 +65,7 @@ impl Command {
                 health_port: 0,
                 // One node: there is nobody to aim a connection at.
                 key: HashKey([0, 0]),
+                members: Vec::new(),
             }),
             Self::Unload { bpf_dir } => unload(bpf_dir),
             Self::Counters { json, bpf_dir } => {

@@ -32,6 +32,8 @@ const GROUP: u16 = 0;
 const TCP: u8 = 6;
 /// Between two looks at the neighbour table.
 const REFRESH: Duration = Duration::from_secs(1);
+/// How long the start waits until all peers can be reached. One that is down must not hold it up.
+const ACQUAINTANCE: Duration = Duration::from_secs(1);
 
 /// A running kernel tier. Dropping it ends the probes and leaves everything pinned: packets go on
 /// being steered as they were.
@@ -68,7 +70,8 @@ pub struct NodeStatus {
 }
 
 /// Loads and attaches the programs, puts the virtual addresses on the loopback interface, and
-/// starts to steer: at first to this node alone, until [`Handle::update`] names others.
+/// starts to steer to the members. Packets that a program pinned by an earlier agent steers go on
+/// being steered meanwhile: nothing is taken out of its maps before what replaces it is known.
 ///
 /// `None` if the mode is off, or there is no virtual address or no interface.
 ///
@@ -89,15 +92,19 @@ pub fn start(options: Options) -> Result<Option<Handle>, L4Error> {
     let mut maps = KernelMaps::new(&mut loaded.object)?;
     let counters = open(&mut loaded.object, "REASONS")?;
     let mut have = maps.read()?;
+    let mut plan = Plan::new(&options);
+    plan.set_members(options.members.clone());
+    let mut reachable: HashMap<IpAddr, Node> =
+        have.nodes.values().map(|node| (node.address.into(), *node)).collect();
     let netlink = runtime.block_on(async {
         let netlink = connect()?;
         loopback::ensure(&netlink, &directory(&options.bpf_dir), &options.vips).await?;
+        acquaint(&netlink, &plan, &mut reachable).await;
         Ok::<_, L4Error>(netlink)
     })?;
 
     // The table is in place before the first packet meets the program.
-    let mut plan = Plan::new(&options);
-    let want = plan.desired(&HashMap::new());
+    let want = plan.desired(&reachable);
     for operation in diff(&have, &want) {
         maps.apply(&operation)?;
     }
@@ -117,12 +124,13 @@ pub fn start(options: Options) -> Result<Option<Handle>, L4Error> {
         maps,
         have,
         netlink,
+        reachable,
         status: Arc::clone(&status),
         probes: HashMap::new(),
         // Programs without a pin, such as those for rare paths, live as long as the object.
         _loaded: loaded,
     };
-    worker.publish_status(&HashMap::new());
+    worker.publish_status();
     thread::Builder::new()
         .name("l4".to_owned())
         .spawn(move || runtime.block_on(worker.run(updates)))
@@ -303,6 +311,9 @@ struct Worker {
     maps: KernelMaps,
     have: Desired,
     netlink: rtnetlink::Handle,
+    /// How each peer was reached when it last could be. An entry that the kernel has forgotten or
+    /// is asking about anew is a better guess than none.
+    reachable: HashMap<IpAddr, Node>,
     status: Arc<Mutex<Status>>,
     probes: HashMap<String, (IpAddr, AbortHandle)>,
     _loaded: Loaded,
@@ -317,6 +328,7 @@ impl Worker {
     /// Until the handle is dropped.
     async fn run(mut self, mut updates: mpsc::UnboundedReceiver<Vec<Member>>) {
         let (seen, mut probes) = mpsc::unbounded_channel();
+        self.watch_peers(&seen);
         let mut refresh = tokio::time::interval(REFRESH);
         refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -374,12 +386,8 @@ impl Worker {
 
     /// Brings the maps to where the plan wants them.
     async fn reconcile(&mut self) {
-        let addresses: Vec<IpAddr> = self.plan.peers().map(|member| member.address).collect();
-        let reachable = match self.plan.own_address() {
-            Some(own) => neighbor::resolve(&self.netlink, own, addresses).await,
-            None => HashMap::new(),
-        };
-        let want = self.plan.desired(&reachable);
+        refresh(&self.netlink, &self.plan, &mut self.reachable).await;
+        let want = self.plan.desired(&self.reachable);
         let mut error = None;
         for operation in diff(&self.have, &want) {
             if let Err(failure) = self.maps.apply(&operation) {
@@ -395,10 +403,10 @@ impl Worker {
             self.have = have;
         }
         self.status.lock().unwrap_or_else(PoisonError::into_inner).error = error;
-        self.publish_status(&reachable);
+        self.publish_status();
     }
 
-    fn publish_status(&self, reachable: &HashMap<IpAddr, Node>) {
+    fn publish_status(&self) {
         let ids = self.plan.ids();
         let states: BTreeMap<String, State> =
             self.plan.candidates().into_iter().map(|node| (node.name, node.state)).collect();
@@ -412,7 +420,7 @@ impl Worker {
                     id: *ids.get(&*member.name)?,
                     address: member.address,
                     state: states.get(&*member.name).copied().unwrap_or(State::Ready),
-                    reachable: own || reachable.contains_key(&member.address),
+                    reachable: own || self.reachable.contains_key(&member.address),
                 };
                 Some((member.name.to_string(), status))
             })
@@ -437,6 +445,40 @@ impl Drop for Worker {
             task.abort();
         }
     }
+}
+
+/// Looks up how the plan's peers can be reached now, and forgets who is no peer any more.
+async fn refresh(netlink: &rtnetlink::Handle, plan: &Plan, reachable: &mut HashMap<IpAddr, Node>) {
+    let peers: Vec<IpAddr> = plan.peers().map(|member| member.address).collect();
+    reachable.retain(|address, _| peers.contains(address));
+    if let Some(own) = plan.own_address() {
+        reachable.extend(neighbor::resolve(netlink, own, peers).await);
+    }
+}
+
+/// Gets to know the peers on the link before the first packet has to be sent to one: a probe makes
+/// the kernel ask for its address.
+async fn acquaint(netlink: &rtnetlink::Handle, plan: &Plan, reachable: &mut HashMap<IpAddr, Node>) {
+    let mut probes: tokio::task::JoinSet<()> = plan
+        .peers()
+        .map(|member| SocketAddr::new(member.address, plan.health_port))
+        .map(|peer| async move {
+            health::probe(peer).await;
+        })
+        .collect();
+    let deadline = tokio::time::Instant::now() + ACQUAINTANCE;
+    loop {
+        refresh(netlink, plan, reachable).await;
+        if plan.peers().all(|member| reachable.contains_key(&member.address)) {
+            return;
+        }
+        // A probe that ended is the sign that its peer's address is known, or will not be.
+        match tokio::time::timeout_at(deadline, probes.join_next()).await {
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => break,
+        }
+    }
+    refresh(netlink, plan, reachable).await;
 }
 
 /// Probes a peer until it is told to stop.

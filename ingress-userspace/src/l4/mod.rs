@@ -27,6 +27,8 @@ use std::{net::IpAddr, path::PathBuf};
 
 use ingress_common::HashKey;
 
+use crate::model::Member;
+
 pub use apply::{KernelMaps, MapStore};
 pub use attach::{MAPS, Mode as XdpMode};
 pub use diff::{Desired, Operation, diff};
@@ -64,4 +66,6 @@ pub struct Options {
     pub health_port: u16,
     /// The secret of the flow hash, equal on all nodes.
     pub key: HashKey,
+    /// The nodes to begin with; none stands for this node alone. [`Handle::update`] names others.
+    pub members: Vec<Member>,
 }

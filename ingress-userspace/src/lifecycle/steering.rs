@@ -1,7 +1,7 @@
 //! The kernel tier within the agent: started once the objects are known, told of their nodes, asked
 //! for its counters. Absent where it is off.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ingress_common::{Counters, HashKey, Reason};
 
@@ -92,9 +92,11 @@ impl Steering {
             tunnel_port: flags.tunnel_port,
             health_port: port(&addresses.admin).unwrap_or(config.admin.port),
             key: key(flags, stores)?,
+            members: self.members().clone(),
         };
         if let Some(handle) = l4::start(options)? {
-            let members = self.0.members.lock().unwrap_or_else(PoisonError::into_inner);
+            // They may have changed meanwhile.
+            let members = self.members();
             handle.update(&members);
             let _only_once = self.0.handle.set(handle);
         }
@@ -103,7 +105,7 @@ impl Steering {
 
     /// Tells the nodes to steer to. Does not wait.
     pub(super) fn update(&self, members: &[Member]) {
-        let mut known = self.0.members.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.members();
         if *known != members {
             known.clear();
             known.extend_from_slice(members);
@@ -111,6 +113,10 @@ impl Steering {
                 handle.update(members);
             }
         }
+    }
+
+    fn members(&self) -> MutexGuard<'_, Vec<Member>> {
+        self.0.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The packet counters by reason; `None` where nothing is steered.

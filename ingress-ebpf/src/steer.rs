@@ -69,8 +69,9 @@ fn try_steer<P: Packet, W: World>(packet: &mut P, world: &W) -> Result<Outcome, 
             Ok(Outcome::Send { reason, interface: node.ifindex })
         }
         Choice::Nobody { skipped: false } => Ok(Outcome::Done(Reason::LastResort)),
+        // Its SYN may have come when nobody could be reached either, and was taken here.
         Choice::Nobody { skipped: true } if connection.is_ongoing() => {
-            Err(Reason::OwnerUnreachable)
+            Err(if connection.is_mine(world) { Reason::Local } else { Reason::OwnerUnreachable })
         }
         Choice::Nobody { skipped: true } => Err(Reason::NodeUnusable),
     }

@@ -1,6 +1,8 @@
 //! Everything that exists in the kernel only.
 
 mod frame;
+#[cfg(feature = "log")]
+mod log;
 mod maps;
 mod programs;
 mod socket;

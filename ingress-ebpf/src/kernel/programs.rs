@@ -37,14 +37,14 @@ fn xdp_pass(_context: XdpContext) -> u32 {
 fn finish(context: &XdpContext, bytes: u64, outcome: Outcome) -> u32 {
     match outcome {
         Outcome::Done(reason) => {
-            count(reason, bytes);
+            count(context, reason, bytes);
             match reason.verdict() {
                 Verdict::Pass => xdp_action::XDP_PASS,
                 Verdict::Forward | Verdict::Drop => xdp_action::XDP_DROP,
             }
         }
         Outcome::Send { reason, interface } => {
-            count(reason, bytes);
+            count(context, reason, bytes);
             if interface == context.ingress_ifindex() as u32 {
                 xdp_action::XDP_TX
             } else {
@@ -56,14 +56,17 @@ fn finish(context: &XdpContext, bytes: u64, outcome: Outcome) -> u32 {
         Outcome::Tail { slot, otherwise } => {
             // SAFETY: No value of this program has a destructor that the jump would skip.
             unsafe { maps::PROGS.tail_call(context, slot) };
-            count(otherwise, bytes);
+            count(context, otherwise, bytes);
             xdp_action::XDP_PASS
         }
     }
 }
 
 #[inline(always)]
-fn count(reason: Reason, bytes: u64) {
+#[cfg_attr(not(feature = "log"), expect(unused_variables, reason = "only the log needs it"))]
+fn count(context: &XdpContext, reason: Reason, bytes: u64) {
+    #[cfg(feature = "log")]
+    super::log::verdict(context.ctx, reason as u32, bytes as u32);
     if let Some(counters) = maps::REASONS.get_ptr_mut(reason as u32) {
         // SAFETY: The map gave a valid pointer to this CPU's entry, and XDP programs do not
         // preempt each other on a CPU.

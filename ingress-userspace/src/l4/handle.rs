@@ -21,7 +21,7 @@ use super::{
     attach::{self, Loaded, directory},
     diff::{Table, diff},
     health::{self, Health, Probe, with_panic_threshold},
-    loopback, machine, neighbor,
+    log, loopback, machine, neighbor,
     plan::{Candidate, State, node_ids, rows},
 };
 use crate::model::Member;
@@ -117,6 +117,7 @@ pub fn start(options: Options) -> Result<Option<Handle>, L4Error> {
     }
     loaded.detach_others(&options.interfaces);
 
+    let log = log::follow(&mut loaded.object);
     let status = Arc::new(Mutex::new(Status { interfaces, ..Status::default() }));
     let (members, updates) = mpsc::unbounded_channel();
     let worker = Worker {
@@ -133,7 +134,14 @@ pub fn start(options: Options) -> Result<Option<Handle>, L4Error> {
     worker.publish_status();
     thread::Builder::new()
         .name("l4".to_owned())
-        .spawn(move || runtime.block_on(worker.run(updates)))
+        .spawn(move || {
+            runtime.block_on(async {
+                if let Some(log) = log {
+                    tokio::spawn(log);
+                }
+                worker.run(updates).await;
+            });
+        })
         .map_err(L4Error::Thread)?;
     Ok(Some(Handle { members, counters, status }))
 }

@@ -17,6 +17,7 @@ mod diff;
 mod error;
 mod handle;
 pub mod health;
+mod log;
 mod loopback;
 mod machine;
 mod neighbor;

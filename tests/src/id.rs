@@ -30,13 +30,16 @@ impl BoxId {
         for _ in 0..1000 {
             let number = COUNTER.fetch_add(1, Ordering::Relaxed);
             let id = Self(format!("{:x}-{number}", process::id()));
-            match fs::create_dir(id.directory()) {
-                Ok(()) => {
-                    let owner = format!("{} {}", process::id(), started_at(process::id())?);
-                    fs::write(id.directory().join("owner"), owner)?;
-                    return Ok(id);
+            // It gets its name only with its owner inside: one without an owner is a leftover.
+            let nameless = root.join(format!(".{}", id.0));
+            fs::create_dir_all(&nameless)?;
+            let owner = format!("{} {}", process::id(), started_at(process::id())?);
+            fs::write(nameless.join("owner"), owner)?;
+            match fs::rename(&nameless, id.directory()) {
+                Ok(()) => return Ok(id),
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                    fs::remove_dir_all(&nameless)?;
                 }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error).context("cannot create the box's directory"),
             }
         }
@@ -46,7 +49,8 @@ impl BoxId {
     /// Every box that has a directory.
     pub(crate) fn all() -> Vec<Self> {
         let entries = fs::read_dir(root()).into_iter().flatten().flatten();
-        entries.filter_map(|entry| entry.file_name().into_string().ok().map(Self)).collect()
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        names.filter(|name| !name.starts_with('.')).map(Self).collect()
     }
 
     /// Whether the process that made the box still runs.

@@ -15,7 +15,7 @@ pub(crate) struct Load {
     /// The interface to attach to.
     #[arg(long)]
     interface: String,
-    /// A virtual address to steer; none: every packet passes and is counted.
+    /// A virtual address to steer; may be repeated. Default: one that nobody has (203.0.113.1).
     #[arg(long)]
     vip: Vec<std::net::IpAddr>,
     #[command(flatten)]

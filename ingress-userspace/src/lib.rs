@@ -16,3 +16,8 @@
 
 pub mod l4;
 pub mod model;
+pub mod route;
+pub mod source;
+pub mod stores;
+mod suggestion;
+pub mod translate;

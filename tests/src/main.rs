@@ -1,2 +1,37 @@
-//! x
-fn main() {}
+//! The demo, and what keeps the machine clean after it.
+#![forbid(unsafe_code)]
+
+mod demo;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::Parser;
+
+/// A cluster in a box.
+#[derive(Parser)]
+enum Command {
+    /// Shows what Penstock does with real requests.
+    Demo(demo::Arguments),
+    /// Takes away what boxes of dead processes left.
+    Clean,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Command::parse() {
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Clean => {
+            let _ = writeln!(io::stdout(), "{} boxes taken away", testbed::clean());
+            Ok(())
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::{BackendId, CertificateId, ObjectRef};
 
 /// A virtual host and its routes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
     /// Which requests it answers.
     pub name: HostName,
@@ -14,6 +14,8 @@ pub struct Host {
     pub tls: bool,
     /// All paths of the host are case-insensitive regular expressions (reference section 3.3).
     pub regex: bool,
+    /// What the path `/`, exactly, is answered with instead of its route: `app-root`.
+    pub app_root: Option<Arc<Route>>,
     /// The routes, oldest Ingress first; no two of one kind and path. Always one of Prefix `/`.
     pub routes: Vec<Arc<Route>>,
 }
@@ -30,7 +32,7 @@ pub enum HostName {
 }
 
 /// One path of one rule of one Ingress.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// The Ingress that it comes from.
     pub ingress: ObjectRef,
@@ -40,10 +42,15 @@ pub struct Route {
     pub kind: PathKind,
     /// The path as written, begins with `/`.
     pub path: Arc<str>,
+    /// `use-regex` of its Ingress. Together with `rewrite` it tells, on a host in regex mode, the
+    /// paths that are meant as regular expressions from those that merely became one.
+    pub use_regex: bool,
     /// What the upstream is asked for instead.
     pub rewrite: Option<Rewrite>,
     /// When plain HTTP is sent to HTTPS.
     pub https_redirect: HttpsRedirect,
+    /// The redirect to HTTPS keeps a final `/` of the path: `preserve-trailing-slash`.
+    pub preserve_trailing_slash: bool,
     /// Where it leads.
     pub target: Target,
 }
@@ -83,14 +90,25 @@ pub enum Target {
     Backend(BackendId),
     /// Nowhere: the answer is 404 (the built-in default backend, or `backend.resource`).
     NotFound,
+    /// To another address, before any redirect to HTTPS (reference section 2, stage 8c).
+    Redirect(Redirect),
     /// Nowhere: the answer is 503, because serving it without something that its Ingress asks for
     /// would be unsafe.
     Denied(Denial),
 }
 
+/// An answer that sends the client elsewhere: `permanent-redirect`, `temporal-redirect`, `app-root`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirect {
+    /// The status, 300 to 308.
+    pub status: u16,
+    /// A whole URL or, when it begins with `/`, a path on the request's own scheme and `Host`.
+    pub location: Arc<str>,
+}
+
 /// Why a route answers 503 whatever its Service can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
-    /// The annotation that could not be obeyed.
+    /// The annotation or field that could not be obeyed.
     pub key: Arc<str>,
 }

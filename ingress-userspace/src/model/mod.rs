@@ -13,7 +13,7 @@ mod settings;
 pub use backend::{Backend, BackendId, BackendKey, Endpoint, PortRef};
 pub use certificate::{Certificate, CertificateId};
 pub use diagnostic::{Diagnostic, Severity};
-pub use host::{Denial, Host, HostName, HttpsRedirect, PathKind, Rewrite, Route, Target};
+pub use host::{Denial, Host, HostName, HttpsRedirect, PathKind, Redirect, Rewrite, Route, Target};
 pub use member::Member;
 pub use object::ObjectRef;
 pub use settings::{RedirectCode, Settings};

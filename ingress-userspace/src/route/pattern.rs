@@ -1,0 +1,210 @@
+use std::{collections::HashMap, sync::Arc};
+
+/// How often one comparison with a pattern that backtracks may do so. It bounds the time that a
+/// client can take from a worker where an Ingress has an exponential pattern: about a millisecond
+/// in a release build. Look-arounds as they occur in the wild backtrack less than once per octet.
+const BACKTRACK_LIMIT: usize = 50_000;
+
+/// How large a compiled pattern may be. Bytes. A thousand long paths of a host stay below it
+/// together; `(a{1000}){1000}` does not.
+const SIZE_LIMIT: usize = 4 << 20;
+
+/// A path as a case-insensitive regular expression.
+#[derive(Debug)]
+pub(super) struct Pattern {
+    /// What every match begins with, in lower case; spares most comparisons.
+    literal: Option<Box<str>>,
+    program: Program,
+}
+
+#[derive(Debug)]
+enum Program {
+    /// Linear in the path, whatever the pattern.
+    Automaton(regex::Regex),
+    /// Look-around, back-references and other things that only a backtracking matcher knows.
+    Backtracking(Box<fancy_regex::Regex>),
+}
+
+/// The matcher gave up on a path: it can be said neither to match nor not to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Undecided;
+
+impl From<fancy_regex::Error> for Undecided {
+    /// While matching there is no error but a limit that was reached.
+    fn from(_: fancy_regex::Error) -> Self {
+        Self
+    }
+}
+
+/// Where the groups of a match are in the path.
+pub(super) type Groups = [Option<(usize, usize)>; 10];
+
+impl Pattern {
+    /// The pattern `^<path>`, nothing quoted and the end open (reference section 3.3).
+    fn anchored(path: &str) -> Result<Self, String> {
+        // As written there: an alternative that is not in a group is not anchored.
+        Ok(Self { literal: literal(path), program: Program::new(&format!("^{path}"))? })
+    }
+
+    /// The pattern `<path>`, found anywhere (reference section 3.4).
+    fn floating(path: &str) -> Result<Self, String> {
+        Ok(Self { literal: None, program: Program::new(path)? })
+    }
+
+    /// The path matches.
+    pub(super) fn matches(&self, path: &str) -> Result<bool, Undecided> {
+        if let Some(literal) = &self.literal {
+            let begin = path.as_bytes().get(..literal.len());
+            if !begin.is_some_and(|begin| begin.eq_ignore_ascii_case(literal.as_bytes())) {
+                return Ok(false);
+            }
+        }
+        match &self.program {
+            Program::Automaton(regex) => Ok(regex.is_match(path)),
+            Program::Backtracking(regex) => regex.is_match(path).map_err(Undecided::from),
+        }
+    }
+
+    /// The groups of the first match.
+    pub(super) fn groups(&self, path: &str) -> Result<Option<Groups>, Undecided> {
+        let mut groups = Groups::default();
+        match &self.program {
+            Program::Automaton(regex) => {
+                let Some(captures) = regex.captures(path) else { return Ok(None) };
+                for (group, place) in groups.iter_mut().enumerate() {
+                    *place = captures.get(group).map(|found| (found.start(), found.end()));
+                }
+            }
+            Program::Backtracking(regex) => {
+                let captures = regex.captures(path).map_err(Undecided::from)?;
+                let Some(captures) = captures else { return Ok(None) };
+                for (group, place) in groups.iter_mut().enumerate() {
+                    *place = captures.get(group).map(|found| (found.start(), found.end()));
+                }
+            }
+        }
+        Ok(Some(groups))
+    }
+
+    /// Matching may give up.
+    pub(super) fn may_give_up(&self) -> bool {
+        matches!(self.program, Program::Backtracking(_))
+    }
+}
+
+impl Program {
+    fn new(pattern: &str) -> Result<Self, String> {
+        let automaton =
+            regex::RegexBuilder::new(pattern).case_insensitive(true).size_limit(SIZE_LIMIT).build();
+        match automaton {
+            Ok(regex) => Ok(Self::Automaton(regex)),
+            Err(error @ regex::Error::CompiledTooBig(_)) => Err(error.to_string()),
+            Err(_) => fancy_regex::RegexBuilder::new(pattern)
+                .case_insensitive(true)
+                .backtrack_limit(BACKTRACK_LIMIT)
+                .delegate_size_limit(SIZE_LIMIT)
+                .build()
+                .map(|regex| Self::Backtracking(Box::new(regex)))
+                .map_err(|error| error.to_string()),
+        }
+    }
+}
+
+/// What every match of `^<path>` begins with, as far as it is easily seen.
+fn literal(path: &str) -> Option<Box<str>> {
+    let mut depth = 0_usize;
+    let mut escaped = false;
+    for byte in path.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'(' => depth += 1,
+            b')' => depth = depth.saturating_sub(1),
+            b'|' if depth == 0 => return None,
+            _ => {}
+        }
+    }
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '~');
+    let end = path.find(|c| !is_plain(c)).unwrap_or(path.len());
+    let mut literal = path.get(..end)?;
+    if matches!(path.as_bytes().get(end), Some(b'?' | b'*' | b'{')) {
+        literal = literal.get(..end.checked_sub(1)?)?;
+    }
+    // `k` and `s` also match U+212A and U+017F without regard to case, which are longer.
+    let end = literal.find(['k', 'K', 's', 'S']).unwrap_or(literal.len());
+    literal.get(..end).filter(|literal| literal.len() > 1).map(Into::into)
+}
+
+/// The patterns of a host, each compiled once.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Patterns {
+    anchored: HashMap<Arc<str>, Compiled>,
+    floating: HashMap<Arc<str>, Compiled>,
+}
+
+type Compiled = Result<Arc<Pattern>, Arc<str>>;
+
+impl Patterns {
+    /// `^<path>`, from here or else from those of an earlier table; or why it is none.
+    pub(super) fn anchored(&mut self, path: &Arc<str>, earlier: Option<&Self>) -> Compiled {
+        let earlier = earlier.and_then(|earlier| earlier.anchored.get(path));
+        compiled(&mut self.anchored, path, earlier, Pattern::anchored)
+    }
+
+    /// `<path>` anywhere, likewise.
+    pub(super) fn floating(&mut self, path: &Arc<str>, earlier: Option<&Self>) -> Compiled {
+        let earlier = earlier.and_then(|earlier| earlier.floating.get(path));
+        compiled(&mut self.floating, path, earlier, Pattern::floating)
+    }
+}
+
+fn compiled(
+    patterns: &mut HashMap<Arc<str>, Compiled>,
+    path: &Arc<str>,
+    earlier: Option<&Compiled>,
+    compile: fn(&str) -> Result<Pattern, String>,
+) -> Compiled {
+    let compile =
+        || earlier.cloned().unwrap_or_else(|| compile(path).map(Arc::new).map_err(Into::into));
+    patterns.entry(Arc::clone(path)).or_insert_with(compile).clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn literals_are_only_what_every_match_begins_with() {
+        for (path, expected) in [
+            ("/api(/|$)(.*)", Some("/api")),
+            ("/api", Some("/api")),
+            ("/api?", Some("/ap")),
+            ("/api*/x", Some("/ap")),
+            ("/api{2}", Some("/ap")),
+            ("/api+", Some("/api")),
+            ("/a.b", Some("/a")),
+            ("/api|/b", None),
+            ("/a(b|c)", Some("/a")),
+            (r"/a\|b", Some("/a")),
+            ("/desk", Some("/de")),
+            ("/(?!api)(.*)", None),
+            ("/", None),
+            ("/é", None),
+        ] {
+            assert_eq!(literal(path).as_deref(), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_cannot_be_decided_in_time_says_so() {
+        let pattern = Pattern::anchored("/((?=a)a|a(?!c))+$").unwrap();
+        assert!(pattern.may_give_up());
+        let path = format!("/{}b", "a".repeat(4000));
+        assert_eq!(pattern.matches(&path), Err(Undecided));
+    }
+
+    #[test]
+    fn a_pattern_that_is_too_large_is_refused() {
+        assert!(Pattern::anchored("/((a{1000}){1000}){1000}").is_err());
+    }
+}

@@ -1,0 +1,219 @@
+//! What becomes of every annotation that ingress-nginx knows. In the order of the reference,
+//! sections 1.2 to 1.12.
+
+use Risk::{Critical, High, Low, Medium};
+use Support::{
+    Canary, Denies, DeniesHost, DeniesHostUnless, DeniesUnless, Legacy, NoEffect, Obeyed,
+};
+
+/// What an annotation can do to others, as ingress-nginx declares it; above the ConfigMap's
+/// `annotations-risk-level` the Ingress is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::translate) enum Risk {
+    Low,
+    Medium,
+    High,
+    Critical,
+}
+
+/// What becomes of an annotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::translate) enum Support {
+    /// It is obeyed.
+    Obeyed,
+    /// It does nothing yet, and no one gets to where they should not because of that. A warning,
+    /// except for this value, which asks for what is done anyway.
+    NoEffect(&'static str),
+    /// It restricts who may reach a path, or what reaches the path's Service: the Ingress' paths
+    /// answer 503 until it is obeyed.
+    Denies,
+    /// Likewise, except for this value, which asks for what is done anyway.
+    DeniesUnless(&'static str),
+    /// Likewise, for all paths of all Ingresses of the hosts: its scope is the virtual server.
+    DeniesHost,
+    /// Likewise, except for this value.
+    DeniesHostUnless(&'static str),
+    /// It makes the Ingress a canary, which must never be served as an ordinary one.
+    Canary,
+    /// ingress-nginx itself ignores it by now.
+    Legacy,
+}
+
+/// Every known key without the prefix, its declared risk and what becomes of it.
+pub(super) const KNOWN: &[(&str, Risk, Support)] = &[
+    // 1.2 Redirects and rewriting.
+    ("ssl-redirect", Low, Obeyed),
+    ("force-ssl-redirect", Medium, Obeyed),
+    ("preserve-trailing-slash", Medium, Obeyed),
+    ("use-port-in-redirects", Low, NoEffect("false")),
+    ("permanent-redirect", Medium, Obeyed),
+    ("permanent-redirect-code", Low, Obeyed),
+    ("temporal-redirect", Medium, Obeyed),
+    ("temporal-redirect-code", Low, Obeyed),
+    ("relative-redirects", Low, NoEffect("false")),
+    ("from-to-www-redirect", Low, NoEffect("false")),
+    ("app-root", Medium, Obeyed),
+    ("rewrite-target", Medium, Obeyed),
+    ("use-regex", Low, Obeyed),
+    ("x-forwarded-prefix", Medium, NoEffect("")),
+    // 1.3 Access control, authentication.
+    ("whitelist-source-range", Medium, Denies),
+    ("allowlist-source-range", Medium, Denies),
+    ("denylist-source-range", Medium, Denies),
+    ("satisfy", Low, DeniesUnless("all")),
+    ("auth-type", Low, Denies),
+    ("auth-secret", Medium, Denies),
+    ("auth-secret-type", Low, Denies),
+    ("auth-realm", Medium, Denies),
+    ("auth-url", High, Denies),
+    ("auth-signin", High, Denies),
+    ("auth-signin-redirect-param", Medium, Denies),
+    ("auth-method", Low, Denies),
+    ("auth-response-headers", Medium, Denies),
+    ("auth-proxy-set-headers", Medium, Denies),
+    ("auth-request-redirect", Medium, Denies),
+    ("auth-cache-key", Medium, Denies),
+    ("auth-cache-duration", Medium, Denies),
+    ("auth-always-set-cookie", Low, Denies),
+    ("auth-keepalive", Low, Denies),
+    ("auth-keepalive-requests", Low, Denies),
+    ("auth-keepalive-timeout", Low, Denies),
+    ("auth-keepalive-share-vars", Low, Denies),
+    ("auth-snippet", Critical, Denies),
+    // Exempts the Ingress from the ConfigMap's `global-auth-url`, which denies everything else.
+    ("enable-global-auth", Low, Obeyed),
+    // 1.4 Client certificates. They protect the whole virtual server, whoever asks for them.
+    ("auth-tls-secret", Medium, DeniesHost),
+    ("auth-tls-verify-client", Medium, DeniesHost),
+    ("auth-tls-verify-depth", Low, DeniesHost),
+    ("auth-tls-error-page", High, DeniesHost),
+    ("auth-tls-pass-certificate-to-upstream", Low, DeniesHost),
+    ("auth-tls-match-cn", High, DeniesHost),
+    // 1.5 Rate limits.
+    ("limit-rps", Low, Denies),
+    ("limit-rpm", Low, Denies),
+    ("limit-burst-multiplier", Low, Denies),
+    ("limit-connections", Low, Denies),
+    ("limit-allowlist", Low, Denies),
+    ("limit-whitelist", Low, Denies),
+    ("limit-rate", Low, Denies),
+    ("limit-rate-after", Low, Denies),
+    // 1.6 CORS. Without the headers a browser allows less, not more.
+    ("enable-cors", Low, NoEffect("false")),
+    ("cors-allow-origin", Medium, NoEffect("")),
+    ("cors-allow-methods", Medium, NoEffect("")),
+    ("cors-allow-headers", Medium, NoEffect("")),
+    ("cors-expose-headers", Medium, NoEffect("")),
+    ("cors-allow-credentials", Low, NoEffect("")),
+    ("cors-max-age", Low, NoEffect("")),
+    // 1.7 Proxying.
+    ("proxy-connect-timeout", Low, NoEffect("5")),
+    ("proxy-send-timeout", Low, NoEffect("60")),
+    ("proxy-read-timeout", Low, NoEffect("60")),
+    ("proxy-body-size", Medium, NoEffect("0")),
+    ("client-body-buffer-size", Low, NoEffect("")),
+    ("proxy-buffering", Low, NoEffect("off")),
+    ("proxy-buffer-size", Low, NoEffect("")),
+    ("proxy-buffers-number", Low, NoEffect("")),
+    ("proxy-busy-buffers-size", Low, NoEffect("")),
+    ("proxy-max-temp-file-size", Low, NoEffect("0")),
+    ("proxy-request-buffering", Low, NoEffect("off")),
+    ("proxy-http-version", Low, NoEffect("1.1")),
+    ("proxy-next-upstream", Medium, NoEffect("")),
+    ("proxy-next-upstream-timeout", Low, NoEffect("")),
+    ("proxy-next-upstream-tries", Low, NoEffect("")),
+    ("proxy-cookie-domain", Medium, NoEffect("off")),
+    ("proxy-cookie-path", Medium, NoEffect("off")),
+    ("proxy-redirect-from", Medium, NoEffect("off")),
+    ("proxy-redirect-to", Medium, NoEffect("off")),
+    ("connection-proxy-header", Low, NoEffect("")),
+    // The upstream decides by Host what it serves, and to whom.
+    ("upstream-vhost", Low, Denies),
+    // Plain text where TLS was asked for would be worse than no answer.
+    ("backend-protocol", Low, DeniesUnless("HTTP")),
+    ("service-upstream", Low, NoEffect("false")),
+    ("custom-headers", Medium, NoEffect("")),
+    ("custom-http-errors", Low, NoEffect("")),
+    ("default-backend", Low, NoEffect("")),
+    ("disable-proxy-intercept-errors", Low, NoEffect("")),
+    ("fastcgi-index", Medium, NoEffect("")),
+    ("fastcgi-params-configmap", Medium, NoEffect("")),
+    ("mirror-target", High, NoEffect("")),
+    ("mirror-host", High, NoEffect("")),
+    ("mirror-request-body", Low, NoEffect("")),
+    ("http2-push-preload", Low, Legacy),
+    ("server-alias", High, NoEffect("")),
+    // 1.8 Upstream TLS; read only together with `backend-protocol: HTTPS`, which denies.
+    ("proxy-ssl-secret", Medium, NoEffect("")),
+    ("proxy-ssl-verify", Low, NoEffect("off")),
+    ("proxy-ssl-verify-depth", Low, NoEffect("")),
+    ("proxy-ssl-ciphers", Medium, NoEffect("")),
+    ("proxy-ssl-protocols", Low, NoEffect("")),
+    ("proxy-ssl-name", High, NoEffect("")),
+    ("proxy-ssl-server-name", Low, NoEffect("off")),
+    // 1.9 Balancing, affinity, canary.
+    ("load-balance", Low, NoEffect("round_robin")),
+    ("upstream-hash-by", High, NoEffect("")),
+    ("upstream-hash-by-subset", Low, NoEffect("")),
+    ("upstream-hash-by-subset-size", Low, NoEffect("")),
+    ("affinity", Low, NoEffect("")),
+    ("affinity-mode", Medium, NoEffect("")),
+    ("affinity-canary-behavior", Low, NoEffect("")),
+    ("session-cookie-name", Medium, NoEffect("")),
+    ("session-cookie-expires", Medium, NoEffect("")),
+    ("session-cookie-max-age", Medium, NoEffect("")),
+    ("session-cookie-path", Medium, NoEffect("")),
+    ("session-cookie-domain", Medium, NoEffect("")),
+    ("session-cookie-samesite", Low, NoEffect("")),
+    ("session-cookie-conditional-samesite-none", Low, NoEffect("")),
+    ("session-cookie-secure", Low, NoEffect("")),
+    ("session-cookie-change-on-failure", Low, NoEffect("")),
+    ("canary", Low, Canary),
+    ("canary-by-header", Medium, NoEffect("")),
+    ("canary-by-header-value", Medium, NoEffect("")),
+    ("canary-by-header-pattern", Medium, NoEffect("")),
+    ("canary-by-cookie", Medium, NoEffect("")),
+    ("canary-weight", Low, NoEffect("")),
+    ("canary-weight-total", Low, NoEffect("")),
+    // 1.10 Server TLS, logs, tracing, firewall.
+    ("ssl-passthrough", Low, DeniesHostUnless("false")),
+    ("ssl-ciphers", Low, NoEffect("")),
+    ("ssl-prefer-server-ciphers", Low, NoEffect("")),
+    ("enable-access-log", Low, NoEffect("")),
+    ("enable-rewrite-log", Low, NoEffect("false")),
+    ("enable-opentelemetry", Low, NoEffect("false")),
+    ("opentelemetry-trust-incoming-span", Low, NoEffect("")),
+    ("opentelemetry-operation-name", Medium, NoEffect("")),
+    ("enable-modsecurity", Low, DeniesUnless("false")),
+    ("enable-owasp-core-rules", Low, DeniesUnless("false")),
+    ("modsecurity-transaction-id", High, Denies),
+    // 1.11 Raw configuration, which is never interpreted and often holds access rules.
+    ("modsecurity-snippet", Critical, Denies),
+    ("configuration-snippet", Critical, Denies),
+    ("server-snippet", Critical, DeniesHost),
+    ("stream-snippet", Critical, Denies),
+    // 1.12 Legacy.
+    ("secure-backends", Low, Legacy),
+    ("grpc-backend", Low, Legacy),
+    ("add-base-url", Low, Legacy),
+    ("base-url-scheme", Low, Legacy),
+    ("session-cookie-hash", Low, Legacy),
+    ("enable-opentracing", Low, Legacy),
+    ("opentracing-trust-incoming-span", Low, Legacy),
+    ("global-rate-limit", Low, Legacy),
+    ("global-rate-limit-window", Low, Legacy),
+    ("global-rate-limit-key", Low, Legacy),
+    ("global-rate-limit-ignored-cidrs", Low, Legacy),
+    ("enable-influxdb", Low, Legacy),
+    ("influxdb-measurement", Low, Legacy),
+    ("influxdb-port", Low, Legacy),
+    ("influxdb-host", Low, Legacy),
+    ("influxdb-server-name", Low, Legacy),
+    ("secure-verify-ca-secret", Low, Legacy),
+];
+
+/// What is known of a key.
+pub(super) fn known(key: &str) -> Option<(Risk, Support)> {
+    let row = KNOWN.iter().find(|(known, ..)| *known == key)?;
+    Some((row.1, row.2))
+}

@@ -1,0 +1,178 @@
+//! What the annotations of an Ingress ask for, as typed values: here or nowhere. Whatever restricts
+//! access and is not obeyed yet denies.
+
+mod known;
+mod redirect;
+mod rewrite;
+mod value;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+pub(super) use known::{Risk, Support};
+pub(super) use redirect::Redirects;
+pub(super) use rewrite::Rewriting;
+pub(super) use value::{Invalid, boolean};
+
+use self::value::Values;
+use super::{config::Config, report::Report};
+use crate::{model::Denial, suggestion};
+
+/// What the annotations of one Ingress ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Annotations {
+    pub(super) redirects: Redirects,
+    pub(super) rewriting: Rewriting,
+    /// The Ingress is a canary: it adds neither hosts nor paths.
+    pub(super) canary: bool,
+    /// All its paths answer 503.
+    pub(super) denial: Option<Denial>,
+    /// All paths of all its hosts answer 503.
+    pub(super) host_denial: Option<Denial>,
+}
+
+/// The annotations of one Ingress while they are read.
+struct Parser<'a, 'd> {
+    values: Values<'a>,
+    config: &'a Config,
+    report: &'a mut Report<'d>,
+    denial: Option<Denial>,
+}
+
+/// Every known key and what becomes of it.
+#[cfg(test)]
+pub(super) fn known_keys() -> impl Iterator<Item = (&'static str, Support)> {
+    known::KNOWN.iter().map(|(key, _, support)| (*key, *support))
+}
+
+impl Annotations {
+    /// Reads the annotations under the prefix.
+    pub(super) fn parse(
+        prefix: &str,
+        all: Option<&BTreeMap<String, String>>,
+        config: &Config,
+        report: &mut Report<'_>,
+    ) -> Self {
+        let values = Values::new(prefix, all);
+        let mut parser = Parser { values, config, report, denial: config.denial.clone() };
+        let (canary, host_denial) = parser.judge();
+        if let Some(key) = &config.global_auth
+            && parser.boolean("enable-global-auth", true)
+        {
+            parser.denial.get_or_insert_with(|| Denial { key: key.clone() });
+        }
+        let redirects = redirect::parse(&mut parser);
+        let rewriting = rewrite::parse(&mut parser);
+        Self { redirects, rewriting, canary, denial: parser.denial, host_denial }
+    }
+}
+
+impl Parser<'_, '_> {
+    /// Judges every key by the table. Returns whether this is a canary, and why whole hosts answer
+    /// 503.
+    fn judge(&mut self) -> (bool, Option<Denial>) {
+        let mut canary = false;
+        let mut host_denial = None;
+        let keys: Vec<_> = self.values.iter().map(|(key, value)| (key, value.to_owned())).collect();
+        for (key, value) in keys {
+            if let Some(word) = self.config.blocked_words.iter().find(|word| value.contains(*word))
+            {
+                self.deny(key, &format!("annotation-value-word-blocklist forbids `{word}`"));
+            }
+            let Some((risk, support)) = known::known(key) else {
+                let known = known::KNOWN.iter().map(|(known, ..)| *known);
+                let question = suggestion::question(key, known);
+                self.warn(key, &format!("is not known and has no effect{question}"));
+                continue;
+            };
+            match support {
+                Support::Obeyed => {}
+                Support::Legacy => self.warn(key, "has no effect, as in current ingress-nginx"),
+                Support::NoEffect(value_of_default) => {
+                    if !asks_for(&value, value_of_default) {
+                        self.warn(key, "has no effect yet");
+                    }
+                }
+                Support::Denies => self.deny(key, "is not supported yet"),
+                Support::DeniesUnless(harmless) => {
+                    if !asks_for(&value, harmless) {
+                        self.deny(key, &format!("`{value}` is not supported yet"));
+                    }
+                }
+                Support::DeniesHostUnless(harmless) if asks_for(&value, harmless) => {}
+                Support::DeniesHost | Support::DeniesHostUnless(_) => {
+                    let message = "is not supported yet; all paths of the hosts of this Ingress \
+                                   answer 503, those of other Ingresses too";
+                    self.report.error(self.values.field(key), message);
+                    host_denial.get_or_insert_with(|| self.denial_by(key));
+                }
+                // Only what is surely no canary is served as an ordinary Ingress.
+                Support::Canary => canary = !matches!(boolean(&value), Ok(false)),
+            }
+            if risk > self.config.risk_level {
+                self.deny(key, "is riskier than the ConfigMap's annotations-risk-level allows");
+            }
+        }
+        if canary {
+            self.warn(
+                "canary",
+                "canaries are not supported yet; all traffic goes to the main Ingress",
+            );
+        }
+        (canary, host_denial)
+    }
+
+    /// A boolean; what is none is dropped (effect D).
+    fn boolean(&mut self, key: &str, default: bool) -> bool {
+        self.dropping(key, boolean).unwrap_or(default)
+    }
+
+    /// A value whose invalid content is dropped (effect D).
+    fn dropping<T>(&mut self, key: &str, parse: fn(&str) -> Result<T, Invalid>) -> Option<T> {
+        match parse(self.values.get(key)?) {
+            Ok(value) => Some(value),
+            Err(Invalid(expected)) => {
+                let message = format!("is not {expected}; the default applies");
+                self.report.error(self.values.field(key), message);
+                None
+            }
+        }
+    }
+
+    /// A value whose invalid content refuses the Ingress (effect R). ingress-nginx serves what it
+    /// accepted before, or nothing; here its paths answer 503, so that a broader path of another
+    /// Ingress does not get their requests.
+    fn refusing<T>(&mut self, key: &str, parse: fn(&str) -> Result<T, Invalid>) -> Option<T> {
+        match parse(self.values.get(key)?) {
+            Ok(value) => Some(value),
+            Err(Invalid(expected)) => {
+                self.deny(key, &format!("is not {expected}"));
+                None
+            }
+        }
+    }
+
+    fn deny(&mut self, key: &str, why: &str) {
+        let message = format!("{why}; the paths of this Ingress answer 503");
+        self.report.error(self.values.field(key), message);
+        let denial = self.denial_by(key);
+        self.denial.get_or_insert(denial);
+    }
+
+    fn warn(&mut self, key: &str, message: &str) {
+        self.report.warning(self.values.field(key), message);
+    }
+
+    fn denial_by(&self, key: &str) -> Denial {
+        let field = self.values.field(key);
+        let name = field.trim_start_matches("metadata.annotations[").trim_end_matches(']');
+        Denial { key: Arc::from(name) }
+    }
+}
+
+/// The value is this one. Booleans and protocols are compared by meaning.
+fn asks_for(value: &str, harmless: &str) -> bool {
+    match (boolean(value), boolean(harmless)) {
+        (Ok(value), Ok(harmless)) => value == harmless,
+        _ => !harmless.is_empty() && value.eq_ignore_ascii_case(harmless),
+    }
+}

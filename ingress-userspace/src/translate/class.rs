@@ -1,0 +1,78 @@
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
+
+use super::{Options, report::Report};
+use crate::stores::{Key, Store};
+
+const LEGACY_CLASS: &str = "kubernetes.io/ingress.class";
+const IS_DEFAULT: &str = "ingressclass.kubernetes.io/is-default-class";
+
+/// Which Ingresses are ours (reference section 9.2, "Class"). An Ingress that was there before its
+/// IngressClass is ours from the moment that the class appears.
+pub(super) struct Classes<'o> {
+    options: &'o Options,
+    classes: &'o Store<IngressClass>,
+    /// The class of Ingresses that name none. The API server writes it into them; manifests that
+    /// never saw one are treated as if it had.
+    default: Option<&'o str>,
+}
+
+impl<'o> Classes<'o> {
+    pub(super) fn new(options: &'o Options, classes: &'o Store<IngressClass>) -> Self {
+        // As the API server's DefaultIngressClass plugin: the newest, of equals the first by name.
+        let is_default = |class: &IngressClass| {
+            let annotations = class.metadata.annotations.as_ref();
+            annotations
+                .and_then(|annotations| annotations.get(IS_DEFAULT))
+                .is_some_and(|v| v == "true")
+        };
+        let default = classes
+            .iter()
+            .filter(|(_, class)| is_default(class))
+            .min_by_key(|(key, class)| {
+                (std::cmp::Reverse(class.metadata.creation_timestamp.clone()), *key)
+            })
+            .map(|(key, _)| &*key.name);
+        Self { options, classes, default }
+    }
+
+    /// The Ingress is ours. Says so where it looks as if it was meant to be.
+    pub(super) fn serve(&self, key: &Key, ingress: &Ingress, report: &mut Report<'_>) -> bool {
+        if self.options.watch_namespace.as_ref().is_some_and(|only| **only != *key.namespace) {
+            return false;
+        }
+        let named = ingress.spec.as_ref().and_then(|spec| spec.ingress_class_name.as_deref());
+        if let Some(name) = named {
+            if self.classes.get("", name).is_none() {
+                let message =
+                    format!("IngressClass {name} does not exist; not served until it does");
+                report.warning("spec.ingressClassName", message);
+            }
+            return self.is_served(name);
+        }
+        let annotations = ingress.metadata.annotations.as_ref();
+        let without = self.options.watch_ingress_without_class;
+        match annotations.and_then(|annotations| annotations.get(LEGACY_CLASS)) {
+            Some(class) if class.is_empty() && without => true,
+            Some(class) => *class == self.options.ingress_class,
+            None if without => true,
+            None => match self.default {
+                Some(class) => self.is_served(class),
+                None => {
+                    report.warning(
+                        "spec.ingressClassName",
+                        "names no class, and no IngressClass is the default one; not served \
+                         (set it, or use --watch-ingress-without-class)",
+                    );
+                    false
+                }
+            },
+        }
+    }
+
+    fn is_served(&self, class: &str) -> bool {
+        let Some(object) = self.classes.get("", class) else { return false };
+        let controller = object.spec.as_ref().and_then(|spec| spec.controller.as_deref());
+        controller == Some(&self.options.controller_class)
+            || self.options.ingress_class_by_name && class == self.options.ingress_class
+    }
+}

@@ -1,0 +1,418 @@
+//! From the Ingresses, oldest first, to hosts and routes (reference section 3.5).
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+
+use k8s_openapi::api::networking::v1::{
+    HTTPIngressPath, Ingress, IngressBackend, IngressRule, IngressSpec,
+};
+
+use super::{
+    Options,
+    annotations::Annotations,
+    backend::Backends,
+    config::Config,
+    host::{HostParts, deny},
+    report::Report,
+    tls::Certificates,
+};
+use crate::{
+    model::{
+        BackendKey, Denial, Diagnostic, Host, HostName, HttpsRedirect, ObjectRef, PathKind,
+        PortRef, Rewrite, Route, Target,
+    },
+    stores::{Key, Stores},
+};
+
+/// Collects what the Ingresses amount to.
+pub(super) struct Assembly<'a> {
+    pub(super) options: &'a Options,
+    pub(super) config: &'a Config,
+    pub(super) stores: &'a Stores,
+    pub(super) certificates: &'a mut Certificates,
+    pub(super) backends: Backends,
+    hosts: BTreeMap<HostName, HostParts>,
+    /// What unknown hosts and paths lead to.
+    global: Route,
+}
+
+/// One Ingress while it is added.
+struct Current<'i> {
+    key: &'i Key,
+    object: ObjectRef,
+    ingress: &'i Ingress,
+    spec: &'i IngressSpec,
+    annotations: Annotations,
+}
+
+impl<'a> Assembly<'a> {
+    pub(super) fn new(
+        options: &'a Options,
+        config: &'a Config,
+        stores: &'a Stores,
+        certificates: &'a mut Certificates,
+        default_backend: Option<&BackendKey>,
+    ) -> Self {
+        let mut backends = Backends::default();
+        let object = ObjectRef::new("Default", "", "backend");
+        let field = "--default-backend-service";
+        let target = match default_backend {
+            Some(key) => Target::Backend(backends.id(key.clone(), &object, field)),
+            None => Target::NotFound,
+        };
+        let mut global = Route {
+            ingress: object,
+            field: field.to_owned(),
+            kind: PathKind::Prefix,
+            path: "/".into(),
+            use_regex: false,
+            rewrite: None,
+            https_redirect: HttpsRedirect::Never,
+            preserve_trailing_slash: false,
+            target,
+        };
+        let auth = config.global_auth.clone().filter(|_| default_backend.is_some());
+        if let Some(denial) = config.denial.clone().or(auth.map(|key| Denial { key })) {
+            deny(&mut global, &denial);
+        }
+        let any = HostParts::new(HostName::CatchAll, global.clone());
+        let hosts = BTreeMap::from([(HostName::CatchAll, any)]);
+        Self { options, config, stores, certificates, backends, hosts, global }
+    }
+
+    /// The hosts of all Ingresses added.
+    pub(super) fn finish(self) -> (Vec<Host>, Backends) {
+        let wildcards: BTreeMap<Arc<str>, _> = self
+            .hosts
+            .iter()
+            .filter_map(|(name, parts)| match name {
+                HostName::Wildcard(suffix) => Some((Arc::clone(suffix), parts.tls)),
+                _ => None,
+            })
+            .collect();
+        let above = |name: &HostName| match name {
+            HostName::Exact(name) => {
+                let (_, suffix) = name.split_once('.')?;
+                wildcards.get(suffix).copied().flatten()
+            }
+            _ => None,
+        };
+        let hosts = self.hosts.into_iter();
+        (hosts.map(|(name, parts)| parts.finish(above(&name))).collect(), self.backends)
+    }
+
+    /// Adds an Ingress that is ours. The next one must be younger.
+    pub(super) fn add(&mut self, key: &Key, ingress: &Ingress, diagnostics: &mut Vec<Diagnostic>) {
+        let object = ObjectRef::new("Ingress", key.namespace.clone(), key.name.clone());
+        let mut report = Report::on(object.clone(), diagnostics);
+        let report = &mut report;
+        let annotations = Annotations::parse(
+            &self.options.annotations_prefix,
+            ingress.metadata.annotations.as_ref(),
+            self.config,
+            report,
+        );
+        let nothing = IngressSpec::default();
+        let spec = ingress.spec.as_ref().unwrap_or(&nothing);
+        if spec.default_backend.is_some() && self.options.disable_catch_all {
+            let message = "an Ingress with a default backend is not served: --disable-catch-all";
+            return report.error("spec.defaultBackend", message);
+        }
+        if annotations.canary {
+            return;
+        }
+        let current = Current { key, object, ingress, spec, annotations };
+        match spec.rules.as_deref().unwrap_or_default() {
+            [] if spec.default_backend.is_some() => self.add_catch_all(&current, report),
+            [] => report.error("spec", "has neither rules nor a default backend; serves nothing"),
+            rules => {
+                for (index, rule) in rules.iter().enumerate() {
+                    self.add_rule(&current, index, rule, report);
+                }
+            }
+        }
+    }
+
+    /// An Ingress without rules takes `/` of the catch-all host. Its redirects and rewrites do not
+    /// apply there (reference section 3.1).
+    fn add_catch_all(&mut self, current: &Current<'_>, report: &mut Report<'_>) {
+        let mut route = self.default_route(current, report);
+        route.rewrite = None;
+        route.use_regex = false;
+        route.https_redirect = HttpsRedirect::Never;
+        if matches!(route.target, Target::Redirect(_)) {
+            route.target = self.default_target(current, report);
+        }
+        self.add_route(HostName::CatchAll, route, report);
+        self.deny_host(&HostName::CatchAll, current);
+    }
+
+    fn add_rule(
+        &mut self,
+        current: &Current<'_>,
+        index: usize,
+        rule: &IngressRule,
+        report: &mut Report<'_>,
+    ) {
+        let field = format!("spec.rules[{index}]");
+        let name = match host_name(rule.host.as_deref().unwrap_or_default()) {
+            Ok(name) => name,
+            Err(why) => {
+                return report
+                    .error(format!("{field}.host"), format!("{why}; the rule is ignored"));
+            }
+        };
+        if !self.hosts.contains_key(&name) {
+            let mut default = self.default_route(current, report);
+            if current.spec.default_backend.is_none() {
+                default.field = field.clone();
+            }
+            self.hosts.insert(name.clone(), HostParts::new(name.clone(), default));
+        }
+        self.decide_tls(&name, current, report);
+        for (index, path) in rule.http.iter().flat_map(|http| &http.paths).enumerate() {
+            let field = format!("{field}.http.paths[{index}]");
+            if let Some(route) = self.route(current, field, path, report) {
+                self.add_route(name.clone(), route, report);
+            }
+        }
+        if let Some(path) = &current.annotations.redirects.app_root {
+            self.set_app_root(&name, current, path);
+        }
+        self.deny_host(&name, current);
+    }
+
+    /// The oldest Ingress with TLS decides for each of its hosts, listed there or not.
+    fn decide_tls(&mut self, name: &HostName, current: &Current<'_>, report: &mut Report<'_>) {
+        let text = match name {
+            HostName::Exact(name) => name.to_string(),
+            HostName::Wildcard(suffix) => format!("*.{suffix}"),
+            // Always has the default certificate and never redirects.
+            HostName::CatchAll => return,
+        };
+        let has_tls = current.spec.tls.as_ref().is_some_and(|entries| !entries.is_empty());
+        let Some(host) = self.hosts.get_mut(name) else { return };
+        if has_tls && host.tls.is_none() {
+            let secrets = &self.stores.secrets;
+            let namespace = &current.key.namespace;
+            let ingress = current.ingress;
+            host.tls = Some(self.certificates.of_host(secrets, namespace, ingress, &text, report));
+        }
+    }
+
+    fn set_app_root(&mut self, name: &HostName, current: &Current<'_>, path: &Arc<str>) {
+        let Some(host) = self.hosts.get_mut(name) else { return };
+        host.app_root.get_or_insert_with(|| {
+            let location = Arc::clone(path);
+            let target = Target::Redirect(crate::model::Redirect { status: 302, location });
+            let mut route = Route { target, ..base(current, "metadata.annotations", "/") };
+            route.kind = PathKind::Exact;
+            // Precedes the redirect to HTTPS.
+            route.https_redirect = HttpsRedirect::Never;
+            if let Some(denial) = &self.config.denial {
+                deny(&mut route, denial);
+            }
+            route
+        });
+    }
+
+    fn deny_host(&mut self, name: &HostName, current: &Current<'_>) {
+        if let Some(denial) = &current.annotations.host_denial
+            && let Some(host) = self.hosts.get_mut(name)
+        {
+            host.denial.get_or_insert_with(|| denial.clone());
+        }
+    }
+
+    fn add_route(&mut self, name: HostName, route: Route, report: &mut Report<'_>) {
+        let Some(host) = self.hosts.get_mut(&name) else { return };
+        let (kind, path, field) = (route.kind, Arc::clone(&route.path), route.field.clone());
+        if let Err(older) = host.add(route) {
+            let message = format!(
+                "{kind:?} `{path}` of this host is already served by {}, {}; the older one stays",
+                older.ingress, older.field
+            );
+            report.error(field, message);
+        }
+    }
+
+    /// The route of a path, with what the annotations of its Ingress ask for.
+    fn route(
+        &mut self,
+        current: &Current<'_>,
+        field: String,
+        path: &HTTPIngressPath,
+        report: &mut Report<'_>,
+    ) -> Option<Route> {
+        let kind = match &*path.path_type {
+            "Exact" => PathKind::Exact,
+            "" | "Prefix" | "ImplementationSpecific" => PathKind::Prefix,
+            other => {
+                let message = format!(
+                    "`{other}` is not `Exact`, `Prefix` or `ImplementationSpecific`; \
+                     this path is not served"
+                );
+                report.error(format!("{field}.pathType"), message);
+                return None;
+            }
+        };
+        let text = path.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
+        if let Err(why) = check_path(text, &path.path_type) {
+            let message = format!("`{text}` {why}; this path is not served");
+            report.error(format!("{field}.path"), message);
+            return None;
+        }
+        let mut route = base(current, &field, text);
+        route.kind = kind;
+        let redirects = &current.annotations.redirects;
+        let exempt = self.config.no_tls_redirect.iter().any(|item| text.starts_with(&**item));
+        route.https_redirect = https_redirect(current, exempt);
+        route.target = match &redirects.elsewhere {
+            Some(redirect) => Target::Redirect(redirect.clone()),
+            None => self.target(current, &format!("{field}.backend"), &path.backend, report),
+        };
+        if let Some(denial) = &current.annotations.denial {
+            deny(&mut route, denial);
+        }
+        Some(route)
+    }
+
+    /// What `/` of a host leads to that this Ingress is the first to name, unless some Ingress
+    /// defines it: its default backend, else the global one, with its annotations.
+    fn default_route(&mut self, current: &Current<'_>, report: &mut Report<'_>) -> Route {
+        let mut route = base(current, "spec.defaultBackend", "/");
+        route.https_redirect = https_redirect(current, false);
+        route.target = match &current.annotations.redirects.elsewhere {
+            Some(redirect) => Target::Redirect(redirect.clone()),
+            None => self.default_target(current, report),
+        };
+        if let Some(denial) = &current.annotations.denial {
+            deny(&mut route, denial);
+        }
+        route
+    }
+
+    fn default_target(&mut self, current: &Current<'_>, report: &mut Report<'_>) -> Target {
+        match &current.spec.default_backend {
+            Some(backend) => self.target(current, "spec.defaultBackend", backend, report),
+            None => self.global.target.clone(),
+        }
+    }
+
+    /// Where a backend leads. One that cannot be understood keeps its path, with 503: a broader path
+    /// must not get the requests that were meant for it.
+    fn target(
+        &mut self,
+        current: &Current<'_>,
+        field: &str,
+        backend: &IngressBackend,
+        report: &mut Report<'_>,
+    ) -> Target {
+        let mut denied = |field: String, why: &str| {
+            report.error(&field, format!("{why}; the answer is 503"));
+            Target::Denied(Denial { key: field.into() })
+        };
+        let Some(service) = &backend.service else {
+            return match &backend.resource {
+                Some(_) => {
+                    let message =
+                        "resources are not served, as in ingress-nginx; the answer is 404";
+                    report.warning(format!("{field}.resource"), message);
+                    Target::NotFound
+                }
+                None => denied(field.to_owned(), "names neither a Service nor a resource"),
+            };
+        };
+        if service.name.is_empty() {
+            return denied(format!("{field}.service.name"), "is empty");
+        }
+        let port = service.port.as_ref();
+        let name = port.and_then(|port| port.name.as_deref()).filter(|name| !name.is_empty());
+        let port = match (port.and_then(|port| port.number), name) {
+            (None, Some(name)) => PortRef::Name(name.into()),
+            (Some(number), None) => match u16::try_from(number) {
+                Ok(number) if number != 0 => PortRef::Number(number),
+                _ => {
+                    let why = format!("{number} is not between 1 and 65535");
+                    return denied(format!("{field}.service.port.number"), &why);
+                }
+            },
+            (Some(_), Some(_)) => {
+                return denied(format!("{field}.service.port"), "has both a name and a number");
+            }
+            (None, None) => {
+                return denied(format!("{field}.service.port"), "has neither a name nor a number");
+            }
+        };
+        let namespace = current.key.namespace.clone();
+        let key = BackendKey { namespace, service: service.name.as_str().into(), port };
+        Target::Backend(self.backends.id(key, &current.object, &format!("{field}.service")))
+    }
+}
+
+/// A route of this Ingress to nowhere.
+fn base(current: &Current<'_>, field: &str, path: &str) -> Route {
+    let rewriting = &current.annotations.rewriting;
+    // A target that is the path itself is no rewrite, and no reason for regex mode.
+    let target = rewriting.target.as_ref().filter(|target| ***target != *path);
+    Route {
+        ingress: current.object.clone(),
+        field: field.to_owned(),
+        kind: PathKind::Prefix,
+        path: path.into(),
+        use_regex: rewriting.use_regex,
+        rewrite: target.map(|target| Rewrite { template: Arc::clone(target) }),
+        https_redirect: HttpsRedirect::Never,
+        preserve_trailing_slash: current.annotations.redirects.preserve_trailing_slash,
+        target: Target::NotFound,
+    }
+}
+
+fn https_redirect(current: &Current<'_>, exempt: bool) -> HttpsRedirect {
+    let redirects = &current.annotations.redirects;
+    match (exempt, redirects.force_ssl, redirects.ssl) {
+        (true, ..) | (_, false, false) => HttpsRedirect::Never,
+        (_, true, _) => HttpsRedirect::Always,
+        (_, _, true) => HttpsRedirect::IfTls,
+    }
+}
+
+/// The name of a rule's host.
+fn host_name(host: &str) -> Result<HostName, String> {
+    let host = host.to_ascii_lowercase();
+    if host.is_empty() {
+        return Ok(HostName::CatchAll);
+    }
+    if host.parse::<IpAddr>().is_ok() {
+        return Err(format!("`{host}` is an IP address; a DNS name is needed"));
+    }
+    let (wildcard, name) = host.strip_prefix("*.").map_or((false, &*host), |name| (true, name));
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    if name.len() > 253 || !name.split('.').all(is_label) {
+        return Err(format!(
+            "`{host}` is no DNS name (letters, digits and `-` between dots, after one `*.` at most)"
+        ));
+    }
+    let name = name.into();
+    Ok(if wildcard { HostName::Wildcard(name) } else { HostName::Exact(name) })
+}
+
+/// A path as the API server's validation of Ingresses would have it.
+fn check_path(path: &str, kind: &str) -> Result<(), &'static str> {
+    if !path.starts_with('/') {
+        return Err("does not begin with `/`");
+    }
+    if matches!(kind, "Exact" | "Prefix") {
+        let lower = path.to_ascii_lowercase();
+        let bad = ["//", "/./", "/../", "%2f"].iter().any(|part| lower.contains(part));
+        if bad || path.ends_with("/.") || path.ends_with("/..") {
+            return Err("contains `//`, `%2f` or a segment `.` or `..`");
+        }
+    }
+    Ok(())
+}

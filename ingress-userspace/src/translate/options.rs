@@ -1,0 +1,42 @@
+/// The flags that decide what is served (reference section 9.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// `--ingress-class`: the value of the annotation `kubernetes.io/ingress.class`.
+    pub ingress_class: String,
+    /// `--controller-class`: the `spec.controller` of the IngressClasses that are served.
+    pub controller_class: String,
+    /// `--ingress-class-by-name`: also the IngressClass that is *named* like `ingress_class`.
+    pub ingress_class_by_name: bool,
+    /// `--watch-ingress-without-class`.
+    pub watch_ingress_without_class: bool,
+    /// `--watch-namespace`; `None`: all.
+    pub watch_namespace: Option<String>,
+    /// `--default-backend-service`: namespace and name.
+    pub default_backend_service: Option<(String, String)>,
+    /// `--default-ssl-certificate`: namespace and name of a Secret.
+    pub default_ssl_certificate: Option<(String, String)>,
+    /// `--configmap`: namespace and name.
+    pub configmap: Option<(String, String)>,
+    /// `--disable-catch-all`: ignore Ingresses with `spec.defaultBackend`.
+    pub disable_catch_all: bool,
+    /// `--annotations-prefix`, without the slash.
+    pub annotations_prefix: String,
+}
+
+impl Default for Options {
+    /// Penstock's own class; otherwise ingress-nginx's defaults.
+    fn default() -> Self {
+        Self {
+            ingress_class: "penstock".to_owned(),
+            controller_class: "penstock.dev/ingress-controller".to_owned(),
+            ingress_class_by_name: false,
+            watch_ingress_without_class: false,
+            watch_namespace: None,
+            default_backend_service: None,
+            default_ssl_certificate: None,
+            configmap: None,
+            disable_catch_all: false,
+            annotations_prefix: "nginx.ingress.kubernetes.io".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! What restricts access is obeyed or denies; nothing fails open.
+
+use super::{Translation, get, host, ingress, says, says_nothing, translate, translate_with};
+use crate::{model::HttpsRedirect, translate::Options};
+
+const PREFIX: &str = "nginx.ingress.kubernetes.io";
+
+/// The keys of reference sections 1.2 to 1.11 that restrict access, with a value that asks for it.
+/// Written out again instead of taken from the table: the table is what is tested.
+const RESTRICTING: &[(&str, &str)] = &[
+    ("whitelist-source-range", "10.0.0.0/8"),
+    ("whitelist-source-range", ""),
+    ("allowlist-source-range", "10.0.0.0/8"),
+    ("denylist-source-range", "10.0.0.0/8"),
+    ("satisfy", "any"),
+    ("auth-type", "basic"),
+    ("auth-secret", "users"),
+    ("auth-secret-type", "auth-file"),
+    ("auth-realm", "here"),
+    ("auth-url", "https://auth.example.com"),
+    ("auth-signin", "https://auth.example.com/start"),
+    ("auth-signin-redirect-param", "rd"),
+    ("auth-method", "GET"),
+    ("auth-response-headers", "X-User"),
+    ("auth-proxy-set-headers", "ns/map"),
+    ("auth-request-redirect", "/x"),
+    ("auth-cache-key", "$remote_user"),
+    ("auth-cache-duration", "200 5m"),
+    ("auth-always-set-cookie", "true"),
+    ("auth-keepalive", "1"),
+    ("auth-keepalive-requests", "1"),
+    ("auth-keepalive-timeout", "1"),
+    ("auth-keepalive-share-vars", "true"),
+    ("auth-snippet", "x"),
+    ("limit-rps", "1"),
+    ("limit-rpm", "1"),
+    ("limit-burst-multiplier", "1"),
+    ("limit-connections", "1"),
+    ("limit-allowlist", "10.0.0.0/8"),
+    ("limit-whitelist", "10.0.0.0/8"),
+    ("limit-rate", "1"),
+    ("limit-rate-after", "1"),
+    ("backend-protocol", "HTTPS"),
+    ("backend-protocol", "GRPC"),
+    ("backend-protocol", "nonsense"),
+    ("upstream-vhost", "internal"),
+    ("enable-modsecurity", "true"),
+    ("enable-modsecurity", "perhaps"),
+    ("enable-owasp-core-rules", "true"),
+    ("modsecurity-transaction-id", "x"),
+    ("modsecurity-snippet", "x"),
+    ("configuration-snippet", "deny all;"),
+    ("stream-snippet", "x"),
+];
+
+/// Likewise, for the whole virtual server.
+const RESTRICTING_HOSTS: &[(&str, &str)] = &[
+    ("auth-tls-secret", "default/ca"),
+    ("auth-tls-verify-client", "on"),
+    ("auth-tls-verify-depth", "1"),
+    ("auth-tls-error-page", "https://x"),
+    ("auth-tls-pass-certificate-to-upstream", "true"),
+    ("auth-tls-match-cn", "CN=x"),
+    ("server-snippet", "deny all;"),
+    ("ssl-passthrough", "true"),
+    ("ssl-passthrough", "yes"),
+];
+
+fn with(annotations: &[(&str, &str)]) -> Translation {
+    translate(
+        &(ingress(
+            "guarded",
+            annotations,
+            "",
+            &["a.com /guarded Prefix web", "b.com / Prefix web"],
+        ) + &ingress("open", &[], "", &["a.com /open Prefix api", "c.com / Prefix api"])),
+    )
+}
+
+#[test]
+fn what_restricts_paths_denies_those_of_its_ingress_alone() {
+    for (key, value) in RESTRICTING {
+        let translation = with(&[(key, value)]);
+        let denied = format!("503 {PREFIX}/{key}");
+        assert_eq!(get(&translation, "a.com/guarded"), denied, "{key}: {value}");
+        assert_eq!(get(&translation, "b.com/"), denied, "{key}: {value}");
+        assert_eq!(get(&translation, "a.com/open"), "api", "{key}: {value}");
+        assert_eq!(get(&translation, "c.com/"), "api", "{key}: {value}");
+        let field =
+            format!("error Ingress default/guarded: metadata.annotations[{PREFIX}/{key}]: ");
+        says(&translation, &field);
+    }
+}
+
+#[test]
+fn what_restricts_hosts_denies_all_their_paths() {
+    for (key, value) in RESTRICTING_HOSTS {
+        let translation = with(&[(key, value)]);
+        let denied = format!("503 {PREFIX}/{key}");
+        for url in ["a.com/guarded", "b.com/", "a.com/open", "a.com/unknown"] {
+            assert_eq!(get(&translation, url), denied, "{key}: {value}: {url}");
+        }
+        assert_eq!(get(&translation, "c.com/"), "api", "{key}: {value}");
+        says(
+            &translation,
+            &format!("error Ingress default/guarded: metadata.annotations[{PREFIX}/{key}]: "),
+        );
+    }
+}
+
+#[test]
+fn values_that_ask_for_what_is_done_anyway_deny_nothing() {
+    for (key, value) in [
+        ("satisfy", "all"),
+        ("backend-protocol", "http"),
+        ("enable-modsecurity", "false"),
+        ("enable-owasp-core-rules", "0"),
+        ("ssl-passthrough", "False"),
+        ("canary", "f"),
+        ("enable-cors", "false"),
+        ("enable-global-auth", "true"),
+        ("proxy-buffering", "off"),
+        ("load-balance", "round_robin"),
+    ] {
+        let translation = with(&[(key, value)]);
+        assert_eq!(get(&translation, "a.com/guarded"), "web", "{key}: {value}");
+        says_nothing(&translation);
+    }
+}
+
+#[test]
+fn every_key_that_restricts_by_its_name_denies() {
+    use crate::translate::annotations::{Support, known_keys};
+
+    for (key, support) in known_keys() {
+        let restricts = key.starts_with("auth-")
+            || key.starts_with("limit-")
+            || key.ends_with("-source-range")
+            || key.ends_with("-snippet")
+            || key.contains("modsecurity")
+            || ["satisfy", "ssl-passthrough", "backend-protocol", "canary"].contains(&key);
+        let passes = matches!(support, Support::Obeyed | Support::NoEffect(_) | Support::Legacy);
+        assert!(!(restricts && passes), "{key}");
+    }
+}
+
+#[test]
+fn a_canary_is_never_served_as_an_ordinary_ingress() {
+    for value in ["true", "1", "yes", ""] {
+        let main = ingress("main", &[], "", &["a.com / Prefix web"]);
+        // By its name it would come before the main one.
+        let canary = ingress(
+            "zz",
+            &[("canary", value), ("canary-weight", "50")],
+            "",
+            &["a.com / Prefix api", "a.com /new Prefix api", "b.com / Prefix api"],
+        );
+        let translation = translate(&(main + &canary));
+        assert_eq!(get(&translation, "a.com/"), "web", "{value}");
+        assert_eq!(get(&translation, "a.com/new"), "web", "{value}");
+        assert_eq!(get(&translation, "b.com/"), "404", "{value}");
+        says(
+            &translation,
+            "Ingress default/zz: metadata.annotations[nginx.ingress.kubernetes.io/canary]: canaries are not supported yet",
+        );
+    }
+}
+
+#[test]
+fn a_denied_default_path_is_denied_too() {
+    let spec = "defaultBackend: {service: {name: fallback, port: {number: 80}}}";
+    let auth = [("auth-url", "https://auth.example.com")];
+    let translation = translate(
+        &(ingress("guarded", &auth, spec, &["a.com /x Prefix web"])
+            + &ingress("any", &auth, spec, &[])),
+    );
+    for url in ["a.com/x", "a.com/y", "unknown.com/"] {
+        assert_eq!(get(&translation, url), format!("503 {PREFIX}/auth-url"), "{url}");
+    }
+}
+
+#[test]
+fn a_denied_path_is_not_redirected_first() {
+    let translation = with(&[
+        ("auth-url", "https://auth.example.com"),
+        ("force-ssl-redirect", "true"),
+        ("permanent-redirect", "https://elsewhere.example.com"),
+    ]);
+    assert_eq!(get(&translation, "a.com/guarded"), format!("503 {PREFIX}/auth-url"));
+    let host = host(&translation.model, "a.com");
+    let guarded = host.routes.iter().find(|route| &*route.path == "/guarded").unwrap();
+    assert_eq!(guarded.https_redirect, HttpsRedirect::Never);
+}
+
+#[test]
+fn a_backend_that_is_not_understood_keeps_its_path_closed() {
+    let bad = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: bad}\n\
+        spec:\n  ingressClassName: penstock\n  rules:\n  - host: a.com\n    http:\n      paths:\n";
+    for (backend, why) in [
+        (
+            "{service: {name: web, port: {number: 0}}}",
+            "backend.service.port.number: 0 is not between 1 and 65535",
+        ),
+        (
+            "{service: {name: web, port: {number: 65536}}}",
+            "backend.service.port.number: 65536 is not",
+        ),
+        ("{service: {name: web, port: {number: -1}}}", "backend.service.port.number: -1 is not"),
+        ("{service: {name: web}}", "backend.service.port: has neither a name nor a number"),
+        (
+            "{service: {name: web, port: {number: 80, name: http}}}",
+            "backend.service.port: has both",
+        ),
+        ("{service: {name: '', port: {number: 80}}}", "backend.service.name: is empty"),
+        ("{}", "backend: names neither a Service nor a resource"),
+    ] {
+        let text = format!(
+            "---\n{bad}      - {{path: /, pathType: Prefix, backend: {{service: {{name: web, port: {{number: 80}}}}}}}}\n\
+             \x20     - {{path: /admin, pathType: Prefix, backend: {backend}}}\n"
+        );
+        let translation = translate(&text);
+        assert!(
+            get(&translation, "a.com/admin").starts_with("503 spec.rules[0].http.paths[1].backend"),
+            "{backend}"
+        );
+        assert_eq!(get(&translation, "a.com/"), "web");
+        says(
+            &translation,
+            &format!("error Ingress default/bad: spec.rules[0].http.paths[1].{why}"),
+        );
+    }
+}
+
+#[test]
+fn unknown_keys_are_said_with_what_was_meant() {
+    let translation = with(&[("whitelist-source-rnage", "10.0.0.0/8"), ("nonsense", "x")]);
+    says(
+        &translation,
+        "warning Ingress default/guarded: metadata.annotations[nginx.ingress.kubernetes.io/whitelist-source-rnage]: \
+        is not known and has no effect; did you mean `whitelist-source-range`?",
+    );
+    says(&translation, "nonsense]: is not known and has no effect\n");
+}
+
+#[test]
+fn keys_without_effect_are_said_once_each() {
+    let translation = with(&[("proxy-read-timeout", "600"), ("secure-backends", "true")]);
+    says(
+        &translation,
+        "warning Ingress default/guarded: metadata.annotations[nginx.ingress.kubernetes.io/proxy-read-timeout]: has no effect yet",
+    );
+    says(&translation, "secure-backends]: has no effect, as in current ingress-nginx");
+    assert_eq!(translation.diagnostics.len(), 2);
+}
+
+#[test]
+fn another_prefix_has_its_own_annotations() {
+    let options = Options { annotations_prefix: "example.org".to_owned(), ..Options::default() };
+    let text = ingress("x", &[("auth-url", "https://a")], "", &["a.com / Prefix web"]);
+    assert_eq!(get(&translate_with(options.clone(), &text), "a.com/"), "web");
+    let text = text.replace(PREFIX, "example.org");
+    assert_eq!(get(&translate_with(options, &text), "a.com/"), "503 example.org/auth-url");
+}

@@ -1,0 +1,79 @@
+//! What did not change is the same allocation, so that later stages need not look at it.
+
+use std::sync::Arc;
+
+use super::{BASE, get, host, ingress};
+use crate::{
+    model::{Host, Model},
+    source::parse::tests::stores,
+    stores::Stores,
+    translate::{Options, Translator},
+};
+
+fn hosts() -> String {
+    ingress("x", &[("use-regex", "true")], "", &["a.com /x Prefix web"])
+        + &ingress("y", &[], "", &["b.com /y Prefix api"])
+}
+
+fn shared(one: &Model, two: &Model, name: &str) -> bool {
+    std::ptr::eq::<Host>(host(one, name), host(two, name))
+}
+
+#[test]
+fn a_changed_endpoint_changes_its_backend_alone() {
+    let before = stores(&format!("{BASE}{}", hosts())).0;
+    let slices = stores(&format!("{BASE}{}", hosts()).replace("10.0.0.1", "10.0.0.2")).0;
+    let after = Stores { endpoint_slices: slices.endpoint_slices, ..before.clone() };
+    let mut translator = Translator::new(Options::default());
+    let one = translator.translate(&before).model;
+    let two = translator.translate(&after).model;
+    assert!(shared(&one, &two, "a.com") && shared(&one, &two, "b.com"));
+    let same: Vec<_> =
+        one.backends.iter().zip(&two.backends).map(|(a, b)| Arc::ptr_eq(a, b)).collect();
+    assert_eq!(same.iter().filter(|same| !**same).count(), 1);
+    let web = two.backends.iter().find(|backend| &*backend.key.service == "web").unwrap();
+    assert_eq!(web.endpoints[0].address.to_string(), "10.0.0.2:8080");
+}
+
+#[test]
+fn a_changed_ingress_changes_its_hosts_alone() {
+    let before = stores(&format!("{BASE}{}", hosts())).0;
+    let after = stores(&format!("{BASE}{}", hosts().replace("/y", "/z"))).0;
+    let mut translator = Translator::new(Options::default());
+    let one = translator.translate(&before).model;
+    let two = translator.translate(&after);
+    assert!(shared(&one, &two.model, "a.com"));
+    assert!(!shared(&one, &two.model, "b.com"));
+    assert_eq!(get(&two, "b.com/z"), "api");
+}
+
+#[test]
+fn a_service_that_appears_or_goes_is_noticed() {
+    let without = stores(&format!("{BASE}{}", hosts()).replace("name: api}", "name: gone}")).0;
+    let with = stores(&format!("{BASE}{}", hosts())).0;
+    let mut translator = Translator::new(Options::default());
+    for _ in 0..2 {
+        assert_eq!(get(&translator.translate(&without), "b.com/y"), "no endpoints of api");
+        assert_eq!(get(&translator.translate(&with), "b.com/y"), "api");
+    }
+}
+
+#[test]
+fn a_translator_that_remembers_says_what_a_new_one_would() {
+    let texts = [
+        hosts(),
+        hosts() + &ingress("z", &[("auth-url", "x")], "", &["c.com / Prefix nowhere"]),
+        String::new(),
+        ingress("q", &[], "", &["a.com / Prefix web"]),
+        hosts(),
+    ];
+    let mut translator = Translator::new(Options::default());
+    for text in &texts {
+        let stores = stores(&format!("{BASE}{text}")).0;
+        let remembered = translator.translate(&stores);
+        let fresh = Translator::new(Options::default()).translate(&stores);
+        assert_eq!(remembered.diagnostics, fresh.diagnostics);
+        assert_eq!(remembered.model.hosts, fresh.model.hosts);
+        assert_eq!(remembered.model.backends, fresh.model.backends);
+    }
+}

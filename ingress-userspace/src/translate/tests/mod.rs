@@ -1,0 +1,153 @@
+mod access;
+mod backends;
+mod classes;
+mod hosts;
+mod memory;
+mod settings;
+mod tls;
+
+use super::{Options, Translation, Translator};
+use crate::{
+    model::{Host, HostName, Model, Route, Severity, Target},
+    route::{Found, RouteTable},
+    source::parse::tests::stores,
+};
+
+/// A class that is ours and three Services, each with one endpoint.
+const BASE: &str = "
+apiVersion: networking.k8s.io/v1
+kind: IngressClass
+metadata: {name: penstock}
+spec: {controller: penstock.dev/ingress-controller}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {ports: [{name: http, port: 80, targetPort: 8080}, {name: admin, port: 81, targetPort: adm}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-1, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+ports: [{name: http, port: 8080}, {name: admin, port: 9000}]
+endpoints: [{addresses: [10.0.0.1], targetRef: {kind: Pod, name: web-pod}}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: api}
+spec: {ports: [{port: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: api-1, labels: {kubernetes.io/service-name: api}}
+addressType: IPv4
+ports: [{port: 8000}]
+endpoints: [{addresses: [10.0.1.1]}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: fallback}
+spec: {ports: [{port: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: fallback-1, labels: {kubernetes.io/service-name: fallback}}
+addressType: IPv4
+ports: [{port: 8000}]
+endpoints: [{addresses: [10.0.2.1]}]
+---
+";
+
+/// An Ingress of our class: its annotations without prefix, what else its spec holds, and its rules
+/// as `host path kind service`; `-` stands for no host.
+fn ingress(name: &str, annotations: &[(&str, &str)], spec: &str, rules: &[&str]) -> String {
+    let mut text = format!(
+        "---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\n  name: {name}\n  annotations:\n"
+    );
+    for (key, value) in annotations {
+        text.push_str(&format!("    nginx.ingress.kubernetes.io/{key}: {value:?}\n"));
+    }
+    text.push_str("    example.com/unrelated: x\nspec:\n  ingressClassName: penstock\n");
+    for line in spec.lines() {
+        text.push_str(&format!("  {line}\n"));
+    }
+    if !rules.is_empty() {
+        text.push_str("  rules:\n");
+    }
+    for rule in rules {
+        let [host, path, kind, service] = rule.split(' ').collect::<Vec<_>>()[..] else {
+            panic!("{rule} has not four parts")
+        };
+        let host = if host == "-" { "" } else { host };
+        text.push_str(&format!(
+            "  - host: {host:?}\n    http: {{paths: [{{path: {path:?}, pathType: {kind}, \
+             backend: {{service: {{name: {service}, port: {{number: 80}}}}}}}}]}}\n"
+        ));
+    }
+    text
+}
+
+fn translate_with(options: Options, text: &str) -> Translation {
+    let (stores, diagnostics) = stores(&format!("{BASE}{text}"));
+    assert!(diagnostics.is_empty(), "{diagnostics:?}");
+    Translator::new(options).translate(&stores)
+}
+
+fn translate(text: &str) -> Translation {
+    translate_with(Options::default(), text)
+}
+
+/// All diagnostics, one a line.
+fn said(translation: &Translation) -> String {
+    let line = |diagnostic: &crate::model::Diagnostic| match diagnostic.severity {
+        Severity::Warning => format!("warning {diagnostic}\n"),
+        Severity::Error => format!("error {diagnostic}\n"),
+    };
+    translation.diagnostics.iter().map(line).collect()
+}
+
+#[track_caller]
+fn says(translation: &Translation, text: &str) {
+    assert!(said(translation).contains(text), "not said: {text}\nbut:\n{}", said(translation));
+}
+
+#[track_caller]
+fn says_nothing(translation: &Translation) {
+    assert_eq!(said(translation), "");
+}
+
+fn host<'m>(model: &'m Model, name: &str) -> &'m Host {
+    let is_it = |host: &&std::sync::Arc<Host>| match &host.name {
+        HostName::Exact(exact) => **exact == *name,
+        HostName::Wildcard(suffix) => name.strip_prefix("*.") == Some(suffix),
+        HostName::CatchAll => name == "-",
+    };
+    model.hosts.iter().find(is_it).unwrap_or_else(|| panic!("no host {name}"))
+}
+
+/// Where a request leads: `web`, `404`, `503 key`, `301 location`, `slash`.
+fn get(translation: &Translation, url: &str) -> String {
+    let model = &translation.model;
+    let (table, _) = RouteTable::new(model);
+    let (host, path) = url.split_at(url.find('/').unwrap_or(url.len()));
+    match table.host(host).find(path) {
+        Found::Route(found) => leads(model, &found.route),
+        Found::AddSlash(_) => "slash".to_owned(),
+        Found::None => panic!("{url}: every host has a `/`"),
+    }
+}
+
+fn leads(model: &Model, route: &Route) -> String {
+    match &route.target {
+        Target::Backend(id) => {
+            let backend = &model.backends[id.0 as usize];
+            match backend.endpoints.is_empty() {
+                true => format!("no endpoints of {}", backend.key.service),
+                false => backend.key.service.to_string(),
+            }
+        }
+        Target::NotFound => "404".to_owned(),
+        Target::Redirect(redirect) => format!("{} {}", redirect.status, redirect.location),
+        Target::Denied(denial) => format!("503 {}", denial.key),
+    }
+}

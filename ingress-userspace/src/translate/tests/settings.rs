@@ -1,0 +1,165 @@
+use super::{Translation, get, host, ingress, said, says, says_nothing, translate_with};
+use crate::{
+    model::{HttpsRedirect, RedirectCode},
+    translate::Options,
+};
+
+fn with_map(data: &[(&str, &str)], annotations: &[(&str, &str)]) -> Translation {
+    let options = Options {
+        configmap: Some(("default".to_owned(), "controller".to_owned())),
+        ..Options::default()
+    };
+    let mut map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: controller}\ndata:\n  ssl-redirect: 'true'\n".to_owned();
+    for (key, value) in data {
+        map.push_str(&format!("  {key}: {value:?}\n"));
+    }
+    let rules = ["a.com / Prefix web", "a.com /.well-known/acme-challenge/x Prefix api"];
+    translate_with(options, &(map + &ingress("x", annotations, "", &rules)))
+}
+
+fn redirect(translation: &Translation, path: &str) -> HttpsRedirect {
+    let host = host(&translation.model, "a.com");
+    host.routes.iter().find(|route| &*route.path == path).unwrap().https_redirect
+}
+
+#[test]
+fn settings_are_those_of_the_config_map() {
+    let translation = with_map(
+        &[
+            ("http-redirect-code", "301"),
+            ("use-forwarded-headers", "true"),
+            ("compute-full-forwarded-for", "1"),
+            ("hsts-max-age", "10"),
+            ("hsts-include-subdomains", "false"),
+            ("hsts-preload", "true"),
+        ],
+        &[],
+    );
+    let settings = &translation.model.settings;
+    assert_eq!(settings.redirect_code, RedirectCode::MovedPermanently);
+    assert!(settings.use_forwarded_headers && settings.compute_full_forwarded_for);
+    assert_eq!(settings.hsts.as_deref(), Some("max-age=10; preload"));
+    says_nothing(&translation);
+    assert_eq!(with_map(&[("hsts", "false")], &[]).model.settings.hsts, None);
+}
+
+#[test]
+fn wrong_values_keep_the_default_and_unknown_keys_do_nothing() {
+    let translation = with_map(
+        &[
+            ("hsts-max-age", "1y"),
+            ("http-redirect-code", "200"),
+            ("hsts", "no"),
+            ("hstss", "x"),
+            ("use-gzip", "true"),
+        ],
+        &[],
+    );
+    assert_eq!(translation.model.settings, crate::model::Settings::default());
+    says(
+        &translation,
+        "error ConfigMap default/controller: data.hsts-max-age: is not a number of seconds; the default applies",
+    );
+    says(&translation, "data.http-redirect-code: is not 301, 302, 307 or 308");
+    says(&translation, "data.hsts: is not `true` or `false`");
+    says(
+        &translation,
+        "warning ConfigMap default/controller: data.hstss: is not known and has no effect; did you mean `hsts`?",
+    );
+    says(&translation, "data.use-gzip: has no effect yet");
+    assert_eq!(get(&translation, "a.com/"), "web");
+}
+
+#[test]
+fn a_missing_config_map_means_the_defaults() {
+    let options =
+        Options { configmap: Some(("a".to_owned(), "b".to_owned())), ..Options::default() };
+    let translation = translate_with(options, "");
+    assert_eq!(translation.model.settings, crate::model::Settings::default());
+    says(&translation, "warning ConfigMap a/b: --configmap: does not exist");
+}
+
+#[test]
+fn redirects_to_https_follow_annotation_then_config_map() {
+    use HttpsRedirect::{Always, IfTls, Never};
+
+    for (data, annotations, expected) in [
+        (&[][..], &[][..], IfTls),
+        (&[], &[("ssl-redirect", "false")], Never),
+        (&[], &[("force-ssl-redirect", "true")], Always),
+        (&[], &[("force-ssl-redirect", "true"), ("ssl-redirect", "false")], Always),
+        (&[("force-ssl-redirect", "true")], &[], Always),
+        (&[("force-ssl-redirect", "true")], &[("force-ssl-redirect", "false")], IfTls),
+        (&[], &[("ssl-redirect", "nonsense")], IfTls),
+    ] {
+        let translation = with_map(data, annotations);
+        assert_eq!(redirect(&translation, "/"), expected, "{data:?} {annotations:?}");
+        // Certificates are issued over plain HTTP.
+        assert_eq!(redirect(&translation, "/.well-known/acme-challenge/x"), Never);
+    }
+    let translation = with_map(&[("no-tls-redirect-locations", "/x, /y")], &[]);
+    assert_eq!(redirect(&translation, "/.well-known/acme-challenge/x"), IfTls);
+}
+
+#[test]
+fn what_restricts_everything_denies_everything() {
+    for (key, value) in [
+        ("whitelist-source-range", "10.0.0.0/8"),
+        ("denylist-source-range", "10.0.0.0/8"),
+        ("block-cidrs", "10.0.0.0/8"),
+        ("block-user-agents", "x"),
+        ("block-referers", "x"),
+        ("enable-modsecurity", "true"),
+        ("location-snippet", "deny all;"),
+        ("server-snippet", "deny all;"),
+        ("http-snippet", "deny all;"),
+    ] {
+        let translation = with_map(&[(key, value)], &[]);
+        for url in ["a.com/", "unknown.com/"] {
+            assert_eq!(get(&translation, url), format!("503 {key}"), "{url}");
+        }
+        says(
+            &translation,
+            &format!(
+                "error ConfigMap default/controller: data.{key}: is not supported yet; everything answers 503"
+            ),
+        );
+        assert_eq!(get(&with_map(&[(key, "")], &[]), "a.com/"), "web");
+    }
+}
+
+#[test]
+fn global_authentication_denies_whoever_is_not_exempt() {
+    let url = [("global-auth-url", "https://auth.example.com")];
+    assert_eq!(get(&with_map(&url, &[]), "a.com/"), "503 global-auth-url");
+    assert_eq!(
+        get(&with_map(&url, &[("enable-global-auth", "true")]), "a.com/"),
+        "503 global-auth-url"
+    );
+    assert_eq!(
+        get(&with_map(&url, &[("enable-global-auth", "nonsense")]), "a.com/"),
+        "503 global-auth-url"
+    );
+    assert_eq!(get(&with_map(&url, &[("enable-global-auth", "false")]), "a.com/"), "web");
+}
+
+#[test]
+fn forwarded_headers_are_not_trusted_from_more_than_was_asked_for() {
+    let trusts = |data: &[(&str, &str)]| with_map(data, &[]).model.settings.use_forwarded_headers;
+    let on = ("use-forwarded-headers", "true");
+    assert!(trusts(&[on]));
+    assert!(trusts(&[on, ("proxy-real-ip-cidr", "0.0.0.0/0,::/0")]));
+    assert!(!trusts(&[on, ("proxy-real-ip-cidr", "10.0.0.0/8")]));
+}
+
+#[test]
+fn operators_can_forbid_risks_and_words() {
+    let rewrite = [("rewrite-target", "/x")];
+    let denied = "503 nginx.ingress.kubernetes.io/rewrite-target";
+    assert_eq!(get(&with_map(&[], &rewrite), "a.com/"), "web");
+    assert_eq!(get(&with_map(&[("annotations-risk-level", "Medium")], &rewrite), "a.com/"), "web");
+    assert_eq!(get(&with_map(&[("annotations-risk-level", "Low")], &rewrite), "a.com/"), denied);
+    let translation = with_map(&[("annotation-value-word-blocklist", "load_module,/x")], &rewrite);
+    assert_eq!(get(&translation, "a.com/"), denied);
+    assert!(said(&translation).contains("annotation-value-word-blocklist forbids `/x`"));
+}

@@ -1,0 +1,84 @@
+//! What a test needs from the machine. A test that cannot run says so where nobody overlooks it,
+//! and fails where `PENSTOCK_REQUIRE` says that it must run.
+
+use std::{env, fs::OpenOptions, io::Write, path::PathBuf};
+
+use nix::unistd::geteuid;
+
+/// Where the eBPF object is, for a test that loads it; `None` after saying that `test` is skipped.
+///
+/// # Panics
+/// When it is missing and `PENSTOCK_REQUIRE` lists `bpf`.
+pub fn bpf(test: &str) -> Option<PathBuf> {
+    if !geteuid().is_root() {
+        skip(test, "bpf", "needs root");
+        return None;
+    }
+    let object = file("PENSTOCK_EBPF_OBJECT");
+    if object.is_none() {
+        skip(test, "bpf", "needs the eBPF object: run `cargo xtask test`");
+    }
+    object
+}
+
+/// Whether `test` may make network namespaces; false after saying that it is skipped.
+///
+/// # Panics
+/// When it may not and `PENSTOCK_REQUIRE` lists `netns`.
+pub fn namespaces(test: &str) -> bool {
+    if !geteuid().is_root() {
+        skip(test, "netns", "needs root");
+        return false;
+    }
+    true
+}
+
+/// Where the agent is, for a test that runs it without rights; `None` after saying that `test` is
+/// skipped.
+///
+/// # Panics
+/// When it is missing and `PENSTOCK_REQUIRE` lists `netns`.
+pub fn agent(test: &str) -> Option<PathBuf> {
+    let agent = file("PENSTOCK_AGENT");
+    if agent.is_none() {
+        skip(test, "netns", "needs the agent: run `cargo xtask test`");
+    }
+    agent
+}
+
+/// What a cluster in a box is made of, for a test that makes one; `None` after saying that `test`
+/// is skipped.
+///
+/// # Panics
+/// When something is missing and `PENSTOCK_REQUIRE` lists `netns`.
+pub fn cluster(test: &str) -> Option<crate::Binaries> {
+    if !geteuid().is_root() {
+        skip(test, "netns", "needs root");
+        return None;
+    }
+    let (Some(agent), Some(object)) = (file("PENSTOCK_AGENT"), file("PENSTOCK_EBPF_OBJECT")) else {
+        skip(test, "netns", "needs the agent and the eBPF object: run `cargo xtask test`");
+        return None;
+    };
+    Some(crate::Binaries { agent, object })
+}
+
+fn file(variable: &str) -> Option<PathBuf> {
+    env::var_os(variable).map(PathBuf::from).filter(|path| path.is_file())
+}
+
+fn skip(test: &str, requirement: &str, reason: &str) {
+    let required = env::var("PENSTOCK_REQUIRE").unwrap_or_default();
+    assert!(
+        !required.split(',').any(|word| word.trim() == requirement),
+        "{test} {reason}, and PENSTOCK_REQUIRE={required}",
+    );
+    // Not `eprintln!`, whose output libtest hides when a test passes.
+    let line = format!("{test}: {reason}\n");
+    let _ = std::io::stderr().write_all(format!("SKIPPED {line}").as_bytes());
+    if let Some(path) = env::var_os("PENSTOCK_SKIPPED") {
+        let file = OpenOptions::new().append(true).create(true).open(path);
+        let written = file.and_then(|mut file| file.write_all(line.as_bytes()));
+        assert!(written.is_ok(), "cannot note that {test} was skipped: {written:?}");
+    }
+}

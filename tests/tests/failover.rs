@@ -1,0 +1,109 @@
+//! An agent dies or restarts while real connections are open to three nodes.
+#![forbid(unsafe_code)]
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use testbed::{Cluster, Event, Load, VIP_V4};
+
+const LIMIT: Duration = Duration::from_secs(20);
+/// The index of the node whose agent dies.
+const VICTIM: usize = 1;
+
+fn load(kept: usize, anew: usize) -> Load {
+    let target = SocketAddr::from((VIP_V4, 80));
+    let pause = Duration::from_millis(2);
+    Load { target, host: "blue.example.com", kept, anew, pause }
+}
+
+/// The node that an event's connection had been on.
+fn before(cluster: &Cluster, event: &Event) -> Option<usize> {
+    event.before.and_then(|peer| cluster.node_of(peer))
+}
+
+#[test]
+fn new_connections_work_while_an_agent_is_dead() {
+    let name = "new_connections_work_while_an_agent_is_dead";
+    let Some((mut cluster, _)) = Cluster::for_test(name) else { return };
+    let client = cluster.client().clone();
+    let (killed, events) = load(0, 4)
+        .run(&client, |progress| {
+            progress.await_successes(100, LIMIT)?;
+            cluster.agent(VICTIM).crash()?;
+            let killed = Instant::now();
+            progress.await_successes(300, LIMIT)?;
+            anyhow::Ok(killed)
+        })
+        .expect("the load runs");
+    let killed = killed.unwrap_or_else(|error| panic!("{error:#}"));
+
+    let after: Vec<&Event> = events.iter().filter(|event| event.begun >= killed).collect();
+    assert!(after.len() >= 290, "only {} requests after the kill", after.len());
+    for event in &after {
+        let peer = event.outcome.as_ref().unwrap_or_else(|error| panic!("{error}: {event:?}"));
+        assert_ne!(cluster.node_of(*peer), Some(VICTIM));
+        // A lost SYN is sent again after 1 s (RFC 6298 section 2.1).
+        assert!(event.took < Duration::from_millis(900), "a SYN was lost: {event:?}");
+    }
+}
+
+#[test]
+fn connections_of_other_nodes_survive_the_death_of_an_agent() {
+    let name = "connections_of_other_nodes_survive_the_death_of_an_agent";
+    let Some((mut cluster, _)) = Cluster::for_test(name) else { return };
+    let client = cluster.client().clone();
+    let (outcome, events) = load(24, 0)
+        .run(&client, |progress| {
+            progress.await_successes(200, LIMIT)?;
+            cluster.agent(VICTIM).crash()?;
+            progress.await_successes(600, LIMIT)
+        })
+        .expect("the load runs");
+    outcome.unwrap_or_else(|error| panic!("{error:#}"));
+
+    let elsewhere = |event: &&Event| before(&cluster, event).is_some_and(|node| node != VICTIM);
+    assert!(events.iter().filter(elsewhere).count() > 300);
+    for event in events.iter().filter(elsewhere) {
+        assert!(event.outcome.is_ok(), "{event:?}");
+    }
+    // The kill was noticed at all: some of 24 connections were on the victim.
+    let broken = events.iter().filter(|event| event.outcome.is_err());
+    assert!(broken.count() > 0, "no connection was on n2");
+}
+
+#[test]
+fn a_restarted_agent_takes_connections_again_and_keeps_its_maps() {
+    let name = "a_restarted_agent_takes_connections_again_and_keeps_its_maps";
+    let Some((mut cluster, binaries)) = Cluster::for_test(name) else { return };
+    let client = cluster.client().clone();
+    let counted = |cluster: &Cluster| -> u64 {
+        let counters = cluster.counters(&binaries, VICTIM).expect("the counters are readable");
+        let rows = counters.as_array().expect("the counters are a list").clone();
+        rows.iter().filter_map(|row| row["packets"].as_u64()).sum()
+    };
+    let (outcome, events) = load(0, 4)
+        .run(&client, |progress| {
+            progress.await_successes(100, LIMIT)?;
+            cluster.agent(VICTIM).crash()?;
+            let killed = Instant::now();
+            progress.await_successes(50, LIMIT)?;
+            let before = counted(&cluster);
+            cluster.agent(VICTIM).start()?;
+            cluster.await_ready(VICTIM)?;
+            let ready = Instant::now();
+            assert!(counted(&cluster) >= before, "the counters began anew");
+            progress.await_successes(300, LIMIT)?;
+            anyhow::Ok((killed, ready))
+        })
+        .expect("the load runs");
+    let (killed, ready) = outcome.unwrap_or_else(|error| panic!("{error:#}"));
+
+    for event in events.iter().filter(|event| event.begun >= killed) {
+        assert!(event.outcome.is_ok(), "{event:?}");
+    }
+    let later = events.iter().filter(|event| event.begun >= ready);
+    let back = later.filter_map(|event| cluster.node_of(*event.outcome.as_ref().ok()?));
+    assert!(back.filter(|node| *node == VICTIM).count() > 50, "n2 takes no connections again");
+}

@@ -1,0 +1,193 @@
+//! The kernel tier in a cluster in a box: real connections of a client to a virtual address that
+//! three nodes serve.
+#![forbid(unsafe_code)]
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use serde_json::Value;
+use testbed::{Answer, Binaries, Cluster, Connection, VIP_V4, VIP_V6, get};
+use tokio::net::TcpStream;
+
+const LIMIT: Duration = Duration::from_secs(10);
+/// A host whose only pod is on n2.
+const GREEN: &str = "green.example.com";
+
+/// One request on each of `count` connections, one after the other.
+fn connections(cluster: &Cluster, vip: IpAddr, count: usize) -> Vec<Answer> {
+    let exchange = || async {
+        let mut answers = Vec::new();
+        for _ in 0..count {
+            answers.push(get((vip, 80).into(), GREEN, "/a/path?and=query", LIMIT).await);
+        }
+        answers
+    };
+    let answers = cluster.client().block_on(exchange).expect("the client's namespace exists");
+    answers.into_iter().map(|answer| answer.expect("the virtual address answers")).collect()
+}
+
+/// How many of the answers each node's agent had fetched.
+fn taken(cluster: &Cluster, answers: &[Answer]) -> BTreeMap<usize, usize> {
+    let mut taken = BTreeMap::new();
+    for answer in answers {
+        let echo = answer.echo().expect("a pod answers");
+        let node = cluster.node_of(echo.peer).expect("a node connects to the pod");
+        *taken.entry(node).or_default() += 1;
+    }
+    taken
+}
+
+/// Packets by reason on a node.
+fn packets(cluster: &Cluster, binaries: &Binaries, node: usize) -> BTreeMap<String, u64> {
+    let counters = cluster.counters(binaries, node).expect("the counters are readable");
+    let rows = counters.as_array().expect("the counters are a list");
+    let name = |row: &Value| row["reason"].as_str().expect("a reason").to_owned();
+    rows.iter().map(|row| (name(row), row["packets"].as_u64().expect("a number"))).collect()
+}
+
+#[test]
+fn connections_that_enter_at_one_node_are_taken_by_all() {
+    let name = "connections_that_enter_at_one_node_are_taken_by_all";
+    let Some((cluster, binaries)) = Cluster::for_test(name) else { return };
+    for entry in 0..3 {
+        cluster.route_over(&[entry]).expect("the router takes the route");
+        let before = packets(&cluster, &binaries, entry);
+        let answers = connections(&cluster, VIP_V4.into(), 60);
+        for answer in &answers {
+            let echo = answer.echo().expect("a pod answers");
+            assert_eq!((answer.status, &*echo.pod), (200, "green-a"));
+            assert_eq!((&*echo.path, echo.query.as_deref()), ("/a/path", Some("and=query")));
+            assert_eq!(echo.header("host"), GREEN);
+        }
+        let taken = taken(&cluster, &answers);
+        // A node that takes none of 60 by chance: (2/3)^60, one in 10^10.
+        assert_eq!(taken.len(), 3, "entry n{}: {taken:?}", entry + 1);
+        let after = packets(&cluster, &binaries, entry);
+        let sent_on = after["forwarded"] - before["forwarded"];
+        let own = taken[&entry];
+        // SYN, ACK, request, and the ACKs of the answer and its end, for each that it does not own.
+        assert!(sent_on as usize >= 4 * (60 - own), "{sent_on} packets sent on, {own} own");
+    }
+}
+
+#[test]
+fn connections_spread_evenly() {
+    let Some((cluster, _)) = Cluster::for_test("connections_spread_evenly") else { return };
+    let taken = taken(&cluster, &connections(&cluster, VIP_V4.into(), 600));
+    for node in 0..3 {
+        let count = taken.get(&node).copied().unwrap_or(0);
+        // 200 expected, standard deviation 11.5: five of them either way.
+        assert!((142..=258).contains(&count), "{taken:?}");
+    }
+}
+
+#[test]
+fn the_pod_learns_the_clients_address() {
+    let Some((cluster, _)) = Cluster::for_test("the_pod_learns_the_clients_address") else {
+        return;
+    };
+    for (vip, client) in [VIP_V4.into(), VIP_V6.into()].into_iter().zip(cluster.client_addresses())
+    {
+        let answers = connections(&cluster, vip, 30);
+        assert!(taken(&cluster, &answers).len() > 1, "all connections met one node");
+        for answer in answers {
+            let echo = answer.echo().expect("a pod answers");
+            assert_eq!(echo.header("x-real-ip"), client.to_string());
+            assert_eq!(echo.header("x-forwarded-for"), client.to_string());
+        }
+    }
+}
+
+#[test]
+fn the_owner_answers_the_client_directly() {
+    let name = "the_owner_answers_the_client_directly";
+    let Some((cluster, _)) = Cluster::for_test(name) else { return };
+    // Everything enters at n1, which has no part in what flows back.
+    cluster.route_over(&[0]).expect("the router takes the route");
+    const BODY: u64 = 8_000_000;
+    let mut seen = 0;
+    for _ in 0..40 {
+        let before = sent_bytes(&cluster, 0);
+        let download = || async {
+            let mut connection = Connection::open((VIP_V4, 80).into(), None, LIMIT).await?;
+            let first = connection.get(GREEN, "/", LIMIT).await?;
+            let owner = first.echo().and_then(|echo| cluster.node_of(echo.peer));
+            if owner == Some(0) {
+                return anyhow::Ok((owner, 0));
+            }
+            let body = connection.get(GREEN, &format!("/bytes/{BODY}"), LIMIT).await?.body;
+            Ok((owner, body.len() as u64))
+        };
+        let outcome = cluster.client().block_on(download).expect("the namespace exists");
+        let (owner, length) = outcome.unwrap_or_else(|error| panic!("{error:#}"));
+        if owner == Some(0) {
+            continue;
+        }
+        assert_eq!(length, BODY);
+        // What n1 does send: the client's acknowledgements, on their way to the owner.
+        let sent = sent_bytes(&cluster, 0) - before;
+        assert!(sent < BODY / 4, "n1 sent {sent} bytes while {owner:?} answered {BODY}");
+        seen += 1;
+        if seen == 3 {
+            return;
+        }
+    }
+    panic!("n1 took 38 of 40 connections itself");
+}
+
+/// Bytes that the node's interface has sent.
+fn sent_bytes(cluster: &Cluster, node: usize) -> u64 {
+    let output = cluster
+        .node(node)
+        .command("ip")
+        .args(["-stats", "-json", "link", "show", "eth0"])
+        .output()
+        .expect("ip runs");
+    let links: Value = serde_json::from_slice(&output.stdout).expect("ip prints JSON");
+    links[0]["stats64"]["tx"]["bytes"].as_u64().expect("a number of bytes")
+}
+
+#[test]
+fn traffic_to_the_node_itself_is_left_alone() {
+    let name = "traffic_to_the_node_itself_is_left_alone";
+    let Some((cluster, binaries)) = Cluster::for_test(name) else { return };
+    let node = cluster.nodes().next().expect("there are nodes");
+    let own: SocketAddr = (node.fabric(), 9000).into();
+    let listener = cluster.node(0).run(|| std::net::TcpListener::bind(own));
+    let listener = listener.expect("the namespace exists").expect("the port is free");
+    let before = packets(&cluster, &binaries, 0);
+    cluster
+        .client()
+        .block_on(|| async {
+            let connect = || tokio::time::timeout(LIMIT, TcpStream::connect(own));
+            for _ in 0..20 {
+                connect().await.expect("in time").expect("the node's own service accepts");
+            }
+            drop(listener);
+            let refused = connect().await.expect("in time").expect_err("nobody listens");
+            assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+        })
+        .expect("the client's namespace exists");
+    let after = packets(&cluster, &binaries, 0);
+    assert!(after["not_vip"] >= before["not_vip"] + 60, "{before:?} {after:?}");
+    for reason in ["forwarded", "forwarded_next", "local"] {
+        assert_eq!(after[reason], before[reason], "{reason}");
+    }
+}
+
+#[test]
+fn a_port_that_nobody_serves_is_refused() {
+    let Some((cluster, _)) = Cluster::for_test("a_port_that_nobody_serves_is_refused") else {
+        return;
+    };
+    let refused = cluster
+        .client()
+        .block_on(|| tokio::time::timeout(LIMIT, TcpStream::connect((VIP_V4, 81))))
+        .expect("the client's namespace exists")
+        .expect("in time")
+        .expect_err("nobody listens");
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+}

@@ -1,0 +1,125 @@
+//! `cargo xtask build`: the eBPF object, then the agent with the object inside.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result};
+
+use crate::{setup, step, workspace};
+
+/// Arguments of `cargo xtask build`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Unoptimised agent, and programs that log each verdict.
+    #[arg(long)]
+    debug: bool,
+}
+
+/// How the agent is compiled.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// Quick to build: for tests and the demo.
+    Dev,
+    /// Optimised, as it is shipped.
+    Release,
+}
+
+impl Profile {
+    /// Cargo's name for it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Dev => "dev",
+            Self::Release => "release",
+        }
+    }
+
+    fn directory(self) -> &'static str {
+        match self {
+            Self::Dev => "debug",
+            Self::Release => "release",
+        }
+    }
+}
+
+pub(crate) fn main(arguments: &Arguments) -> Result<()> {
+    let profile = if arguments.debug { Profile::Dev } else { Profile::Release };
+    let object = object(arguments.debug)?;
+    let agent = agent(profile, &object)?;
+    for (what, path) in [("eBPF object", &object), ("agent", &agent)] {
+        let bytes = fs::metadata(path).with_context(|| path.display().to_string())?.len();
+        step::say(&format!("{what:<12} {:>8}  {}", size(bytes), workspace::shown(path)));
+    }
+    Ok(())
+}
+
+/// Builds the eBPF programs; the path of the object.
+pub(crate) fn object(log: bool) -> Result<PathBuf> {
+    let setup::Ebpf { toolchain, linker } = setup::ebpf()?;
+    let target = workspace::target().join("ebpf");
+    let flags = [
+        format!("-Clinker={}", linker.path.display()),
+        "-Clink-arg=--btf".into(),
+        "-Cdebuginfo=2".into(),
+    ]
+    .join("\u{1f}");
+    let mut command = Command::new(&toolchain.cargo);
+    command
+        .args(["build", "--locked", "-Zbuild-std=core", "--target", "bpfel-unknown-none"])
+        .args(["--profile", "ebpf", "--package", "ingress-ebpf", "--bin", "ingress-ebpf"])
+        .current_dir(workspace::root())
+        .env("RUSTC", &toolchain.rustc)
+        // Lets a released compiler build `core`; a nightly does not mind.
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_TARGET_DIR", &target)
+        .env("CARGO_ENCODED_RUSTFLAGS", flags)
+        // `cargo run` sets it to the libraries of another compiler.
+        .env_remove("LD_LIBRARY_PATH");
+    if log {
+        command.args(["--features", "log"]);
+    }
+    step::run("building the eBPF programs", "ebpf", &mut command)?;
+    Ok(target.join("bpfel-unknown-none/ebpf/ingress-ebpf"))
+}
+
+/// Builds the agent around an eBPF object; the path of the binary.
+pub(crate) fn agent(profile: Profile, object: &Path) -> Result<PathBuf> {
+    build_agent(profile, Some(object))
+}
+
+/// Builds an agent that cannot steer, on a machine without an eBPF toolchain.
+pub(crate) fn agent_without_object(profile: Profile) -> Result<PathBuf> {
+    build_agent(profile, None)
+}
+
+fn build_agent(profile: Profile, object: Option<&Path>) -> Result<PathBuf> {
+    let mut command = Command::new(workspace::cargo());
+    command
+        .args(["build", "--locked", "--profile", profile.name()])
+        .args(["--package", "ingress-userspace", "--bin", "penstock"])
+        .current_dir(workspace::root());
+    match object {
+        Some(object) => command.env(OBJECT_VARIABLE, object),
+        None => command.env_remove(OBJECT_VARIABLE),
+    };
+    step::run("building the agent", "agent", &mut command)?;
+    Ok(binary(profile, "penstock"))
+}
+
+/// Tells the agent's build script and the tests where the object is.
+pub(crate) const OBJECT_VARIABLE: &str = "PENSTOCK_EBPF_OBJECT";
+
+/// Where cargo puts a binary.
+pub(crate) fn binary(profile: Profile, name: &str) -> PathBuf {
+    workspace::target().join(profile.directory()).join(name)
+}
+
+/// `1.4 MiB`, `23 KiB`.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_048_576 => format!("{} KiB", bytes.div_ceil(1024)),
+        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+    }
+}

@@ -1,0 +1,66 @@
+//! `cargo xtask load` and `unload`: the XDP program alone, on one interface of this machine.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::{
+    build::{self, Profile},
+    privileges, step,
+};
+
+/// Arguments of `cargo xtask load`.
+#[derive(clap::Args)]
+pub(crate) struct Load {
+    /// The interface to attach to.
+    #[arg(long)]
+    interface: String,
+    /// A virtual address to steer; none: every packet passes and is counted.
+    #[arg(long)]
+    vip: Vec<std::net::IpAddr>,
+    #[command(flatten)]
+    pins: Pins,
+}
+
+/// Arguments of `cargo xtask unload`.
+#[derive(clap::Args)]
+pub(crate) struct Unload {
+    #[command(flatten)]
+    pins: Pins,
+}
+
+#[derive(clap::Args)]
+struct Pins {
+    /// Where links and maps are pinned, in a mounted bpffs; the agent has a default.
+    #[arg(long)]
+    bpf_dir: Option<PathBuf>,
+}
+
+/// Attaches the program and shows its counters.
+pub(crate) fn load(arguments: &Load) -> Result<()> {
+    let mut load = vec!["load".to_owned(), "--interface".to_owned(), arguments.interface.clone()];
+    load.extend(arguments.vip.iter().flat_map(|vip| ["--vip".to_owned(), vip.to_string()]));
+    let agent = agent()?;
+    l4(&agent, &load, &arguments.pins)?;
+    l4(&agent, &["counters".to_owned()], &arguments.pins)
+}
+
+/// Shows the counters and takes the program away.
+pub(crate) fn unload(arguments: &Unload) -> Result<()> {
+    let agent = agent()?;
+    l4(&agent, &["counters".to_owned()], &arguments.pins)?;
+    l4(&agent, &["unload".to_owned()], &arguments.pins)
+}
+
+fn agent() -> Result<PathBuf> {
+    build::agent(Profile::Dev, &build::object(false)?)
+}
+
+fn l4(agent: &Path, arguments: &[String], pins: &Pins) -> Result<()> {
+    let mut command = privileges::as_root(agent)?;
+    command.arg("l4").args(arguments);
+    if let Some(directory) = &pins.bpf_dir {
+        command.arg("--bpf-dir").arg(directory);
+    }
+    step::attached(&format!("penstock l4 {}", arguments.join(" ")), &mut command)
+}

@@ -1,0 +1,116 @@
+//! `cargo xtask test`: every check and every test, with a count of those that could not run.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    build::{self, OBJECT_VARIABLE, Profile},
+    lint, setup, step, workspace,
+};
+
+/// Arguments of `cargo xtask test`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Skip formatting and lints.
+    #[arg(long)]
+    no_lint: bool,
+    /// Only tests whose name contains this.
+    filter: Option<String>,
+}
+
+pub(crate) fn main(arguments: &Arguments) -> Result<()> {
+    setup::cluster_in_a_box()?;
+    let object = build::object(false)?;
+    if !arguments.no_lint {
+        lint::lint(Some(&object))?;
+    }
+    let agent = build::agent(Profile::Dev, &object)?;
+
+    // Each skipped test appends a line, for libtest knows no third outcome.
+    let skipped = workspace::logs()?.join("skipped");
+    fs::write(&skipped, "").with_context(|| skipped.display().to_string())?;
+    let mut command = Command::new(workspace::cargo());
+    command
+        .args(["test", "--locked", "--workspace", "--no-fail-fast"])
+        .args(&arguments.filter)
+        .current_dir(workspace::root())
+        .env(OBJECT_VARIABLE, &object)
+        .env("PENSTOCK_AGENT", &agent)
+        .env("PENSTOCK_SKIPPED", &skipped);
+    let tally = tally(&mut command)?;
+    let skipped = fs::read_to_string(&skipped).unwrap_or_default();
+
+    step::say("");
+    for line in skipped.lines() {
+        step::say(&format!("  SKIPPED {line}"));
+    }
+    step::say(&format!(
+        "{} tests passed, {} failed, {} ignored, {} skipped",
+        tally.passed - skipped.lines().count().min(tally.passed),
+        tally.failed,
+        tally.ignored,
+        skipped.lines().count(),
+    ));
+    if !tally.success {
+        bail!("the tests failed");
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Tally {
+    passed: usize,
+    failed: usize,
+    ignored: usize,
+    success: bool,
+}
+
+/// Runs cargo's tests, shows their output and adds up what each binary says at its end.
+fn tally(command: &mut Command) -> Result<Tally> {
+    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot run cargo test")?;
+    let output = child.stdout.take().expect("stdout is piped");
+    let mut tally = Tally::default();
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line.context("lost the output of cargo test")?;
+        let line = String::from_utf8_lossy(&line);
+        step::say(&line);
+        tally.add(&line);
+    }
+    tally.success = child.wait().context("lost cargo test")?.success();
+    Ok(tally)
+}
+
+impl Tally {
+    /// Adds `test result: ok. 4 passed; 0 failed; 1 ignored; ...`; other lines count nothing.
+    fn add(&mut self, line: &str) {
+        let Some(result) = line.strip_prefix("test result: ") else { return };
+        let Some((_, counts)) = result.split_once(". ") else { return };
+        for count in counts.split("; ") {
+            match count.split_once(' ').map(|(n, what)| (n.parse().unwrap_or(0), what)) {
+                Some((n, "passed")) => self.passed += n,
+                Some((n, "failed")) => self.failed += n,
+                Some((n, "ignored")) => self.ignored += n,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_add_up() {
+        let mut tally = Tally::default();
+        tally.add("test result: ok. 4 passed; 0 failed; 1 ignored; 0 measured; 7 filtered out");
+        tally.add("test result: FAILED. 2 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out");
+        tally.add("test passed ... ok");
+        assert_eq!((tally.passed, tally.failed, tally.ignored), (6, 3, 1));
+    }
+}

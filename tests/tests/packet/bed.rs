@@ -6,7 +6,7 @@ use std::{
 };
 
 use ingress_common::{
-    Config, Group, HashKey, Mac, Node, NodeId, Peer, Port, Reason, Row, VipKey, VipValue,
+    Config, Counters, Group, HashKey, Mac, Node, NodeId, Peer, Port, Reason, Row, VipKey, VipValue,
     limits::ROWS, node::NODE_USABLE, vip::VIP_AFFINITY_SOURCE,
 };
 use siphasher::sip::SipHasher13;
@@ -166,6 +166,19 @@ impl Bed {
         self.check(frame, PASS, reason, frame);
     }
 
+    /// Checks that the program leaves all these frames alone, for one reason.
+    #[track_caller]
+    pub(crate) fn all_pass(&mut self, frames: impl IntoIterator<Item = Vec<u8>>, reason: Reason) {
+        let mut sum = Counters::default();
+        for frame in frames {
+            let run = self.run_uncounted(&frame);
+            assert_eq!(run, (PASS, frame.clone()), "for {frame:02x?}");
+            sum.packets += 1;
+            sum.bytes += frame.len() as u64;
+        }
+        assert_eq!(self.programs.counted().unwrap(), [(reason, sum)]);
+    }
+
     /// Checks that the program drops the frame.
     #[track_caller]
     pub(crate) fn drops(&mut self, frame: &[u8], reason: Reason) {
@@ -195,10 +208,16 @@ impl Bed {
         self.programs.run(frame).unwrap()
     }
 
+    /// As [`run`](Self::run), without a look at the counters.
+    pub(crate) fn run_uncounted(&mut self, frame: &[u8]) -> (u32, Vec<u8>) {
+        self.runs += 1;
+        self.programs.run_uncounted(frame).unwrap()
+    }
+
     /// As [`check`](Self::check), where the driver leaves no room before the frame.
     #[track_caller]
     pub(crate) fn check_without_headroom(&mut self, frame: &[u8], action: u32, reason: Reason) {
-        let run = self.programs.run_with_metadata(frame, 252).unwrap();
+        let run = self.programs.run_with_metadata(frame, 212).unwrap();
         self.runs += 1;
         assert_eq!((run.action, run.reason), (action, reason), "for {frame:02x?}");
         assert_eq!(run.frame, frame, "after {}", reason.name());

@@ -74,7 +74,7 @@ fn try_receive<P: Packet, W: World>(packet: &mut P, world: &W) -> Result<Outcome
                 outer.entropy,
             )
             // The local stack knows nothing of tunnel packets, so that there is nobody to pass to.
-            .map_err(|_| Reason::RelayFailed)?;
+            .map_err(|_unsent| Reason::RelayFailed)?;
             Ok(Outcome::Send { reason: Reason::Relayed, interface: node.ifindex })
         }
         Choice::Nobody { skipped } if (skipped || sent_skipped) && connection.is_ongoing() => {

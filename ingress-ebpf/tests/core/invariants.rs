@@ -32,8 +32,7 @@ fn run(frame: &[u8], headroom: usize, world: &World, unpack: bool) -> (Outcome, 
     let mut memory = vec![0xff; headroom];
     memory.extend(frame);
     let mut buffer = Buffer::new(&mut memory, headroom);
-    let mut outcome =
-        if unpack { receive(&mut buffer, world) } else { steer(&mut buffer, world) };
+    let mut outcome = if unpack { receive(&mut buffer, world) } else { steer(&mut buffer, world) };
     if let Outcome::Tail { slot, otherwise } = outcome {
         assert!(!unpack, "a tail call from its own target");
         assert_eq!((slot, otherwise), (tail::DECAP, Reason::NoDecap));
@@ -45,13 +44,7 @@ fn run(frame: &[u8], headroom: usize, world: &World, unpack: bool) -> (Outcome, 
     (outcome, buffer.frame().to_vec())
 }
 
-fn examine(
-    world: &World,
-    before: &[u8],
-    outcome: Outcome,
-    after: &[u8],
-    unpack: bool,
-) -> Reason {
+fn examine(world: &World, before: &[u8], outcome: Outcome, after: &[u8], unpack: bool) -> Reason {
     match outcome {
         Outcome::Done(reason @ (Reason::Decapsulated | Reason::DecapsulatedLast)) => {
             taken(world, before, after);
@@ -61,6 +54,9 @@ fn examine(
             assert_eq!(after, before, "{reason:?} changed the frame");
             assert_ne!(reason.verdict(), Verdict::Forward);
             assert_ne!(reason, Reason::RewriteFailed);
+            if matches!(reason, Reason::TooLong | Reason::NoHeadroom | Reason::NodeUnusable) {
+                may_be_answered_here(before);
+            }
             if unpack {
                 let of_a_peer =
                     sight::packet(before).is_some_and(|sight| sight.is_of_a_peer(before, world));
@@ -78,6 +74,16 @@ fn examine(
         }
         Outcome::Tail { .. } => panic!("a tail call's target calls on"),
     }
+}
+
+/// A stack that does not have a connection would end it with a reset.
+fn may_be_answered_here(before: &[u8]) {
+    let sight = sight::packet(before).expect("only IP is steered");
+    let flags = sight.tcp_flags(before);
+    assert!(
+        flags.is_none_or(|flags| flags & 0x16 == 0x02),
+        "flags {flags:02x?} left to a stranger"
+    );
 }
 
 /// The invariant above all others, told from the other side: which packets may be judged at all.
@@ -102,8 +108,7 @@ fn taken(world: &World, before: &[u8], after: &[u8]) {
         41 => [0x86, 0xdd],
         other => panic!("inner protocol {other} was accepted"),
     };
-    let expected =
-        [&before[..sight.start - 2], &protocol, &before[tunnel.inner..]].concat();
+    let expected = [&before[..sight.start - 2], &protocol, &before[tunnel.inner..]].concat();
     assert_eq!(after, expected);
     let inner = sight::packet(after).expect("the client's packet is an IP packet");
     assert!(world.vip_addresses.contains(&inner.destination), "unpacked {inner:?}");

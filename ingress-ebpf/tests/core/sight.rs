@@ -81,6 +81,13 @@ impl Sight {
             && number(frame, self.start + header + 2) == Some(world.config.tunnel_port.number())
     }
 
+    /// The flags of a TCP segment that has neither options nor extension headers before it.
+    pub fn tcp_flags(&self, frame: &[u8]) -> Option<u8> {
+        let (protocol, header) = if self.v6 { (6, 40) } else { (9, 20) };
+        let plain = (self.v6 || frame[self.start] == 0x45) && frame[self.start + protocol] == 6;
+        if plain { frame.get(self.start + header + 13).copied() } else { None }
+    }
+
     /// How long the packet says that it is.
     pub fn length(&self, frame: &[u8]) -> usize {
         let (at, fixed) = if self.v6 { (4, 40) } else { (2, 0) };

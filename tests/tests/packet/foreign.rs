@@ -114,7 +114,8 @@ fn fragments_options_and_extensions_to_other_addresses_pass() {
         let more = Packet { fragment: 0x2000, ..to_other() };
         let later = Packet { fragment: 0x0010, ..to_other() };
         let options = Packet { options: vec![7, 7, 4, 0, 0, 0, 0, 0], ..to_other() };
-        let extended = Packet { extensions: vec![(0, vec![0; 8]), (43, vec![0; 8])], ..to_other6() };
+        let extended =
+            Packet { extensions: vec![(0, vec![0; 8]), (43, vec![0; 8])], ..to_other6() };
         let endless = Packet { extensions: vec![(60, vec![0; 8]); 12], ..to_other6() };
         for packet in [more, later, options, extended, endless] {
             bed.passes(&packet.frame(), Reason::NotVip);

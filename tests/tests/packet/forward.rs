@@ -4,8 +4,8 @@ use ingress_common::{NodeId, Reason};
 use testbed::wire::{ACK, FIN, Packet, RST, SYN};
 
 use crate::bed::{
-    CLIENT, CLIENT6, DNS, DROP, ELSEWHERE, Header, MTU, OVER_V4, OVER_V6, OWN, OWN_V4, PEER_V4,
-    PEER_V6, REDIRECT, TX, UNUSABLE, VIP, VIP6, bed, node, segment, segment6, sent_to,
+    CLIENT, CLIENT6, DNS, DROP, ELSEWHERE, Header, MTU, OVER_V4, OVER_V6, OWN, OWN_V4, PASS,
+    PEER_V4, PEER_V6, REDIRECT, TX, UNUSABLE, VIP, VIP6, bed, node, segment, segment6, sent_to,
 };
 
 #[test]
@@ -130,7 +130,7 @@ fn ipv4_options_are_legal() {
 
 /// Outer headers: 40 bytes over IPv4, 60 over IPv6.
 #[test]
-fn packets_up_to_the_limit_go_and_longer_ones_stay() {
+fn packets_up_to_the_limit_go_and_longer_ones_do_not() {
     bed(|bed| {
         for (node, outer) in [(OVER_V4, 40), (OVER_V6, 60)] {
             let headers = [
@@ -147,19 +147,35 @@ fn packets_up_to_the_limit_go_and_longer_ones_stay() {
                 bed.forwards(&of(fits), node, &[]);
                 // Padding does not count.
                 bed.forwards(&Packet { padding: 9, ..of(fits) }, node, &[]);
-                bed.passes(&of(fits + 1).frame(), Reason::TooLong);
-                bed.passes(&of(fits + 100).frame(), Reason::TooLong);
+                // The local stack does not have the connection, and would end it with a reset.
+                bed.drops(&of(fits + 1).frame(), Reason::RelayFailed);
+                bed.drops(&of(fits + 100).frame(), Reason::RelayFailed);
             }
         }
     });
 }
 
+/// What belongs to no connection yet, the local stack can answer.
 #[test]
-fn without_headroom_the_stack_takes_the_packet() {
+fn beginnings_and_datagrams_that_are_too_long_stay() {
     bed(|bed| {
-        for packet in [segment(ACK), segment6(ACK)] {
+        let data = vec![7; usize::from(MTU) - 40];
+        let beginning = Packet::tcp((CLIENT, 5), (VIP, 80), SYN, &data);
+        let datagram = Packet::udp((CLIENT, 5), (VIP, DNS), &data);
+        for packet in [beginning, datagram] {
             bed.row(&packet, &[OVER_V4]);
-            bed.check_without_headroom(&packet.frame(), crate::bed::PASS, Reason::NoHeadroom);
+            bed.passes(&packet.frame(), Reason::TooLong);
+        }
+    });
+}
+
+#[test]
+fn without_headroom_beginnings_stay_and_the_rest_is_dropped() {
+    bed(|bed| {
+        for packet in [segment, segment6] {
+            bed.row(&packet(SYN), &[OVER_V4]);
+            bed.check_without_headroom(&packet(SYN).frame(), PASS, Reason::NoHeadroom);
+            bed.check_without_headroom(&packet(ACK).frame(), DROP, Reason::RelayFailed);
         }
     });
 }
@@ -194,12 +210,7 @@ fn if_no_candidate_can_be_reached_beginnings_stay_and_the_rest_is_dropped() {
                     if flags == SYN {
                         bed.passes(&packet.frame(), Reason::NodeUnusable);
                     } else {
-                        bed.check(
-                            &packet.frame(),
-                            DROP,
-                            Reason::OwnerUnreachable,
-                            &packet.frame(),
-                        );
+                        bed.check(&packet.frame(), DROP, Reason::OwnerUnreachable, &packet.frame());
                     }
                 }
             }

@@ -51,7 +51,8 @@ fn await_state(client: SocketAddr, state: &str) {
         let table = fs::read_to_string("/proc/thread-self/net/tcp").unwrap();
         let found = table.lines().any(|line| {
             let mut words = line.split_whitespace().skip(2);
-            words.next().is_some_and(|remote| remote.ends_with(&port)) && words.next() == Some(state)
+            words.next().is_some_and(|remote| remote.ends_with(&port))
+                && words.next() == Some(state)
         });
         if found {
             return;

@@ -150,7 +150,7 @@ impl Packet {
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
                 self.ipv6(source.octets(), destination.octets())
             }
-            families => panic!("one packet, two families: {families:?}"),
+            families => unreachable!("one packet, two families: {families:?}"),
         }
     }
 

@@ -16,10 +16,10 @@ const OWN: u16 = 1;
 const NODES: u16 = 5;
 
 /// Reads numbers off the front of some bytes; zeros when there are none left.
-pub struct Source<'b>(&'b [u8]);
+pub(crate) struct Source<'b>(&'b [u8]);
 
 impl<'b> Source<'b> {
-    pub fn new(bytes: &'b [u8]) -> Self {
+    pub(crate) fn new(bytes: &'b [u8]) -> Self {
         Self(bytes)
     }
 
@@ -67,7 +67,7 @@ fn addresses(id: u16, v6: bool) -> (Address, Address) {
     }
 }
 
-pub fn world(from: &mut Source<'_>) -> World {
+pub(crate) fn world(from: &mut Source<'_>) -> World {
     let mut world = World {
         config: Config { node: NodeId(OWN), tunnel_port: Port::new(TUNNEL_PORT), reserved: 0 },
         interface: 1,
@@ -109,7 +109,7 @@ pub fn world(from: &mut Source<'_>) -> World {
 }
 
 /// A frame, and how many bytes the driver leaves before it.
-pub fn frame(from: &mut Source<'_>) -> (Vec<u8>, usize) {
+pub(crate) fn frame(from: &mut Source<'_>) -> (Vec<u8>, usize) {
     let headroom = if from.once_in(8) { usize::from(from.below(64)) } else { 256 };
     if from.once_in(16) {
         return (from.rest(), headroom);

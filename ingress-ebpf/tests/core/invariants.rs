@@ -14,7 +14,7 @@ use crate::{
 ///
 /// # Panics
 /// If an invariant does not hold.
-pub fn check(input: &[u8]) -> Reason {
+pub(crate) fn check(input: &[u8]) -> Reason {
     let mut source = Source::new(input);
     let world = arbitrary::world(&mut source);
     let (frame, headroom) = arbitrary::frame(&mut source);
@@ -72,7 +72,7 @@ fn examine(world: &World, before: &[u8], outcome: Outcome, after: &[u8], unpack:
             sent(world, before, after, interface);
             reason
         }
-        Outcome::Tail { .. } => panic!("a tail call's target calls on"),
+        Outcome::Tail { .. } => unreachable!("a tail call's target calls on"),
     }
 }
 
@@ -106,7 +106,7 @@ fn taken(world: &World, before: &[u8], after: &[u8]) {
     let protocol = match tunnel.inner_protocol {
         4 => [0x08, 0x00],
         41 => [0x86, 0xdd],
-        other => panic!("inner protocol {other} was accepted"),
+        other => unreachable!("inner protocol {other} was accepted"),
     };
     let expected = [&before[..sight.start - 2], &protocol, &before[tunnel.inner..]].concat();
     assert_eq!(after, expected);

@@ -6,26 +6,26 @@ use crate::world::World;
 
 /// The IP packet of a frame.
 #[derive(Clone, Debug)]
-pub struct Sight {
+pub(crate) struct Sight {
     /// Where its header begins.
-    pub start: usize,
+    pub(crate) start: usize,
     /// Version 6.
-    pub v6: bool,
-    pub source: Address,
-    pub destination: Address,
+    pub(crate) v6: bool,
+    pub(crate) source: Address,
+    pub(crate) destination: Address,
 }
 
 /// The tunnel's headers in a packet that has them.
 #[derive(Clone, Debug)]
-pub struct Tunnel {
+pub(crate) struct Tunnel {
     /// Where the client's packet begins.
-    pub inner: usize,
-    pub tried: u8,
-    pub inner_protocol: u8,
-    pub source_port: u16,
-    pub generation: [u8; 2],
+    pub(crate) inner: usize,
+    pub(crate) tried: u8,
+    pub(crate) inner_protocol: u8,
+    pub(crate) source_port: u16,
+    pub(crate) generation: [u8; 2],
     /// The nodes that the header names, as far as it says it does.
-    pub hops: Vec<u16>,
+    pub(crate) hops: Vec<u16>,
 }
 
 fn number(frame: &[u8], at: usize) -> Option<u16> {
@@ -33,7 +33,7 @@ fn number(frame: &[u8], at: usize) -> Option<u16> {
 }
 
 /// The packet of a frame that has whole addresses; `None` for all others.
-pub fn packet(frame: &[u8]) -> Option<Sight> {
+pub(crate) fn packet(frame: &[u8]) -> Option<Sight> {
     let mut at = 12;
     let mut tags = 0;
     let protocol = loop {
@@ -65,7 +65,7 @@ pub fn packet(frame: &[u8]) -> Option<Sight> {
 
 impl Sight {
     /// Is it UDP to the tunnel's port, from a peer to where its tunnel leads?
-    pub fn is_of_a_peer(&self, frame: &[u8], world: &World) -> bool {
+    pub(crate) fn is_of_a_peer(&self, frame: &[u8], world: &World) -> bool {
         let peer = world.peers.iter().find(|(address, _)| *address == self.source);
         peer.is_some_and(|(_, peer)| peer.local == self.destination)
             && self.is_to_the_tunnel(frame, world)
@@ -82,20 +82,20 @@ impl Sight {
     }
 
     /// The flags of a TCP segment that has neither options nor extension headers before it.
-    pub fn tcp_flags(&self, frame: &[u8]) -> Option<u8> {
+    pub(crate) fn tcp_flags(&self, frame: &[u8]) -> Option<u8> {
         let (protocol, header) = if self.v6 { (6, 40) } else { (9, 20) };
         let plain = (self.v6 || frame[self.start] == 0x45) && frame[self.start + protocol] == 6;
         if plain { frame.get(self.start + header + 13).copied() } else { None }
     }
 
     /// How long the packet says that it is.
-    pub fn length(&self, frame: &[u8]) -> usize {
+    pub(crate) fn length(&self, frame: &[u8]) -> usize {
         let (at, fixed) = if self.v6 { (4, 40) } else { (2, 0) };
         fixed + usize::from(number(frame, self.start + at).expect("the addresses lie behind"))
     }
 
     /// The tunnel's headers of a packet that is one of the tunnel's.
-    pub fn tunnel(&self, frame: &[u8]) -> Option<Tunnel> {
+    pub(crate) fn tunnel(&self, frame: &[u8]) -> Option<Tunnel> {
         let udp = self.start + if self.v6 { 40 } else { 20 };
         let header = frame.get(udp + 8..udp + 20)?;
         let hops = usize::from(header[0] & 15).min(3);

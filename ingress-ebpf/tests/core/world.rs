@@ -7,16 +7,16 @@ use ingress_ebpf::Socket;
 
 /// A world in which every row is the same, and one answer is true of every socket.
 #[derive(Clone, Debug)]
-pub struct World {
-    pub config: Config,
-    pub interface: u32,
-    pub vip_addresses: Vec<Address>,
-    pub vips: Vec<(VipKey, VipValue)>,
-    pub groups: Vec<Group>,
-    pub row: Row,
-    pub nodes: Vec<Node>,
-    pub peers: Vec<(Address, Peer)>,
-    pub socket: Socket,
+pub(crate) struct World {
+    pub(crate) config: Config,
+    pub(crate) interface: u32,
+    pub(crate) vip_addresses: Vec<Address>,
+    pub(crate) vips: Vec<(VipKey, VipValue)>,
+    pub(crate) groups: Vec<Group>,
+    pub(crate) row: Row,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) peers: Vec<(Address, Peer)>,
+    pub(crate) socket: Socket,
 }
 
 impl Default for World {

@@ -235,7 +235,7 @@ pub(crate) fn hash(packet: &Packet) -> u64 {
     let (protocol, source, destination) = match packet.transport {
         Transport::Tcp { source, destination, .. } => (6, source, destination),
         Transport::Udp { source, destination, .. } => (17, source, destination),
-        Transport::Other(..) => panic!("no flow"),
+        Transport::Other(..) => unreachable!("no flow"),
     };
     let mut bytes = Vec::new();
     for address in [packet.source, packet.destination] {
@@ -330,7 +330,7 @@ pub(crate) fn sent_to(node: u16, header: &Header, client: &Packet) -> Packet {
         OVER_V4 => tunnelled((OWN_V4, PEER_V4), entropy, payload),
         OVER_V6 => tunnelled((OWN_V6, PEER_V6), entropy, payload),
         ELSEWHERE => tunnelled((OWN_V4, PEER_ELSEWHERE), entropy, payload),
-        other => panic!("node {other} cannot be reached"),
+        other => unreachable!("node {other} cannot be reached"),
     };
     outer.link = [mac(node), source_mac(node)];
     if node != ELSEWHERE {

@@ -101,7 +101,8 @@ reasons! {
     /// A candidate that may own the connection cannot be reached, and nobody else has it. A reset
     /// would end a healthy connection; the client sends again.
     OwnerUnreachable = 16, "owner_unreachable", Drop;
-    /// With the tunnel's headers longer than the path takes: the local stack takes the packet.
+    /// Begins a connection, or is a datagram, and with the tunnel's headers is longer than the path
+    /// takes: the local stack takes the packet.
     TooLong = 17, "too_long", Pass;
     /// On the tunnel's port, but not from a node of ours to this node: left alone.
     ForeignTunnel = 18, "foreign_tunnel", Pass;
@@ -111,13 +112,14 @@ reasons! {
     BadTunnel = 20, "bad_tunnel", Drop;
     /// In the tunnel was a packet that is not for a virtual service.
     TunnelNotVip = 21, "tunnel_not_vip", Drop;
-    /// The driver gave no room for the tunnel's headers: the local stack takes the packet.
+    /// As [`TooLong`](Self::TooLong), but because the driver gave no room for the tunnel's headers.
     NoHeadroom = 22, "no_headroom", Pass;
     /// The headers could not be written although there was room. The packet is half rewritten, so
     /// that it cannot go anywhere. Not expected to happen.
     RewriteFailed = 23, "rewrite_failed", Drop;
-    /// The next hop of the tunnel cannot be sent to: the packet is too long for the path, or there
-    /// is no room for longer headers.
+    /// Another node has the connection, if any has it, and cannot be sent to: the packet is too long
+    /// for the path, or there is no room for the tunnel's headers. A reset would end a healthy
+    /// connection. Or the packet came out of a tunnel, of which the local stack knows nothing.
     RelayFailed = 24, "relay_failed", Drop;
 }
 

@@ -64,7 +64,10 @@ fn try_steer<P: Packet, W: World>(packet: &mut P, world: &W) -> Result<Outcome, 
             };
             let header = TunnelHeader::new(rest, passed + 1, flags, inner, generation as u16);
             let length = connection.ip.length;
-            tunnel::enter(packet, world, &link, length, node, &header, (hash >> 48) as u16)?;
+            let ongoing = connection.is_ongoing();
+            tunnel::enter(packet, world, &link, length, node, &header, (hash >> 48) as u16)
+                // The local stack would end a connection that is not its own.
+                .map_err(|reason| if ongoing { Reason::RelayFailed } else { reason })?;
             let reason = if passed == 0 { Reason::Forwarded } else { Reason::ForwardedNext };
             Ok(Outcome::Send { reason, interface: node.ifindex })
         }

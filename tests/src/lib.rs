@@ -27,7 +27,9 @@ mod namespace;
 mod pods;
 mod topology;
 
+pub mod programs;
 pub mod requirement;
+pub mod wire;
 
 pub use agent::{Agent, Binaries};
 pub use authority::Authority;

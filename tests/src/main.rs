@@ -1,6 +1,7 @@
-//! The demo, and what keeps the machine clean after it.
+//! The demo, what keeps the machine clean after it, and the measurement of the XDP programs.
 #![forbid(unsafe_code)]
 
+mod bench_xdp;
 mod demo;
 
 use std::{
@@ -15,6 +16,8 @@ use clap::Parser;
 enum Command {
     /// Shows what Penstock does with real requests.
     Demo(demo::Arguments),
+    /// Measures the XDP programs.
+    BenchXdp(bench_xdp::Arguments),
     /// Takes away what boxes of dead processes left.
     Clean,
 }
@@ -22,6 +25,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Command::parse() {
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::BenchXdp(arguments) => bench_xdp::run(&arguments),
         Command::Clean => {
             let _ = writeln!(io::stdout(), "{} boxes taken away", testbed::clean());
             Ok(())

@@ -42,7 +42,8 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     privileges::become_it(command)
 }
 
-fn testbed() -> Result<std::path::PathBuf> {
+/// Builds the cluster in a box; the path of the binary.
+pub(crate) fn testbed() -> Result<std::path::PathBuf> {
     step::run(
         "building the cluster in a box",
         "testbed",

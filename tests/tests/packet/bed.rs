@@ -1,339 +1,342 @@
-//! The loaded programs with maps of a known content, in a network namespace of their own; and the
-//! same world as a fake for the core on the host.
+//! A node under test: programs, maps and a network namespace with its virtual addresses.
 
 use std::{
-    collections::HashMap,
+    hash::Hasher,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    process::Command,
 };
 
-use aya::{
-    Ebpf, EbpfLoader, TestRun as _, TestRunOptions,
-    maps::{Array, HashMap as BpfHashMap, PerCpuArray, ProgramArray},
-    programs::Xdp,
-};
 use ingress_common::{
-    Address, Config, Counters, Flow, Group, HashKey, Mac, Node, NodeId, Peer, Port, Reason, Row,
-    VipAddress, VipKey, VipValue, limits::tail, node::NODE_USABLE, table::row_index,
+    Config, Counters, Group, HashKey, Mac, Node, NodeId, Peer, Port, Reason, Row, VipKey, VipValue,
+    limits::ROWS, node::NODE_USABLE, vip::VIP_AFFINITY_SOURCE,
 };
-use ingress_ebpf::{Buffer, Outcome, Socket, World};
+use siphasher::sip::SipHasher13;
+use testbed::{
+    programs::{Programs, Run, in_own_namespace},
+    requirement,
+    wire::{Packet, Transport},
+};
 
-pub(crate) const VIP4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
-pub(crate) const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, 1);
-pub(crate) const CLIENT4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
-pub(crate) const CLIENT6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 2, 0, 0, 0, 7);
-pub(crate) const OWN4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
-pub(crate) const OWN6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
-pub(crate) const PORT: u16 = 6082;
-pub(crate) const KEY: HashKey = HashKey([0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210]);
-pub(crate) const GENERATION: u32 = 7;
-/// The loopback interface: what a test run takes for the one that the frame came in on.
-pub(crate) const SAME_INTERFACE: u32 = 1;
-pub(crate) const OTHER_INTERFACE: u32 = 77;
+pub(crate) const DROP: u32 = 1;
+pub(crate) const PASS: u32 = 2;
+pub(crate) const TX: u32 = 3;
+pub(crate) const REDIRECT: u32 = 4;
 
-/// Nodes by number: 1 is this one; 2 on the same interface, 3 on another, 4 over IPv6, 5 not
-/// resolved, 6 with a short path.
+pub(crate) const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 80);
+pub(crate) const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x80);
+pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+pub(crate) const CLIENT6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 7);
+/// Of the loopback that stands for the node's interface, as each namespace numbers it.
+pub(crate) const INTERFACE: u32 = 1;
+/// Port of the steered TCP service.
+pub(crate) const HTTP: u16 = 80;
+/// Port of the steered UDP service.
+pub(crate) const DNS: u16 = 53;
+/// Port of the TCP service that hashes the client's address alone.
+pub(crate) const STICKY: u16 = 8080;
+/// Nothing is steered there.
+pub(crate) const UNSTEERED: u16 = 22;
+pub(crate) const TUNNEL_PORT: u16 = 6082;
+
+/// The node under test.
 pub(crate) const OWN: u16 = 1;
+/// A node that is reached over IPv4, by the interface that packets arrive on.
+pub(crate) const OVER_V4: u16 = 2;
+/// A node that is reached over IPv6, by the same interface.
+pub(crate) const OVER_V6: u16 = 3;
+/// A node that is reached by another interface.
+pub(crate) const ELSEWHERE: u16 = 4;
+/// A node that cannot be reached.
+pub(crate) const UNUSABLE: u16 = 5;
 
-pub(crate) fn node(id: u16) -> Option<Node> {
-    let v4 = |mtu, ifindex| Node {
-        address: Address::v4([10, 0, 0, id as u8]),
-        source: Address::v4(OWN4.octets()),
-        next_hop: Mac::new([2, 0, 0, 0, 1, id as u8]),
-        source_mac: Mac::new(super::builder::OUR_MAC),
+pub(crate) const OWN_V4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+pub(crate) const OWN_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
+pub(crate) const PEER_V4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+pub(crate) const PEER_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 3);
+pub(crate) const PEER_ELSEWHERE: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 4);
+pub(crate) const OTHER_INTERFACE: u32 = 77;
+pub(crate) const MTU: u16 = 1500;
+
+pub(crate) const GENERATION: u32 = 0x0002_0006;
+const KEY: [u64; 2] = [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210];
+
+/// The node under test.
+pub(crate) struct Bed {
+    pub(crate) programs: Programs,
+    runs: u64,
+}
+
+/// Runs `case` against a fresh node in a fresh namespace, or says that it cannot.
+pub(crate) fn bed<F: FnOnce(&mut Bed) + Send>(case: F) {
+    // libtest does not name its threads when it has only one.
+    let name = std::any::type_name::<F>().trim_end_matches("::{{closure}}");
+    let Some(object) = requirement::bpf(name) else { return };
+    let addresses = [VIP.into(), VIP6.into(), CLIENT.into(), CLIENT6.into()];
+    in_own_namespace(&addresses, || {
+        let mut bed = Bed { programs: Programs::load(&object).unwrap(), runs: 0 };
+        bed.fill();
+        case(&mut bed);
+        bed.every_packet_was_counted_once();
+    })
+    .unwrap();
+}
+
+pub(crate) fn mac(node: u16) -> [u8; 6] {
+    [0x02, 0, 0, 1, 0, node as u8]
+}
+
+pub(crate) fn source_mac(node: u16) -> [u8; 6] {
+    [0x02, 0, 0, 2, 0, node as u8]
+}
+
+pub(crate) fn node(id: u16, source: IpAddr, address: IpAddr, ifindex: u32) -> Node {
+    Node {
+        address: address.into(),
+        source: source.into(),
+        next_hop: Mac::new(mac(id)),
+        source_mac: Mac::new(source_mac(id)),
         ifindex,
-        mtu,
+        mtu: MTU,
         flags: NODE_USABLE,
         reserved: 0,
-    };
-    match id {
-        2 => Some(v4(1500, SAME_INTERFACE)),
-        3 => Some(v4(1500, OTHER_INTERFACE)),
-        4 => Some(Node {
-            address: Address::v6(&Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 4).octets()),
-            source: Address::v6(&OWN6.octets()),
-            ..v4(1500, SAME_INTERFACE)
-        }),
-        6 => Some(v4(80, SAME_INTERFACE)),
-        _ => None,
     }
 }
 
-pub(crate) fn peers() -> Vec<(Address, Peer)> {
-    let own4 = Address::v4(OWN4.octets());
-    let own6 = Address::v6(&OWN6.octets());
-    vec![
-        (Address::v4([10, 0, 0, 2]), Peer { local: own4, node: NodeId(2), reserved: [0; 2] }),
-        (
-            Address::v6(&Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 4).octets()),
-            Peer { local: own6, node: NodeId(4), reserved: [0; 2] },
-        ),
-    ]
-}
-
-pub(crate) fn vips() -> Vec<(VipKey, VipValue)> {
-    let value = |group| VipValue { vip_id: 0, group, flags: 0 };
-    let mut vips = vec![];
-    for address in [Address::v4(VIP4.octets()), Address::v6(&VIP6.octets())] {
-        vips.push((VipKey::new(address, Port::new(80), 6), value(0)));
-        vips.push((VipKey::new(address, Port::new(443), 17), value(0)));
-        // Of a group that has no table.
-        vips.push((VipKey::new(address, Port::new(81), 6), value(1)));
-    }
-    vips
-}
-
-pub(crate) fn flow(from: (IpAddr, u16), to: (IpAddr, u16), protocol: u8) -> Flow {
-    Flow {
-        source: from.0.into(),
-        destination: to.0.into(),
-        source_port: Port::new(from.1),
-        destination_port: Port::new(to.1),
-        protocol,
-        reserved: [0; 3],
-    }
-}
-
-/// The world of the maps below, for the core on the host.
-pub(crate) struct Fake {
-    pub(crate) sockets: HashMap<Flow, Socket>,
-    pub(crate) row: Row,
-    group: Group,
-    nodes: HashMap<u16, Node>,
-    peers: HashMap<Address, Peer>,
-}
-
-impl Fake {
-    pub(crate) fn new(row: Row, sockets: HashMap<Flow, Socket>) -> Self {
-        Self {
-            sockets,
-            row,
-            group: Group { generation: GENERATION, ready: 1, key: KEY },
-            nodes: (1..8).filter_map(|id| Some((id, node(id)?))).collect(),
-            peers: peers().into_iter().collect(),
-        }
-    }
-}
-
-const NO_TABLE: Group = Group { generation: 0, ready: 0, key: HashKey([0, 0]) };
-
-impl World for Fake {
-    fn config(&self) -> Config {
-        Config { node: NodeId(OWN), tunnel_port: Port::new(PORT), reserved: 0 }
-    }
-    fn interface(&self) -> u32 {
-        SAME_INTERFACE
-    }
-    fn vip_address(&self, address: &Address) -> Option<VipAddress> {
-        vips().iter().any(|(key, _)| key.address == *address).then(VipAddress::default)
-    }
-    fn vip(&self, key: &VipKey) -> Option<VipValue> {
-        vips().into_iter().find(|(other, _)| other == key).map(|(_, value)| value)
-    }
-    fn group(&self, number: u16) -> Option<&Group> {
-        Some(if number == 0 { &self.group } else { &NO_TABLE })
-    }
-    fn row(&self, _index: u32) -> Option<Row> {
-        Some(self.row)
-    }
-    fn node(&self, id: NodeId) -> Option<&Node> {
-        self.nodes.get(&id.0)
-    }
-    fn peer(&self, address: &Address) -> Option<&Peer> {
-        self.peers.get(address)
-    }
-    fn socket(&self, flow: &Flow, _segment: &[u8; 20]) -> Socket {
-        self.sockets.get(flow).copied().unwrap_or(Socket::Unknown)
-    }
-}
-
-/// What happened to a frame.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Result {
-    pub(crate) reason: Reason,
-    pub(crate) sent_to: Option<u32>,
-    pub(crate) frame: Vec<u8>,
-}
-
-/// Runs the core on the host; a tail call is followed.
-pub(crate) fn on_host(world: &Fake, frame: &[u8]) -> Result {
-    let mut memory = [vec![0xff; 128], frame.to_vec()].concat();
-    let mut buffer = Buffer::new(&mut memory, 128);
-    let mut outcome = ingress_ebpf::steer(&mut buffer, world);
-    if let Outcome::Tail { slot, .. } = outcome {
-        assert_eq!(slot, tail::DECAP);
-        outcome = ingress_ebpf::receive(&mut buffer, world);
-    }
-    let (reason, sent_to) = match outcome {
-        Outcome::Done(reason) => (reason, None),
-        Outcome::Send { reason, interface } => (reason, Some(interface)),
-        Outcome::Tail { .. } => panic!("a tail call from a tail call"),
-    };
-    Result { reason, sent_to, frame: buffer.frame().to_vec() }
-}
-
-/// The programs in the kernel.
-pub(crate) struct Kernel {
-    object: Ebpf,
-}
-
-/// The calling thread moves into a new network namespace that has the addresses of these tests.
-pub(crate) fn enter_namespace() {
-    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("root may unshare");
-    ip("link set lo up");
-    for address in [VIP4, CLIENT4] {
-        ip(&format!("address add {address}/32 dev lo"));
-    }
-    for address in [VIP6, CLIENT6] {
-        ip(&format!("address add {address}/128 dev lo nodad"));
-    }
-}
-
-fn ip(arguments: &str) {
-    let status = Command::new("ip").args(arguments.split(' ')).status().expect("iproute2");
-    assert!(status.success(), "ip {arguments}");
-}
-
-impl Kernel {
-    /// `None`, and a line that says why, where the programs cannot be loaded. With
-    /// `PENSTOCK_REQUIRE=bpf` that is a failure.
-    pub(crate) fn load() -> Option<Self> {
-        let missing = match ingress_userspace::l4::object::embedded() {
-            None => "built without the eBPF object",
-            Some(_) if !nix::unistd::geteuid().is_root() => "not root",
-            Some(object) => {
-                return Some(Self::new(EbpfLoader::new().load(object).expect("the object loads")));
-            }
-        };
-        let required = std::env::var("PENSTOCK_REQUIRE").is_ok_and(|names| names.contains("bpf"));
-        assert!(!required, "PENSTOCK_REQUIRE=bpf, but: {missing}");
-        println!("SKIPPED: packet tests in the kernel: {missing}");
-        None
-    }
-
-    fn new(mut object: Ebpf) -> Self {
-        for name in ["xdp_steer", "xdp_decap", "xdp_pass"] {
-            let program: &mut Xdp =
-                object.program_mut(name).expect(name).try_into().expect("an XDP program");
-            program.load().unwrap_or_else(|error| panic!("{name}: {error}"));
-        }
-        let mut kernel = Self { object };
-        kernel.set_decap(true);
-        let mut config: Array<_, Config> = kernel.map("CONFIG");
-        let value = Config { node: NodeId(OWN), tunnel_port: Port::new(PORT), reserved: 0 };
-        config.set(0, value, 0).expect("CONFIG");
-        let mut nodes: Array<_, Node> = kernel.map("NODES");
-        for id in 1..8 {
-            if let Some(node) = node(id) {
-                nodes.set(u32::from(id), node, 0).expect("NODES");
+impl Bed {
+    fn fill(&mut self) {
+        let programs = &mut self.programs;
+        let (tcp, udp) = (6, 17);
+        programs
+            .set_config(Config {
+                node: NodeId(OWN),
+                tunnel_port: Port::new(TUNNEL_PORT),
+                reserved: 0,
+            })
+            .unwrap();
+        for address in [IpAddr::from(VIP), IpAddr::from(VIP6)] {
+            programs.add_vip_address(address).unwrap();
+            for (port, protocol, flags) in
+                [(HTTP, tcp, 0), (DNS, udp, 0), (STICKY, tcp, VIP_AFFINITY_SOURCE)]
+            {
+                let key = VipKey::new(address.into(), Port::new(port), protocol);
+                programs.add_vip(key, VipValue { vip_id: 0, group: 1, flags }).unwrap();
             }
         }
-        let mut map: BpfHashMap<_, Address, Peer> = kernel.map("PEERS");
-        for (address, peer) in peers() {
-            map.insert(address, peer, 0).expect("PEERS");
+        for (id, node) in [
+            (OVER_V4, node(OVER_V4, OWN_V4.into(), PEER_V4.into(), INTERFACE)),
+            (OVER_V6, node(OVER_V6, OWN_V6.into(), PEER_V6.into(), INTERFACE)),
+            (ELSEWHERE, node(ELSEWHERE, OWN_V4.into(), PEER_ELSEWHERE.into(), OTHER_INTERFACE)),
+        ] {
+            programs.set_node(NodeId(id), node).unwrap();
         }
-        let mut addresses: BpfHashMap<_, Address, VipAddress> = kernel.map("VIPADDR");
-        for (key, _) in vips() {
-            addresses.insert(key.address, VipAddress::default(), 0).expect("VIPADDR");
-        }
-        let mut map: BpfHashMap<_, VipKey, VipValue> = kernel.map("VIPS");
-        for (key, value) in vips() {
-            map.insert(key, value, 0).expect("VIPS");
-        }
-        let mut groups: Array<_, Group> = kernel.map("GROUPS");
-        let group = Group { generation: GENERATION, ready: 1, key: KEY };
-        groups.set(0, group, 0).expect("GROUPS");
-        kernel
-    }
-
-    pub(crate) fn map<'k, M>(&'k mut self, name: &str) -> M
-    where
-        M: TryFrom<&'k mut aya::maps::Map, Error = aya::maps::MapError>,
-    {
-        M::try_from(self.object.map_mut(name).expect(name)).expect(name)
-    }
-
-    pub(crate) fn object(&self) -> &Ebpf {
-        &self.object
-    }
-
-    pub(crate) fn set_decap(&mut self, present: bool) {
-        let program: &Xdp =
-            self.object.program("xdp_decap").expect("xdp_decap").try_into().expect("XDP");
-        let fd = program.fd().expect("loaded").try_clone().expect("a descriptor");
-        let mut programs: ProgramArray<_> = self.map("PROGS");
-        if present {
-            programs.set(tail::DECAP, &fd, 0).expect("PROGS");
-        } else {
-            programs.clear_index(&tail::DECAP).expect("PROGS");
-        }
-    }
-
-    pub(crate) fn set_row(&mut self, flow: &Flow, row: Row) {
-        let mut table: Array<_, Row> = self.map("TABLE");
-        let index = row_index(0, GENERATION, flow.hash(KEY, false));
-        table.set(index, row, 0).expect("TABLE");
-    }
-
-    fn counters(&mut self) -> Vec<Counters> {
-        let map: PerCpuArray<_, Counters> = self.map("REASONS");
-        (0..Reason::COUNT)
-            .map(|reason| {
-                map.get(&reason, 0).expect("REASONS").iter().fold(
-                    Counters::default(),
-                    |sum, one| Counters {
-                        packets: sum.packets + one.packets,
-                        bytes: sum.bytes + one.bytes,
-                    },
-                )
-            })
-            .collect()
-    }
-
-    /// The time of one run in nanoseconds: the best of several rounds, because other work on the
-    /// machine only ever adds. Only for frames that the program leaves as they are.
-    pub(crate) fn time(&self, program: &str, frame: &[u8], repeat: u32) -> u128 {
-        let program: &Xdp =
-            self.object.program(program).expect("a program").try_into().expect("XDP");
-        (0..20)
-            .map(|_| {
-                let options =
-                    TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::default() };
-                program.test_run(options).expect("the program runs").duration.as_nanos()
-            })
-            .min()
-            .expect("several rounds")
-    }
-
-    /// Runs `xdp_steer` once: exactly one counter moves, by one packet and the frame's bytes, and
-    /// the verdict is the one that the reason stands for.
-    pub(crate) fn run(&mut self, frame: &[u8]) -> Result {
-        let before = self.counters();
-        let mut out = vec![0; 4096];
-        let program: &Xdp =
-            self.object.program("xdp_steer").expect("xdp_steer").try_into().expect("XDP");
-        let ran = program
-            .test_run(TestRunOptions {
-                data_in: Some(frame),
-                data_out: Some(&mut out),
-                ..TestRunOptions::default()
-            })
-            .expect("the program runs");
-        out.truncate(ran.data_size_out as usize);
-        let after = self.counters();
-        let moved: Vec<usize> = (0..before.len()).filter(|i| before[*i] != after[*i]).collect();
-        assert_eq!(moved.len(), 1, "counters moved: {moved:?}");
-        let reason = Reason::ALL[moved[0]];
-        assert_eq!(after[moved[0]].packets - before[moved[0]].packets, 1, "{reason:?}");
-        let bytes = after[moved[0]].bytes - before[moved[0]].bytes;
-        assert_eq!(bytes, frame.len() as u64, "{reason:?}");
-        use ingress_common::reason::Verdict;
-        let sent_to = match (reason.verdict(), ran.return_value) {
-            (Verdict::Drop, 1) | (Verdict::Pass, 2) => None,
-            (Verdict::Forward, 3) => Some(SAME_INTERFACE),
-            (Verdict::Forward, 4) => Some(OTHER_INTERFACE),
-            (verdict, returned) => panic!("{reason:?} is {verdict:?}, the program said {returned}"),
+        let peer = |local: IpAddr, node| Peer {
+            local: local.into(),
+            node: NodeId(node),
+            reserved: [0; 2],
         };
-        Result { reason, sent_to, frame: out }
+        programs.add_peer(PEER_V4.into(), peer(OWN_V4.into(), OVER_V4)).unwrap();
+        programs.add_peer(PEER_V6.into(), peer(OWN_V6.into(), OVER_V6)).unwrap();
+        self.publish(GENERATION);
     }
+
+    /// Puts a generation of the table in force.
+    pub(crate) fn publish(&mut self, generation: u32) {
+        let group = Group { generation, ready: 1, key: HashKey(KEY) };
+        self.programs.set_group(1, group).unwrap();
+    }
+
+    /// Sets the candidates of a packet's flow in the generation of [`fill`](Self::fill); no other
+    /// row has any.
+    pub(crate) fn row(&mut self, packet: &Packet, nodes: &[u16]) {
+        self.row_of(GENERATION, packet, nodes);
+    }
+
+    pub(crate) fn row_of(&mut self, generation: u32, packet: &Packet, nodes: &[u16]) {
+        let mut row = Row::EMPTY;
+        for (slot, id) in row.nodes.iter_mut().zip(nodes) {
+            *slot = NodeId(*id);
+        }
+        // Group 1, its two generations behind the two of group 0.
+        let index = (2 + generation % 2) * ROWS + (hash(packet) & 0xffff) as u32;
+        self.programs.set_row(index, row).unwrap();
+    }
+
+    /// Checks that the program leaves the frame alone.
+    #[track_caller]
+    pub(crate) fn passes(&mut self, frame: &[u8], reason: Reason) {
+        self.check(frame, PASS, reason, frame);
+    }
+
+    /// Checks that the program leaves all these frames alone, for one reason.
+    #[track_caller]
+    pub(crate) fn all_pass(&mut self, frames: impl IntoIterator<Item = Vec<u8>>, reason: Reason) {
+        let mut sum = Counters::default();
+        for frame in frames {
+            let run = self.run_uncounted(&frame);
+            assert_eq!(run, (PASS, frame.clone()), "for {frame:02x?}");
+            sum.packets += 1;
+            sum.bytes += frame.len() as u64;
+        }
+        assert_eq!(self.programs.counted().unwrap(), [(reason, sum)]);
+    }
+
+    /// Checks that the program drops the frame.
+    #[track_caller]
+    pub(crate) fn drops(&mut self, frame: &[u8], reason: Reason) {
+        self.check(frame, DROP, reason, frame);
+    }
+
+    /// Checks that the program makes `expected` of the frame.
+    #[track_caller]
+    pub(crate) fn check(&mut self, frame: &[u8], action: u32, reason: Reason, expected: &[u8]) {
+        let run = self.run(frame);
+        assert_eq!((run.action, run.reason), (action, reason), "for {frame:02x?}");
+        assert_eq!(run.frame, expected, "after {}\nfor {frame:02x?}", reason.name());
+    }
+
+    /// Checks that the packet goes to the first candidate of its row, `node`, with `rest` to try
+    /// after it.
+    #[track_caller]
+    pub(crate) fn forwards(&mut self, packet: &Packet, node: u16, rest: &[u16]) {
+        let expected = sent_to(node, &Header::new(1, rest), packet);
+        let action = if node == ELSEWHERE { REDIRECT } else { TX };
+        self.check(&packet.frame(), action, Reason::Forwarded, &expected.frame());
+    }
+
+    /// Runs the program on a frame.
+    pub(crate) fn run(&mut self, frame: &[u8]) -> Run {
+        self.runs += 1;
+        self.programs.run(frame).unwrap()
+    }
+
+    /// As [`run`](Self::run), without a look at the counters.
+    pub(crate) fn run_uncounted(&mut self, frame: &[u8]) -> (u32, Vec<u8>) {
+        self.runs += 1;
+        self.programs.run_uncounted(frame).unwrap()
+    }
+
+    /// As [`check`](Self::check), where the driver leaves no room before the frame.
+    #[track_caller]
+    pub(crate) fn check_without_headroom(&mut self, frame: &[u8], action: u32, reason: Reason) {
+        let run = self.programs.run_with_metadata(frame, 212).unwrap();
+        self.runs += 1;
+        assert_eq!((run.action, run.reason), (action, reason), "for {frame:02x?}");
+        assert_eq!(run.frame, frame, "after {}", reason.name());
+    }
+
+    fn every_packet_was_counted_once(&self) {
+        let counters = self.programs.read_counters().unwrap();
+        let sum: u64 = counters.iter().map(|counter| counter.packets).sum();
+        assert_eq!(sum, self.runs);
+    }
+}
+
+/// The hash of a packet's flow, by an implementation that is not ours.
+pub(crate) fn hash(packet: &Packet) -> u64 {
+    let (protocol, source, destination) = match packet.transport {
+        Transport::Tcp { source, destination, .. } => (6, source, destination),
+        Transport::Udp { source, destination, .. } => (17, source, destination),
+        Transport::Other(..) => unreachable!("no flow"),
+    };
+    let mut bytes = Vec::new();
+    for address in [packet.source, packet.destination] {
+        bytes.extend(match address {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+            IpAddr::V6(v6) => v6.octets(),
+        });
+    }
+    bytes.extend(source.to_be_bytes());
+    bytes.extend(destination.to_be_bytes());
+    bytes.extend([protocol, 0, 0, 0]);
+    if destination == STICKY {
+        bytes[16..].fill(0);
+    }
+    let mut hasher = SipHasher13::new_with_keys(KEY[0], KEY[1]);
+    hasher.write(&bytes);
+    hasher.finish()
+}
+
+/// A segment from the client to the steered TCP service over IPv4.
+pub(crate) fn segment(flags: u8) -> Packet {
+    Packet::tcp((CLIENT, 40_000), (VIP, HTTP), flags, b"GET / HTTP/1.1\r\n\r\n")
+}
+
+/// The same over IPv6.
+pub(crate) fn segment6(flags: u8) -> Packet {
+    Packet::tcp((CLIENT6, 40_000), (VIP6, HTTP), flags, b"GET / HTTP/1.1\r\n\r\n")
+}
+
+/// The tunnel header as the document of its layout has it.
+pub(crate) struct Header {
+    pub(crate) tried: u8,
+    pub(crate) skipped: bool,
+    pub(crate) generation: u16,
+    pub(crate) hops: Vec<u16>,
+}
+
+impl Header {
+    pub(crate) fn new(tried: u8, hops: &[u16]) -> Self {
+        Self { tried, skipped: false, generation: GENERATION as u16, hops: hops.to_vec() }
+    }
+
+    /// The header before a packet of the client, and that packet from its IP header on.
+    pub(crate) fn before(&self, client: &Packet) -> Vec<u8> {
+        let version = 1;
+        let mut bytes = vec![
+            version << 4 | self.hops.len() as u8,
+            self.tried,
+            u8::from(self.skipped),
+            if client.source.is_ipv4() { 4 } else { 41 },
+        ];
+        bytes.extend(self.generation.to_be_bytes());
+        for slot in 0..3 {
+            bytes.extend(self.hops.get(slot).copied().unwrap_or(0).to_be_bytes());
+        }
+        bytes.extend(client.ip());
+        bytes
+    }
+}
+
+/// A tunnel packet from `source` to `destination`. `entropy` is the UDP source port.
+pub(crate) fn tunnelled(
+    (source, destination): (impl Into<IpAddr>, impl Into<IpAddr>),
+    entropy: u16,
+    payload: Vec<u8>,
+) -> Packet {
+    let source = source.into();
+    let transport = Transport::Udp {
+        source: entropy,
+        destination: TUNNEL_PORT,
+        data: payload,
+        unchecked: true,
+    };
+    Packet {
+        ttl: 8,
+        identification: 0,
+        label: if source.is_ipv6() { u32::from(entropy) } else { 0 },
+        ..Packet::new(source, destination, transport)
+    }
+}
+
+/// The source port that the tunnel gives a packet's flow.
+pub(crate) fn entropy(client: &Packet) -> u16 {
+    0xc000 | (hash(client) >> 48) as u16
+}
+
+/// What a packet of the client becomes on its way to a node.
+pub(crate) fn sent_to(node: u16, header: &Header, client: &Packet) -> Packet {
+    let payload = header.before(client);
+    let entropy = entropy(client);
+    let mut outer = match node {
+        OVER_V4 => tunnelled((OWN_V4, PEER_V4), entropy, payload),
+        OVER_V6 => tunnelled((OWN_V6, PEER_V6), entropy, payload),
+        ELSEWHERE => tunnelled((OWN_V4, PEER_ELSEWHERE), entropy, payload),
+        other => unreachable!("node {other} cannot be reached"),
+    };
+    outer.link = [mac(node), source_mac(node)];
+    if node != ELSEWHERE {
+        // A tag means nothing on another interface.
+        outer.tags.clone_from(&client.tags);
+    }
+    outer.padding = client.padding;
+    outer
 }

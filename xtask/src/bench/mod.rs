@@ -3,6 +3,7 @@
 mod http;
 mod peer;
 mod process;
+mod xdp;
 
 use anyhow::Result;
 
@@ -11,10 +12,13 @@ use anyhow::Result;
 pub(crate) enum Bench {
     /// CPU time per proxied request: Penstock, nginx and haproxy in turn, on one core each.
     Http(http::Arguments),
+    /// Nanoseconds per packet of the XDP programs, above an empty one. Needs root.
+    Xdp(xdp::Arguments),
 }
 
 pub(crate) fn main(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Http(arguments) => http::main(arguments),
+        Bench::Xdp(arguments) => xdp::main(arguments),
     }
 }

@@ -1,0 +1,340 @@
+//! The XDP programs in the kernel, run on one frame at a time by `BPF_PROG_TEST_RUN`.
+
+use std::{
+    io::Write as _,
+    net::IpAddr,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use aya::{
+    Ebpf, EbpfLoader, Pod, TestRun as _, TestRunOptions,
+    maps::{Array, HashMap, Map, PerCpuArray, ProgramArray},
+    programs::Xdp,
+};
+use ingress_common::{
+    Address, Config, Counters, Group, Node, NodeId, Peer, Reason, Row, VipAddress, VipKey,
+    VipValue, limits::tail,
+};
+use nix::sched::{CloneFlags, unshare};
+
+/// The most bytes that a test run gives back.
+const FRAME: usize = 4096;
+
+/// The object's programs and maps. The maps are empty, the decapsulating program is in its slot.
+#[derive(Debug)]
+pub struct Programs {
+    ebpf: Ebpf,
+    counters: Vec<Counters>,
+    metadata: usize,
+}
+
+/// What a program did with a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The XDP action.
+    pub action: u32,
+    /// The frame afterwards.
+    pub frame: Vec<u8>,
+    /// The only counter that moved.
+    pub reason: Reason,
+}
+
+impl Programs {
+    /// Loads the object.
+    ///
+    /// # Errors
+    /// Whatever the kernel has against it.
+    pub fn load(object: &Path) -> Result<Self> {
+        let mut ebpf = EbpfLoader::new().load_file(object)?;
+        for name in ["xdp_pass", "xdp_decap", "xdp_steer"] {
+            xdp_mut(&mut ebpf, name)?.load().with_context(|| format!("{name} is refused"))?;
+        }
+        let mut programs = Self { ebpf, counters: Vec::new(), metadata: 0 };
+        programs.fill_decap_slot()?;
+        programs.counters = programs.read_counters()?;
+        // Filled with ones it shows what the program leaves unwritten at the new front of a frame;
+        // otherwise the kernel has zeros there. Old kernels allow 32 bytes only.
+        let frame = [0; 64];
+        for metadata in [128, 32] {
+            if programs.test("xdp_pass", &frame, metadata, 1).is_ok() {
+                programs.metadata = metadata;
+                break;
+            }
+        }
+        ensure!(programs.metadata > 0, "the kernel takes no metadata for test runs");
+        Ok(programs)
+    }
+
+    /// Puts the decapsulating program into its slot.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn fill_decap_slot(&mut self) -> Result<()> {
+        let decap = xdp(&self.ebpf, "xdp_decap")?.fd()?.try_clone()?;
+        self.slots()?.set(tail::DECAP, &decap, 0)?;
+        Ok(())
+    }
+
+    /// Takes the decapsulating program out of its slot.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn empty_decap_slot(&mut self) -> Result<()> {
+        let slot = tail::DECAP;
+        self.slots()?.clear_index(&slot)?;
+        Ok(())
+    }
+
+    fn slots(&mut self) -> Result<ProgramArray<&mut aya::maps::MapData>> {
+        let map = self.ebpf.map_mut("PROGS").context("no map PROGS")?;
+        Ok(ProgramArray::try_from(map)?)
+    }
+
+    /// Runs `xdp_steer` on a frame that arrived on the loopback interface, with metadata of ones
+    /// before it.
+    ///
+    /// # Errors
+    /// If not exactly one reason was counted, with one packet and the frame's bytes; or the
+    /// kernel's.
+    pub fn run(&mut self, frame: &[u8]) -> Result<Run> {
+        self.run_with_metadata(frame, self.metadata)
+    }
+
+    /// As [`run`](Self::run) with so many bytes of metadata, for which the kernel keeps room: with
+    /// 212 of 256 bytes of headroom, and 40 for the kernel's own, none is left for longer headers.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_with_metadata(&mut self, frame: &[u8], metadata: usize) -> Result<Run> {
+        let (action, out, _) = self.test("xdp_steer", frame, metadata, 1)?;
+        let counted = self.counted()?;
+        match counted[..] {
+            [(reason, Counters { packets: 1, bytes })] if bytes == frame.len() as u64 => {
+                Ok(Run { action, frame: out, reason })
+            }
+            _ => bail!("one packet of {} bytes counted as {counted:?}", frame.len()),
+        }
+    }
+
+    /// As [`run`](Self::run), with a look at the counters left to [`counted`](Self::counted): for
+    /// the many frames of one test. Returns the action and the frame.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn run_uncounted(&self, frame: &[u8]) -> Result<(u32, Vec<u8>)> {
+        let (action, out, _) = self.test("xdp_steer", frame, self.metadata, 1)?;
+        Ok((action, out))
+    }
+
+    /// What was counted since the last call, by reason.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn counted(&mut self) -> Result<Vec<(Reason, Counters)>> {
+        let now = self.read_counters()?;
+        let before = std::mem::replace(&mut self.counters, now);
+        let moved = self.counters.iter().zip(&before).map(|(now, before)| Counters {
+            packets: now.packets - before.packets,
+            bytes: now.bytes - before.bytes,
+        });
+        let reasons = Reason::ALL.iter().copied().zip(moved);
+        Ok(reasons.filter(|(_, moved)| *moved != Counters::default()).collect())
+    }
+
+    /// Runs a program `repeat` times on the frame as the run before left it, and returns the
+    /// kernel's mean in nanoseconds.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn time(&self, program: &str, frame: &[u8], repeat: u32) -> Result<(u32, f64)> {
+        let (action, _, nanoseconds) = self.test(program, frame, 0, repeat)?;
+        Ok((action, nanoseconds))
+    }
+
+    fn test(
+        &self,
+        program: &str,
+        frame: &[u8],
+        metadata: usize,
+        repeat: u32,
+    ) -> Result<(u32, Vec<u8>, f64)> {
+        let input = [&vec![0xff; metadata], frame].concat();
+        // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index and
+        // egress_ifindex. Interface 0 means the loopback of the caller's namespace.
+        let context = [metadata as u32, input.len() as u32, 0, 0, 0, 0];
+        let mut output = [0; FRAME];
+        let result = xdp(&self.ebpf, program)?
+            .test_run(TestRunOptions {
+                data_in: Some(&input),
+                data_out: Some(&mut output),
+                ctx_in: (metadata > 0).then_some(bytemuck::bytes_of(&context)),
+                repeat,
+                ..TestRunOptions::default()
+            })
+            .with_context(|| format!("cannot run {program} on {frame:02x?}"))?;
+        let frame = output.get(metadata..result.data_size_out as usize);
+        let frame = frame.context("the frame is shorter than its metadata")?;
+        Ok((result.return_value, frame.to_vec(), result.duration.as_secs_f64() * 1e9))
+    }
+
+    /// All counters, over all CPUs, in the order of [`Reason::ALL`].
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn read_counters(&self) -> Result<Vec<Counters>> {
+        let map = self.ebpf.map("REASONS").context("no map REASONS")?;
+        let map = PerCpuArray::<_, Counters>::try_from(map)?;
+        (0..Reason::COUNT)
+            .map(|reason| {
+                let mut sum = Counters::default();
+                for cpu in map.get(&reason, 0)?.iter() {
+                    sum.packets += cpu.packets;
+                    sum.bytes += cpu.bytes;
+                }
+                Ok(sum)
+            })
+            .collect()
+    }
+
+    /// What each map costs the kernel, in bytes: the value of each entry, one per CPU where the map
+    /// has those, and for hash maps the key, the kernel's own 48 bytes and a bucket's 16.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn memory(&self) -> Result<Vec<(String, u64)>> {
+        let cpus = aya::util::nr_cpus().map_err(|(what, error)| anyhow!("{what}: {error}"))?;
+        self.ebpf
+            .maps()
+            .map(|(name, map)| {
+                let (data, each, extra) = match map {
+                    Map::Array(data) | Map::ProgramArray(data) => (data, 1, 0),
+                    Map::PerCpuArray(data) => (data, cpus as u64, 0),
+                    Map::HashMap(data) => {
+                        let key = data.info()?.key_size().next_multiple_of(8);
+                        (data, 1, u64::from(key) + 48 + 16)
+                    }
+                    other => bail!("{name} is of a kind that nobody reckoned with: {other:?}"),
+                };
+                let info = data.info()?;
+                let value = u64::from(info.value_size().next_multiple_of(8)) * each;
+                Ok((name.to_owned(), u64::from(info.max_entries()) * (value + extra)))
+            })
+            .collect()
+    }
+
+    /// Sets this node's number and the tunnel's port.
+    ///
+    /// # Errors
+    /// The kernel's, as of all that follow.
+    pub fn set_config(&mut self, config: Config) -> Result<()> {
+        self.set("CONFIG", 0, config)
+    }
+
+    /// Sets a replica group.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn set_group(&mut self, number: u16, group: Group) -> Result<()> {
+        self.set("GROUPS", u32::from(number), group)
+    }
+
+    /// Sets a row of the array of rows.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn set_row(&mut self, index: u32, row: Row) -> Result<()> {
+        self.set("TABLE", index, row)
+    }
+
+    /// Sets how a node is reached.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn set_node(&mut self, id: NodeId, node: Node) -> Result<()> {
+        self.set("NODES", u32::from(id.0), node)
+    }
+
+    /// Makes an address a virtual one.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn add_vip_address(&mut self, address: IpAddr) -> Result<()> {
+        self.insert("VIPADDR", Address::from(address), VipAddress::default())
+    }
+
+    /// Adds a virtual service.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn add_vip(&mut self, key: VipKey, value: VipValue) -> Result<()> {
+        self.insert("VIPS", key, value)
+    }
+
+    /// Adds a peer.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn add_peer(&mut self, address: IpAddr, peer: Peer) -> Result<()> {
+        self.insert("PEERS", Address::from(address), peer)
+    }
+
+    fn set<V: Pod>(&mut self, map: &str, index: u32, value: V) -> Result<()> {
+        let map = self.ebpf.map_mut(map).with_context(|| format!("no map {map}"))?;
+        Ok(Array::try_from(map)?.set(index, value, 0)?)
+    }
+
+    fn insert<K: Pod, V: Pod>(&mut self, map: &str, key: K, value: V) -> Result<()> {
+        let map = self.ebpf.map_mut(map).with_context(|| format!("no map {map}"))?;
+        Ok(HashMap::try_from(map)?.insert(key, value, 0)?)
+    }
+}
+
+fn xdp<'e>(ebpf: &'e Ebpf, name: &str) -> Result<&'e Xdp> {
+    Ok(ebpf.program(name).with_context(|| format!("no program {name}"))?.try_into()?)
+}
+
+fn xdp_mut<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Xdp> {
+    Ok(ebpf.program_mut(name).with_context(|| format!("no program {name}"))?.try_into()?)
+}
+
+/// Runs `work` on a thread in a network namespace of its own, with these addresses on the loopback
+/// interface. Test runs made there see its sockets. It goes with the thread and its last socket.
+///
+/// # Errors
+/// If the namespace cannot be made.
+pub fn in_own_namespace<T: Send>(
+    addresses: &[IpAddr],
+    work: impl FnOnce() -> T + Send,
+) -> Result<T> {
+    thread::scope(|scope| {
+        let inside = scope.spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
+            let mut lines = "link set lo up\n".to_owned();
+            for address in addresses {
+                // Usable at once: without duplicate address detection.
+                let flags = if address.is_ipv6() { " nodad" } else { "" };
+                lines += &format!("address add {address} dev lo{flags}\n");
+            }
+            ip(&lines)?;
+            Ok(work())
+        });
+        inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Runs `ip` in the calling thread's namespace.
+fn ip(lines: &str) -> Result<()> {
+    let mut child = Command::new("ip")
+        .args(["-batch", "-"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("cannot run ip")?;
+    child.stdin.take().context("stdin is piped")?.write_all(lines.as_bytes())?;
+    let output = child.wait_with_output()?;
+    ensure!(output.status.success(), "ip: {}", String::from_utf8_lossy(&output.stderr).trim());
+    Ok(())
+}

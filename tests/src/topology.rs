@@ -78,10 +78,6 @@ pub(crate) const CLIENT_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
 /// See [`CLIENT_V4`].
 pub(crate) const CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xc, 0, 0, 0, 0, 0x10);
 
-/// Room for the tunnel's headers around a full packet of the client's, as jumbo frames give in a
-/// data centre.
-const FABRIC_MTU: u32 = 1600;
-
 impl Topology {
     /// Makes namespaces and links, and waits for nothing: all addresses are static.
     pub(crate) fn build(id: &BoxId, nodes: u8) -> Result<Self> {
@@ -101,7 +97,7 @@ impl Topology {
             })
             .collect::<Result<Vec<_>>>()?;
 
-        fabric.ip("link add br0 mtu 1600 type bridge stp_state 0 mcast_snooping 0\n\
+        fabric.ip("link add br0 type bridge stp_state 0 mcast_snooping 0\n\
                    link set br0 up")?;
         router_side(&client, &router, &fabric, &nodes)?;
         for node in &nodes {
@@ -146,7 +142,7 @@ fn router_side(
         "addr add 192.0.2.1/24 dev client\n\
          addr add 2001:db8:c::1/64 dev client nodad\n\
          link set client up\n\
-         link add fabric mtu {FABRIC_MTU} type veth peer name router mtu {FABRIC_MTU} netns {}\n\
+         link add fabric type veth peer name router netns {}\n\
          addr add 198.51.100.1/24 dev fabric\n\
          addr add 2001:db8:fab::1/64 dev fabric nodad\n\
          link set fabric up",
@@ -188,7 +184,7 @@ fn node_side(
         ("ipv4/conf/all/arp_announce", "2"),
     ])?;
     let mut commands = format!(
-        "link add eth0 mtu {FABRIC_MTU} type veth peer name {name} mtu {FABRIC_MTU} netns {}\n\
+        "link add eth0 type veth peer name {name} netns {}\n\
          addr add {}/24 dev eth0\n\
          addr add {}/64 dev eth0 nodad\n\
          link set eth0 up\n\

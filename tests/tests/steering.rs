@@ -10,7 +10,10 @@ use std::{
 
 use serde_json::Value;
 use testbed::{Answer, Binaries, Cluster, Connection, VIP_V4, VIP_V6, get};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 const LIMIT: Duration = Duration::from_secs(10);
 /// A host whose only pod is on n2.
@@ -146,6 +149,44 @@ fn the_owner_answers_the_client_directly() {
         }
     }
     panic!("n1 took 38 of 40 connections itself");
+}
+
+#[test]
+fn an_upload_of_full_segments_fits_through_the_tunnel() {
+    let name = "an_upload_of_full_segments_fits_through_the_tunnel";
+    let Some((cluster, binaries)) = Cluster::for_test(name) else { return };
+    cluster.route_over(&[0]).expect("the router takes the route");
+    const BODY: usize = 2_000_000;
+    for vip in [IpAddr::from(VIP_V4), VIP_V6.into()] {
+        let before = packets(&cluster, &binaries, 0);
+        // Until one of them has another owner than n1.
+        await_batch(|| {
+            let upload = || async { upload((vip, 80).into(), BODY).await };
+            let answer = cluster.client().block_on(upload).expect("the namespace exists");
+            let echo: testbed::Echo = serde_json::from_str(&answer).expect("a pod answers");
+            assert_eq!(echo.body_bytes, BODY as u64);
+            let after = packets(&cluster, &binaries, 0);
+            assert_eq!(after["relay_failed"], before["relay_failed"], "a segment did not fit");
+            after["forwarded"] - before["forwarded"] > BODY as u64 / 2000
+        });
+    }
+}
+
+/// Posts a body of `length` bytes; the body of the answer.
+async fn upload(target: SocketAddr, length: usize) -> String {
+    let exchange = async {
+        let mut stream = TcpStream::connect(target).await?;
+        let head = format!(
+            "POST / HTTP/1.1\r\nHost: {GREEN}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await?;
+        stream.write_all(&vec![b'u'; length]).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        std::io::Result::Ok(answer)
+    };
+    let answer = tokio::time::timeout(LIMIT, exchange).await.expect("in time").expect("answered");
+    answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).expect("a head and a body")
 }
 
 /// Bytes that the node's interface has sent.

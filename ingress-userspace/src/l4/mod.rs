@@ -23,6 +23,7 @@ mod machine;
 mod neighbor;
 pub mod object;
 pub mod plan;
+mod segment;
 
 use std::{net::IpAddr, path::PathBuf};
 
@@ -35,6 +36,7 @@ pub use attach::{MAPS, Mode as XdpMode};
 pub use diff::{Desired, Operation, diff};
 pub use error::L4Error;
 pub use handle::{Handle, NodeStatus, Status, start};
+pub use segment::largest_segment;
 
 /// Whether to steer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -112,7 +112,12 @@ impl Agent {
         let reader = publisher.reader();
         let source = Directory::open(&config.manifests)?;
         let tls = Arc::new(proxy::server_config(reader.clone())?);
-        let bound = Bound::open(&config.listen, config.workers, tls)?;
+        let bound = Bound::open(
+            &config.listen,
+            config.workers,
+            steering::largest_segment(&config.l4),
+            tls,
+        )?;
         let (http, https) = bound.addresses();
         let admin_sockets =
             proxy::open_single(config.admin.address, config.admin.port, "--healthz-port")?;

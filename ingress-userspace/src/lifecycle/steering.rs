@@ -57,6 +57,13 @@ pub fn l4_exit_code(error: &L4Error) -> u8 {
     }
 }
 
+/// The maximum segment size for connections that may be steered; `None` where nothing is.
+pub(super) fn largest_segment(flags: &L4) -> Option<u32> {
+    (flags.mode == L4Mode::Auto && !flags.vips.is_empty())
+        .then(|| l4::largest_segment(&flags.interfaces))
+        .flatten()
+}
+
 /// The kernel tier, or its absence. Clones are one.
 #[derive(Clone, Default)]
 pub(crate) struct Steering(Arc<Inner>);

@@ -46,13 +46,19 @@ fn advice(error: &io::Error) -> String {
 }
 
 /// Opens the sockets of all workers; ports of 0 become the kernel's choice, which is the same for
-/// all of them.
+/// all of them. `segment` is the maximum segment size that they announce, where it has to be less
+/// than the interface's. Bytes.
 ///
 /// # Errors
 /// [`ListenError`] for the first socket that cannot be opened.
-pub(crate) fn open(listen: &Listen, workers: usize) -> Result<Vec<Sockets>, ListenError> {
-    let http = open_port(&listen.addresses, listen.http_port, workers, "--http-port")?;
-    let https = open_port(&listen.addresses, listen.https_port, workers, "--https-port")?;
+pub(crate) fn open(
+    listen: &Listen,
+    workers: usize,
+    segment: Option<u32>,
+) -> Result<Vec<Sockets>, ListenError> {
+    let open = |port, flag| open_port(&listen.addresses, port, workers, segment, flag);
+    let http = open(listen.http_port, "--http-port")?;
+    let https = open(listen.https_port, "--https-port")?;
     Ok(http.into_iter().zip(https).map(|(http, https)| Sockets { http, https }).collect())
 }
 
@@ -60,13 +66,14 @@ fn open_port(
     addresses: &[IpAddr],
     port: u16,
     workers: usize,
+    segment: Option<u32>,
     flag: &'static str,
 ) -> Result<Vec<Vec<TcpListener>>, ListenError> {
     // A port that is free on the first address may be taken on the second: then another one.
     let mut attempts = if port == 0 { 16 } else { 1 };
     loop {
         attempts -= 1;
-        match try_port(addresses, port, workers, flag) {
+        match try_port(addresses, port, workers, segment, flag) {
             Err(error) if attempts > 0 && error.source.kind() == io::ErrorKind::AddrInUse => {}
             outcome => return outcome,
         }
@@ -77,6 +84,7 @@ fn try_port(
     addresses: &[IpAddr],
     mut port: u16,
     workers: usize,
+    segment: Option<u32>,
     flag: &'static str,
 ) -> Result<Vec<Vec<TcpListener>>, ListenError> {
     let any = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
@@ -94,8 +102,8 @@ fn try_port(
             Err(error) => return Err(refused(port, error)),
         }
         for worker in &mut sockets {
-            let socket =
-                listen_on(SocketAddr::new(*address, port)).map_err(|error| refused(port, error))?;
+            let socket = listen_on(SocketAddr::new(*address, port), segment)
+                .map_err(|error| refused(port, error))?;
             port = socket.local_addr().map_err(|error| refused(port, error))?.port();
             worker.push(socket);
         }
@@ -119,8 +127,11 @@ fn bind(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+fn listen_on(address: SocketAddr, segment: Option<u32>) -> io::Result<TcpListener> {
     let socket = bind(address, true)?;
+    if let Some(segment) = segment {
+        socket.set_tcp_mss(segment)?;
+    }
     // Accepted sockets inherit it, which saves a system call for each connection.
     socket.set_tcp_nodelay(true)?;
     socket.set_nonblocking(true)?;
@@ -138,7 +149,7 @@ pub(crate) fn open_single(
     flag: &'static str,
 ) -> Result<Vec<TcpListener>, ListenError> {
     let addresses: Vec<_> = address.into_iter().collect();
-    let sockets = open_port(&addresses, port, 1, flag)?;
+    let sockets = open_port(&addresses, port, 1, None, flag)?;
     Ok(sockets.into_iter().flatten().collect())
 }
 
@@ -152,7 +163,7 @@ mod tests {
 
     #[test]
     fn workers_share_one_port_that_the_kernel_picks() {
-        let sockets = open(&loopback(), 3).expect("loopback is there");
+        let sockets = open(&loopback(), 3, None).expect("loopback is there");
         let ports: Vec<_> = sockets
             .iter()
             .flat_map(|sockets| &sockets.http)
@@ -164,10 +175,10 @@ mod tests {
 
     #[test]
     fn a_port_in_use_is_named_even_if_its_owner_would_share_it() {
-        let first = open(&loopback(), 2).expect("loopback is there");
+        let first = open(&loopback(), 2, None).expect("loopback is there");
         let taken = first[0].http[0].local_addr().expect("bound");
         let again = Listen { http_port: taken.port(), ..loopback() };
-        let error = open(&again, 1).expect_err("it is taken").to_string();
+        let error = open(&again, 1, None).expect_err("it is taken").to_string();
         assert!(error.contains(&taken.to_string()) && error.contains("--http-port"), "{error}");
         assert!(error.contains("in use"), "{error}");
     }
@@ -176,7 +187,7 @@ mod tests {
     fn an_address_of_another_machine_is_named() {
         let address: IpAddr = "192.0.2.77".parse().expect("a literal");
         let listen = Listen { addresses: vec![address], ..loopback() };
-        let error = open(&listen, 1).expect_err("not ours").to_string();
+        let error = open(&listen, 1, None).expect_err("not ours").to_string();
         assert!(error.contains("192.0.2.77") && error.contains("does not have"), "{error}");
     }
 }

@@ -52,13 +52,14 @@ pub(crate) struct Running {
 }
 
 impl Bound {
-    /// Opens all listeners.
+    /// Opens all listeners; `segment` as in [`listen::open`].
     pub(crate) fn open(
         listen: &Listen,
         workers: usize,
+        segment: Option<u32>,
         tls: Arc<rustls::ServerConfig>,
     ) -> Result<Self, ListenError> {
-        Ok(Self { sockets: listen::open(listen, workers)?, tls })
+        Ok(Self { sockets: listen::open(listen, workers, segment)?, tls })
     }
 
     /// Where HTTP and where HTTPS is listened for.

@@ -9,7 +9,7 @@ mod state;
 use std::{
     convert::Infallible,
     io,
-    net::TcpListener,
+    net::{IpAddr, TcpListener},
     sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
     thread,
     time::Duration,
@@ -94,14 +94,14 @@ async fn accept(board: Arc<Board>, socket: TcpListener) {
         }
     };
     loop {
-        let Ok((stream, _peer)) = listener.accept().await else {
+        let Ok((stream, peer)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
         let board = Arc::clone(&board);
         tokio::task::spawn_local(async move {
             let service = service_fn(|request| {
-                let response = answer(&board, &request);
+                let response = answer(&board, peer.ip(), &request);
                 async move { Ok::<_, Infallible>(response) }
             });
             let _client_left = http1::Builder::new()
@@ -113,7 +113,13 @@ async fn accept(board: Arc<Board>, socket: TcpListener) {
     }
 }
 
-fn answer(board: &Board, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+/// What is served, to whom and from where, is told on this machine only: the port itself has to be
+/// open to scrapers and to the other nodes.
+fn is_local(peer: IpAddr) -> bool {
+    peer.to_canonical().is_loopback()
+}
+
+fn answer(board: &Board, peer: IpAddr, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are allowed here\n");
     }
@@ -138,6 +144,10 @@ fn answer(board: &Board, request: &Request<Incoming>) -> Response<Full<Bytes>> {
             response.headers_mut().insert(CONTENT_TYPE, kind);
             response
         }
+        "/state" | "/explain" if !is_local(peer) => text(
+            StatusCode::FORBIDDEN,
+            "only from this machine: ask localhost, for example through `kubectl port-forward`\n",
+        ),
         "/state" => json(StatusCode::OK, &state::render(board)),
         "/explain" => match explain::render(board, request.uri().query().unwrap_or_default()) {
             Ok(value) => json(StatusCode::OK, &value),
@@ -163,4 +173,24 @@ fn json(status: StatusCode, value: &serde_json::Value) -> Response<Full<Bytes>> 
     let kind = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_local() {
+        for (peer, local) in [
+            ("127.0.0.1", true),
+            ("127.9.9.9", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("10.0.0.1", false),
+            ("::ffff:10.0.0.1", false),
+            ("fe80::1", false),
+        ] {
+            assert_eq!(is_local(peer.parse().expect("an address")), local, "{peer}");
+        }
+    }
 }

@@ -79,6 +79,15 @@ pub(super) const FLAGS: &[(&str, Shape)] = &[
     ("watch-namespace-selector", Value),
 ];
 
+/// Flags that narrow what is served: without them more would be, and to more people. Given, they
+/// are a fault.
+pub(super) fn refusal(name: &str) -> Option<&'static str> {
+    (name == "watch-namespace-selector").then_some(
+        "--watch-namespace-selector: namespaces cannot be selected by label in this version; name \
+         one by --watch-namespace",
+    )
+}
+
 /// What to tell about a flag that was given.
 pub(super) fn warning(name: &str) -> String {
     let why = match name {
@@ -97,9 +106,6 @@ pub(super) fn warning(name: &str) -> String {
         }
         "validating-webhook" | "validating-webhook-certificate" | "validating-webhook-key" => {
             "this version has no admission webhook"
-        }
-        "watch-namespace-selector" => {
-            "namespaces are not selected by label; all are served (see --watch-namespace)"
         }
         "enable-metrics" | "metrics-per-host" | "report-status-classes" => {
             "metrics are always on, by configured host and exact status"

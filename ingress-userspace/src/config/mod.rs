@@ -2,6 +2,8 @@
 //! once. Reads no file and touches no process state.
 
 mod arguments;
+#[cfg(test)]
+mod documented;
 mod flags;
 mod ignored;
 mod validate;

@@ -111,6 +111,9 @@ impl RunFlags {
             },
             warnings: self.ignored.iter().map(|name| ignored::warning(name)).collect(),
         };
+        faults.0.extend(
+            self.ignored.iter().filter_map(|name| ignored::refusal(name)).map(str::to_owned),
+        );
         let Listen { http_port, https_port, .. } = config.listen;
         let ports = [
             ("--http-port", http_port),

@@ -146,6 +146,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_reason_is_documented() {
+        let document = include_str!("../../../docs/kernel-tier.md");
+        for reason in Reason::ALL {
+            let row = format!("| `{}` | {} |", reason.name(), reason.verdict().name());
+            assert!(document.contains(&row), "docs/kernel-tier.md lacks {row}");
+        }
+    }
+
+    #[test]
     fn counters_are_shown_with_their_sum() {
         let counters = [
             (Reason::NotVip, Counters { packets: 2, bytes: 120 }),

@@ -19,6 +19,7 @@ use super::{
     Desired, KernelMaps, L4Error, MapStore as _, Mode, Options,
     apply::{cannot, open},
     attach::{self, Loaded, directory},
+    command::discard,
     diff::{Table, diff},
     health::{self, Health, Probe, with_panic_threshold},
     log, loopback, machine, neighbor,
@@ -76,13 +77,28 @@ pub struct NodeStatus {
 /// `None` if the mode is off, or there is no virtual address or no interface.
 ///
 /// # Errors
-/// Whatever keeps the kernel tier from working; see [`L4Error`].
+/// Whatever keeps the kernel tier from working; see [`L4Error`]. Nothing is left behind then,
+/// except what an earlier agent had pinned.
 pub fn start(options: Options) -> Result<Option<Handle>, L4Error> {
     if options.mode == Mode::Off || options.vips.is_empty() || options.interfaces.is_empty() {
         return Ok(None);
     }
     machine::check()?;
+    for interface in &options.interfaces {
+        attach::index_of(interface)?;
+    }
     machine::warn_about_settings(&options.interfaces);
+    let anew = !directory(&options.bpf_dir).exists();
+    begin(&options).map(Some).inspect_err(|_failure| {
+        // Programs without an agent, and addresses that nobody serves, would take packets.
+        if anew && let Err(error) = discard(&options.bpf_dir) {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "what was begun cannot be taken back");
+        }
+    })
+}
+
+fn begin(options: &Options) -> Result<Handle, L4Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -92,7 +108,7 @@ pub fn start(options: Options) -> Result<Option<Handle>, L4Error> {
     let mut maps = KernelMaps::new(&mut loaded.object)?;
     let counters = open(&mut loaded.object, "REASONS")?;
     let mut have = maps.read()?;
-    let mut plan = Plan::new(&options);
+    let mut plan = Plan::new(options);
     plan.set_members(options.members.clone());
     let mut reachable: HashMap<IpAddr, Node> =
         have.nodes.values().map(|node| (node.address.into(), *node)).collect();
@@ -143,7 +159,7 @@ pub fn start(options: Options) -> Result<Option<Handle>, L4Error> {
             });
         })
         .map_err(L4Error::Thread)?;
-    Ok(Some(Handle { members, counters, status }))
+    Ok(Handle { members, counters, status })
 }
 
 impl Handle {

@@ -259,3 +259,21 @@ fn a_start_that_fails_leaves_what_an_earlier_agent_pinned() {
     assert!(before.is_some() && attached("eth0") == before);
     assert!(loopback_has(VIP) && loopback_has(VIP6));
 }
+
+#[test]
+fn an_interface_that_is_made_anew_under_a_running_agent_is_attached_again() {
+    let Some(place) = Place::new() else { return };
+    let handle = l4::start(place.options(&["eth0"])).expect("started").expect("there are VIPs");
+    ip("link delete eth0");
+    ip("link add eth0 type veth peer name wire");
+    ip("link set eth0 up");
+    eventually("the new eth0 has the program", || attached("eth0").is_some());
+    // The old one lives on under another name: what matters is the name.
+    ip("link set eth0 down");
+    ip("link set eth0 name old0");
+    ip("link add eth0 type veth peer name wire2");
+    eventually("eth0 has the program, and old0 has not", || {
+        attached("eth0").is_some() && attached("old0").is_none()
+    });
+    drop(handle);
+}

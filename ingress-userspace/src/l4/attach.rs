@@ -144,6 +144,21 @@ impl Loaded {
         Ok(mode)
     }
 
+    /// Attaches to an interface that now has this name, in place of one that had it before.
+    ///
+    /// # Errors
+    /// As [`attach`](Self::attach).
+    pub(super) fn attach_anew(&mut self, interface: &str) -> Result<Mode, L4Error> {
+        // The link stays with the other interface, which may live on under another name.
+        for mode in [Mode::Native, Mode::Generic] {
+            let pin = pin(&self.directory, interface, mode);
+            if pin.exists() {
+                fs::remove_file(&pin).map_err(directory_error(&pin, "cleaned"))?;
+            }
+        }
+        self.attach(interface)
+    }
+
     /// Detaches from every interface that is not named.
     pub(super) fn detach_others(&self, interfaces: &[String]) {
         let wanted: Vec<PathBuf> = interfaces

@@ -126,7 +126,9 @@ fn begin(options: &Options) -> Result<Handle, L4Error> {
     }
     have = want;
     let mut interfaces = BTreeMap::new();
+    let mut attached = BTreeMap::new();
     for interface in &options.interfaces {
+        attached.insert(interface.clone(), attach::index_of(interface)?);
         let mode = loaded.attach(interface)?;
         tracing::info!(interface, mode = mode.name(), "steering");
         interfaces.insert(interface.clone(), mode);
@@ -144,8 +146,8 @@ fn begin(options: &Options) -> Result<Handle, L4Error> {
         reachable,
         status: Arc::clone(&status),
         probes: HashMap::new(),
-        // Programs without a pin, such as those for rare paths, live as long as the object.
-        _loaded: loaded,
+        attached,
+        loaded,
     };
     worker.publish_status();
     thread::Builder::new()
@@ -340,7 +342,10 @@ struct Worker {
     reachable: HashMap<IpAddr, Node>,
     status: Arc<Mutex<Status>>,
     probes: HashMap<String, (IpAddr, AbortHandle)>,
-    _loaded: Loaded,
+    /// The number of each interface that the program was attached to, or could not be.
+    attached: BTreeMap<String, u32>,
+    /// Programs without a pin, such as those for rare paths, live as long as the object.
+    loaded: Loaded,
 }
 
 struct Seen {
@@ -368,9 +373,33 @@ impl Worker {
                     let Some(health) = self.observe(&name, probe) else { continue };
                     tracing::info!(node = name, state = ?health, "a node's health changed");
                 }
-                _ = refresh.tick() => {}
+                _ = refresh.tick() => self.follow_interfaces(),
             }
             self.reconcile().await;
+        }
+    }
+
+    /// An interface that was made anew, as by a driver's reload, has lost its program.
+    fn follow_interfaces(&mut self) {
+        for (interface, attached) in &mut self.attached {
+            // One that is away may come back.
+            let Ok(now) = attach::index_of(interface) else { continue };
+            if std::mem::replace(attached, now) == now {
+                continue;
+            }
+            match self.loaded.attach_anew(interface) {
+                Ok(mode) => {
+                    tracing::info!(interface, mode = mode.name(), "steering anew");
+                    let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+                    status.interfaces.insert(interface.clone(), mode);
+                }
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(interface, error, "the new interface is not steered");
+                    let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+                    status.interfaces.remove(interface);
+                }
+            }
         }
     }
 

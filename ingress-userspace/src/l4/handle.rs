@@ -252,6 +252,15 @@ impl Plan {
             );
         }
         self.health.retain(|name, _| members.iter().any(|member| *member.name == **name));
+        // Those named first were there before this agent, and all nodes count them as ready.
+        if !self.members.is_empty() {
+            for member in &members {
+                let known = self.members.iter().any(|other| other.name == member.name);
+                if !known && *member.name != *self.own_name {
+                    self.health.insert(member.name.to_string(), Health::newcomer());
+                }
+            }
+        }
         self.members = members;
     }
 
@@ -544,5 +553,43 @@ async fn watch(name: String, peer: SocketAddr, seen: mpsc::UnboundedSender<Seen>
         if seen.send(Seen { name: name.clone(), probe }).is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(name: &str, last: u8) -> Member {
+        Member { name: name.into(), address: IpAddr::from([10, 0, 0, last]), ready: true }
+    }
+
+    #[test]
+    fn a_node_that_joins_gets_connections_when_it_has_answered() {
+        let mut plan = Plan::new(&Options {
+            mode: Mode::Auto,
+            interfaces: Vec::new(),
+            vips: Vec::new(),
+            ports: Vec::new(),
+            node_name: "n1".to_owned(),
+            bpf_dir: "/nowhere".into(),
+            tunnel_port: 1,
+            health_port: 1,
+            key: ingress_common::HashKey([1, 2]),
+            members: Vec::new(),
+        });
+        let states = |plan: &Plan| -> Vec<State> {
+            plan.candidates().iter().map(|candidate| candidate.state).collect()
+        };
+        plan.set_members(vec![member("n1", 1), member("n2", 2)]);
+        assert_eq!(states(&plan), [State::Ready; 2]);
+        // Its Node object is there before its agent is.
+        let three = vec![member("n1", 1), member("n2", 2), member("n3", 3)];
+        plan.set_members(three.clone());
+        assert_eq!(states(&plan), [State::Ready, State::Ready, State::Suspect]);
+        let health = plan.health.get_mut("n3").expect("it is observed");
+        while !health.observe(Probe::Ready) {}
+        plan.set_members(three);
+        assert_eq!(states(&plan), [State::Ready; 3]);
     }
 }

@@ -219,6 +219,8 @@ pub(super) struct Plan {
     members: Vec<Member>,
     health: BTreeMap<String, Health>,
     table: Option<(Vec<Candidate>, Arc<Vec<Row>>)>,
+    /// How many of the rows each node comes first in. Counted once, not each second.
+    heads: HashMap<NodeId, u32>,
 }
 
 impl Plan {
@@ -239,6 +241,7 @@ impl Plan {
             members: Vec::new(),
             health: BTreeMap::new(),
             table: None,
+            heads: HashMap::new(),
         }
     }
 
@@ -313,6 +316,10 @@ impl Plan {
             Some((known, rows)) if *known == candidates => Arc::clone(rows),
             _ => {
                 let rows = Arc::new(rows(&candidates, &ids));
+                self.heads.clear();
+                for row in rows.iter() {
+                    *self.heads.entry(row.nodes[0]).or_default() += 1;
+                }
                 self.table = Some((candidates, Arc::clone(&rows)));
                 rows
             }
@@ -487,10 +494,7 @@ impl Worker {
                 Some((member.name.to_string(), status))
             })
             .collect();
-        let mut heads: HashMap<NodeId, u32> = HashMap::new();
-        for row in self.plan.table.iter().flat_map(|(_, rows)| rows.iter()) {
-            *heads.entry(row.nodes[0]).or_default() += 1;
-        }
+        let heads = &self.plan.heads;
         let rows = ids
             .iter()
             .map(|(name, id)| (name.clone(), heads.get(id).copied().unwrap_or_default()))

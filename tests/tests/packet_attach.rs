@@ -227,3 +227,53 @@ fn members_become_rows_and_a_silent_peer_loses_its_own() {
         status.rows.get("n1") == Some(&65_536) && status.rows.get("n2") == Some(&0)
     });
 }
+
+#[test]
+fn a_start_that_fails_leaves_nothing_behind() {
+    let Some(place) = Place::new() else { return };
+    for interfaces in [&["eth0", "eth9"][..], &["eth9"]] {
+        assert!(l4::start(place.options(interfaces)).is_err());
+        assert_eq!(attached("eth0"), None);
+        assert!(!loopback_has(VIP) && !loopback_has(VIP6));
+        assert!(!is_mounted(&place.bpf_dir()) && !place.bpf_dir().exists());
+    }
+    // Found out only when the first interface has its program.
+    let other = tempfile::tempdir().expect("a directory");
+    let other = other.path().join("penstock");
+    let taken = Options { bpf_dir: other.clone(), ..place.options(&["wire"]) };
+    drop(l4::start(taken).expect("started"));
+    let busy = l4::start(place.options(&["eth0", "wire"]));
+    assert!(matches!(busy, Err(L4Error::InterfaceBusy { .. })));
+    assert_eq!(attached("eth0"), None);
+    assert!(!is_mounted(&place.bpf_dir()) && !place.bpf_dir().exists());
+    assert!(attached("wire").is_some() && loopback_has(VIP));
+    command::Command::Unload { bpf_dir: other }.run(&mut Vec::new()).expect("unloaded");
+}
+
+#[test]
+fn a_start_that_fails_leaves_what_an_earlier_agent_pinned() {
+    let Some(place) = Place::new() else { return };
+    drop(l4::start(place.options(&["eth0"])).expect("started"));
+    let before = attached("eth0");
+    assert!(l4::start(place.options(&["eth0", "eth9"])).is_err());
+    assert!(before.is_some() && attached("eth0") == before);
+    assert!(loopback_has(VIP) && loopback_has(VIP6));
+}
+
+#[test]
+fn an_interface_that_is_made_anew_under_a_running_agent_is_attached_again() {
+    let Some(place) = Place::new() else { return };
+    let handle = l4::start(place.options(&["eth0"])).expect("started").expect("there are VIPs");
+    ip("link delete eth0");
+    ip("link add eth0 type veth peer name wire");
+    ip("link set eth0 up");
+    eventually("the new eth0 has the program", || attached("eth0").is_some());
+    // The old one lives on under another name: what matters is the name.
+    ip("link set eth0 down");
+    ip("link set eth0 name old0");
+    ip("link add eth0 type veth peer name wire2");
+    eventually("eth0 has the program, and old0 has not", || {
+        attached("eth0").is_some() && attached("old0").is_none()
+    });
+    drop(handle);
+}

@@ -105,8 +105,7 @@ impl Loaded {
     /// [`L4Error::UnknownInterface`], [`L4Error::InterfaceBusy`], [`L4Error::Attach`] or
     /// [`L4Error::Directory`].
     pub(super) fn attach(&mut self, interface: &str) -> Result<Mode, L4Error> {
-        let index = if_nametoindex(interface)
-            .map_err(|_missing| L4Error::UnknownInterface { interface: interface.to_owned() })?;
+        let index = index_of(interface)?;
         let steer = program(&mut self.object, "xdp_steer")?;
         for mode in [Mode::Native, Mode::Generic] {
             let pin = pin(&self.directory, interface, mode);
@@ -145,6 +144,21 @@ impl Loaded {
         Ok(mode)
     }
 
+    /// Attaches to an interface that now has this name, in place of one that had it before.
+    ///
+    /// # Errors
+    /// As [`attach`](Self::attach).
+    pub(super) fn attach_anew(&mut self, interface: &str) -> Result<Mode, L4Error> {
+        // The link stays with the other interface, which may live on under another name.
+        for mode in [Mode::Native, Mode::Generic] {
+            let pin = pin(&self.directory, interface, mode);
+            if pin.exists() {
+                fs::remove_file(&pin).map_err(directory_error(&pin, "cleaned"))?;
+            }
+        }
+        self.attach(interface)
+    }
+
     /// Detaches from every interface that is not named.
     pub(super) fn detach_others(&self, interfaces: &[String]) {
         let wanted: Vec<PathBuf> = interfaces
@@ -177,6 +191,15 @@ fn refused(program: &'static str, source: ProgramError) -> L4Error {
 
 fn failed(interface: &str, source: impl std::error::Error + Send + Sync + 'static) -> L4Error {
     L4Error::Attach { interface: interface.to_owned(), source: Box::new(source) }
+}
+
+/// The number of an interface.
+///
+/// # Errors
+/// [`L4Error::UnknownInterface`].
+pub(super) fn index_of(interface: &str) -> Result<u32, L4Error> {
+    if_nametoindex(interface)
+        .map_err(|_missing| L4Error::UnknownInterface { interface: interface.to_owned() })
 }
 
 /// `.` is reserved in names on a BPF file system, and `:` cannot be in an interface's name.
@@ -318,18 +341,39 @@ pub(super) fn unload(bpf_dir: &Path) -> Result<(), L4Error> {
         return Err(L4Error::NotLoaded { path: bpf_dir.to_owned() });
     }
     for directory in &versions {
-        let mut pins = entries(directory);
-        pins.sort_by_key(|path| {
-            !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("link-"))
-        });
-        for pin in pins {
-            let removed = if pin.is_dir() { fs::remove_dir(&pin) } else { fs::remove_file(&pin) };
-            removed.map_err(directory_error(&pin, "removed"))?;
-        }
-        fs::remove_dir(directory).map_err(directory_error(directory, "removed"))?;
+        remove_pins(directory)?;
     }
+    remove_root(bpf_dir)
+}
+
+/// Detaches and removes what this version has pinned, and leaves other versions alone.
+///
+/// # Errors
+/// [`L4Error::Directory`].
+pub(super) fn discard(bpf_dir: &Path) -> Result<(), L4Error> {
+    let directory = directory(bpf_dir);
+    if directory.exists() {
+        remove_pins(&directory)?;
+    }
+    if versions(bpf_dir).is_empty() { remove_root(bpf_dir) } else { Ok(()) }
+}
+
+fn remove_pins(directory: &Path) -> Result<(), L4Error> {
+    let mut pins = entries(directory);
+    pins.sort_by_key(|path| {
+        !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("link-"))
+    });
+    for pin in pins {
+        let removed = if pin.is_dir() { fs::remove_dir(&pin) } else { fs::remove_file(&pin) };
+        removed.map_err(directory_error(&pin, "removed"))?;
+    }
+    fs::remove_dir(directory).map_err(directory_error(directory, "removed"))
+}
+
+fn remove_root(bpf_dir: &Path) -> Result<(), L4Error> {
     // One that was mounted for us goes too; the usual one stays.
-    let own_mount = bpf_dir.parent().is_some_and(|parent| !is_bpffs(parent))
+    let own_mount = is_bpffs(bpf_dir)
+        && bpf_dir.parent().is_some_and(|parent| !is_bpffs(parent))
         && bpf_dir != Path::new("/sys/fs/bpf");
     if own_mount {
         umount(bpf_dir).map_err(io::Error::from).map_err(directory_error(bpf_dir, "unmounted"))?;

@@ -3,7 +3,7 @@
 use std::{
     io::{self, Write},
     net::IpAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use aya::maps::{Map, MapData, PerCpuArray};
@@ -67,7 +67,7 @@ impl Command {
                 key: HashKey([0, 0]),
                 members: Vec::new(),
             }),
-            Self::Unload { bpf_dir } => unload(bpf_dir),
+            Self::Unload { bpf_dir } => unload(&bpf_dir),
             Self::Counters { json, bpf_dir } => {
                 let counters = counters(&bpf_dir)?;
                 let _ = if json { print_json(out, &counters) } else { print(out, &counters) };
@@ -82,26 +82,36 @@ fn load(options: Options) -> Result<(), L4Error> {
     start(options).map(drop)
 }
 
-fn unload(bpf_dir: PathBuf) -> Result<(), L4Error> {
+fn unload(bpf_dir: &Path) -> Result<(), L4Error> {
+    remove_addresses(attach::versions(bpf_dir))?;
+    attach::unload(bpf_dir)
+}
+
+/// Takes back what a start has done that failed, and that found nothing of an earlier one.
+pub(super) fn discard(bpf_dir: &Path) -> Result<(), L4Error> {
+    remove_addresses(vec![attach::directory(bpf_dir)])?;
+    attach::discard(bpf_dir)
+}
+
+fn remove_addresses(directories: Vec<PathBuf>) -> Result<(), L4Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(L4Error::Thread)?;
     runtime.block_on(async {
         let netlink = handle::connect()?;
-        for directory in attach::versions(&bpf_dir) {
+        for directory in directories {
             loopback::remove_except(&netlink, &directory, &[]).await?;
         }
-        Ok::<_, L4Error>(())
-    })?;
-    attach::unload(&bpf_dir)
+        Ok(())
+    })
 }
 
 /// The counters of whatever is loaded below a directory.
 ///
 /// # Errors
 /// [`L4Error::NotLoaded`] or [`L4Error::Map`].
-pub fn counters(bpf_dir: &std::path::Path) -> Result<Vec<(Reason, Counters)>, L4Error> {
+pub fn counters(bpf_dir: &Path) -> Result<Vec<(Reason, Counters)>, L4Error> {
     let pin = attach::directory(bpf_dir).join("REASONS");
     if !pin.exists() {
         return Err(L4Error::NotLoaded { path: bpf_dir.to_owned() });

@@ -19,6 +19,7 @@ use super::{
     Desired, KernelMaps, L4Error, MapStore as _, Mode, Options,
     apply::{cannot, open},
     attach::{self, Loaded, directory},
+    command::discard,
     diff::{Table, diff},
     health::{self, Health, Probe, with_panic_threshold},
     log, loopback, machine, neighbor,
@@ -76,13 +77,28 @@ pub struct NodeStatus {
 /// `None` if the mode is off, or there is no virtual address or no interface.
 ///
 /// # Errors
-/// Whatever keeps the kernel tier from working; see [`L4Error`].
+/// Whatever keeps the kernel tier from working; see [`L4Error`]. Nothing is left behind then,
+/// except what an earlier agent had pinned.
 pub fn start(options: Options) -> Result<Option<Handle>, L4Error> {
     if options.mode == Mode::Off || options.vips.is_empty() || options.interfaces.is_empty() {
         return Ok(None);
     }
     machine::check()?;
+    for interface in &options.interfaces {
+        attach::index_of(interface)?;
+    }
     machine::warn_about_settings(&options.interfaces);
+    let anew = !directory(&options.bpf_dir).exists();
+    begin(&options).map(Some).inspect_err(|_failure| {
+        // Programs without an agent, and addresses that nobody serves, would take packets.
+        if anew && let Err(error) = discard(&options.bpf_dir) {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "what was begun cannot be taken back");
+        }
+    })
+}
+
+fn begin(options: &Options) -> Result<Handle, L4Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -92,7 +108,7 @@ pub fn start(options: Options) -> Result<Option<Handle>, L4Error> {
     let mut maps = KernelMaps::new(&mut loaded.object)?;
     let counters = open(&mut loaded.object, "REASONS")?;
     let mut have = maps.read()?;
-    let mut plan = Plan::new(&options);
+    let mut plan = Plan::new(options);
     plan.set_members(options.members.clone());
     let mut reachable: HashMap<IpAddr, Node> =
         have.nodes.values().map(|node| (node.address.into(), *node)).collect();
@@ -110,7 +126,9 @@ pub fn start(options: Options) -> Result<Option<Handle>, L4Error> {
     }
     have = want;
     let mut interfaces = BTreeMap::new();
+    let mut attached = BTreeMap::new();
     for interface in &options.interfaces {
+        attached.insert(interface.clone(), attach::index_of(interface)?);
         let mode = loaded.attach(interface)?;
         tracing::info!(interface, mode = mode.name(), "steering");
         interfaces.insert(interface.clone(), mode);
@@ -128,8 +146,8 @@ pub fn start(options: Options) -> Result<Option<Handle>, L4Error> {
         reachable,
         status: Arc::clone(&status),
         probes: HashMap::new(),
-        // Programs without a pin, such as those for rare paths, live as long as the object.
-        _loaded: loaded,
+        attached,
+        loaded,
     };
     worker.publish_status();
     thread::Builder::new()
@@ -143,7 +161,7 @@ pub fn start(options: Options) -> Result<Option<Handle>, L4Error> {
             });
         })
         .map_err(L4Error::Thread)?;
-    Ok(Some(Handle { members, counters, status }))
+    Ok(Handle { members, counters, status })
 }
 
 impl Handle {
@@ -201,6 +219,8 @@ pub(super) struct Plan {
     members: Vec<Member>,
     health: BTreeMap<String, Health>,
     table: Option<(Vec<Candidate>, Arc<Vec<Row>>)>,
+    /// How many of the rows each node comes first in. Counted once, not each second.
+    heads: HashMap<NodeId, u32>,
 }
 
 impl Plan {
@@ -221,6 +241,7 @@ impl Plan {
             members: Vec::new(),
             health: BTreeMap::new(),
             table: None,
+            heads: HashMap::new(),
         }
     }
 
@@ -234,6 +255,15 @@ impl Plan {
             );
         }
         self.health.retain(|name, _| members.iter().any(|member| *member.name == **name));
+        // Those named first were there before this agent, and all nodes count them as ready.
+        if !self.members.is_empty() {
+            for member in &members {
+                let known = self.members.iter().any(|other| other.name == member.name);
+                if !known && *member.name != *self.own_name {
+                    self.health.insert(member.name.to_string(), Health::newcomer());
+                }
+            }
+        }
         self.members = members;
     }
 
@@ -286,6 +316,10 @@ impl Plan {
             Some((known, rows)) if *known == candidates => Arc::clone(rows),
             _ => {
                 let rows = Arc::new(rows(&candidates, &ids));
+                self.heads.clear();
+                for row in rows.iter() {
+                    *self.heads.entry(row.nodes[0]).or_default() += 1;
+                }
                 self.table = Some((candidates, Arc::clone(&rows)));
                 rows
             }
@@ -324,7 +358,10 @@ struct Worker {
     reachable: HashMap<IpAddr, Node>,
     status: Arc<Mutex<Status>>,
     probes: HashMap<String, (IpAddr, AbortHandle)>,
-    _loaded: Loaded,
+    /// The number of each interface that the program was attached to, or could not be.
+    attached: BTreeMap<String, u32>,
+    /// Programs without a pin, such as those for rare paths, live as long as the object.
+    loaded: Loaded,
 }
 
 struct Seen {
@@ -352,9 +389,33 @@ impl Worker {
                     let Some(health) = self.observe(&name, probe) else { continue };
                     tracing::info!(node = name, state = ?health, "a node's health changed");
                 }
-                _ = refresh.tick() => {}
+                _ = refresh.tick() => self.follow_interfaces(),
             }
             self.reconcile().await;
+        }
+    }
+
+    /// An interface that was made anew, as by a driver's reload, has lost its program.
+    fn follow_interfaces(&mut self) {
+        for (interface, attached) in &mut self.attached {
+            // One that is away may come back.
+            let Ok(now) = attach::index_of(interface) else { continue };
+            if std::mem::replace(attached, now) == now {
+                continue;
+            }
+            match self.loaded.attach_anew(interface) {
+                Ok(mode) => {
+                    tracing::info!(interface, mode = mode.name(), "steering anew");
+                    let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+                    status.interfaces.insert(interface.clone(), mode);
+                }
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(interface, error, "the new interface is not steered");
+                    let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+                    status.interfaces.remove(interface);
+                }
+            }
         }
     }
 
@@ -433,10 +494,7 @@ impl Worker {
                 Some((member.name.to_string(), status))
             })
             .collect();
-        let mut heads: HashMap<NodeId, u32> = HashMap::new();
-        for row in self.plan.table.iter().flat_map(|(_, rows)| rows.iter()) {
-            *heads.entry(row.nodes[0]).or_default() += 1;
-        }
+        let heads = &self.plan.heads;
         let rows = ids
             .iter()
             .map(|(name, id)| (name.clone(), heads.get(id).copied().unwrap_or_default()))
@@ -499,5 +557,43 @@ async fn watch(name: String, peer: SocketAddr, seen: mpsc::UnboundedSender<Seen>
         if seen.send(Seen { name: name.clone(), probe }).is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(name: &str, last: u8) -> Member {
+        Member { name: name.into(), address: IpAddr::from([10, 0, 0, last]), ready: true }
+    }
+
+    #[test]
+    fn a_node_that_joins_gets_connections_when_it_has_answered() {
+        let mut plan = Plan::new(&Options {
+            mode: Mode::Auto,
+            interfaces: Vec::new(),
+            vips: Vec::new(),
+            ports: Vec::new(),
+            node_name: "n1".to_owned(),
+            bpf_dir: "/nowhere".into(),
+            tunnel_port: 1,
+            health_port: 1,
+            key: ingress_common::HashKey([1, 2]),
+            members: Vec::new(),
+        });
+        let states = |plan: &Plan| -> Vec<State> {
+            plan.candidates().iter().map(|candidate| candidate.state).collect()
+        };
+        plan.set_members(vec![member("n1", 1), member("n2", 2)]);
+        assert_eq!(states(&plan), [State::Ready; 2]);
+        // Its Node object is there before its agent is.
+        let three = vec![member("n1", 1), member("n2", 2), member("n3", 3)];
+        plan.set_members(three.clone());
+        assert_eq!(states(&plan), [State::Ready, State::Ready, State::Suspect]);
+        let health = plan.health.get_mut("n3").expect("it is observed");
+        while !health.observe(Probe::Ready) {}
+        plan.set_members(three);
+        assert_eq!(states(&plan), [State::Ready; 3]);
     }
 }

@@ -53,6 +53,12 @@ impl Default for Health {
 }
 
 impl Health {
+    /// Of a peer that was named just now: its agent may not run yet, so that it gets new
+    /// connections only when it has answered.
+    pub const fn newcomer() -> Self {
+        Self { state: State::Suspect, missed: 0, good: 0 }
+    }
+
     /// The state now.
     pub const fn state(&self) -> State {
         self.state
@@ -159,6 +165,14 @@ mod tests {
         assert_eq!(after(&probes), State::Dead);
         probes.push(Probe::Ready);
         assert_eq!(after(&probes), State::Ready);
+    }
+
+    #[test]
+    fn a_newcomer_has_to_answer_first() {
+        let mut health = Health::newcomer();
+        assert_eq!(health.state(), State::Suspect);
+        let changes = [Probe::Ready; 3].map(|probe| health.observe(probe));
+        assert_eq!((changes, health.state()), ([false, false, true], State::Ready));
     }
 
     #[test]

@@ -69,14 +69,22 @@ pub(super) fn warn_about_settings(interfaces: &[String]) {
                  another interface are dropped; set it to 2 or 0"
             );
         }
+        if answers_for_loopback(setting("all", "arp_ignore"), setting(interface, "arp_ignore")) {
+            tracing::info!(
+                interface,
+                "net.ipv4.conf.{interface}.arp_ignore is 0: this node answers ARP requests for \
+                 virtual addresses; set arp_ignore=1 and arp_announce=2 where nodes share a link \
+                 with clients"
+            );
+        }
     }
-    let answers = ["all", "lo"].into_iter().filter_map(|scope| setting(scope, "arp_ignore")).max();
-    if answers == Some(0) {
-        tracing::info!(
-            "net.ipv4.conf.all.arp_ignore is 0: this node answers ARP requests for virtual \
-             addresses; set arp_ignore=1 and arp_announce=2 where nodes share a link with clients"
-        );
-    }
+}
+
+/// ARP requests that come in at an interface are answered for addresses of another one. What counts
+/// is the larger setting of `all` and of the interface that the request comes in at
+/// (Documentation/networking/ip-sysctl.rst); that of the interface with the address does not.
+fn answers_for_loopback(all: Option<u32>, interface: Option<u32>) -> bool {
+    all.max(interface) == Some(0)
 }
 
 fn setting(scope: &str, name: &str) -> Option<u32> {
@@ -109,6 +117,13 @@ mod tests {
         for release in ["6.1.0-13-amd64", "6.18.44-fc-v595", "7.0.1", "unknown", ""] {
             assert!(check_kernel(release).is_ok(), "{release}");
         }
+    }
+
+    #[test]
+    fn the_interface_of_the_request_decides_who_answers() {
+        assert!(answers_for_loopback(Some(0), Some(0)));
+        assert!(!answers_for_loopback(Some(0), Some(1)) && !answers_for_loopback(Some(2), Some(0)));
+        assert!(!answers_for_loopback(None, None));
     }
 
     #[test]

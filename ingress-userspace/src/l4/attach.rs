@@ -132,7 +132,9 @@ impl Loaded {
                     interface,
                     cause = %chain(&error),
                     "{interface} does not take XDP programs in its driver: steering in generic \
-                     mode, which costs several times as much per packet"
+                     mode, which costs several times as much per packet; turn merging off, or \
+                     merged segments do not fit into the tunnel (ethtool -K {interface} gro off lro \
+                     off)"
                 );
                 let link = steer
                     .attach_to_if_index(index, XdpMode::Skb)

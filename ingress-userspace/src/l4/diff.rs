@@ -53,9 +53,10 @@ pub enum Operation {
 /// packets may refer to, then what refers to it, then what nothing refers to any more.
 pub fn diff(have: &Desired, want: &Desired) -> Vec<Operation> {
     let mut operations = Vec::new();
-    if have.config != want.config {
-        operations.push(Operation::SetConfig(want.config));
-    }
+    // A node that leaves says so last: while it still takes tunnel packets it has to know itself.
+    let config = (have.config != want.config).then_some(Operation::SetConfig(want.config));
+    let leaves = want.config.node == NodeId::NONE;
+    operations.extend(config.clone().filter(|_| !leaves));
     let peers = changes(&have.peers, &want.peers);
     let nodes = changes(&have.nodes, &want.nodes);
     let vips = changes(&have.vips, &want.vips);
@@ -70,6 +71,7 @@ pub fn diff(have: &Desired, want: &Desired) -> Vec<Operation> {
     operations.extend(vips.removed.iter().map(|key| Operation::RemoveVip(*key)));
     operations.extend(nodes.removed.iter().map(|key| Operation::RemoveNode(*key)));
     operations.extend(peers.removed.iter().map(|key| Operation::RemovePeer(*key)));
+    operations.extend(config.filter(|_| leaves));
     operations
 }
 

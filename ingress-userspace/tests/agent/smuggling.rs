@@ -117,3 +117,12 @@ fn pipelined_requests_are_answered_in_order() {
     assert!(seen[0].contains("GET /one ") && seen[1].contains("POST /two "));
     assert!(seen[1].contains("body-length: 5") && seen[2].contains("GET /last "));
 }
+
+#[test]
+fn the_body_of_a_get_reaches_the_upstream() {
+    let (_, seen) = statuses(&format!(
+        "GET / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n{LAST}"
+    ));
+    assert!(seen[0].contains("body-length: 5"), "{}", seen[0]);
+    assert!(seen[1].contains("GET /last "), "{}", seen[1]);
+}

@@ -1,5 +1,7 @@
 //! Requests whose end could be read in two ways: what we route is what the upstream sees.
 
+use std::io::Write as _;
+
 use crate::support::{Backend, Connection, Site, documents, ingress, service};
 
 /// Sends raw bytes and returns the statuses of all answers until the connection ends, and what the
@@ -125,4 +127,24 @@ fn the_body_of_a_get_reaches_the_upstream() {
     ));
     assert!(seen[0].contains("body-length: 5"), "{}", seen[0]);
     assert!(seen[1].contains("GET /last "), "{}", seen[1]);
+}
+
+#[test]
+fn an_answer_with_a_length_beside_a_coding_is_not_cut_short() {
+    let shop = Backend::scripted(|mut stream, _| {
+        let mut reader = std::io::BufReader::new(stream.try_clone().expect("a second handle"));
+        while crate::support::read_request(&mut reader).is_some() {
+            let _open = stream.write_all(
+                b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n\
+                  a\r\n0123456789\r\n0\r\n\r\n",
+            );
+        }
+    });
+    let rules = documents(&[&ingress("", "shop"), &service("shop", &[shop.address])]);
+    let site = Site::start(&[("all.yaml", &rules)]);
+    let mut connection = Connection::open(site.http);
+    for _ in 0..2 {
+        let reply = connection.request("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+        assert_eq!((reply.status, reply.text()), (200, "0123456789"), "{}", reply.head);
+    }
 }

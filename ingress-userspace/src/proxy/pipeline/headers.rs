@@ -54,7 +54,11 @@ pub(super) fn clean_request(head: &mut request::Parts) -> bool {
 /// Removes what must not reach the client.
 pub(super) fn clean_response(headers: &mut HeaderMap) {
     remove_listed(headers);
-    for name in [TRANSFER_ENCODING, UPGRADE, KEEP_ALIVE, PROXY_CONNECTION, SERVER] {
+    // As of a request: the body was read by the coding, and a length beside it would cut it short.
+    if headers.remove(TRANSFER_ENCODING).is_some() {
+        headers.remove(CONTENT_LENGTH);
+    }
+    for name in [UPGRADE, KEEP_ALIVE, PROXY_CONNECTION, SERVER] {
         headers.remove(name);
     }
 }

@@ -121,6 +121,15 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
+fn names_that_an_upstream_could_take_for_others_are_dropped() {
+    let (_, seen) = statuses(&format!(
+        "GET / HTTP/1.1\r\nhost: a\r\nx.real.ip: 6\r\nx_a: 6\r\nx-b: 7\r\n\r\n{LAST}"
+    ));
+    assert!(seen[0].contains("x-b: 7"), "{}", seen[0]);
+    assert!(!seen[0].contains("x.real.ip") && !seen[0].contains("x_a"), "{}", seen[0]);
+}
+
+#[test]
 fn the_body_of_a_get_reaches_the_upstream() {
     let (_, seen) = statuses(&format!(
         "GET / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n{LAST}"

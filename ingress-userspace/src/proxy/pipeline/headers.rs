@@ -22,9 +22,9 @@ pub(super) fn clean_request(head: &mut request::Parts) -> bool {
     let upgrade = wanted_upgrade(head);
     let headers = &mut head.headers;
     remove_listed(headers);
-    // nginx drops fields with an underscore: CGI-like upstreams cannot tell them from a dash.
-    let dropped: Vec<_> =
-        headers.keys().filter(|name| name.as_str().contains('_')).cloned().collect();
+    // nginx drops fields with an underscore, a dot and the like (reference section 2, step 3):
+    // CGI-like upstreams cannot tell them from a dash, PHP not even a dot.
+    let dropped: Vec<_> = headers.keys().filter(|name| !is_plain(name)).cloned().collect();
     for name in dropped {
         headers.remove(name);
     }
@@ -98,6 +98,11 @@ fn is_essential(name: &HeaderName) -> bool {
 }
 
 /// The protocol that an HTTP/1.1 client asks for. Not `h2c`: what an upstream would then carry
+/// Letters, digits and dashes: what upstreams of every kind read as the same name.
+fn is_plain(name: &HeaderName) -> bool {
+    name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
 /// could not be routed, nor cleaned, by us.
 fn wanted_upgrade(head: &request::Parts) -> Option<HeaderValue> {
     if head.version != Version::HTTP_11 {

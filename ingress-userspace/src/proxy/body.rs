@@ -63,7 +63,15 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let Some(source) = &self.0 else { return Poll::Ready(None) };
-        let frame = Pin::new(&mut *source.incoming.borrow_mut()).poll_frame(cx);
+        let mut incoming = source.incoming.borrow_mut();
+        let mut frame = Pin::new(&mut *incoming).poll_frame(cx);
+        // Trailers end here, as in nginx: an upstream that merges them into the head would believe
+        // the client what only we may say.
+        while let Poll::Ready(Some(Ok(trailers))) = &frame
+            && !trailers.is_data()
+        {
+            frame = Pin::new(&mut *incoming).poll_frame(cx);
+        }
         let taken = source.state.get().taken || frame.is_ready();
         let progress = Progress { taken, moved: frame.is_ready(), starved: frame.is_pending() };
         let moved = source.state.get().moved || progress.moved;

@@ -1,6 +1,6 @@
 //! Requests whose end could be read in two ways: what we route is what the upstream sees.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 
 use crate::support::{Backend, Connection, Site, documents, ingress, service};
 
@@ -118,6 +118,36 @@ fn pipelined_requests_are_answered_in_order() {
     assert_eq!(statuses, [200, 200, 200]);
     assert!(seen[0].contains("GET /one ") && seen[1].contains("POST /two "));
     assert!(seen[1].contains("body-length: 5") && seen[2].contains("GET /last "));
+}
+
+#[test]
+fn trailers_of_a_request_do_not_reach_the_upstream() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let tell = std::sync::Mutex::new(tell);
+    let shop = Backend::scripted(move |mut stream, _| {
+        let mut bytes = Vec::new();
+        let mut buffer = [0; 4096];
+        while !bytes.ends_with(b"\r\n0\r\n\r\n") && !bytes.ends_with(b"6.6.6.6\r\n\r\n") {
+            match stream.read(&mut buffer) {
+                Ok(length @ 1..) => bytes.extend_from_slice(&buffer[..length]),
+                _ => break,
+            }
+        }
+        tell.lock().expect("no panic").send(bytes).expect("the test waits");
+        let _open = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    });
+    let rules = documents(&[&ingress("", "shop"), &service("shop", &[shop.address])]);
+    let site = Site::start(&[("all.yaml", &rules)]);
+    let mut connection = Connection::open(site.http);
+    connection.send(
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ntrailer: x-real-ip\r\n\r\n\
+         3\r\nabc\r\n0\r\nx-real-ip: 6.6.6.6\r\n\r\n",
+    );
+    assert_eq!(connection.reply(false).expect("an answer").status, 200);
+    let seen = told.recv_timeout(crate::support::DEADLINE).expect("the upstream is asked");
+    let seen = String::from_utf8(seen).expect("text");
+    assert!(seen.ends_with("\r\n\r\n3\r\nabc\r\n0\r\n\r\n"), "{seen}");
+    assert!(!seen.contains("6.6.6.6") && !seen.contains("\r\ntrailer:"), "{seen}");
 }
 
 #[test]

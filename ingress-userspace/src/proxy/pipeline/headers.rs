@@ -5,7 +5,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Version,
     header::{
         CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, Entry, PROXY_AUTHORIZATION, SERVER, TE,
-        TRANSFER_ENCODING, UPGRADE,
+        TRAILER, TRANSFER_ENCODING, UPGRADE,
     },
     request,
 };
@@ -28,9 +28,16 @@ pub(super) fn clean_request(head: &mut request::Parts) -> bool {
     for name in dropped {
         headers.remove(name);
     }
-    for name in
-        [TE, EXPECT, PROXY, PROXY_CONNECTION, PROXY_AUTHORIZATION, KEEP_ALIVE, HTTP2_SETTINGS]
-    {
+    for name in [
+        TE,
+        TRAILER,
+        EXPECT,
+        PROXY,
+        PROXY_CONNECTION,
+        PROXY_AUTHORIZATION,
+        KEEP_ALIVE,
+        HTTP2_SETTINGS,
+    ] {
         headers.remove(name);
     }
     headers.remove(UPGRADE);
@@ -166,6 +173,9 @@ mod tests {
                 ("proxy", "evil:80"),
                 ("proxy-connection", "keep-alive"),
                 ("x_under", "1"),
+                ("x.real.ip", "1"),
+                ("x~tilde", "1"),
+                ("trailer", "x-real-ip"),
                 ("expect", "100-continue"),
                 ("content-length", "3"),
                 ("authorization", "Basic eA=="),

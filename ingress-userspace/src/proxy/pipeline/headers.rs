@@ -98,6 +98,11 @@ fn remove_named(headers: &mut HeaderMap, list: &HeaderValue) {
     }
 }
 
+/// Letters, digits and dashes: what upstreams of every kind read as the same name.
+fn is_plain(name: &HeaderName) -> bool {
+    name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
 /// Fields that no client can have us remove: the request would become another one.
 fn is_essential(name: &HeaderName) -> bool {
     [CONTENT_LENGTH, TRANSFER_ENCODING, http::header::HOST, http::header::AUTHORIZATION, COOKIE]
@@ -105,11 +110,6 @@ fn is_essential(name: &HeaderName) -> bool {
 }
 
 /// The protocol that an HTTP/1.1 client asks for. Not `h2c`: what an upstream would then carry
-/// Letters, digits and dashes: what upstreams of every kind read as the same name.
-fn is_plain(name: &HeaderName) -> bool {
-    name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-}
-
 /// could not be routed, nor cleaned, by us.
 fn wanted_upgrade(head: &request::Parts) -> Option<HeaderValue> {
     if head.version != Version::HTTP_11 {

@@ -73,6 +73,11 @@ pub(super) async fn run(
                     tracing::warn!(%error, port, "cannot accept; raise the limit of open files");
                 }
                 out_of_descriptors = true;
+                // What waits in the queue cannot be taken, and whoever ends the listener waits for
+                // it: only the end of other connections frees descriptors.
+                if *phase.borrow() != Phase::Serve {
+                    break;
+                }
                 tokio::time::sleep(OUT_OF_DESCRIPTORS).await;
             }
             // The client left before it was accepted.

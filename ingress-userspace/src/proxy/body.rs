@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::{client::InFlight, upstream::Connection};
+use super::{client::InFlight, patience::Patience, upstream::Connection};
 
 /// A request's body on its way to an upstream. Clones are one body: an attempt that failed before
 /// the first byte was taken leaves it to the next attempt.
@@ -63,7 +63,15 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let Some(source) = &self.0 else { return Poll::Ready(None) };
-        let frame = Pin::new(&mut *source.incoming.borrow_mut()).poll_frame(cx);
+        let mut incoming = source.incoming.borrow_mut();
+        let mut frame = Pin::new(&mut *incoming).poll_frame(cx);
+        // Trailers end here, as in nginx: an upstream that merges them into the head would believe
+        // the client what only we may say.
+        while let Poll::Ready(Some(Ok(trailers))) = &frame
+            && !trailers.is_data()
+        {
+            frame = Pin::new(&mut *incoming).poll_frame(cx);
+        }
         let taken = source.state.get().taken || frame.is_ready();
         let progress = Progress { taken, moved: frame.is_ready(), starved: frame.is_pending() };
         let moved = source.state.get().moved || progress.moved;
@@ -85,6 +93,8 @@ impl Body for RequestBody {
 /// An answer's body on its way to the client.
 pub(crate) struct ResponseBody {
     kind: Kind,
+    /// Runs while it is the client that something waits for; of HTTP/2 only.
+    patience: Option<Rc<Patience>>,
     /// The request counts as in flight until its answer's last byte is handed out.
     _in_flight: InFlight,
 }
@@ -116,8 +126,16 @@ pub(crate) enum BodyError {
 }
 
 impl ResponseBody {
+    fn new(kind: Kind, in_flight: InFlight) -> Self {
+        let patience = Patience::of_stream();
+        if let Some(patience) = &patience {
+            patience.start();
+        }
+        Self { kind, patience, _in_flight: in_flight }
+    }
+
     pub(crate) fn own(bytes: Bytes, in_flight: InFlight) -> Self {
-        Self { kind: Kind::Own(bytes), _in_flight: in_flight }
+        Self::new(Kind::Own(bytes), in_flight)
     }
 
     /// Takes the bytes out, if it is one of ours, and returns how many they were.
@@ -129,7 +147,7 @@ impl ResponseBody {
     }
 
     pub(crate) fn upstream(upstream: Upstream, in_flight: InFlight) -> Self {
-        Self { kind: Kind::Upstream(upstream), _in_flight: in_flight }
+        Self::new(Kind::Upstream(upstream), in_flight)
     }
 }
 
@@ -191,11 +209,18 @@ impl Body for ResponseBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match &mut self.get_mut().kind {
+        let this = self.get_mut();
+        let frame = match &mut this.kind {
             Kind::Own(bytes) if bytes.is_empty() => Poll::Ready(None),
             Kind::Own(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Kind::Upstream(upstream) => upstream.poll_frame(cx),
+        };
+        match &this.patience {
+            Some(patience) if frame.is_ready() => patience.start(),
+            Some(patience) => patience.stop(),
+            None => {}
         }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

@@ -5,7 +5,6 @@ use std::{convert::Infallible, future::poll_fn, pin::Pin, rc::Rc, task::Poll};
 use http::{Request, Response};
 use hyper::{
     body::Incoming,
-    rt::Executor,
     server::conn::{http1, http2},
     service::service_fn,
 };
@@ -14,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use super::{
     body::ResponseBody,
     client::{Client, Phase},
+    patience::StreamExecutor,
     pipeline,
     stream::ClientStream,
     upgrade,
@@ -26,16 +26,6 @@ const CHUNK: usize = 64 * 1024;
 /// More header fields than this are answered 431.
 const FIELDS: usize = 200;
 
-/// Runs the streams of HTTP/2 connections on the worker's own thread.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LocalExecutor;
-
-impl<F: Future<Output = ()> + 'static> Executor<F> for LocalExecutor {
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(future);
-    }
-}
-
 /// How HTTP/1 is served. Timeouts are the client's deadline, not hyper's timers.
 pub(super) fn http1() -> http1::Builder {
     let mut builder = http1::Builder::new();
@@ -44,8 +34,8 @@ pub(super) fn http1() -> http1::Builder {
 }
 
 /// How HTTP/2 is served (reference section 4.3).
-pub(super) fn http2() -> http2::Builder<LocalExecutor> {
-    let mut builder = http2::Builder::new(LocalExecutor);
+pub(super) fn http2(executor: StreamExecutor) -> http2::Builder<StreamExecutor> {
+    let mut builder = http2::Builder::new(executor);
     builder
         .max_concurrent_streams(128)
         .max_header_list_size(u32::try_from(HEAD).expect("it is 32 KiB"))

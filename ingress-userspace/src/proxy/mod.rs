@@ -15,6 +15,7 @@ mod connection;
 pub(crate) mod counters;
 mod deadline;
 mod listen;
+mod patience;
 mod pipeline;
 mod respond;
 mod stream;

@@ -18,10 +18,11 @@ use tokio_rustls::TlsAcceptor;
 use super::{
     accept,
     balance::View,
-    connection::{self, LocalExecutor},
+    connection,
     counters::{Counters, Registry},
     deadline::{Deadlines, TICK},
     listen::Sockets,
+    patience::StreamExecutor,
     upstream::Pool,
 };
 use crate::{config::Timeouts, snapshot::Reader};
@@ -56,7 +57,7 @@ pub(crate) struct Worker {
     pub(crate) counters: Counters,
     pub(crate) tls: TlsAcceptor,
     pub(crate) http1: http1::Builder,
-    pub(crate) http2: http2::Builder<LocalExecutor>,
+    pub(crate) http2: http2::Builder<StreamExecutor>,
     pub(crate) random: RefCell<fastrand::Rng>,
     reader: Reader,
     view: RefCell<Rc<View>>,
@@ -122,7 +123,7 @@ async fn serve(setup: Setup) {
         counters: registry.counters(index),
         tls: TlsAcceptor::from(tls),
         http1: connection::http1(),
-        http2: connection::http2(),
+        http2: connection::http2(StreamExecutor::new(Rc::clone(&deadlines), timeouts.send)),
         random: RefCell::new(random),
         view: RefCell::new(view),
         draining: Cell::new(false),

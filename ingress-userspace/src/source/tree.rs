@@ -5,6 +5,9 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
+/// How many nodes even a short text may have, after its aliases are expanded.
+const SMALLEST_BUDGET: usize = 250_000;
+
 /// Where in a file something is. Both count from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Place {
@@ -50,7 +53,14 @@ impl Node {
     /// The tree of one document. `line` is the number of the text's first line in its file.
     pub(super) fn parse(text: &str, line: u64) -> Result<Self, SyntaxError> {
         // Booleans as in YAML 1.2: `on`, `no` and `y` are text, which annotations and names hold.
-        let options = serde_saphyr::options! { with_snippet: false, strict_booleans: true };
+        // Text without aliases has hardly a node in two bytes. The fixed limits of the parser, of
+        // which this keeps the smallest, would refuse a list of some thousand objects.
+        let nodes = (text.len() / 2).max(SMALLEST_BUDGET);
+        let options = serde_saphyr::options! {
+            with_snippet: false,
+            strict_booleans: true,
+            budget: serde_saphyr::budget! { max_nodes: nodes, max_events: 4 * nodes },
+        };
         serde_saphyr::from_str_with_options::<Located>(text, options)
             .map(|Located(mut node)| {
                 node.shift(line - 1);

@@ -158,3 +158,46 @@ fn an_authority_and_a_host_that_differ_are_refused() {
     });
     assert_eq!(shop.connections(), 0);
 }
+
+#[test]
+fn a_stream_that_its_client_does_not_read_is_reset() {
+    let (cut, cuts) = std::sync::mpsc::channel();
+    let cut = std::sync::Mutex::new(cut);
+    let shop = Backend::scripted(move |mut stream, _| {
+        let mut reader = std::io::BufReader::new(stream.try_clone().expect("a second handle"));
+        let Some((head, _)) = crate::support::read_request(&mut reader) else { return };
+        let length = if head.starts_with("GET /large ") { 64 << 20 } else { 2 };
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+        let _open = std::io::Write::write_all(&mut stream, head.as_bytes());
+        if std::io::Write::write_all(&mut stream, &vec![b'x'; length]).is_err() {
+            cut.lock().expect("no panic").send(()).expect("the test waits");
+        }
+    });
+    let rules =
+        documents(&[&ingress("shop.example.com", "shop"), &service("shop", &[shop.address])]);
+    let site = Site::start_with(&[("all.yaml", &rules)], &[], |config| {
+        config.timeouts.send = std::time::Duration::from_millis(300);
+    });
+    run(async {
+        let stream = tokio::net::TcpStream::connect(site.http).await.expect("it listens");
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+                .await
+                .expect("a handshake");
+        tokio::spawn(connection);
+        let request = |path| {
+            let request = http::Request::get(format!("http://shop.example.com{path}"));
+            request.body(Full::new(Bytes::new())).expect("a request")
+        };
+        let unread = sender.send_request(request("/large")).await.expect("an answer");
+        assert_eq!(unread.status(), 200);
+        tokio::task::spawn_blocking(move || cuts.recv_timeout(crate::support::DEADLINE / 2))
+            .await
+            .expect("no panic")
+            .expect("the upstream is let go");
+        unread.into_body().collect().await.expect_err("it is not the whole");
+        // The connection and its other streams go on.
+        let answer = sender.send_request(request("/")).await.expect("an answer");
+        assert_eq!(answer.into_body().collect().await.expect("a body").to_bytes(), "xx");
+    });
+}

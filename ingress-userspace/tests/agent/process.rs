@@ -227,3 +227,35 @@ fn ignored_flags_are_told_once_each() {
     }
     assert_eq!((warnings, rest.as_str()), (3, ""));
 }
+
+#[test]
+fn an_agent_without_file_descriptors_still_drains() {
+    let shop = Backend::echo("shop");
+    let rules =
+        documents(&[&ingress("shop.example.com", "shop"), &service("shop", &[shop.address])]);
+    let mut agent = Process::start(&[("all.yaml", &rules)], &["--workers=1", "--drain-timeout=1"]);
+    let http = agent.http();
+    // As many as it has open now, and a few more.
+    let open = std::fs::read_dir(format!("/proc/{}/fd", agent.child.id())).expect("it runs");
+    let limit = format!("--nofile={}", open.count() + 4);
+    let limited = Command::new("prlimit")
+        .args(["--pid", &agent.child.id().to_string(), &limit])
+        .status()
+        .expect("util-linux is there");
+    assert!(limited.success());
+    // Heads that never end hold all of its descriptors, and more of them wait in the queue.
+    let clients: Vec<_> = (0..30)
+        .map(|_| {
+            let mut connection = Connection::open(http);
+            connection.send("GET / HTTP/1.1\r\nhost: shop.example.com\r\n");
+            connection
+        })
+        .collect();
+    let taken = || std::fs::read_dir(format!("/proc/{}/fd", agent.child.id())).map(Iterator::count);
+    let full = limit.trim_start_matches("--nofile=").parse::<usize>().expect("a number");
+    until("no descriptor is left", || taken().is_ok_and(|taken| taken >= full));
+    agent.terminate();
+    let child = std::cell::RefCell::new(&mut agent.child);
+    until("it ends", || child.borrow_mut().try_wait().expect("it is ours").is_some());
+    drop(clients);
+}

@@ -1,5 +1,7 @@
 //! Requests whose end could be read in two ways: what we route is what the upstream sees.
 
+use std::io::{Read as _, Write as _};
+
 use crate::support::{Backend, Connection, Site, documents, ingress, service};
 
 /// Sends raw bytes and returns the statuses of all answers until the connection ends, and what the
@@ -116,4 +118,72 @@ fn pipelined_requests_are_answered_in_order() {
     assert_eq!(statuses, [200, 200, 200]);
     assert!(seen[0].contains("GET /one ") && seen[1].contains("POST /two "));
     assert!(seen[1].contains("body-length: 5") && seen[2].contains("GET /last "));
+}
+
+#[test]
+fn trailers_of_a_request_do_not_reach_the_upstream() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let tell = std::sync::Mutex::new(tell);
+    let shop = Backend::scripted(move |mut stream, _| {
+        let mut bytes = Vec::new();
+        let mut buffer = [0; 4096];
+        while !bytes.ends_with(b"\r\n0\r\n\r\n") && !bytes.ends_with(b"6.6.6.6\r\n\r\n") {
+            match stream.read(&mut buffer) {
+                Ok(length @ 1..) => bytes.extend_from_slice(&buffer[..length]),
+                _ => break,
+            }
+        }
+        tell.lock().expect("no panic").send(bytes).expect("the test waits");
+        let _open = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    });
+    let rules = documents(&[&ingress("", "shop"), &service("shop", &[shop.address])]);
+    let site = Site::start(&[("all.yaml", &rules)]);
+    let mut connection = Connection::open(site.http);
+    connection.send(
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ntrailer: x-real-ip\r\n\r\n\
+         3\r\nabc\r\n0\r\nx-real-ip: 6.6.6.6\r\n\r\n",
+    );
+    assert_eq!(connection.reply(false).expect("an answer").status, 200);
+    let seen = told.recv_timeout(crate::support::DEADLINE).expect("the upstream is asked");
+    let seen = String::from_utf8(seen).expect("text");
+    assert!(seen.ends_with("\r\n\r\n3\r\nabc\r\n0\r\n\r\n"), "{seen}");
+    assert!(!seen.contains("6.6.6.6") && !seen.contains("\r\ntrailer:"), "{seen}");
+}
+
+#[test]
+fn names_that_an_upstream_could_take_for_others_are_dropped() {
+    let (_, seen) = statuses(&format!(
+        "GET / HTTP/1.1\r\nhost: a\r\nx.real.ip: 6\r\nx_a: 6\r\nx-b: 7\r\n\r\n{LAST}"
+    ));
+    assert!(seen[0].contains("x-b: 7"), "{}", seen[0]);
+    assert!(!seen[0].contains("x.real.ip") && !seen[0].contains("x_a"), "{}", seen[0]);
+}
+
+#[test]
+fn the_body_of_a_get_reaches_the_upstream() {
+    let (_, seen) = statuses(&format!(
+        "GET / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n{LAST}"
+    ));
+    assert!(seen[0].contains("body-length: 5"), "{}", seen[0]);
+    assert!(seen[1].contains("GET /last "), "{}", seen[1]);
+}
+
+#[test]
+fn an_answer_with_a_length_beside_a_coding_is_not_cut_short() {
+    let shop = Backend::scripted(|mut stream, _| {
+        let mut reader = std::io::BufReader::new(stream.try_clone().expect("a second handle"));
+        while crate::support::read_request(&mut reader).is_some() {
+            let _open = stream.write_all(
+                b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n\
+                  a\r\n0123456789\r\n0\r\n\r\n",
+            );
+        }
+    });
+    let rules = documents(&[&ingress("", "shop"), &service("shop", &[shop.address])]);
+    let site = Site::start(&[("all.yaml", &rules)]);
+    let mut connection = Connection::open(site.http);
+    for _ in 0..2 {
+        let reply = connection.request("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+        assert_eq!((reply.status, reply.text()), (200, "0123456789"), "{}", reply.head);
+    }
 }

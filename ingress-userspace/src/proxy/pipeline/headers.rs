@@ -5,7 +5,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Version,
     header::{
         CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, Entry, PROXY_AUTHORIZATION, SERVER, TE,
-        TRANSFER_ENCODING, UPGRADE,
+        TRAILER, TRANSFER_ENCODING, UPGRADE,
     },
     request,
 };
@@ -22,15 +22,22 @@ pub(super) fn clean_request(head: &mut request::Parts) -> bool {
     let upgrade = wanted_upgrade(head);
     let headers = &mut head.headers;
     remove_listed(headers);
-    // nginx drops fields with an underscore: CGI-like upstreams cannot tell them from a dash.
-    let dropped: Vec<_> =
-        headers.keys().filter(|name| name.as_str().contains('_')).cloned().collect();
+    // nginx drops fields with an underscore, a dot and the like (reference section 2, step 3):
+    // CGI-like upstreams cannot tell them from a dash, PHP not even a dot.
+    let dropped: Vec<_> = headers.keys().filter(|name| !is_plain(name)).cloned().collect();
     for name in dropped {
         headers.remove(name);
     }
-    for name in
-        [TE, EXPECT, PROXY, PROXY_CONNECTION, PROXY_AUTHORIZATION, KEEP_ALIVE, HTTP2_SETTINGS]
-    {
+    for name in [
+        TE,
+        TRAILER,
+        EXPECT,
+        PROXY,
+        PROXY_CONNECTION,
+        PROXY_AUTHORIZATION,
+        KEEP_ALIVE,
+        HTTP2_SETTINGS,
+    ] {
         headers.remove(name);
     }
     headers.remove(UPGRADE);
@@ -54,7 +61,11 @@ pub(super) fn clean_request(head: &mut request::Parts) -> bool {
 /// Removes what must not reach the client.
 pub(super) fn clean_response(headers: &mut HeaderMap) {
     remove_listed(headers);
-    for name in [TRANSFER_ENCODING, UPGRADE, KEEP_ALIVE, PROXY_CONNECTION, SERVER] {
+    // As of a request: the body was read by the coding, and a length beside it would cut it short.
+    if headers.remove(TRANSFER_ENCODING).is_some() {
+        headers.remove(CONTENT_LENGTH);
+    }
+    for name in [UPGRADE, KEEP_ALIVE, PROXY_CONNECTION, SERVER] {
         headers.remove(name);
     }
 }
@@ -85,6 +96,11 @@ fn remove_named(headers: &mut HeaderMap, list: &HeaderValue) {
             headers.remove(name);
         }
     }
+}
+
+/// Letters, digits and dashes: what upstreams of every kind read as the same name.
+fn is_plain(name: &HeaderName) -> bool {
+    name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 /// Fields that no client can have us remove: the request would become another one.
@@ -157,6 +173,9 @@ mod tests {
                 ("proxy", "evil:80"),
                 ("proxy-connection", "keep-alive"),
                 ("x_under", "1"),
+                ("x.real.ip", "1"),
+                ("x~tilde", "1"),
+                ("trailer", "x-real-ip"),
                 ("expect", "100-continue"),
                 ("content-length", "3"),
                 ("authorization", "Basic eA=="),

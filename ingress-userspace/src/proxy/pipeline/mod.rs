@@ -12,10 +12,10 @@ use std::{rc::Rc, sync::Arc};
 
 use http::{
     HeaderValue, Method, Request, Response, StatusCode, Version,
-    header::{CONNECTION, CONTENT_LENGTH, STRICT_TRANSPORT_SECURITY, UPGRADE},
+    header::{CONNECTION, CONTENT_LENGTH, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, UPGRADE},
     request,
 };
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 
 use super::{
     balance::View,
@@ -193,6 +193,10 @@ async fn forward(
     // hyper's own marks of the client's connection mean nothing to the upstream's.
     head.extensions.clear();
     let body = RequestBody::new(body);
+    // Without either hyper takes it that a GET has no body, and drops it.
+    if !body.is_end_stream() && !head.headers.contains_key(CONTENT_LENGTH) {
+        head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     upstream::send(&client.worker, || view.next(backend), head, body, upgrade).await
 }
 

@@ -211,3 +211,26 @@ fn what_is_wrong_with_a_secret_does_not_tell_it() {
         );
     }
 }
+
+#[test]
+fn a_list_of_thousands_of_objects_is_read() {
+    let mut text = "apiVersion: v1\nkind: List\nitems:\n".to_owned();
+    for number in 0..20_000 {
+        text.push_str(&format!(
+            "- {{apiVersion: v1, kind: ConfigMap, metadata: {{name: c{number}}}, data: {{a: b}}}}\n"
+        ));
+    }
+    let (stores, diagnostics) = stores(&text);
+    assert!(diagnostics.is_empty(), "{:?}", diagnostics.first());
+    assert_eq!(stores.config_maps.len(), 20_000);
+}
+
+#[test]
+fn aliases_of_aliases_are_refused() {
+    let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..10 {
+        let below = format!("*a{}, ", level - 1).repeat(9);
+        text.push_str(&format!("a{level}: &a{level} [{below}]\n"));
+    }
+    assert!(said(&text)[0].contains("budget"), "{:?}", said(&text));
+}

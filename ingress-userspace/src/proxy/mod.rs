@@ -10,14 +10,17 @@
 mod accept;
 mod balance;
 mod body;
+mod buffer;
 mod client;
 mod connection;
 pub(crate) mod counters;
 mod deadline;
 mod listen;
+mod message;
 mod patience;
 mod pipeline;
 mod respond;
+mod sides;
 mod stream;
 mod tls;
 mod upgrade;

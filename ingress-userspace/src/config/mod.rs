@@ -105,6 +105,8 @@ pub enum L4Mode {
 pub struct Timeouts {
     /// From the first byte of a request's head, or of a handshake, to its last.
     pub head: Duration,
+    /// Between two reads of a request's body.
+    pub body: Duration,
     /// Between two writes to a client: how long it may not read.
     pub send: Duration,
     /// Between two requests of a client's connection.
@@ -126,6 +128,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             head: Duration::from_secs(60),
+            body: Duration::from_secs(60),
             send: Duration::from_secs(60),
             keep_alive: Duration::from_secs(75),
             connect: Duration::from_secs(5),

@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     net::TcpStream,
@@ -18,9 +17,11 @@ use tokio::{
 };
 
 use super::{
+    buffer::Buffer,
     client::Client,
-    connection, respond,
-    stream::{ClientStream, Stream},
+    http1::{Http1, Next},
+    pipeline, respond,
+    stream::Stream,
     worker::{Phase, Worker},
 };
 
@@ -28,8 +29,6 @@ use super::{
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The first byte of a TLS record that carries a handshake (RFC 8446, section 5.1).
 const HANDSHAKE_RECORD: u8 = 22;
-/// Room for the first read of a plain connection, which most request heads fit in.
-const FIRST_READ: usize = 4096;
 /// How long to go on when the process has no file descriptors left.
 const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(50);
 /// How long a refused client may go on sending.
@@ -101,37 +100,72 @@ async fn serve(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr, https: bool
     } else {
         sniff(&client, Stream::Plain(tcp)).await
     };
-    let Some((stream, prefix, http2)) = outcome else { return };
-    let stream = ClientStream::new(stream, prefix, Rc::clone(&client));
+    let Some((stream, early, http2)) = outcome else { return };
     if http2 {
-        connection::serve_http2(client, stream).await;
+        drop((stream, early));
     } else {
-        connection::serve_http1(client, stream).await;
+        serve_http1(client, stream, early).await;
     }
 }
 
-/// Finds out by the first bytes whether a client speaks HTTP/2 by prior knowledge. They are read
-/// into a buffer that hyper gets, so that this costs no system call.
-async fn sniff(client: &Client, mut stream: Stream) -> Option<(Stream, Bytes, bool)> {
-    let mut buffer = BytesMut::with_capacity(FIRST_READ);
-    while buffer.len() < PREFACE.len() && PREFACE.starts_with(&buffer) {
-        match in_time(client, stream.read_buf(&mut buffer)).await {
-            Some(Ok(length)) if length > 0 => {}
-            _ => return None,
+/// Serves HTTP/1.0 and 1.1, one request after the other.
+async fn serve_http1(client: Rc<Client>, stream: Stream, early: Option<Buffer>) {
+    let mut connection = Http1::new(Rc::clone(&client), stream, early);
+    loop {
+        let mut head = None;
+        let next = connection.next(&mut head).await;
+        match (next, &mut head) {
+            (Next::Request, Some(head)) => pipeline::answer(&client, head, &mut connection).await,
+            (Next::Refused(failure), _) => {
+                pipeline::refuse(&client, failure, &mut connection).await;
+            }
+            (Next::Request | Next::End, _) => {}
+        }
+        if let Some(head) = head {
+            client.worker.give_request(head);
+        }
+        if next == Next::End || !connection.settle().await {
+            break;
         }
     }
-    let http2 = buffer.starts_with(PREFACE);
-    Some((stream, buffer.freeze(), http2))
 }
 
-async fn handshake(client: &Client, tcp: TcpStream) -> Option<(Stream, Bytes, bool)> {
+/// Finds out by the first bytes whether a client speaks HTTP/2 by prior knowledge. What is read is
+/// handed on, so that this costs no system call.
+async fn sniff(client: &Client, mut stream: Stream) -> Option<(Stream, Option<Buffer>, bool)> {
+    let mut early: Option<Buffer> = None;
+    loop {
+        let read = poll_fn(|cx| {
+            let mut buffer = early.take().unwrap_or_else(|| client.worker.buffers.take());
+            let read = stream.poll_read_slice(cx, buffer.room());
+            if let Poll::Ready(Ok(length)) = read {
+                buffer.fill(length);
+            }
+            early = Some(buffer).filter(|buffer| !buffer.is_empty());
+            if read.is_ready() { read.map(Result::ok) } else { client.poll_late(cx).map(|()| None) }
+        })
+        .await?;
+        let bytes = early.as_ref().map_or(&[][..], Buffer::filled);
+        if read == 0 {
+            return None;
+        }
+        if bytes.starts_with(PREFACE) {
+            return Some((stream, early, true));
+        }
+        if !PREFACE.starts_with(bytes) {
+            return Some((stream, early, false));
+        }
+    }
+}
+
+async fn handshake(client: &Client, tcp: TcpStream) -> Option<(Stream, Option<Buffer>, bool)> {
     let first = FirstByte { tcp, checked: false, plain: false };
     let accept = client.worker.tls.accept(first).into_fallible();
     match in_time(client, accept).await? {
         Ok(tls) => {
             let (_, session) = tls.get_ref();
             let http2 = session.alpn_protocol() == Some(b"h2");
-            Some((Stream::Tls(Box::new(tls)), Bytes::new(), http2))
+            Some((Stream::Tls(Box::new(tls)), None, http2))
         }
         Err((_, first)) if first.plain => {
             refuse_plain(client, first.tcp).await;

@@ -3,27 +3,26 @@
 //! the snapshot, which they only read. Knows no Kubernetes object and no BPF map.
 //!
 //! ```text
-//! listen ─ accept ─ tls ─ connection ─→ pipeline ─→ balance ─→ upstream
-//!                   (stream, client)        └──────→ respond      └→ upgrade
+//! listen ─ accept ─ tls ─→ http1 | http2 ─→ pipeline ─→ exchange ─→ balance ─→ upstream
+//!            (stream, client)  (message)      └→ respond   (sides)
 //! ```
 
 mod accept;
 mod balance;
-mod body;
 mod buffer;
 mod client;
-mod connection;
 pub(crate) mod counters;
+mod date;
 mod deadline;
+mod exchange;
+mod http1;
 mod listen;
 mod message;
-mod patience;
 mod pipeline;
 mod respond;
 mod sides;
 mod stream;
 mod tls;
-mod upgrade;
 mod upstream;
 mod worker;
 

@@ -4,10 +4,9 @@ use std::{
     cell::{Cell, RefCell},
     rc::Rc,
     sync::Arc,
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
-use hyper::server::conn::{http1, http2};
 use tokio::{
     runtime::{Builder, LocalOptions},
     sync::{Notify, watch},
@@ -18,11 +17,12 @@ use tokio_rustls::TlsAcceptor;
 use super::{
     accept,
     balance::View,
-    connection,
+    buffer::Buffers,
     counters::{Counters, Registry},
+    date::Date,
     deadline::{Deadlines, TICK},
     listen::Sockets,
-    patience::StreamExecutor,
+    message::{RequestHead, ResponseHead},
     upstream::Pool,
 };
 use crate::{config::Timeouts, snapshot::Reader};
@@ -56,8 +56,11 @@ pub(crate) struct Worker {
     pub(crate) pool: Pool,
     pub(crate) counters: Counters,
     pub(crate) tls: TlsAcceptor,
-    pub(crate) http1: http1::Builder,
-    pub(crate) http2: http2::Builder<StreamExecutor>,
+    pub(crate) buffers: Buffers,
+    pub(crate) date: Date,
+    /// Heads to be used again: they keep their room.
+    requests: RefCell<Vec<Box<RequestHead>>>,
+    answers: RefCell<Vec<Box<ResponseHead>>>,
     pub(crate) random: RefCell<fastrand::Rng>,
     reader: Reader,
     view: RefCell<Rc<View>>,
@@ -77,6 +80,24 @@ impl Worker {
         Rc::clone(&view)
     }
 
+    /// A head to be filled in.
+    pub(crate) fn take_request(&self) -> Box<RequestHead> {
+        self.requests.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn give_request(&self, head: Box<RequestHead>) {
+        keep(&self.requests, head);
+    }
+
+    /// A head to be filled in.
+    pub(crate) fn take_answer(&self) -> Box<ResponseHead> {
+        self.answers.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn give_answer(&self, head: Box<ResponseHead>) {
+        keep(&self.answers, head);
+    }
+
     pub(crate) fn draining(&self) -> bool {
         self.draining.get()
     }
@@ -92,6 +113,16 @@ impl Worker {
         if self.connections.get() == 0 {
             self.idle.notify_one();
         }
+    }
+}
+
+/// Heads that a worker keeps.
+const HEADS: usize = 256;
+
+fn keep<T>(free: &RefCell<Vec<T>>, one: T) {
+    let mut free = free.borrow_mut();
+    if free.len() < HEADS {
+        free.push(one);
     }
 }
 
@@ -122,8 +153,10 @@ async fn serve(setup: Setup) {
         pool: Pool::new(Rc::clone(&deadlines), &timeouts),
         counters: registry.counters(index),
         tls: TlsAcceptor::from(tls),
-        http1: connection::http1(),
-        http2: connection::http2(StreamExecutor::new(Rc::clone(&deadlines), timeouts.send)),
+        buffers: Buffers::default(),
+        date: Date::new(SystemTime::now()),
+        requests: RefCell::default(),
+        answers: RefCell::default(),
         random: RefCell::new(random),
         view: RefCell::new(view),
         draining: Cell::new(false),
@@ -146,6 +179,7 @@ async fn serve(setup: Setup) {
         tokio::select! {
             _ = tick.tick() => {
                 worker.deadlines.tick(Instant::now());
+                worker.date.tick(SystemTime::now());
                 worker.pool.reap();
                 // Lets go of the snapshot before also where no request comes in.
                 drop(worker.view());

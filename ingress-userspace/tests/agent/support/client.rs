@@ -33,9 +33,13 @@ impl Reply {
         std::str::from_utf8(&self.body).expect("the body is text")
     }
 
-    /// A line of [`Backend::echo`](super::Backend::echo)'s answer that begins with this.
+    /// A line of [`Backend::echo`](super::Backend::echo)'s answer that begins with this, in any
+    /// case.
     pub(crate) fn line(&self, begin: &str) -> Option<&str> {
-        self.text().lines().find_map(|line| line.strip_prefix(begin))
+        self.text().lines().find_map(|line| {
+            let (own, rest) = line.split_at_checked(begin.len())?;
+            own.eq_ignore_ascii_case(begin).then_some(rest)
+        })
     }
 }
 

@@ -3,13 +3,14 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
+use hashbrown::HashMap;
 use http::Method;
 
 use crate::model::{HostName, Model, Route};

@@ -6,6 +6,7 @@ mod changes;
 mod drain;
 mod failure;
 mod forwarding;
+mod http1;
 mod http2;
 mod process;
 mod routing;

@@ -12,6 +12,8 @@ mod inbound;
 mod outbound;
 mod parse;
 mod server;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use client::{Http1Upstream, Patience};
 pub(crate) use server::{Http1, Next};

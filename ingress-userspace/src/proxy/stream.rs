@@ -59,6 +59,15 @@ impl Stream {
         }
     }
 
+    /// Tells a TLS client that nothing more comes; without TLS, closing says so.
+    pub(crate) fn poll_close_notify(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(_) => Poll::Ready(Ok(())),
+            other => Pin::new(other).poll_shutdown(cx),
+        }
+    }
+
+    /// Ends this side's half of the connection.
     pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(self).poll_shutdown(cx)
     }

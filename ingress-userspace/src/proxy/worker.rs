@@ -59,7 +59,9 @@ pub(crate) struct Worker {
     pub(crate) buffers: Buffers,
     pub(crate) date: Date,
     /// Heads to be used again: they keep their room.
+    #[expect(clippy::vec_box, reason = "they move between tasks: a pointer, not 200 bytes")]
     requests: RefCell<Vec<Box<RequestHead>>>,
+    #[expect(clippy::vec_box, reason = "as above")]
     answers: RefCell<Vec<Box<ResponseHead>>>,
     pub(crate) random: RefCell<fastrand::Rng>,
     reader: Reader,

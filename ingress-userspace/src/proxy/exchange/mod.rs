@@ -26,6 +26,8 @@ use crate::model::BackendId;
 
 /// Attempts in total: ingress-nginx's `proxy-next-upstream-tries`.
 const TRIES: u32 = 3;
+/// Interim answers before the final one: each waits in memory for a client that may not read.
+const INTERIM: u32 = 16;
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,7 +205,7 @@ async fn answer_of<D: Downstream, U: Upstream>(
     upload: &mut Upload,
     answer: &mut ResponseHead,
 ) -> Result<(), Side> {
-    loop {
+    for _ in 0..INTERIM {
         poll_fn(|cx| {
             let mut broken = None;
             match upload.poll(cx, down, up) {
@@ -231,6 +233,7 @@ async fn answer_of<D: Downstream, U: Upstream>(
             down.interim(answer);
         }
     }
+    Err(Side::Upstream(UpstreamError::Malformed))
 }
 
 /// Moves the answer's body to the client, and what is left of the request's to the endpoint.

@@ -44,7 +44,9 @@ pub(crate) struct Http1Upstream {
     to_head: bool,
     /// The request has been written to its end.
     sent: bool,
-    /// The answer's head has come, and says that another request may follow.
+    /// The answer's head has come: it is the endpoint's turn from now on.
+    answered: bool,
+    /// That head says that another request may follow.
     keep_alive: bool,
     /// It carries a tunnel: the end of what is sent is told to the other side.
     tunnel: bool,
@@ -70,6 +72,7 @@ impl Http1Upstream {
             waiting: Waiting::No,
             to_head: false,
             sent: false,
+            answered: false,
             keep_alive: false,
             tunnel: false,
         }
@@ -87,7 +90,7 @@ impl Http1Upstream {
             && !self.tunnel
             && self.inbound.is_ended()
             && self.inbound.pending().is_empty()
-            && self.outbound.is_empty()
+            && self.outbound.is_flushed()
     }
 
     /// It is given back: waits for nothing.
@@ -124,10 +127,7 @@ impl Http1Upstream {
     ) -> Poll<Result<T, UpstreamError>> {
         match outcome {
             Poll::Ready(Ok(done)) => {
-                if self.waiting == Waiting::Send {
-                    self.waiting = Waiting::No;
-                    self.deadline.clear();
-                }
+                self.moved();
                 Poll::Ready(Ok(done))
             }
             Poll::Ready(Err(error)) => {
@@ -138,15 +138,20 @@ impl Http1Upstream {
         }
     }
 
-    /// Nothing came. While the request is still being sent, it is not the endpoint's turn.
+    /// Nothing came. While the request is still being sent and no head has come, it is not the
+    /// endpoint's turn.
     fn read_nothing(&mut self, cx: &Context<'_>) -> Poll<UpstreamError> {
-        if self.sent && !self.tunnel { self.wait(cx, Waiting::Read) } else { Poll::Pending }
+        if (self.sent || self.answered) && !self.tunnel {
+            self.wait(cx, Waiting::Read)
+        } else {
+            Poll::Pending
+        }
     }
 
-    fn read_something(&mut self) {
-        if self.waiting == Waiting::Read {
-            self.waiting = Waiting::No;
-            self.deadline.clear();
+    /// Bytes went one way or the other: what was waited for is waited for anew.
+    fn moved(&mut self) {
+        if self.waiting != Waiting::No {
+            self.rest();
         }
     }
 }
@@ -155,6 +160,7 @@ impl Upstream for Http1Upstream {
     fn start(&mut self, head: &RequestHead) {
         self.to_head = head.method == http::Method::HEAD;
         self.sent = false;
+        self.answered = false;
         self.keep_alive = false;
         let queue = self.outbound.queue();
         queue.extend_from_slice(head.method.as_str().as_bytes());
@@ -199,8 +205,10 @@ impl Upstream for Http1Upstream {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
-        let outcome = self.outbound.poll_flush(cx, &mut self.stream);
-        ready!(self.wrote(cx, outcome))?;
+        if !self.outbound.is_flushed() {
+            let outcome = self.outbound.poll_flush(cx, &mut self.stream);
+            ready!(self.wrote(cx, outcome))?;
+        }
         if self.tunnel && self.sent {
             let outcome = self.stream.poll_end(cx);
             return self.wrote(cx, outcome);
@@ -218,7 +226,8 @@ impl Upstream for Http1Upstream {
                 Ok(Some(parsed)) => {
                     self.inbound.consume(parsed.length);
                     self.keep_alive = parsed.keep_alive;
-                    self.read_something();
+                    self.answered = !head.is_interim();
+                    self.moved();
                     let chunked = head.fields.contains(Known::TransferEncoding);
                     self.inbound.begin(Decoder::new(head.body, chunked));
                     if head.status == 101 {
@@ -250,7 +259,7 @@ impl Upstream for Http1Upstream {
     ) -> Poll<Result<Read, UpstreamError>> {
         match self.inbound.poll_body(cx, &mut self.stream, into) {
             Poll::Ready(Ok(read)) => {
-                self.read_something();
+                self.moved();
                 Poll::Ready(Ok(read))
             }
             Poll::Ready(Err(Broken::Closed)) => Poll::Ready(Err(UpstreamError::Closed)),

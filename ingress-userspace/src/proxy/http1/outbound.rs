@@ -19,16 +19,25 @@ pub(super) struct Outbound {
     queue: Vec<u8>,
     /// So much of the queue is sent.
     sent: usize,
+    /// The transport may not have got everything: the queue, or what TLS keeps itself.
+    dirty: bool,
     encoder: Encoder,
 }
 
 impl Outbound {
     pub(super) fn new(buffers: &Buffers) -> Self {
-        Self { buffers: buffers.clone(), queue: Vec::new(), sent: 0, encoder: Encoder::Ended }
+        Self {
+            buffers: buffers.clone(),
+            queue: Vec::new(),
+            sent: 0,
+            dirty: false,
+            encoder: Encoder::Ended,
+        }
     }
 
     /// Where heads are written to.
     pub(super) fn queue(&mut self) -> &mut Vec<u8> {
+        self.dirty = true;
         if self.queue.capacity() == 0 {
             self.queue = self.buffers.take_queue();
         }
@@ -40,9 +49,9 @@ impl Outbound {
         self.encoder = encoder;
     }
 
-    /// Nothing is queued.
-    pub(super) fn is_empty(&self) -> bool {
-        self.queue.len() == self.sent
+    /// The transport has everything.
+    pub(super) fn is_flushed(&self) -> bool {
+        !self.dirty
     }
 
     /// Takes some of a body. 0 of one that is complete already.
@@ -107,6 +116,8 @@ impl Outbound {
             self.sent = 0;
             self.buffers.give_queue(std::mem::take(&mut self.queue));
         }
-        stream.poll_flush_all(cx)
+        ready!(stream.poll_flush_all(cx))?;
+        self.dirty = false;
+        Poll::Ready(Ok(()))
     }
 }

@@ -46,15 +46,15 @@ pub(crate) struct Http1 {
     to_head: bool,
     /// The client waits for 100 before it sends its body.
     wants_continue: bool,
-    /// The head of the answer has been queued.
-    started: bool,
     /// The connection ends after this answer.
     close: bool,
+    /// What came was no request: who knows what comes behind it.
+    refused: bool,
     /// The answer did not reach its end: the connection must not look as if it did.
     aborted: bool,
     tunnel: Tunnel,
-    blocked: bool,
-    starved: bool,
+    /// The deadline runs until the client sends or takes something.
+    waiting: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,12 +89,11 @@ impl Http1 {
             version: Version::Http11,
             to_head: false,
             wants_continue: false,
-            started: false,
             close: false,
+            refused: false,
             aborted: false,
             tunnel: Tunnel::No,
-            blocked: false,
-            starved: false,
+            waiting: false,
         }
     }
 
@@ -138,6 +137,7 @@ impl Http1 {
                 // Late with its head, or merely idle.
                 None if begun => {
                     self.close = true;
+                    self.refused = true;
                     return Next::Refused(Failure::ClientTimeout);
                 }
                 None => return Next::End,
@@ -148,8 +148,8 @@ impl Http1 {
     fn refuse(&mut self, bad: BadHead) -> Next {
         self.version = Version::Http11;
         self.to_head = false;
-        self.started = false;
         self.close = true;
+        self.refused = true;
         Next::Refused(match bad {
             BadHead::Malformed => Failure::BadRequest,
             BadHead::TargetTooLong => Failure::TargetTooLong,
@@ -164,9 +164,7 @@ impl Http1 {
         self.requests += 1;
         self.version = head.version;
         self.to_head = head.method == http::Method::HEAD;
-        self.started = false;
-        self.blocked = false;
-        self.starved = false;
+        self.waiting = false;
         let fields = &head.fields;
         let option = |wanted: &[u8]| {
             fields.items(Known::Connection).any(|item| item.eq_ignore_ascii_case(wanted))
@@ -189,7 +187,12 @@ impl Http1 {
             self.close = self.wants_continue || !self.discard().await;
         }
         if self.close {
-            self.linger().await;
+            // Nothing of the client's is unread: closing at once takes nothing with it.
+            if self.inbound.is_ended() && self.inbound.pending().is_empty() && !self.refused {
+                let _told = poll_fn(|cx| Poll::Ready(self.stream.poll_close_notify(cx))).await;
+            } else {
+                self.linger().await;
+            }
             return false;
         }
         true
@@ -252,10 +255,7 @@ impl Http1 {
     ) -> Poll<Result<T, ClientError>> {
         match outcome {
             Poll::Ready(Ok(done)) => {
-                if self.blocked {
-                    self.blocked = false;
-                    self.client.deadline().clear();
-                }
+                self.moved();
                 Poll::Ready(Ok(done))
             }
             Poll::Ready(Err(_gone)) => {
@@ -263,14 +263,31 @@ impl Http1 {
                 Poll::Ready(Err(ClientError::Gone))
             }
             Poll::Pending => {
-                if !self.blocked {
-                    self.blocked = true;
-                    self.client.deadline().set(self.client.worker.timeouts.send);
-                }
-                ready!(self.client.deadline().poll(cx));
+                ready!(self.wait(cx, self.client.worker.timeouts.send));
                 self.aborted = true;
                 Poll::Ready(Err(ClientError::Gone))
             }
+        }
+    }
+
+    /// Ready when the client neither sends nor takes anything for too long. A tunnel has a deadline
+    /// of its own.
+    fn wait(&mut self, cx: &Context<'_>, timeout: Duration) -> Poll<()> {
+        if self.tunnel != Tunnel::No {
+            return Poll::Pending;
+        }
+        if !self.waiting {
+            self.waiting = true;
+            self.client.deadline().set(timeout);
+        }
+        self.client.deadline().poll(cx)
+    }
+
+    /// The client sent or took something.
+    fn moved(&mut self) {
+        if self.waiting {
+            self.waiting = false;
+            self.client.deadline().clear();
         }
     }
 }
@@ -283,10 +300,7 @@ impl Downstream for Http1 {
     ) -> Poll<Result<Read, ClientError>> {
         match self.inbound.poll_body(cx, &mut self.stream, into) {
             Poll::Ready(outcome) => {
-                if self.starved {
-                    self.starved = false;
-                    self.client.deadline().clear();
-                }
+                self.moved();
                 self.wants_continue = false;
                 Poll::Ready(outcome.map_err(|broken| {
                     self.close = true;
@@ -299,14 +313,8 @@ impl Downstream for Http1 {
                     }
                 }))
             }
-            // Once it is answered, the client may take its time: what it sends is its own loss.
-            Poll::Pending if self.started => Poll::Pending,
             Poll::Pending => {
-                if !self.starved {
-                    self.starved = true;
-                    self.client.deadline().set(self.client.worker.timeouts.body);
-                }
-                ready!(self.client.deadline().poll(cx));
+                ready!(self.wait(cx, self.client.worker.timeouts.body));
                 self.close = true;
                 Poll::Ready(Err(ClientError::Late))
             }
@@ -334,11 +342,6 @@ impl Downstream for Http1 {
     }
 
     fn start(&mut self, head: &ResponseHead) {
-        self.started = true;
-        if self.starved {
-            self.starved = false;
-            self.client.deadline().clear();
-        }
         if self.client.worker.draining() {
             self.close = true;
         }
@@ -416,8 +419,10 @@ impl Downstream for Http1 {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientError>> {
-        let outcome = self.outbound.poll_flush(cx, &mut self.stream);
-        ready!(self.wrote(cx, outcome))?;
+        if !self.outbound.is_flushed() {
+            let outcome = self.outbound.poll_flush(cx, &mut self.stream);
+            ready!(self.wrote(cx, outcome))?;
+        }
         if self.tunnel == Tunnel::Ending {
             let outcome = self.stream.poll_end(cx);
             return self.wrote(cx, outcome);

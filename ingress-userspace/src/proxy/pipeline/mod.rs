@@ -1,6 +1,7 @@
 //! From a request's head to its answer. The stages stand in [`stages`] in the order in which they
 //! can be told apart from outside (reference section 2); each is a module.
 
+mod asker;
 mod authority;
 mod forwarded;
 mod headers;
@@ -8,17 +9,24 @@ mod origin;
 mod redirect;
 mod target;
 
-use std::{rc::Rc, sync::Arc};
+use std::{
+    rc::Rc,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use http::{
-    HeaderValue, Method, Request, Response, StatusCode, Version,
-    header::{CONNECTION, CONTENT_LENGTH, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, UPGRADE},
+    HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+    header::{
+        CONNECTION, CONTENT_LENGTH, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, UPGRADE,
+        USER_AGENT,
+    },
     request,
 };
 use hyper::body::{Body as _, Incoming};
 
 use super::{
-    balance::View,
+    balance::{Attempts, View},
     body::{RequestBody, ResponseBody, Upstream},
     client::{Client, InFlight},
     counters::Subject,
@@ -27,9 +35,10 @@ use super::{
     upstream::{self, Answer, Raw},
 };
 use crate::{
-    model::{BackendId, HostName, Route, Target},
+    model::{Backend, HostName, Policy, Route, Target},
     route::{CompiledRoute, Found, HostTable, normalize},
 };
+use asker::Asked;
 use authority::Authority;
 use origin::Origin;
 
@@ -161,10 +170,47 @@ async fn stages<'v>(
         return Err(Failure::NoEndpoint);
     }
     drop(path);
+    let asked = asked(client, service, &head, &uri, &authority, host);
     head.uri = uri;
     let upgrade = headers::clean_request(&mut head);
     forwarded::apply(&mut head.headers, origin, client);
-    forward(client, view, backend, head, body, upgrade).await.map(Outcome::Upstream)
+    let mut attempts = Attempts::new(view, backend, asked);
+    let user_agent = head.headers.get(USER_AGENT).cloned();
+    let answer = forward(client, &mut attempts, head, body, upgrade).await?;
+    let user_agent = user_agent.as_ref().map(HeaderValue::as_bytes);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    let cookie = attempts.session_cookie(route, client.https, user_agent, now);
+    Ok(Outcome::Upstream(answer.with_cookie(cookie)))
+}
+
+/// The request as balancing sees it; without its headers where nothing will be asked of them.
+fn asked(
+    client: &Rc<Client>,
+    service: Option<&Arc<Backend>>,
+    head: &request::Parts,
+    uri: &Uri,
+    authority: &Authority,
+    host: &HostTable,
+) -> Asked {
+    let balancing = service.map(|service| &service.balancing);
+    let is_asked = balancing.is_some_and(|balancing| {
+        balancing.affinity.is_some() || matches!(balancing.policy, Policy::Hash(_))
+    });
+    let text = |text: &dyn ToString| if is_asked { text.to_string() } else { String::new() };
+    Asked {
+        client: Rc::clone(client),
+        headers: if is_asked { head.headers.clone() } else { Default::default() },
+        method: head.method.clone(),
+        target: text(&head.uri.path_and_query().map_or("", |target| target.as_str())),
+        path: text(&uri.path()),
+        host: text(&authority.as_str()),
+        server: match host.name() {
+            HostName::Exact(name) => text(name),
+            HostName::Wildcard(suffix) => text(&format_args!("*.{suffix}")),
+            HostName::CatchAll => text(&"_"),
+        },
+    }
 }
 
 /// A path's place in a host.
@@ -183,8 +229,7 @@ fn find<'v>(host: &'v HostTable, path: &str) -> Result<Place<'v>, Failure> {
 
 async fn forward(
     client: &Rc<Client>,
-    view: &Rc<View>,
-    backend: BackendId,
+    attempts: &mut Attempts<'_, Asked>,
     mut head: request::Parts,
     body: Incoming,
     upgrade: bool,
@@ -197,7 +242,7 @@ async fn forward(
     if !body.is_end_stream() && !head.headers.contains_key(CONTENT_LENGTH) {
         head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    upstream::send(&client.worker, || view.next(backend), head, body, upgrade).await
+    upstream::send(&client.worker, attempts, head, body, upgrade).await
 }
 
 fn switched(

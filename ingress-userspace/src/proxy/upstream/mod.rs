@@ -10,12 +10,17 @@ pub(crate) use pool::Pool;
 
 use std::{net::SocketAddr, rc::Rc};
 
-use http::{Request, Response, StatusCode, request};
+use http::{HeaderValue, Request, Response, StatusCode, header::SET_COOKIE, request};
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
 
 use self::connection::Broken;
-use super::{body::RequestBody, respond::Failure, worker::Worker};
+use super::{
+    balance::{Asker, Attempts},
+    body::RequestBody,
+    respond::Failure,
+    worker::Worker,
+};
 
 /// Attempts in total: ingress-nginx's `proxy-next-upstream-tries`.
 const TRIES: u32 = 3;
@@ -28,12 +33,23 @@ pub(crate) enum Answer {
     Upgrade(Response<Incoming>, oneshot::Receiver<Raw>),
 }
 
-/// Sends `head` and `body` to an endpoint that `next` names; it is called again for each further
+impl Answer {
+    /// The answer with this `Set-Cookie` after the upstream's own.
+    pub(crate) fn with_cookie(mut self, cookie: Option<String>) -> Self {
+        let (Self::Response(response, _) | Self::Upgrade(response, _)) = &mut self;
+        if let Some(value) = cookie.and_then(|cookie| HeaderValue::try_from(cookie).ok()) {
+            response.headers_mut().append(SET_COOKIE, value);
+        }
+        self
+    }
+}
+
+/// Sends `head` and `body` to an endpoint that `attempts` names, another one for each further
 /// attempt. `head` is an origin-form HTTP/1.1 request without hop-by-hop headers but those of an
 /// upgrade.
 pub(crate) async fn send(
     worker: &Rc<Worker>,
-    mut next: impl FnMut() -> Option<SocketAddr>,
+    attempts: &mut Attempts<'_, impl Asker>,
     head: request::Parts,
     body: RequestBody,
     upgrade: bool,
@@ -46,7 +62,7 @@ pub(crate) async fn send(
     loop {
         let address = match fresh_only {
             Some(address) => address,
-            None => next().ok_or(Failure::NoEndpoint)?,
+            None => attempts.next().ok_or(Failure::NoEndpoint)?,
         };
         let repeatable = idempotent && !body.progress().taken;
         let pooled = match fresh_only.take() {
@@ -59,9 +75,17 @@ pub(crate) async fn send(
             None => {
                 tries += 1;
                 match connect(worker, address).await {
-                    Ok(connection) => connection,
-                    Err(_) if tries < TRIES => continue,
-                    Err(failure) => return Err(failure),
+                    Ok(connection) => {
+                        attempts.connected();
+                        connection
+                    }
+                    Err(failure) => {
+                        attempts.refused();
+                        if tries < TRIES {
+                            continue;
+                        }
+                        return Err(failure);
+                    }
                 }
             }
         };
@@ -70,7 +94,9 @@ pub(crate) async fn send(
         let parts = if repeatable { head.clone() } else { head.take() };
         let Some(parts) = parts else { return Err(Failure::Upstream) };
         let request = Request::from_parts(parts, body.clone());
-        match connection.send(request, &body).await {
+        let outcome = connection.send(request, &body).await;
+        attempts.ended(outcome.is_ok());
+        match outcome {
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 let raw = raw.ok_or(Failure::Upstream)?;
                 return Ok(Answer::Upgrade(response, raw));

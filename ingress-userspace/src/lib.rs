@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! config ─ lifecycle (wires everything below; phases from start to stop)
-//! source ─→ stores ─→ translate (pure) ─→ model + diagnostics
+//! resolve ─→ names ─┐
+//! source ─→ stores ─┴→ translate (pure) ─→ model + diagnostics
 //!                                           ├─→ snapshot ─→ route, proxy
 //!                                           ├─→ l4 ─→ BPF maps
 //!                                           └─→ admin
@@ -20,7 +21,9 @@ pub mod config;
 pub mod l4;
 pub mod lifecycle;
 pub mod model;
+pub mod names;
 pub mod proxy;
+pub mod resolve;
 pub mod route;
 pub mod snapshot;
 pub mod source;

@@ -18,9 +18,9 @@ pub struct Snapshot {
     /// What is served, as values.
     pub model: Arc<Model>,
     /// The same, ready to be searched.
-    pub routes: RouteTable,
+    pub routes: Arc<RouteTable>,
     /// The certificates, ready to be presented.
-    pub certificates: Certificates,
+    pub certificates: Arc<Certificates>,
 }
 
 #[derive(Debug, Default)]
@@ -45,8 +45,8 @@ impl Publisher {
     pub fn publish(
         &mut self,
         model: Arc<Model>,
-        routes: RouteTable,
-        certificates: Certificates,
+        routes: Arc<RouteTable>,
+        certificates: Arc<Certificates>,
     ) -> u64 {
         let generation = self.shared.generation.load(Ordering::Relaxed) + 1;
         let snapshot = Snapshot { generation, model, routes, certificates };
@@ -100,8 +100,7 @@ mod tests {
         let mut publisher = Publisher::default();
         let reader = publisher.reader();
         assert!(reader.newer(0).is_none());
-        let generation =
-            publisher.publish(Arc::default(), RouteTable::default(), Certificates::default());
+        let generation = publisher.publish(Arc::default(), Arc::default(), Arc::default());
         assert_eq!(generation, 1);
         let seen = reader.newer(0).expect("one was published");
         assert_eq!(seen.generation, 1);

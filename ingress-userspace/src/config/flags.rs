@@ -61,6 +61,10 @@ pub struct RunFlags {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_value = "false", default_missing_value = "true")]
     pub disable_catch_all: String,
+    /// Do not serve Services of type ExternalName.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true")]
+    pub disable_svc_external_name: String,
     /// Prefix of the annotations to obey.
     #[arg(long, value_name = "PREFIX", default_value = "nginx.ingress.kubernetes.io")]
     pub annotations_prefix: String,

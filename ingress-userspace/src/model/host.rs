@@ -51,6 +51,9 @@ pub struct Route {
     pub https_redirect: HttpsRedirect,
     /// The redirect to HTTPS keeps a final `/` of the path: `preserve-trailing-slash`.
     pub preserve_trailing_slash: bool,
+    /// Its Ingress asks for `affinity: cookie`: answers set the cookie of a new session. Other
+    /// routes to the same backend follow the cookie and never set it (reference section 6).
+    pub sets_session: bool,
     /// Where it leads.
     pub target: Target,
 }

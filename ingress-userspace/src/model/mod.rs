@@ -3,6 +3,7 @@
 //! not be understood became a [`Diagnostic`] and is absent.
 
 mod backend;
+mod balancing;
 mod certificate;
 mod diagnostic;
 mod host;
@@ -11,6 +12,9 @@ mod object;
 mod settings;
 
 pub use backend::{Backend, BackendId, BackendKey, Endpoint, PortRef};
+pub use balancing::{
+    Affinity, AffinityMode, Balancing, HashBy, Piece, Policy, SameSite, SessionCookie, Variable,
+};
 pub use certificate::{Certificate, CertificateId};
 pub use diagnostic::{Diagnostic, Severity};
 pub use host::{Denial, Host, HostName, HttpsRedirect, PathKind, Redirect, Rewrite, Route, Target};
@@ -24,11 +28,13 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default)]
 pub struct Model {
     /// The virtual hosts, the catch-all included; no two of one name.
-    pub hosts: Vec<Arc<Host>>,
+    /// The same allocation as in the model before where no host changed.
+    pub hosts: Arc<[Arc<Host>]>,
     /// What routes lead to; indexed by [`BackendId`].
     pub backends: Vec<Arc<Backend>>,
     /// What hosts present in the handshake; indexed by [`CertificateId`].
-    pub certificates: Vec<Arc<Certificate>>,
+    /// The same allocation as in the model before where no route changed.
+    pub certificates: Arc<[Arc<Certificate>]>,
     /// Presented where no host's certificate applies; `None` stands for the self-signed one.
     pub default_certificate: Option<CertificateId>,
     /// The nodes, sorted by name.

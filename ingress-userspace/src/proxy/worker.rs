@@ -76,7 +76,8 @@ impl Worker {
     pub(crate) fn view(&self) -> Rc<View> {
         let mut view = self.view.borrow_mut();
         if let Some(snapshot) = self.reader.newer(view.snapshot.generation) {
-            *view = View::new(snapshot, &mut self.random.borrow_mut());
+            let next = view.next(snapshot);
+            *view = next;
             self.counters.forget();
         }
         Rc::clone(&view)

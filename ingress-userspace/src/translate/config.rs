@@ -3,11 +3,11 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::ConfigMap;
 
 use super::{
-    annotations::{Invalid, Risk, boolean},
+    annotations::{Invalid, Risk, boolean, load_balance},
     report::Report,
 };
 use crate::{
-    model::{Denial, RedirectCode, Settings},
+    model::{Denial, Policy, RedirectCode, Settings},
     suggestion,
 };
 
@@ -23,6 +23,10 @@ pub(super) struct Config {
     pub(super) no_tls_redirect: Vec<String>,
     pub(super) risk_level: Risk,
     pub(super) blocked_words: Vec<String>,
+    /// `load-balance`, for backends whose Ingress has no annotation of that name.
+    pub(super) load_balance: Policy,
+    /// `service-upstream`, likewise.
+    pub(super) service_upstream: bool,
     /// Everything answers 503.
     pub(super) denial: Option<Denial>,
     /// `global-auth-url` is set: every Ingress answers 503 that is not exempt from it.
@@ -40,6 +44,8 @@ impl Default for Config {
             no_tls_redirect: vec!["/.well-known/acme-challenge".to_owned()],
             risk_level: Risk::High,
             blocked_words: Vec::new(),
+            load_balance: Policy::RoundRobin,
+            service_upstream: false,
             denial: None,
             global_auth: None,
         }
@@ -131,8 +137,6 @@ const OTHERS: &[(&str, Other)] = &[
     ("http2-max-concurrent-streams", Other::NoEffect),
     ("retry-non-idempotent", Other::NoEffect),
     ("custom-http-errors", Other::NoEffect),
-    ("load-balance", Other::NoEffect),
-    ("service-upstream", Other::NoEffect),
     ("proxy-connect-timeout", Other::NoEffect),
     ("proxy-send-timeout", Other::NoEffect),
     ("proxy-read-timeout", Other::NoEffect),
@@ -186,6 +190,8 @@ const OBEYED: &[&str] = &[
     "annotations-risk-level",
     "annotation-value-word-blocklist",
     "global-auth-url",
+    "load-balance",
+    "service-upstream",
 ];
 
 impl Config {
@@ -196,6 +202,8 @@ impl Config {
         reader.boolean("ssl-redirect", &mut config.ssl_redirect);
         reader.boolean("force-ssl-redirect", &mut config.force_ssl_redirect);
         reader.boolean("preserve-trailing-slash", &mut config.preserve_trailing_slash);
+        reader.value("load-balance", &mut config.load_balance, load_balance);
+        reader.boolean("service-upstream", &mut config.service_upstream);
         if let Some(value) = reader.get("no-tls-redirect-locations") {
             config.no_tls_redirect = list(value);
         }

@@ -9,7 +9,7 @@ use k8s_openapi::api::networking::v1::{
 use super::{
     Options,
     annotations::Annotations,
-    backend::Backends,
+    backends::Backends,
     config::Config,
     host::{HostParts, deny},
     report::Report,
@@ -57,7 +57,7 @@ impl<'a> Assembly<'a> {
         let object = ObjectRef::new("Default", "", "backend");
         let field = "--default-backend-service";
         let target = match default_backend {
-            Some(key) => Target::Backend(backends.id(key.clone(), &object, field)),
+            Some(key) => Target::Backend(backends.id(key.clone(), &object, field, None)),
             None => Target::NotFound,
         };
         let mut global = Route {
@@ -69,6 +69,7 @@ impl<'a> Assembly<'a> {
             rewrite: None,
             https_redirect: HttpsRedirect::Never,
             preserve_trailing_slash: false,
+            sets_session: false,
             target,
         };
         let auth = config.global_auth.clone().filter(|_| default_backend.is_some());
@@ -346,7 +347,9 @@ impl<'a> Assembly<'a> {
         };
         let namespace = current.key.namespace.clone();
         let key = BackendKey { namespace, service: service.name.as_str().into(), port };
-        Target::Backend(self.backends.id(key, &current.object, &format!("{field}.service")))
+        let field = format!("{field}.service");
+        let balances = Some(&current.annotations.balances);
+        Target::Backend(self.backends.id(key, &current.object, &field, balances))
     }
 }
 
@@ -364,6 +367,7 @@ fn base(current: &Current<'_>, field: &str, path: &str) -> Route {
         rewrite: target.map(|target| Rewrite { template: Arc::clone(target) }),
         https_redirect: HttpsRedirect::Never,
         preserve_trailing_slash: current.annotations.redirects.preserve_trailing_slash,
+        sets_session: current.annotations.balances.cookie.is_some(),
         target: Target::NotFound,
     }
 }

@@ -19,6 +19,8 @@ pub struct Options {
     pub configmap: Option<(String, String)>,
     /// `--disable-catch-all`: ignore Ingresses with `spec.defaultBackend`.
     pub disable_catch_all: bool,
+    /// `--disable-svc-external-name`: Services of type ExternalName answer 503.
+    pub disable_svc_external_name: bool,
     /// `--annotations-prefix`, without the slash.
     pub annotations_prefix: String,
 }
@@ -36,6 +38,7 @@ impl Default for Options {
             default_ssl_certificate: None,
             configmap: None,
             disable_catch_all: false,
+            disable_svc_external_name: false,
             annotations_prefix: "nginx.ingress.kubernetes.io".to_owned(),
         }
     }

@@ -14,7 +14,7 @@ use std::{
 
 use self::{download::Download, upload::Upload};
 use super::{
-    balance::View,
+    balance::{Asker, Attempts},
     client::Client,
     http1::Patience,
     message::{BodyLength, RequestHead, ResponseHead},
@@ -22,7 +22,6 @@ use super::{
     sides::{ClientError, Downstream, Upstream, UpstreamError},
     upstream::{self, Connection},
 };
-use crate::model::BackendId;
 
 /// Attempts in total: ingress-nginx's `proxy-next-upstream-tries`.
 const TRIES: u32 = 3;
@@ -45,27 +44,26 @@ enum Side {
     Upstream(UpstreamError),
 }
 
-/// Sends the request to an endpoint of `backend` and its answer to the client. `finish` makes the
-/// answer's head ready for the client.
-pub(super) async fn run<D: Downstream>(
+/// Sends the request to an endpoint that `attempts` names and its answer to the client. `finish`
+/// makes the answer's head ready for the client.
+pub(super) async fn run<D: Downstream, A: Asker>(
     client: &Rc<Client>,
-    view: &View,
-    backend: BackendId,
+    attempts: &mut Attempts<'_, A>,
     head: &RequestHead,
     upgrade: bool,
     down: &mut D,
-    finish: impl Fn(&mut ResponseHead),
+    finish: impl Fn(&mut ResponseHead, &Attempts<'_, A>),
 ) -> Outcome {
     let mut answer = client.worker.take_answer();
     let mut upload = Upload::new(&client.worker.buffers, head.body);
-    let found = attempts(client, view, backend, head, down, &mut upload, &mut answer).await;
+    let found = find(client, attempts, head, down, &mut upload, &mut answer).await;
     let outcome = match found {
         Ok(connection) if answer.status == 101 && !upgrade => {
             drop(connection);
             Outcome::Unanswered(Failure::Upstream)
         }
         Ok(mut connection) => {
-            finish(&mut answer);
+            finish(&mut answer, attempts);
             down.start(&answer);
             let end = if answer.status == 101 {
                 tunnel(client, down, &mut connection).await
@@ -92,10 +90,9 @@ pub(super) async fn run<D: Downstream>(
 }
 
 /// Tries endpoints until one answers; its head is then in `answer`.
-async fn attempts<D: Downstream>(
+async fn find<D: Downstream>(
     client: &Rc<Client>,
-    view: &View,
-    backend: BackendId,
+    attempts: &mut Attempts<'_, impl Asker>,
     head: &RequestHead,
     down: &mut D,
     upload: &mut Upload,
@@ -110,7 +107,7 @@ async fn attempts<D: Downstream>(
     loop {
         let address = match fresh_only {
             Some(address) => address,
-            None => view.next(backend).ok_or(Failure::NoEndpoint)?,
+            None => attempts.next().ok_or(Failure::NoEndpoint)?,
         };
         let pooled = match fresh_only.take() {
             Some(_) => None,
@@ -122,9 +119,19 @@ async fn attempts<D: Downstream>(
             None => {
                 tries += 1;
                 match connect(client, address, head, down).await {
-                    Ok(connection) => connection,
-                    Err(Side::Upstream(_)) if tries < TRIES => continue,
-                    Err(side) => return Err(failure(side)),
+                    Ok(connection) => {
+                        attempts.connected();
+                        connection
+                    }
+                    Err(side) => {
+                        if let Side::Upstream(_) = side {
+                            attempts.refused();
+                            if tries < TRIES {
+                                continue;
+                            }
+                        }
+                        return Err(failure(side));
+                    }
                 }
             }
         };
@@ -132,7 +139,9 @@ async fn attempts<D: Downstream>(
         connection.http.start(head);
         down.expect_body();
         upload.rewind();
-        let error = match answer_of(down, &mut *connection.http, upload, answer).await {
+        let outcome = answer_of(down, &mut *connection.http, upload, answer).await;
+        attempts.ended(outcome.is_ok());
+        let error = match outcome {
             Ok(()) => return Ok(connection),
             Err(Side::Upstream(error)) => error,
             Err(side) => return Err(failure(side)),

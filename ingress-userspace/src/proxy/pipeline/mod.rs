@@ -1,6 +1,7 @@
 //! From a request's head to its answer. The stages stand in [`stages`] in the order in which they
 //! can be told apart from outside (reference section 2); each is a module.
 
+mod asker;
 mod authority;
 mod forwarded;
 mod headers;
@@ -8,12 +9,16 @@ mod origin;
 mod redirect;
 mod target;
 
-use std::{rc::Rc, sync::Arc};
+use std::{
+    rc::Rc,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use http::Method;
 
 use super::{
-    balance::View,
+    balance::{Attempts, View},
     client::Client,
     counters::Subject,
     exchange::{self, Outcome},
@@ -22,9 +27,10 @@ use super::{
     sides::Downstream,
 };
 use crate::{
-    model::{BackendId, HostName, Route, Target},
+    model::{HostName, Route, Target},
     route::{Found, normalize},
 };
+use asker::Asked;
 use origin::Origin;
 
 /// Answered 200 by the catch-all host, for balancers in front that look at the traffic ports
@@ -40,10 +46,16 @@ pub(super) async fn answer<D: Downstream>(
     let view = client.worker.view();
     let mut subject = Subject::default();
     let method = head.method.clone();
-    let status = match stages(client, &view, head, &mut subject) {
-        Ok(Decision::Forward { backend, upgrade }) => {
-            let finish = |answer: &mut ResponseHead| finish(client, &view, answer);
-            match exchange::run(client, &view, backend, head, upgrade, down, finish).await {
+    let decision = stages(client, &view, head, &mut subject);
+    let head = &*head;
+    let status = match decision {
+        Ok(Decision::Forward(mut forward)) => {
+            let finish = |answer: &mut ResponseHead, attempts: &Attempts<'_, Asked>| {
+                session_cookie(client, head, forward.route, answer, attempts);
+                finish(client, &view, answer);
+            };
+            let Forward { attempts, upgrade, .. } = &mut forward;
+            match exchange::run(client, attempts, head, *upgrade, down, finish).await {
                 Outcome::Answered(status) => status,
                 Outcome::Unanswered(failure) => {
                     own(client, &view, down, respond::failure(failure)).await;
@@ -97,16 +109,21 @@ fn finish(client: &Client, view: &View, head: &mut ResponseHead) {
 }
 
 /// What the stages come to when nothing goes wrong.
-enum Decision {
-    /// To an endpoint. `upgrade`: the client asks for another protocol.
-    Forward {
-        backend: BackendId,
-        upgrade: bool,
-    },
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
+enum Decision<'v> {
+    Forward(Forward<'v>),
     Own(Answer),
 }
 
-impl Decision {
+/// To an endpoint.
+struct Forward<'v> {
+    attempts: Attempts<'v, Asked>,
+    route: &'v Route,
+    /// The client asks for another protocol.
+    upgrade: bool,
+}
+
+impl Decision<'_> {
     fn elsewhere(status: u16, location: &str) -> Result<Self, Failure> {
         // What is written into a field holds no control characters.
         if location.bytes().any(|byte| byte < b' ' || byte == 0x7F) {
@@ -119,10 +136,10 @@ impl Decision {
 /// The stages, in their order.
 fn stages<'v>(
     client: &Rc<Client>,
-    view: &'v View,
+    view: &'v Rc<View>,
     head: &mut RequestHead,
     subject: &mut Subject<'v>,
-) -> Result<Decision, Failure> {
+) -> Result<Decision<'v>, Failure> {
     let snapshot = &view.snapshot;
     let settings = &snapshot.model.settings;
     if head.method == Method::CONNECT || head.method == Method::TRACE {
@@ -178,9 +195,8 @@ fn stages<'v>(
 
     // (f) Where it goes.
     let backend = backend.ok_or(Failure::NoRoute)?;
-    if service.is_none_or(|backend| backend.endpoints.is_empty()) {
-        return Err(Failure::NoEndpoint);
-    }
+    let service = service.filter(|service| !service.endpoints.is_empty());
+    let service = service.ok_or(Failure::NoEndpoint)?;
 
     // What the upstream is told.
     if head.fields.get(Known::Expect).is_some_and(|v| !v.eq_ignore_ascii_case(b"100-continue")) {
@@ -190,7 +206,29 @@ fn stages<'v>(
     forwarded::apply(&mut head.fields, &origin, client);
     drop(origin);
     head.authority = authority;
-    Ok(Decision::Forward { backend, upgrade })
+    let asked =
+        Asked::new(client, service, head, original.as_deref().unwrap_or(&head.target), host.name());
+    let attempts = Attempts::new(view, backend, asked);
+    Ok(Decision::Forward(Forward { attempts, route, upgrade }))
+}
+
+/// Tells the client its session, where one begins or moves.
+fn session_cookie(
+    client: &Client,
+    head: &RequestHead,
+    route: &Route,
+    answer: &mut ResponseHead,
+    attempts: &Attempts<'_, Asked>,
+) {
+    if !attempts.begins_session() {
+        return;
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    let user_agent = head.fields.get(Known::UserAgent);
+    if let Some(cookie) = attempts.session_cookie(route, client.https, user_agent, now) {
+        answer.fields.push_known(Known::SetCookie, cookie.as_bytes());
+    }
 }
 
 /// Makes an interim answer of an endpoint ready for the client.

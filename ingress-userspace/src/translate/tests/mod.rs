@@ -1,5 +1,6 @@
 mod access;
 mod backends;
+mod balancing;
 mod classes;
 mod hosts;
 mod memory;
@@ -91,7 +92,7 @@ fn ingress(name: &str, annotations: &[(&str, &str)], spec: &str, rules: &[&str])
 fn translate_with(options: Options, text: &str) -> Translation {
     let (stores, diagnostics) = stores(&format!("{BASE}{text}"));
     assert!(diagnostics.is_empty(), "{diagnostics:?}");
-    Translator::new(options).translate(&stores)
+    Translator::new(options).translate(&stores, &Default::default())
 }
 
 fn translate(text: &str) -> Translation {

@@ -20,11 +20,13 @@ use crate::{
     names::{Known, Names},
 };
 
+/// Addresses and time to live by name, without the final dot.
+type Zone = HashMap<String, (Vec<IpAddr>, u32)>;
+
 /// A name server with one thread: answers by a table that a test changes.
 struct Server {
     address: SocketAddr,
-    /// Addresses and time to live by name, without the final dot.
-    zone: Arc<Mutex<HashMap<String, (Vec<IpAddr>, u32)>>>,
+    zone: Arc<Mutex<Zone>>,
     silent: Arc<AtomicBool>,
     asked: Arc<AtomicUsize>,
 }
@@ -64,7 +66,7 @@ impl Server {
 }
 
 /// The answer to a query, by RFC 1035, section 4.1: NXDOMAIN for names that are not in the zone.
-fn answer(query: &[u8], zone: &HashMap<String, (Vec<IpAddr>, u32)>) -> Vec<u8> {
+fn answer(query: &[u8], zone: &Zone) -> Vec<u8> {
     let mut name = String::new();
     let mut at = 12;
     while query[at] != 0 {

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod balancing;
 mod changes;
 mod drain;
 mod failure;

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{BackendId, CertificateId, ObjectRef};
+use super::{BackendId, CertificateId, ObjectRef, Proxying};
 
 /// A virtual host and its routes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +51,8 @@ pub struct Route {
     pub https_redirect: HttpsRedirect,
     /// The redirect to HTTPS keeps a final `/` of the path: `preserve-trailing-slash`.
     pub preserve_trailing_slash: bool,
+    /// How its requests are forwarded.
+    pub proxying: Arc<Proxying>,
     /// Where it leads.
     pub target: Target,
 }

@@ -44,6 +44,11 @@ impl Backends {
         id
     }
 
+    /// What a backend is known by.
+    pub(super) fn key(&self, id: BackendId) -> Option<&BackendKey> {
+        self.keys.get(id.0 as usize)
+    }
+
     /// The endpoints of all backends as they are now. What did not change is the same allocation as
     /// in `previous`.
     pub(super) fn resolve(

@@ -11,9 +11,11 @@ mod host;
 mod ingress;
 mod member;
 mod options;
+mod quantity;
 mod report;
 mod rule;
 mod tls;
+mod upstream_tls;
 
 #[cfg(test)]
 mod tests;
@@ -31,6 +33,7 @@ use self::{
     ingress::Assembly,
     report::Report,
     tls::Certificates,
+    upstream_tls::Policies,
 };
 use crate::{
     model::{
@@ -54,6 +57,7 @@ pub struct Translation {
 pub struct Translator {
     options: Options,
     certificates: Certificates,
+    upstream_tls: Policies,
     previous: Option<Previous>,
 }
 
@@ -81,7 +85,12 @@ impl Translator {
     /// A translator that has seen nothing yet.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        Self { options, certificates: Certificates::default(), previous: None }
+        Self {
+            options,
+            certificates: Certificates::default(),
+            upstream_tls: Policies::default(),
+            previous: None,
+        }
     }
 
     /// The model of these objects.
@@ -165,6 +174,7 @@ impl Translator {
         let mut diagnostics = Vec::new();
         let config = self.config(stores, &mut diagnostics);
         self.certificates.begin(&stores.secrets);
+        self.upstream_tls.begin();
         let default_certificate = self.default_certificate(stores, &mut diagnostics);
         let classes = Classes::new(&self.options, &stores.ingress_classes);
         let mut ingresses: Vec<_> = stores.ingresses.iter().collect();
@@ -179,7 +189,7 @@ impl Translator {
                 assembly.add(key, ingress, &mut diagnostics);
             }
         }
-        let (hosts, backends) = assembly.finish();
+        let (hosts, backends) = assembly.finish(&mut self.upstream_tls);
         Routing {
             hosts: reuse(hosts, previous.map_or(&[], |previous| &previous.routing.hosts)),
             certificates: self.certificates.finish(),
@@ -195,7 +205,7 @@ impl Translator {
         let object = ObjectRef::new("ConfigMap", namespace.as_str(), name.as_str());
         let mut report = Report::on(object, diagnostics);
         match stores.config_maps.get(namespace, name) {
-            Some(map) => Config::parse(map, &mut report),
+            Some(map) => Config::parse(map, &stores.config_maps, &mut report),
             None => {
                 report.warning("--configmap", "does not exist; the defaults apply");
                 Config::default()

@@ -6,7 +6,10 @@ use std::net::IpAddr;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::authority::Authority;
-use crate::{model::Settings, proxy::client::Client};
+use crate::{
+    model::{ClientAddress, Settings},
+    proxy::client::Client,
+};
 
 pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -42,11 +45,13 @@ impl Origin {
             host: authority.value().clone(),
             port: client.port.clone(),
         };
-        if settings.use_forwarded_headers { own.trusting(client, headers, settings) } else { own }
+        let believed =
+            settings.use_forwarded_headers && settings.address.believes(client.peer.ip());
+        if believed { own.trusting(client, headers, settings) } else { own }
     }
 
     fn trusting(self, client: &Client, headers: &HeaderMap, settings: &Settings) -> Self {
-        let address = client_address(client.peer.ip(), headers)
+        let address = client_address(client.peer.ip(), headers, &settings.address)
             .and_then(|address| HeaderValue::try_from(address.to_string()).ok())
             .unwrap_or(self.address);
         let forwarded_for = if settings.compute_full_forwarded_for {
@@ -94,13 +99,13 @@ fn appended(headers: &HeaderMap, peer: &HeaderValue) -> HeaderValue {
 
 /// nginx's recursive search from the right for the first address that is not trusted. Trusted is
 /// `proxy-real-ip-cidr`, by default every IPv4 address; when all are, the leftmost counts.
-fn client_address(peer: IpAddr, headers: &HeaderMap) -> Option<IpAddr> {
+fn client_address(peer: IpAddr, headers: &HeaderMap, trust: &ClientAddress) -> Option<IpAddr> {
     let mut address = peer;
     let lists: Vec<_> = headers.get_all(X_FORWARDED_FOR).iter().collect();
     for list in lists.into_iter().rev() {
         let Ok(list) = list.to_str() else { break };
         for item in list.rsplit(',') {
-            if !address.is_ipv4() {
+            if !trust.trusts(address) {
                 return Some(address);
             }
             let Some(next) = parse(item.trim()) else { return Some(address) };
@@ -128,7 +133,7 @@ mod tests {
         for list in lists {
             headers.append(X_FORWARDED_FOR, HeaderValue::from_static(list));
         }
-        client_address(peer.parse().expect("an address"), &headers)
+        client_address(peer.parse().expect("an address"), &headers, &ClientAddress::default())
             .map(|address| address.to_string())
     }
 

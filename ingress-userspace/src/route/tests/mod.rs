@@ -25,6 +25,7 @@ pub(super) fn route(kind: PathKind, path: &str) -> Route {
         rewrite: None,
         https_redirect: HttpsRedirect::Never,
         preserve_trailing_slash: false,
+        proxying: Arc::default(),
         target: Target::NotFound,
     }
 }

@@ -20,6 +20,8 @@ mod upstream_tls;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(crate) use annotations::SUITES as UPSTREAM_SUITES;
 pub use options::Options;
 
 use std::{cmp::Reverse, collections::HashMap, sync::Arc};

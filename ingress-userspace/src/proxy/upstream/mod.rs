@@ -4,6 +4,7 @@
 
 mod connection;
 mod pool;
+pub(crate) mod tls;
 
 pub(crate) use connection::{Connection, Raw};
 pub(crate) use pool::Pool;

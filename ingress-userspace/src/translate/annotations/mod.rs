@@ -15,7 +15,7 @@ pub(super) use proxying::{Source, read as read_proxying};
 pub(super) use redirect::Redirects;
 pub(super) use rewrite::Rewriting;
 #[cfg(test)]
-pub(super) use upstream_tls::SUITES;
+pub(crate) use upstream_tls::SUITES;
 pub(super) use upstream_tls::UpstreamTlsRequest;
 pub(super) use value::{Invalid, boolean};
 

@@ -21,7 +21,7 @@ pub(in crate::translate) struct UpstreamTlsRequest {
 
 /// The cipher suites of TLS 1.2 that there are, as OpenSSL and IANA call them, in our order of
 /// preference.
-pub(in crate::translate) const SUITES: [(&str, &str, u16); 6] = [
+pub(crate) const SUITES: [(&str, &str, u16); 6] = [
     ("ECDHE-ECDSA-AES256-GCM-SHA384", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", 0xc02c),
     ("ECDHE-ECDSA-AES128-GCM-SHA256", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", 0xc02b),
     ("ECDHE-ECDSA-CHACHA20-POLY1305", "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", 0xcca9),

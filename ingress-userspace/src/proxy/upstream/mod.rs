@@ -3,6 +3,7 @@
 //! (reference sections 5.4, 5.5). Knows no route; picks no status.
 
 mod connection;
+pub(crate) mod http2;
 mod pool;
 pub(crate) mod tls;
 

@@ -27,7 +27,7 @@ use super::{
     upstream::{self, Answer, Raw},
 };
 use crate::{
-    model::{BackendId, HostName, Route, Target},
+    model::{BackendId, HostName, Protocol, Route, Target},
     route::{CompiledRoute, Found, HostTable, normalize},
 };
 use authority::Authority;
@@ -135,6 +135,12 @@ async fn stages<'v>(
     let origin = Origin::of(client, &authority, &head.headers, settings);
     let backend = match &route.target {
         Target::Denied(_) => return Err(Failure::Denied),
+        // What this path does not do yet must not be left out in silence.
+        Target::Backend(_)
+            if route.proxying.protocol != Protocol::Http || route.proxying.host.is_some() =>
+        {
+            return Err(Failure::Denied);
+        }
         Target::Redirect(redirect) => {
             let (status, location) = redirect::configured(redirect, client, &authority)?;
             return Ok(Outcome::Elsewhere(status, location));

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{BackendId, CertificateId, ObjectRef};
+use super::{BackendId, CertificateId, ObjectRef, Proxying};
 
 /// A virtual host and its routes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub struct Route {
     /// Its Ingress asks for `affinity: cookie`: answers set the cookie of a new session. Other
     /// routes to the same backend follow the cookie and never set it (reference section 6).
     pub sets_session: bool,
+    /// How its requests are forwarded.
+    pub proxying: Arc<Proxying>,
     /// Where it leads.
     pub target: Target,
 }

@@ -5,22 +5,33 @@
 mod backend;
 mod balancing;
 mod certificate;
+mod connections;
 mod diagnostic;
 mod host;
 mod member;
 mod object;
+mod proxying;
 mod settings;
+mod upstream_tls;
 
 pub use backend::{Backend, BackendId, BackendKey, Endpoint, PortRef};
 pub use balancing::{
     Affinity, AffinityMode, Balancing, HashBy, Piece, Policy, SameSite, SessionCookie, Variable,
 };
 pub use certificate::{Certificate, CertificateId};
+pub use connections::{
+    AddressRange, ClientAddress, ClientLimits, FieldPolicy, FieldSetting, UpstreamPool,
+};
 pub use diagnostic::{Diagnostic, Severity};
 pub use host::{Denial, Host, HostName, HttpsRedirect, PathKind, Redirect, Rewrite, Route, Target};
 pub use member::Member;
 pub use object::ObjectRef;
+pub use proxying::{
+    Conditions, ConnectionField, HttpVersion, Protocol, Proxying, RedirectRewrite, Replacement,
+    Retry,
+};
 pub use settings::{RedirectCode, Settings};
+pub use upstream_tls::{Identity, TlsVersions, UpstreamTls, Verification};
 
 use std::sync::Arc;
 

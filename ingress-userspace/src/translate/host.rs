@@ -2,7 +2,11 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::model::{CertificateId, Denial, Host, HostName, HttpsRedirect, PathKind, Route, Target};
+use super::{backends::Backends, upstream_tls::Policies};
+use crate::model::{
+    CertificateId, Denial, Host, HostName, HttpsRedirect, PathKind, Proxying, Route, Target,
+    UpstreamTls,
+};
 
 #[derive(Debug)]
 pub(super) struct HostParts {
@@ -15,6 +19,8 @@ pub(super) struct HostParts {
     pub(super) app_root: Option<Route>,
     /// Decided by the oldest Ingress with TLS.
     pub(super) tls: Option<Option<CertificateId>>,
+    /// Decided by the oldest Ingress with `proxy-ssl-secret`.
+    pub(super) upstream_tls: Option<Result<UpstreamTls, Denial>>,
     pub(super) denial: Option<Denial>,
 }
 
@@ -27,6 +33,7 @@ impl HostParts {
             default,
             app_root: None,
             tls: None,
+            upstream_tls: None,
             denial: None,
         }
     }
@@ -40,6 +47,42 @@ impl HostParts {
         self.taken.insert(key, self.routes.len());
         self.routes.push(route);
         Ok(())
+    }
+
+    /// Gives every route that is forwarded over TLS its policy: that of its own Ingress, else that of
+    /// the host, else one that verifies nothing and sends no name (reference section 1.8).
+    pub(super) fn decide_upstream_tls(&mut self, backends: &Backends, policies: &mut Policies) {
+        let of_host = self.upstream_tls.take();
+        // Routes that had the same before have the same afterwards.
+        let mut done: HashMap<(*const Proxying, *const UpstreamTls), Arc<Proxying>> =
+            HashMap::new();
+        for route in self.routes.iter_mut().chain([&mut self.default]) {
+            if !route.proxying.protocol.may_use_tls() {
+                continue;
+            }
+            let mut policy = match (&route.proxying.tls, &of_host) {
+                (Some(own), _) => UpstreamTls::clone(own),
+                (None, Some(Ok(policy))) => policy.clone(),
+                (None, Some(Err(denial))) => {
+                    deny(route, denial);
+                    continue;
+                }
+                (None, None) => UpstreamTls::default(),
+            };
+            if policy.name.is_none()
+                && (policy.send_name || policy.verify.is_some())
+                && let Target::Backend(id) = &route.target
+                && let Some(key) = backends.key(*id)
+            {
+                policy.name = Some(format!("{}.{}.svc", key.service, key.namespace).into());
+            }
+            let policy = policies.shared(policy);
+            let place = (Arc::as_ptr(&route.proxying), Arc::as_ptr(&policy));
+            let proxying = done.entry(place).or_insert_with(|| {
+                Arc::new(Proxying { tls: Some(policy), ..Proxying::clone(&route.proxying) })
+            });
+            route.proxying = Arc::clone(proxying);
+        }
     }
 
     /// The finished host. `above` is the TLS of the wildcard host that this name is beneath.

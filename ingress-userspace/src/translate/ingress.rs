@@ -15,11 +15,12 @@ use super::{
     report::Report,
     rule::{check_path, host_name},
     tls::Certificates,
+    upstream_tls::{self, Policies},
 };
 use crate::{
     model::{
         BackendKey, Denial, Diagnostic, Host, HostName, HttpsRedirect, ObjectRef, PathKind,
-        PortRef, Rewrite, Route, Target,
+        PortRef, Proxying, Rewrite, Route, Target, UpstreamTls,
     },
     stores::{Key, Stores},
 };
@@ -43,6 +44,8 @@ struct Current<'i> {
     ingress: &'i Ingress,
     spec: &'i IngressSpec,
     annotations: Annotations,
+    /// TLS to endpoints: `proxy-ssl-secret` of this Ingress.
+    upstream_tls: Option<Result<UpstreamTls, Denial>>,
 }
 
 impl<'a> Assembly<'a> {
@@ -70,6 +73,7 @@ impl<'a> Assembly<'a> {
             https_redirect: HttpsRedirect::Never,
             preserve_trailing_slash: false,
             sets_session: false,
+            proxying: Arc::clone(&config.proxying),
             target,
         };
         let auth = config.global_auth.clone().filter(|_| default_backend.is_some());
@@ -82,7 +86,7 @@ impl<'a> Assembly<'a> {
     }
 
     /// The hosts of all Ingresses added.
-    pub(super) fn finish(self) -> (Vec<Host>, Backends) {
+    pub(super) fn finish(self, policies: &mut Policies) -> (Vec<Host>, Backends) {
         let wildcards: BTreeMap<Arc<str>, _> = self
             .hosts
             .iter()
@@ -98,8 +102,12 @@ impl<'a> Assembly<'a> {
             }
             _ => None,
         };
-        let hosts = self.hosts.into_iter();
-        (hosts.map(|(name, parts)| parts.finish(above(&name))).collect(), self.backends)
+        let backends = self.backends;
+        let finish = |(name, mut parts): (HostName, HostParts)| {
+            parts.decide_upstream_tls(&backends, policies);
+            parts.finish(above(&name))
+        };
+        (self.hosts.into_iter().map(finish).collect(), backends)
     }
 
     /// Adds an Ingress that is ours. The next one must be younger.
@@ -107,7 +115,7 @@ impl<'a> Assembly<'a> {
         let object = ObjectRef::new("Ingress", key.namespace.clone(), key.name.clone());
         let mut report = Report::on(object.clone(), diagnostics);
         let report = &mut report;
-        let annotations = Annotations::parse(
+        let mut annotations = Annotations::parse(
             &self.options.annotations_prefix,
             ingress.metadata.annotations.as_ref(),
             self.config,
@@ -122,7 +130,25 @@ impl<'a> Assembly<'a> {
         if annotations.canary {
             return;
         }
-        let current = Current { key, object, ingress, spec, annotations };
+        let upstream_tls = annotations.upstream_tls.as_ref().map(|request| {
+            let field = &annotations.upstream_tls_field;
+            upstream_tls::resolve(request, &key.namespace, &self.stores.secrets, field, report)
+        });
+        match &upstream_tls {
+            Some(Err(denial)) => {
+                annotations.denial.get_or_insert_with(|| denial.clone());
+            }
+            Some(Ok(policy))
+                if self.config.upstream_tls_per_ingress
+                    && annotations.proxying.protocol.may_use_tls() =>
+            {
+                let proxying = Proxying::clone(&annotations.proxying);
+                let tls = Some(Arc::new(policy.clone()));
+                annotations.proxying = Arc::new(Proxying { tls, ..proxying });
+            }
+            _ => {}
+        }
+        let current = Current { key, object, ingress, spec, annotations, upstream_tls };
         match spec.rules.as_deref().unwrap_or_default() {
             [] if spec.default_backend.is_some() => self.add_catch_all(&current, report),
             [] => report.error("spec", "has neither rules nor a default backend; serves nothing"),
@@ -145,6 +171,7 @@ impl<'a> Assembly<'a> {
             route.target = self.default_target(current, report);
         }
         self.add_route(HostName::CatchAll, route, report);
+        self.decide_upstream_tls(&HostName::CatchAll, current);
         self.deny_host(&HostName::CatchAll, current);
     }
 
@@ -171,6 +198,7 @@ impl<'a> Assembly<'a> {
             self.hosts.insert(name.clone(), HostParts::new(name.clone(), default));
         }
         self.decide_tls(&name, current, report);
+        self.decide_upstream_tls(&name, current);
         for (index, path) in rule.http.iter().flat_map(|http| &http.paths).enumerate() {
             let field = format!("{field}.http.paths[{index}]");
             if let Some(route) = self.route(current, field, path, report) {
@@ -222,6 +250,16 @@ impl<'a> Assembly<'a> {
             && let Some(host) = self.hosts.get_mut(name)
         {
             host.denial.get_or_insert_with(|| denial.clone());
+        }
+    }
+
+    /// The oldest Ingress with `proxy-ssl-secret` decides for all of the host.
+    fn decide_upstream_tls(&mut self, name: &HostName, current: &Current<'_>) {
+        if !self.config.upstream_tls_per_ingress
+            && let Some(policy) = &current.upstream_tls
+            && let Some(host) = self.hosts.get_mut(name)
+        {
+            host.upstream_tls.get_or_insert_with(|| policy.clone());
         }
     }
 
@@ -368,6 +406,7 @@ fn base(current: &Current<'_>, field: &str, path: &str) -> Route {
         https_redirect: HttpsRedirect::Never,
         preserve_trailing_slash: current.annotations.redirects.preserve_trailing_slash,
         sets_session: current.annotations.balances.cookie.is_some(),
+        proxying: Arc::clone(&current.annotations.proxying),
         target: Target::NotFound,
     }
 }

@@ -11,13 +11,17 @@ mod host;
 mod ingress;
 mod member;
 mod options;
+mod quantity;
 mod report;
 mod rule;
 mod tls;
+mod upstream_tls;
 
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(crate) use annotations::SUITES as UPSTREAM_SUITES;
 pub use options::Options;
 
 use std::{
@@ -35,6 +39,7 @@ use self::{
     ingress::Assembly,
     report::Report,
     tls::Certificates,
+    upstream_tls::Policies,
 };
 use crate::{
     model::{
@@ -61,6 +66,7 @@ pub struct Translation {
 pub struct Translator {
     options: Options,
     certificates: Certificates,
+    upstream_tls: Policies,
     previous: Option<Previous>,
 }
 
@@ -90,7 +96,12 @@ impl Translator {
     /// A translator that has seen nothing yet.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        Self { options, certificates: Certificates::default(), previous: None }
+        Self {
+            options,
+            certificates: Certificates::default(),
+            upstream_tls: Policies::default(),
+            previous: None,
+        }
     }
 
     /// The model of these objects and names. Where only endpoints changed, only their backends are
@@ -124,6 +135,7 @@ impl Translator {
                 let routing = Self::route(
                     &self.options,
                     &mut self.certificates,
+                    &mut self.upstream_tls,
                     stores,
                     default_backend.as_ref(),
                     before,
@@ -198,6 +210,7 @@ impl Translator {
     fn route(
         options: &Options,
         certificates: &mut Certificates,
+        upstream_tls: &mut Policies,
         stores: &Stores,
         default_backend: Option<&BackendKey>,
         previous: Option<&Routing>,
@@ -205,6 +218,7 @@ impl Translator {
         let mut diagnostics = Vec::new();
         let config = Self::config(options, stores, &mut diagnostics);
         certificates.begin(&stores.secrets);
+        upstream_tls.begin();
         let default_certificate =
             Self::default_certificate(options, certificates, stores, &mut diagnostics);
         let classes = Classes::new(options, &stores.ingress_classes);
@@ -218,7 +232,7 @@ impl Translator {
                 assembly.add(key, ingress, &mut diagnostics);
             }
         }
-        let (hosts, backends) = assembly.finish();
+        let (hosts, backends) = assembly.finish(upstream_tls);
         Routing {
             hosts: reuse(hosts, previous.map_or(&[], |previous| &previous.hosts)).into(),
             certificates: certificates.finish().into(),
@@ -234,7 +248,7 @@ impl Translator {
         let object = ObjectRef::new("ConfigMap", namespace.as_str(), name.as_str());
         let mut report = Report::on(object, diagnostics);
         match stores.config_maps.get(namespace, name) {
-            Some(map) => Config::parse(map, &mut report),
+            Some(map) => Config::parse(map, &stores.config_maps, &mut report),
             None => {
                 report.warning("--configmap", "does not exist; the defaults apply");
                 Config::default()

@@ -423,6 +423,7 @@ fn route(sets_session: bool) -> Route {
         rewrite: None,
         https_redirect: HttpsRedirect::Never,
         preserve_trailing_slash: false,
+        proxying: Arc::default(),
         sets_session,
         target: Target::NotFound,
     }

@@ -4,7 +4,7 @@
 use std::{borrow::Cow, net::IpAddr};
 
 use crate::{
-    model::Settings,
+    model::{ClientAddress, Settings},
     proxy::{
         client::Client,
         message::{Fields, Known},
@@ -41,11 +41,13 @@ impl<'r> Origin<'r> {
             host: Cow::Borrowed(authority),
             port: Cow::Borrowed(client.port.as_bytes()),
         };
-        if settings.use_forwarded_headers { own.trusting(client, fields, settings) } else { own }
+        let believed =
+            settings.use_forwarded_headers && settings.address.believes(client.peer.ip());
+        if believed { own.trusting(client, fields, settings) } else { own }
     }
 
     fn trusting(self, client: &Client, fields: &Fields, settings: &Settings) -> Self {
-        let address = client_address(client.peer.ip(), fields)
+        let address = client_address(client.peer.ip(), fields, &settings.address)
             .map_or(self.address, |address| Cow::Owned(address.to_string()));
         let forwarded_for = if settings.compute_full_forwarded_for {
             Cow::Owned(appended(fields, &client.peer_text))
@@ -92,12 +94,12 @@ fn appended(fields: &Fields, peer: &str) -> Vec<u8> {
 
 /// nginx's recursive search from the right for the first address that is not trusted. Trusted is
 /// `proxy-real-ip-cidr`, by default every IPv4 address; when all are, the leftmost counts.
-fn client_address(peer: IpAddr, fields: &Fields) -> Option<IpAddr> {
+fn client_address(peer: IpAddr, fields: &Fields, trust: &ClientAddress) -> Option<IpAddr> {
     let mut address = peer;
     for list in fields.get_all(Known::XForwardedFor).rev() {
         let Ok(list) = std::str::from_utf8(list) else { break };
         for item in list.rsplit(',') {
-            if !address.is_ipv4() {
+            if !trust.trusts(address) {
                 return Some(address);
             }
             let Some(next) = parse(item.trim()) else { return Some(address) };
@@ -125,7 +127,7 @@ mod tests {
         for list in lists {
             fields.push_known(Known::XForwardedFor, list.as_bytes());
         }
-        client_address(peer.parse().expect("an address"), &fields)
+        client_address(peer.parse().expect("an address"), &fields, &ClientAddress::default())
             .map(|address| address.to_string())
     }
 

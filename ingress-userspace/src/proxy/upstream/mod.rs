@@ -1,7 +1,9 @@
 //! Connections to endpoints: opens them, keeps the idle ones, hands them out. Knows no route, picks
 //! no status.
 
+pub(crate) mod http2;
 mod pool;
+pub(crate) mod tls;
 
 pub(crate) use pool::{Connection, Pool};
 

@@ -26,6 +26,7 @@ pub(super) fn route(kind: PathKind, path: &str) -> Route {
         https_redirect: HttpsRedirect::Never,
         preserve_trailing_slash: false,
         sets_session: false,
+        proxying: Arc::default(),
         target: Target::NotFound,
     }
 }

@@ -92,6 +92,11 @@ impl Backends {
         id
     }
 
+    /// What a backend is known by.
+    pub(super) fn key(&self, id: BackendId) -> Option<&BackendKey> {
+        self.named.get(id.0 as usize).map(|named| &named.key)
+    }
+
     /// All backends as they are now. What did not change is the same allocation as in `previous`,
     /// which may be of other Ingresses.
     pub(super) fn resolve(&self, world: &World<'_>, previous: &[Resolved]) -> Vec<Resolved> {

@@ -4,9 +4,11 @@ mod balancing;
 mod classes;
 mod hosts;
 mod memory;
+mod proxying;
 mod scale;
 mod settings;
 mod tls;
+mod upstream_tls;
 
 use super::{Options, Translation, Translator};
 use crate::{

@@ -145,11 +145,22 @@ fn global_authentication_denies_whoever_is_not_exempt() {
 
 #[test]
 fn forwarded_headers_are_not_trusted_from_more_than_was_asked_for() {
-    let trusts = |data: &[(&str, &str)]| with_map(data, &[]).model.settings.use_forwarded_headers;
-    let on = ("use-forwarded-headers", "true");
-    assert!(trusts(&[on]));
-    assert!(trusts(&[on, ("proxy-real-ip-cidr", "0.0.0.0/0,::/0")]));
-    assert!(!trusts(&[on, ("proxy-real-ip-cidr", "10.0.0.0/8")]));
+    let address = |data: &[(&str, &str)]| with_map(data, &[]).model.settings.address.clone();
+    let believes =
+        |data: &[(&str, &str)], peer: &str| address(data).believes(peer.parse().unwrap());
+    let trusts = |data: &[(&str, &str)], peer: &str| address(data).trusts(peer.parse().unwrap());
+    // ingress-nginx's default: every IPv4 address, and fields that it never asks the peer for.
+    assert!(trusts(&[], "1.2.3.4") && !trusts(&[], "2001:db8::1") && believes(&[], "2001:db8::1"));
+    let some = [("proxy-real-ip-cidr", "10.0.0.0/8, fd00::/8")];
+    for (peer, trusted) in
+        [("10.1.2.3", true), ("fd00::1", true), ("11.0.0.1", false), ("::1", false)]
+    {
+        assert_eq!(trusts(&some, peer), trusted, "{peer}");
+        assert_eq!(believes(&some, peer), trusted, "{peer}");
+    }
+    let wrong = [("use-forwarded-headers", "true"), ("proxy-real-ip-cidr", "10.0.0.0/8,ten")];
+    assert!(!believes(&wrong, "10.1.2.3"));
+    says(&with_map(&wrong, &[]), "data.proxy-real-ip-cidr: `ten` is no address or range");
 }
 
 #[test]

@@ -1,13 +1,19 @@
+mod connections;
+mod fields;
+
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 
 use super::{
-    annotations::{Invalid, Risk, boolean, load_balance},
+    annotations::{
+        BUFFER_SIZE, BUFFERS, Invalid, NO_FILES, Risk, Source, boolean, load_balance, read_proxying,
+    },
     report::Report,
 };
 use crate::{
-    model::{Denial, Policy, RedirectCode, Settings},
+    model::{Conditions, Denial, Policy, Proxying, RedirectCode, Settings},
+    stores::Store,
     suggestion,
 };
 
@@ -21,6 +27,12 @@ pub(super) struct Config {
     pub(super) preserve_trailing_slash: bool,
     /// Ingress paths that begin with one of these are never redirected to HTTPS.
     pub(super) no_tls_redirect: Vec<String>,
+    /// How the requests of every Ingress are forwarded that says nothing else.
+    pub(super) proxying: Arc<Proxying>,
+    /// `retry-non-idempotent`: adds to what every Ingress says.
+    pub(super) retry_non_idempotent: bool,
+    /// `proxy-ssl-location-only`: TLS to endpoints is not shared by the Ingresses of a host.
+    pub(super) upstream_tls_per_ingress: bool,
     pub(super) risk_level: Risk,
     pub(super) blocked_words: Vec<String>,
     /// `load-balance`, for backends whose Ingress has no annotation of that name.
@@ -42,6 +54,9 @@ impl Default for Config {
             force_ssl_redirect: false,
             preserve_trailing_slash: false,
             no_tls_redirect: vec!["/.well-known/acme-challenge".to_owned()],
+            proxying: Arc::default(),
+            retry_non_idempotent: false,
+            upstream_tls_per_ingress: false,
             risk_level: Risk::High,
             blocked_words: Vec::new(),
             load_balance: Policy::RoundRobin,
@@ -57,17 +72,19 @@ enum Other {
     /// Nothing is lost: what it allows is never done, or what it says is done anyway.
     Met,
     NoEffect,
+    /// There is nothing for it to do; says why.
+    Needless(&'static str),
     /// It restricts access to everything: everything answers 503.
     Denies,
 }
+
+/// Why `client-header-buffer-size` does nothing.
+const HEADER_BUFFER: &str = "a connection borrows a buffer of 32 KiB only while a head is read";
 
 const OTHERS: &[(&str, Other)] = &[
     ("allow-snippet-annotations", Other::Met),
     ("allow-cross-namespace-resources", Other::Met),
     ("strict-validate-path-type", Other::Met),
-    ("server-tokens", Other::Met),
-    ("use-http2", Other::Met),
-    ("generate-request-id", Other::Met),
     ("whitelist-source-range", Other::Denies),
     ("denylist-source-range", Other::Denies),
     ("block-cidrs", Other::Denies),
@@ -91,20 +108,13 @@ const OTHERS: &[(&str, Other)] = &[
     ("global-auth-cache-duration", Other::NoEffect),
     ("global-auth-always-set-cookie", Other::NoEffect),
     ("no-auth-locations", Other::NoEffect),
-    ("forwarded-for-header", Other::NoEffect),
-    ("enable-real-ip", Other::NoEffect),
     ("use-proxy-protocol", Other::NoEffect),
     ("ssl-protocols", Other::NoEffect),
     ("ssl-ciphers", Other::NoEffect),
     ("ssl-session-tickets", Other::NoEffect),
     ("ssl-reject-handshake", Other::NoEffect),
     ("enable-ocsp", Other::NoEffect),
-    ("add-headers", Other::NoEffect),
-    ("proxy-set-headers", Other::NoEffect),
-    ("hide-headers", Other::NoEffect),
     ("global-allowed-response-headers", Other::NoEffect),
-    ("enable-underscores-in-headers", Other::NoEffect),
-    ("ignore-invalid-headers", Other::NoEffect),
     ("limit-req-status-code", Other::NoEffect),
     ("limit-conn-status-code", Other::NoEffect),
     ("limit-conn-zone-variable", Other::NoEffect),
@@ -123,40 +133,12 @@ const OTHERS: &[(&str, Other)] = &[
     ("brotli-level", Other::NoEffect),
     ("brotli-min-length", Other::NoEffect),
     ("brotli-types", Other::NoEffect),
-    ("client-header-timeout", Other::NoEffect),
-    ("client-body-timeout", Other::NoEffect),
-    ("client-header-buffer-size", Other::NoEffect),
-    ("client-body-buffer-size", Other::NoEffect),
-    ("large-client-header-buffers", Other::NoEffect),
-    ("keep-alive", Other::NoEffect),
-    ("keep-alive-requests", Other::NoEffect),
-    ("upstream-keepalive-connections", Other::NoEffect),
-    ("upstream-keepalive-timeout", Other::NoEffect),
-    ("upstream-keepalive-requests", Other::NoEffect),
-    ("upstream-keepalive-time", Other::NoEffect),
-    ("http2-max-concurrent-streams", Other::NoEffect),
-    ("retry-non-idempotent", Other::NoEffect),
+    ("client-header-buffer-size", Other::Needless(HEADER_BUFFER)),
     ("custom-http-errors", Other::NoEffect),
-    ("proxy-connect-timeout", Other::NoEffect),
-    ("proxy-send-timeout", Other::NoEffect),
-    ("proxy-read-timeout", Other::NoEffect),
-    ("proxy-body-size", Other::NoEffect),
-    ("proxy-buffering", Other::NoEffect),
-    ("proxy-buffer-size", Other::NoEffect),
-    ("proxy-buffers-number", Other::NoEffect),
-    ("proxy-busy-buffers-size", Other::NoEffect),
-    ("proxy-max-temp-file-size", Other::NoEffect),
-    ("proxy-request-buffering", Other::NoEffect),
-    ("proxy-http-version", Other::NoEffect),
-    ("proxy-next-upstream", Other::NoEffect),
-    ("proxy-next-upstream-timeout", Other::NoEffect),
-    ("proxy-next-upstream-tries", Other::NoEffect),
-    ("proxy-cookie-domain", Other::NoEffect),
-    ("proxy-cookie-path", Other::NoEffect),
-    ("proxy-redirect-from", Other::NoEffect),
-    ("proxy-redirect-to", Other::NoEffect),
-    ("proxy-ssl-location-only", Other::NoEffect),
-    ("proxy-add-original-uri-header", Other::NoEffect),
+    ("proxy-buffer-size", Other::Needless(BUFFER_SIZE)),
+    ("proxy-buffers-number", Other::Needless(BUFFERS)),
+    ("proxy-busy-buffers-size", Other::Needless(BUFFERS)),
+    ("proxy-max-temp-file-size", Other::Needless(NO_FILES)),
     ("proxy-stream-timeout", Other::NoEffect),
     ("proxy-stream-next-upstream", Other::NoEffect),
     ("proxy-stream-responses", Other::NoEffect),
@@ -192,12 +174,50 @@ const OBEYED: &[&str] = &[
     "global-auth-url",
     "load-balance",
     "service-upstream",
+    "server-tokens",
+    "use-http2",
+    "generate-request-id",
+    "forwarded-for-header",
+    "enable-real-ip",
+    "add-headers",
+    "proxy-set-headers",
+    "hide-headers",
+    "enable-underscores-in-headers",
+    "ignore-invalid-headers",
+    "client-header-timeout",
+    "client-body-timeout",
+    "client-body-buffer-size",
+    "large-client-header-buffers",
+    "keep-alive",
+    "keep-alive-requests",
+    "upstream-keepalive-connections",
+    "upstream-keepalive-timeout",
+    "upstream-keepalive-requests",
+    "upstream-keepalive-time",
+    "http2-max-concurrent-streams",
+    "retry-non-idempotent",
+    "proxy-connect-timeout",
+    "proxy-send-timeout",
+    "proxy-read-timeout",
+    "proxy-body-size",
+    "proxy-buffering",
+    "proxy-request-buffering",
+    "proxy-http-version",
+    "proxy-next-upstream",
+    "proxy-next-upstream-timeout",
+    "proxy-next-upstream-tries",
+    "proxy-cookie-domain",
+    "proxy-cookie-path",
+    "proxy-redirect-from",
+    "proxy-redirect-to",
+    "proxy-ssl-location-only",
+    "proxy-add-original-uri-header",
 ];
 
 impl Config {
     /// What the ConfigMap says. Values of a wrong type keep their default.
-    pub(super) fn parse(map: &ConfigMap, report: &mut Report<'_>) -> Self {
-        let mut reader = Reader { map, report };
+    pub(super) fn parse(map: &ConfigMap, maps: &Store<ConfigMap>, report: &mut Report<'_>) -> Self {
+        let mut reader = Reader { map, maps, report };
         let mut config = Self::default();
         reader.boolean("ssl-redirect", &mut config.ssl_redirect);
         reader.boolean("force-ssl-redirect", &mut config.force_ssl_redirect);
@@ -218,6 +238,15 @@ impl Config {
             _ => Err(Invalid("`Low`, `Medium`, `High` or `Critical`")),
         });
         config.settings = reader.settings();
+        let mut proxying = Proxying::default();
+        read_proxying(&mut reader, &mut proxying);
+        reader.boolean("retry-non-idempotent", &mut config.retry_non_idempotent);
+        if config.retry_non_idempotent {
+            let conditions = &mut proxying.retry.conditions;
+            *conditions = conditions.with(Conditions::NON_IDEMPOTENT);
+        }
+        config.proxying = Arc::new(proxying);
+        reader.boolean("proxy-ssl-location-only", &mut config.upstream_tls_per_ingress);
         if reader.get("global-auth-url").is_some_and(|value| !value.is_empty()) {
             let message = "is not supported yet; every Ingress answers 503 that has not \
                            `enable-global-auth: \"false\"`";
@@ -232,6 +261,8 @@ impl Config {
 /// A ConfigMap while it is read.
 struct Reader<'a, 'd> {
     map: &'a ConfigMap,
+    /// All there are, for those that it names.
+    maps: &'a Store<ConfigMap>,
     report: &'a mut Report<'d>,
 }
 
@@ -259,14 +290,6 @@ impl<'a> Reader<'a, '_> {
         let mut settings = Settings::default();
         self.boolean("use-forwarded-headers", &mut settings.use_forwarded_headers);
         self.boolean("compute-full-forwarded-for", &mut settings.compute_full_forwarded_for);
-        // To trust everyone where the operator trusts a few would let clients forge addresses.
-        let trusted = self.get("proxy-real-ip-cidr").unwrap_or("0.0.0.0/0");
-        let everyone = trusted.split(',').any(|range| matches!(range.trim(), "0.0.0.0/0" | "::/0"));
-        if settings.use_forwarded_headers && !everyone {
-            let message = "is not supported yet; X-Forwarded-* headers are trusted from no one";
-            self.report.error("data.proxy-real-ip-cidr", message);
-            settings.use_forwarded_headers = false;
-        }
         self.value("http-redirect-code", &mut settings.redirect_code, |value| match value {
             "301" => Ok(RedirectCode::MovedPermanently),
             "302" => Ok(RedirectCode::Found),
@@ -275,6 +298,10 @@ impl<'a> Reader<'a, '_> {
             _ => Err(Invalid("301, 302, 307 or 308")),
         });
         settings.hsts = self.hsts();
+        settings.client = self.client();
+        settings.pool = self.pool();
+        settings.fields = self.fields();
+        settings.address = self.address();
         settings
     }
 
@@ -308,6 +335,9 @@ impl<'a> Reader<'a, '_> {
             match OTHERS.iter().find(|(known, _)| known == key).map(|(_, other)| other) {
                 Some(Other::Met) => {}
                 Some(Other::NoEffect) => self.report.warning(field, "has no effect yet"),
+                Some(Other::Needless(why)) => {
+                    self.report.warning(field, format!("has no effect: {why}"));
+                }
                 Some(Other::Denies) if matches!(value.trim(), "" | "false") => {}
                 Some(Other::Denies) => {
                     self.report.error(field, "is not supported yet; everything answers 503");
@@ -322,6 +352,20 @@ impl<'a> Reader<'a, '_> {
             }
         }
         denial
+    }
+}
+
+impl Source for Reader<'_, '_> {
+    fn take<T>(&mut self, key: &str, place: &mut T, parse: fn(&str) -> Result<T, Invalid>) {
+        self.value(key, place, parse);
+    }
+
+    fn insist<T>(&mut self, key: &str, place: &mut T, parse: fn(&str) -> Result<T, Invalid>) {
+        self.value(key, place, parse);
+    }
+
+    fn complain(&mut self, key: &str, message: &str) {
+        self.report.error(format!("data.{key}"), message);
     }
 }
 

@@ -6,7 +6,7 @@
 //! ```text
 //! config ─ lifecycle (wires everything below; phases from start to stop)
 //! source ─→ stores ─→ translate (pure) ─→ model + diagnostics
-//!                                           ├─→ snapshot ─→ route, proxy
+//!                                           ├─→ snapshot ─→ route, tls, proxy
 //!                                           ├─→ l4 ─→ BPF maps
 //!                                           └─→ admin
 //! ```
@@ -26,4 +26,5 @@ pub mod snapshot;
 pub mod source;
 pub mod stores;
 mod suggestion;
+mod tls;
 pub mod translate;

@@ -10,12 +10,14 @@ use crate::{
     admin::Board,
     snapshot::Publisher,
     source::Update,
+    tls::Lasting,
     translate::{Options, Translator},
 };
 
 /// Turns each state of the objects into what is served. Runs on the source's thread.
 pub(super) struct Control {
     options: Options,
+    tls: Lasting,
     translator: Translator,
     publisher: Publisher,
     board: Arc<Board>,
@@ -26,12 +28,14 @@ pub(super) struct Control {
 impl Control {
     pub(super) fn new(
         options: Options,
+        tls: Lasting,
         publisher: Publisher,
         board: Arc<Board>,
         steering: Steering,
     ) -> Self {
         let translator = Translator::new(options.clone());
-        Self { options, translator, publisher, board, steering, log: DiagnosticsLog::default() }
+        let log = DiagnosticsLog::default();
+        Self { options, tls, translator, publisher, board, steering, log }
     }
 
     /// Translates and publishes. A bug in it costs this update, never the agent: what was served
@@ -56,8 +60,8 @@ impl Control {
         let model = translation.model;
         let before = self.publisher.current();
         let (routes, bad_routes) = before.routes.next(&model);
-        let certificates = before.certificates.next(&model);
-        let generation = self.publisher.publish(Arc::clone(&model), routes, certificates);
+        let handshakes = before.handshakes.next(&model, &self.tls);
+        let generation = self.publisher.publish(Arc::clone(&model), routes, handshakes);
         self.board.readiness.published();
         self.steering.update(&model.members);
         self.board.registry.prune(&model);

@@ -23,9 +23,10 @@ use tokio::sync::watch;
 use crate::{
     admin::{self, Board},
     config::Config,
-    proxy::{self, Bound, ListenError, Phase, TlsError, counters::Registry},
+    proxy::{self, Bound, ListenError, Phase, counters::Registry},
     snapshot::Publisher,
     source::{Directory, SourceError, Stopper},
+    tls::{Lasting, TlsError},
 };
 use control::Control;
 
@@ -111,13 +112,9 @@ impl Agent {
         let publisher = Publisher::default();
         let reader = publisher.reader();
         let source = Directory::open(&config.manifests)?;
-        let tls = Arc::new(proxy::server_config(reader.clone())?);
-        let bound = Bound::open(
-            &config.listen,
-            config.workers,
-            steering::largest_segment(&config.l4),
-            tls,
-        )?;
+        let tls = Lasting::new()?;
+        let segment = steering::largest_segment(&config.l4);
+        let bound = Bound::open(&config.listen, config.workers, segment)?;
         let (http, https) = bound.addresses();
         let admin_sockets =
             proxy::open_single(config.admin.address, config.admin.port, "--healthz-port")?;
@@ -142,8 +139,13 @@ impl Agent {
         let admin = admin::start(Arc::clone(&board), admin_sockets, phases.clone())?;
 
         let stopper = source.stopper();
-        let control =
-            Control::new(config.translate.clone(), publisher, Arc::clone(&board), steering.clone());
+        let control = Control::new(
+            config.translate.clone(),
+            tls,
+            publisher,
+            Arc::clone(&board),
+            steering.clone(),
+        );
         let (first, published) = mpsc::channel();
         let source = thread::Builder::new().name("control".to_owned()).spawn(move || {
             let mut control = control;

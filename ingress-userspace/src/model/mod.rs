@@ -9,6 +9,7 @@ mod host;
 mod member;
 mod object;
 mod settings;
+mod tls;
 
 pub use backend::{Backend, BackendId, BackendKey, Endpoint, PortRef};
 pub use certificate::{Certificate, CertificateId};
@@ -17,6 +18,9 @@ pub use host::{Denial, Host, HostName, HttpsRedirect, PathKind, Redirect, Rewrit
 pub use member::Member;
 pub use object::ObjectRef;
 pub use settings::{RedirectCode, Settings};
+pub use tls::{
+    Authority, ClientAuth, ClientRule, HostTls, Suite, TicketKey, TlsSettings, VerifyClient,
+};
 
 use std::sync::Arc;
 
@@ -35,4 +39,7 @@ pub struct Model {
     pub members: Vec<Member>,
     /// The controller's own ConfigMap.
     pub settings: Settings,
+    /// What session tickets are sealed with, shared by all replicas: the first seals, all open.
+    /// Empty: each process has keys of its own.
+    pub ticket_keys: Vec<TicketKey>,
 }

@@ -1,3 +1,5 @@
+use super::TlsSettings;
+
 /// The controller's ConfigMap (reference section 9.1), as far as it is obeyed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -9,6 +11,8 @@ pub struct Settings {
     pub compute_full_forwarded_for: bool,
     /// The value of `Strict-Transport-Security` on every answer over TLS; `None`: `hsts` is off.
     pub hsts: Option<String>,
+    /// The `ssl-*` keys about handshakes.
+    pub tls: TlsSettings,
 }
 
 /// The status of a redirect to HTTPS.
@@ -32,6 +36,7 @@ impl Default for Settings {
             use_forwarded_headers: false,
             compute_full_forwarded_for: false,
             hsts: Some("max-age=31536000; includeSubDomains".to_owned()),
+            tls: TlsSettings::default(),
         }
     }
 }

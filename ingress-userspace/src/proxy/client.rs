@@ -1,7 +1,7 @@
 //! One client connection as the request path sees it: who it is, and what it is waiting for.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     net::SocketAddr,
     rc::Rc,
     time::Duration,
@@ -10,6 +10,7 @@ use std::{
 use http::HeaderValue;
 
 use super::{deadline::Deadline, upgrade::Tunnel, worker::Worker};
+use crate::tls::Identity;
 
 /// While draining, how long a connection without request may stay: long enough for one that is on
 /// its way, which is then answered with `Connection: close` instead of a reset.
@@ -24,6 +25,8 @@ pub(crate) struct Client {
     pub(crate) peer_text: HeaderValue,
     /// It came in over TLS.
     pub(crate) https: bool,
+    /// What its handshake found out; unset over plain HTTP.
+    pub(crate) identity: OnceCell<Identity>,
     /// What `X-Forwarded-Port` says.
     pub(crate) port: HeaderValue,
     /// Bytes between two requests are frames about the connection, and no new request's head.
@@ -57,6 +60,7 @@ impl Client {
             peer,
             peer_text: HeaderValue::try_from(text).expect("an address is visible ASCII"),
             https,
+            identity: OnceCell::new(),
             // ingress-nginx says 443 whatever --https-port is.
             port: if https { HeaderValue::from_static("443") } else { port.into() },
             http2: Cell::new(false),

@@ -17,6 +17,14 @@ pub(crate) enum Failure {
     BadRequest,
     /// CONNECT: we are no forward proxy.
     Connect,
+    /// The client's certificate is not one that the host wants.
+    BadCertificate,
+    /// The host wants a certificate.
+    NoCertificate,
+    /// The connection was made for another host, and this one looks at certificates.
+    Misdirected,
+    /// Not for this client.
+    Forbidden,
     /// No rule for the host or path.
     NoRoute,
     /// The route must not be served as it stands.
@@ -36,7 +44,11 @@ pub(crate) enum Failure {
 impl Failure {
     fn status(self) -> StatusCode {
         match self {
-            Self::BadRequest | Self::BadTarget => StatusCode::BAD_REQUEST,
+            Self::BadRequest | Self::BadTarget | Self::BadCertificate | Self::NoCertificate => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Denied | Self::NoEndpoint => StatusCode::SERVICE_UNAVAILABLE,
@@ -45,11 +57,29 @@ impl Failure {
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
+
+    /// As nginx does, so that a browser asks its user again for a certificate.
+    pub(crate) fn closes(self) -> bool {
+        matches!(self, Self::BadCertificate | Self::NoCertificate)
+    }
+
+    /// What nginx says beyond the status.
+    fn detail(self) -> Option<&'static str> {
+        match self {
+            Self::BadCertificate => Some("The SSL certificate error"),
+            Self::NoCertificate => Some("No required SSL certificate was sent"),
+            _ => None,
+        }
+    }
 }
 
 /// The answer to what went wrong.
 pub(crate) fn failure(failure: Failure, in_flight: InFlight) -> Response<ResponseBody> {
-    page(failure.status(), in_flight)
+    let status = failure.status();
+    match failure.detail() {
+        Some(sentence) => with_body(status, html_400(sentence), in_flight),
+        None => page(status, in_flight),
+    }
 }
 
 /// The answer to a balancer's health check: 200 and nothing else.
@@ -69,7 +99,11 @@ pub(crate) fn redirect(
 }
 
 fn page(status: StatusCode, in_flight: InFlight) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::own(html(status), in_flight));
+    with_body(status, html(status), in_flight)
+}
+
+fn with_body(status: StatusCode, body: Bytes, in_flight: InFlight) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::own(body, in_flight));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
     response
@@ -102,14 +136,18 @@ fn html_titled(title: &str, heading: &str, detail: &str) -> Bytes {
     .into()
 }
 
-/// The whole answer, head included, to plain HTTP on the TLS port.
-pub(crate) fn plain_to_tls() -> Vec<u8> {
-    let sentence = "The plain HTTP request was sent to HTTPS port";
-    let body = html_titled(
+/// nginx's page of the 400s that say more.
+fn html_400(sentence: &str) -> Bytes {
+    html_titled(
         &format!("400 {sentence}"),
         "400 Bad Request",
         &format!("<center>{sentence}</center>\r\n"),
-    );
+    )
+}
+
+/// The whole answer, head included, to plain HTTP on the TLS port.
+pub(crate) fn plain_to_tls() -> Vec<u8> {
+    let body = html_400("The plain HTTP request was sent to HTTPS port");
     let head = format!(
         "HTTP/1.1 400 Bad Request\r\ncontent-type: text/html\r\ncontent-length: {}\r\n\
          connection: close\r\n\r\n",

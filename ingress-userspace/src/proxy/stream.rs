@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use super::{accept::FirstByte, client::Client};
+use super::{client::Client, tls::FirstByte};
 
 /// A connection's transport.
 pub(crate) enum Stream {

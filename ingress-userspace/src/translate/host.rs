@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::model::{CertificateId, Denial, Host, HostName, HttpsRedirect, PathKind, Route, Target};
+use crate::model::{
+    CertificateId, ClientAuth, Denial, Host, HostName, HostTls, HttpsRedirect, PathKind, Route,
+    Target,
+};
 
 #[derive(Debug)]
 pub(super) struct HostParts {
@@ -16,6 +19,7 @@ pub(super) struct HostParts {
     /// Decided by the oldest Ingress with TLS.
     pub(super) tls: Option<Option<CertificateId>>,
     pub(super) denial: Option<Denial>,
+    handshake: HostTls,
 }
 
 impl HostParts {
@@ -28,6 +32,7 @@ impl HostParts {
             app_root: None,
             tls: None,
             denial: None,
+            handshake: HostTls::default(),
         }
     }
 
@@ -40,6 +45,20 @@ impl HostParts {
         self.taken.insert(key, self.routes.len());
         self.routes.push(route);
         Ok(())
+    }
+
+    /// What an Ingress asks of handshakes. The oldest that asks for something gets it, but for an
+    /// authority that is broken: nobody gets in then.
+    pub(super) fn ask(&mut self, own: HostTls, key: &Denial) {
+        let host = &mut self.handshake;
+        host.suites = host.suites.take().or(own.suites);
+        host.prefer_own_suites = host.prefer_own_suites.or(own.prefer_own_suites);
+        if own.client_auth == Some(ClientAuth::Broken) {
+            host.client_auth = own.client_auth;
+            self.denial.get_or_insert_with(|| key.clone());
+        } else {
+            host.client_auth = host.client_auth.take().or(own.client_auth);
+        }
     }
 
     /// The finished host. `above` is the TLS of the wildcard host that this name is beneath.
@@ -63,6 +82,7 @@ impl HostParts {
             name: self.name,
             certificate: tls.flatten(),
             tls: tls.is_some(),
+            handshake: (self.handshake != HostTls::default()).then(|| Arc::new(self.handshake)),
             regex,
             app_root: self.app_root.map(Arc::new),
             routes: self.routes.into_iter().map(Arc::new).collect(),

@@ -8,7 +8,8 @@ use k8s_openapi::api::networking::v1::{
 
 use super::{
     Options,
-    annotations::Annotations,
+    annotations::{Annotations, Client},
+    authority::Authorities,
     backend::Backends,
     config::Config,
     host::{HostParts, deny},
@@ -18,8 +19,8 @@ use super::{
 };
 use crate::{
     model::{
-        BackendKey, Denial, Diagnostic, Host, HostName, HttpsRedirect, ObjectRef, PathKind,
-        PortRef, Rewrite, Route, Target,
+        BackendKey, ClientAuth, ClientRule, Denial, Diagnostic, Host, HostName, HostTls,
+        HttpsRedirect, ObjectRef, PathKind, PortRef, Rewrite, Route, Target,
     },
     stores::{Key, Stores},
 };
@@ -30,6 +31,7 @@ pub(super) struct Assembly<'a> {
     pub(super) config: &'a Config,
     pub(super) stores: &'a Stores,
     pub(super) certificates: &'a mut Certificates,
+    pub(super) authorities: &'a mut Authorities,
     pub(super) backends: Backends,
     hosts: BTreeMap<HostName, HostParts>,
     /// What unknown hosts and paths lead to.
@@ -43,6 +45,8 @@ struct Current<'i> {
     ingress: &'i Ingress,
     spec: &'i IngressSpec,
     annotations: Annotations,
+    /// What it asks of its hosts' handshakes.
+    handshake: HostTls,
 }
 
 impl<'a> Assembly<'a> {
@@ -51,6 +55,7 @@ impl<'a> Assembly<'a> {
         config: &'a Config,
         stores: &'a Stores,
         certificates: &'a mut Certificates,
+        authorities: &'a mut Authorities,
         default_backend: Option<&BackendKey>,
     ) -> Self {
         let mut backends = Backends::default();
@@ -77,7 +82,7 @@ impl<'a> Assembly<'a> {
         }
         let any = HostParts::new(HostName::CatchAll, global.clone());
         let hosts = BTreeMap::from([(HostName::CatchAll, any)]);
-        Self { options, config, stores, certificates, backends, hosts, global }
+        Self { options, config, stores, certificates, authorities, backends, hosts, global }
     }
 
     /// The hosts of all Ingresses added.
@@ -121,7 +126,8 @@ impl<'a> Assembly<'a> {
         if annotations.canary {
             return;
         }
-        let current = Current { key, object, ingress, spec, annotations };
+        let handshake = self.handshake(key, &annotations, report);
+        let current = Current { key, object, ingress, spec, annotations, handshake };
         match spec.rules.as_deref().unwrap_or_default() {
             [] if spec.default_backend.is_some() => self.add_catch_all(&current, report),
             [] => report.error("spec", "has neither rules nor a default backend; serves nothing"),
@@ -144,6 +150,7 @@ impl<'a> Assembly<'a> {
             route.target = self.default_target(current, report);
         }
         self.add_route(HostName::CatchAll, route, report);
+        self.ask_of_handshakes(&HostName::CatchAll, current);
         self.deny_host(&HostName::CatchAll, current);
     }
 
@@ -170,6 +177,7 @@ impl<'a> Assembly<'a> {
             self.hosts.insert(name.clone(), HostParts::new(name.clone(), default));
         }
         self.decide_tls(&name, current, report);
+        self.ask_of_handshakes(&name, current);
         for (index, path) in rule.http.iter().flat_map(|http| &http.paths).enumerate() {
             let field = format!("{field}.http.paths[{index}]");
             if let Some(route) = self.route(current, field, path, report) {
@@ -197,6 +205,65 @@ impl<'a> Assembly<'a> {
             let namespace = &current.key.namespace;
             let ingress = current.ingress;
             host.tls = Some(self.certificates.of_host(secrets, namespace, ingress, &text, report));
+        }
+    }
+
+    /// What the annotations of an Ingress ask of its hosts' handshakes.
+    fn handshake(
+        &mut self,
+        key: &Key,
+        annotations: &Annotations,
+        report: &mut Report<'_>,
+    ) -> HostTls {
+        let asked = &annotations.handshake;
+        HostTls {
+            suites: asked.suites.clone(),
+            prefer_own_suites: asked.prefer_own_suites,
+            client_auth: asked.client.as_ref().map(|client| self.client_auth(key, client, report)),
+        }
+    }
+
+    /// A Secret that is missing, of another namespace or without authority closes the host. (Of
+    /// one without `ca.crt` ingress-nginx makes a host that lets everybody in.)
+    fn client_auth(&mut self, key: &Key, asked: &Client, report: &mut Report<'_>) -> ClientAuth {
+        let Some((namespace, name)) = &asked.secret else { return ClientAuth::Broken };
+        let secret = Key::new(namespace.as_str(), name.as_str());
+        let found = if *namespace == *key.namespace {
+            self.authorities.of_secret(&self.stores.secrets, &secret)
+        } else {
+            Err("is of another namespace than the Ingress".into())
+        };
+        match found {
+            Ok(authority) => ClientAuth::Rule(Arc::new(ClientRule {
+                authority,
+                verify: asked.verify,
+                depth: asked.depth,
+                error_page: asked.error_page.clone(),
+                pass_certificate: asked.pass_certificate,
+                subject: asked.subject.clone(),
+            })),
+            Err(why) => {
+                let field = format!(
+                    "metadata.annotations[{}/auth-tls-secret]",
+                    self.options.annotations_prefix
+                );
+                let message = format!(
+                    "Secret {namespace}/{name} {why}; all paths of the hosts of this Ingress are \
+                     refused, those of other Ingresses too"
+                );
+                report.error(field, message);
+                ClientAuth::Broken
+            }
+        }
+    }
+
+    fn ask_of_handshakes(&mut self, name: &HostName, current: &Current<'_>) {
+        if current.handshake == HostTls::default() {
+            return;
+        }
+        let key = format!("{}/auth-tls-secret", self.options.annotations_prefix).into();
+        if let Some(host) = self.hosts.get_mut(name) {
+            host.ask(current.handshake.clone(), &Denial { key });
         }
     }
 

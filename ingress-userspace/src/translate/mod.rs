@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod annotations;
+mod authority;
 mod backend;
 mod class;
 mod config;
@@ -13,6 +14,8 @@ mod member;
 mod options;
 mod report;
 mod rule;
+mod suite;
+mod ticket;
 mod tls;
 
 #[cfg(test)]
@@ -25,6 +28,7 @@ use std::{cmp::Reverse, collections::HashMap, sync::Arc};
 use k8s_openapi::api::networking::v1::Ingress;
 
 use self::{
+    authority::Authorities,
     backend::{Backends, Slices},
     class::Classes,
     config::Config,
@@ -35,7 +39,7 @@ use self::{
 use crate::{
     model::{
         Backend, BackendKey, Certificate, CertificateId, Diagnostic, Host, HostName, Model,
-        ObjectRef, Severity,
+        ObjectRef, Severity, TicketKey,
     },
     stores::{Key, Stores},
 };
@@ -54,6 +58,7 @@ pub struct Translation {
 pub struct Translator {
     options: Options,
     certificates: Certificates,
+    authorities: Authorities,
     previous: Option<Previous>,
 }
 
@@ -73,6 +78,7 @@ struct Routing {
     certificates: Vec<Arc<Certificate>>,
     default_certificate: Option<CertificateId>,
     config: Config,
+    ticket_keys: Vec<TicketKey>,
     backends: Backends,
     diagnostics: Vec<Diagnostic>,
 }
@@ -81,7 +87,12 @@ impl Translator {
     /// A translator that has seen nothing yet.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        Self { options, certificates: Certificates::default(), previous: None }
+        Self {
+            options,
+            certificates: Certificates::default(),
+            authorities: Authorities::default(),
+            previous: None,
+        }
     }
 
     /// The model of these objects.
@@ -109,6 +120,7 @@ impl Translator {
             default_certificate: routing.default_certificate,
             members: member::members(&stores.nodes, &mut diagnostics),
             settings: routing.config.settings.clone(),
+            ticket_keys: routing.ticket_keys.clone(),
         });
         self.previous =
             Some(Previous { stores: stores.clone(), default_backend, routing, backends });
@@ -163,15 +175,22 @@ impl Translator {
         previous: Option<&Previous>,
     ) -> Routing {
         let mut diagnostics = Vec::new();
-        let config = self.config(stores, &mut diagnostics);
+        let mut config = self.config(stores, &mut diagnostics);
+        let ticket_keys = self.ticket_keys(stores, &mut config, &mut diagnostics);
+        self.authorities.begin(&stores.secrets);
         self.certificates.begin(&stores.secrets);
         let default_certificate = self.default_certificate(stores, &mut diagnostics);
         let classes = Classes::new(&self.options, &stores.ingress_classes);
         let mut ingresses: Vec<_> = stores.ingresses.iter().collect();
         ingresses.sort_by_cached_key(|(key, ingress)| order(key, ingress));
-        let certificates = &mut self.certificates;
-        let mut assembly =
-            Assembly::new(&self.options, &config, stores, certificates, default_backend);
+        let mut assembly = Assembly::new(
+            &self.options,
+            &config,
+            stores,
+            &mut self.certificates,
+            &mut self.authorities,
+            default_backend,
+        );
         for (key, ingress) in ingresses {
             let object = ObjectRef::new("Ingress", key.namespace.clone(), key.name.clone());
             let mut report = Report::on(object, &mut diagnostics);
@@ -185,6 +204,7 @@ impl Translator {
             certificates: self.certificates.finish(),
             default_certificate,
             config,
+            ticket_keys,
             backends,
             diagnostics,
         }
@@ -201,6 +221,25 @@ impl Translator {
                 Config::default()
             }
         }
+    }
+
+    /// The keys of `--tls-ticket-secret`, which also switches tickets on unless the ConfigMap says
+    /// otherwise, then those of the ConfigMap.
+    fn ticket_keys(
+        &self,
+        stores: &Stores,
+        config: &mut Config,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Vec<TicketKey> {
+        let mut keys = Vec::new();
+        if let Some((namespace, name)) = &self.options.tls_ticket_secret {
+            let object = ObjectRef::new("Secret", namespace.as_str(), name.as_str());
+            let mut report = Report::on(object, diagnostics);
+            keys = ticket::of_secret(stores.secrets.get(namespace, name), &mut report);
+            config.settings.tls.tickets = config.tickets.unwrap_or(!keys.is_empty());
+        }
+        keys.extend(config.ticket_keys.iter().cloned());
+        keys
     }
 
     fn default_certificate(

@@ -161,6 +161,6 @@ fn a_client_that_sends_nonsense_harms_nobody() {
         404
     );
     until("the failure is counted", || {
-        site.metric("penstock_tls_handshake_failures_total") == Some(1)
+        site.metric("penstock_tls_handshake_failures_total{reason=\"malformed\"}") == Some(1)
     });
 }

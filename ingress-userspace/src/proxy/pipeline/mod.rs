@@ -2,6 +2,7 @@
 //! can be told apart from outside (reference section 2); each is a module.
 
 mod authority;
+mod client_auth;
 mod forwarded;
 mod headers;
 mod origin;
@@ -31,6 +32,7 @@ use crate::{
     route::{CompiledRoute, Found, HostTable, normalize},
 };
 use authority::Authority;
+use client_auth::Entry;
 use origin::Origin;
 
 /// Answered 200 by the catch-all host, for balancers in front that look at the traffic ports
@@ -49,6 +51,7 @@ pub(super) async fn answer(
     let http1 = head.version < Version::HTTP_2;
     let mut subject = Subject::default();
     let outcome = stages(&client, &view, head, body, &mut subject).await;
+    let mut closes = client.worker.draining();
     let mut response = match outcome {
         Ok(Outcome::Upstream(Answer::Response(response, connection))) => {
             let (mut head, incoming) = response.into_parts();
@@ -63,6 +66,7 @@ pub(super) async fn answer(
         Ok(Outcome::Healthy) => respond::healthy(in_flight),
         Ok(Outcome::Elsewhere(status, location)) => respond::redirect(status, location, in_flight),
         Err(failure) => {
+            closes |= failure.closes();
             tracing::debug!(?failure, client.address = %client.peer, "not answered by an upstream");
             respond::failure(failure, in_flight)
         }
@@ -81,7 +85,7 @@ pub(super) async fn answer(
         headers.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
     }
     // hyper closes the connection after an answer that says so.
-    if http1 && client.worker.draining() && !headers.contains_key(UPGRADE) {
+    if http1 && closes && !headers.contains_key(UPGRADE) {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
@@ -117,6 +121,10 @@ async fn stages<'v>(
     // The host, then the path.
     let host = snapshot.routes.host(authority.as_str());
     subject.host = Some(host.name());
+    let entry = client_auth::enter(client, host, authority.as_str())?;
+    if let Entry::Elsewhere(location) = entry {
+        return Ok(Outcome::Elsewhere(StatusCode::FOUND, location));
+    }
     if path == HEALTH && *host.name() == HostName::CatchAll {
         return Ok(Outcome::Healthy);
     }
@@ -164,6 +172,7 @@ async fn stages<'v>(
     head.uri = uri;
     let upgrade = headers::clean_request(&mut head);
     forwarded::apply(&mut head.headers, origin, client);
+    entry.apply(&mut head.headers);
     forward(client, view, backend, head, body, upgrade).await.map(Outcome::Upstream)
 }
 

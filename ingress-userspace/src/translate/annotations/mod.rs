@@ -1,6 +1,7 @@
 //! What the annotations of an Ingress ask for, as typed values: here or nowhere. Whatever restricts
 //! access and is not obeyed yet denies.
 
+mod handshake;
 mod known;
 mod redirect;
 mod rewrite;
@@ -8,6 +9,7 @@ mod value;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+pub(super) use handshake::{Client, Handshake};
 pub(super) use known::{Risk, Support};
 pub(super) use redirect::Redirects;
 pub(super) use rewrite::Rewriting;
@@ -22,6 +24,7 @@ use crate::{model::Denial, suggestion};
 pub(super) struct Annotations {
     pub(super) redirects: Redirects,
     pub(super) rewriting: Rewriting,
+    pub(super) handshake: Handshake,
     /// The Ingress is a canary: it adds neither hosts nor paths.
     pub(super) canary: bool,
     /// All its paths answer 503.
@@ -62,7 +65,8 @@ impl Annotations {
         }
         let redirects = redirect::parse(&mut parser);
         let rewriting = rewrite::parse(&mut parser);
-        Self { redirects, rewriting, canary, denial: parser.denial, host_denial }
+        let handshake = handshake::parse(&mut parser);
+        Self { redirects, rewriting, handshake, canary, denial: parser.denial, host_denial }
     }
 }
 

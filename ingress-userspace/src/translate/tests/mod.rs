@@ -1,6 +1,7 @@
 mod access;
 mod backends;
 mod classes;
+mod client_auth;
 mod hosts;
 mod memory;
 mod scale;

@@ -18,6 +18,9 @@ mod suite;
 mod ticket;
 mod verify;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use admission::{Admission, ClientHeaders, admit};
 pub(crate) use handshakes::{Answer, Handshakes};
 pub(crate) use verify::{Identity, Verifier, is_authority, is_revocation_list, subject_pattern};

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod changes;
+mod client_auth;
 mod drain;
 mod failure;
 mod forwarding;

@@ -76,7 +76,7 @@ pub(super) fn rfc2253(name: &X509Name<'_>) -> String {
 
 /// The value in UTF-8; `None` for what is no text.
 fn decoded(value: &Any<'_>) -> Option<Vec<u8>> {
-    let data = value.data.as_ref();
+    let data = value.data;
     match value.tag() {
         Tag::Utf8String => Some(data.to_vec()),
         // Eight bits each, as Latin-1: so OpenSSL reads them all.

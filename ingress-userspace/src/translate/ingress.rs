@@ -20,7 +20,7 @@ use super::{
 use crate::{
     model::{
         BackendKey, ClientAuth, ClientRule, Denial, Diagnostic, Host, HostName, HostTls,
-        HttpsRedirect, ObjectRef, PathKind, PortRef, Rewrite, Route, Target,
+        HttpsRedirect, ObjectRef, PathKind, PortRef, Rewrite, Route, Target, VerifyClient,
     },
     stores::{Key, Stores},
 };
@@ -127,6 +127,16 @@ impl<'a> Assembly<'a> {
             return;
         }
         let handshake = self.handshake(key, &annotations, report);
+        if let Some(ClientAuth::Rule(rule)) = &handshake.client_auth {
+            let redirects = &annotations.redirects;
+            let tls = spec.tls.as_ref().is_some_and(|entries| !entries.is_empty());
+            let open = !redirects.force_ssl && !(redirects.ssl && tls);
+            if open && rule.verify == VerifyClient::Required && rule.subject.is_none() {
+                let message = "plain HTTP gets to these paths without a certificate, as in \
+                               ingress-nginx: `force-ssl-redirect: \"true\"` closes that way";
+                report.warning(self.field("auth-tls-secret"), message);
+            }
+        }
         let current = Current { key, object, ingress, spec, annotations, handshake };
         match spec.rules.as_deref().unwrap_or_default() {
             [] if spec.default_backend.is_some() => self.add_catch_all(&current, report),
@@ -243,10 +253,7 @@ impl<'a> Assembly<'a> {
                 subject: asked.subject.clone(),
             })),
             Err(why) => {
-                let field = format!(
-                    "metadata.annotations[{}/auth-tls-secret]",
-                    self.options.annotations_prefix
-                );
+                let field = self.field("auth-tls-secret");
                 let message = format!(
                     "Secret {namespace}/{name} {why}; all paths of the hosts of this Ingress are \
                      refused, those of other Ingresses too"
@@ -255,6 +262,11 @@ impl<'a> Assembly<'a> {
                 ClientAuth::Broken
             }
         }
+    }
+
+    /// Where a person finds an annotation.
+    fn field(&self, key: &str) -> String {
+        format!("metadata.annotations[{}/{key}]", self.options.annotations_prefix)
     }
 
     fn ask_of_handshakes(&mut self, name: &HostName, current: &Current<'_>) {

@@ -5,6 +5,7 @@ mod authority;
 mod clients;
 mod policy;
 mod resumption;
+mod scale;
 
 use std::sync::Arc;
 
@@ -70,7 +71,6 @@ struct Done {
     kind: Option<HandshakeKind>,
     suite: String,
     version: rustls::ProtocolVersion,
-    client: ClientConnection,
 }
 
 /// Both sides in turns until neither has something to say.
@@ -124,7 +124,6 @@ fn connect(
         kind: server.handshake_kind(),
         suite: format!("{:?}", server.negotiated_cipher_suite().expect("agreed").suite()),
         version: server.protocol_version().expect("agreed"),
-        client,
     })
 }
 

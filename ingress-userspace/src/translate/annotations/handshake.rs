@@ -136,7 +136,7 @@ fn error_page(parser: &mut Parser<'_, '_>, sound: &mut bool) -> Option<Arc<str>>
 fn subject(parser: &mut Parser<'_, '_>, sound: &mut bool) -> Option<Arc<str>> {
     const KEY: &str = "auth-tls-match-cn";
     let pattern = parser.values.get(KEY)?.to_owned();
-    if !pattern.strip_prefix("CN=").is_some_and(|rest| !rest.is_empty()) {
+    if pattern.strip_prefix("CN=").is_none_or(str::is_empty) {
         parser.close(KEY, "is not `CN=` and a regular expression", sound);
         return None;
     }

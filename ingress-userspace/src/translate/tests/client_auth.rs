@@ -216,3 +216,22 @@ fn suites_are_those_of_the_oldest_ingress_and_never_none() {
     assert_eq!(own(&translation).suites, None);
     assert!(said(&translation).contains("the ConfigMap's list applies"));
 }
+
+#[test]
+fn a_way_around_by_plain_http_is_said() {
+    let (crt, _) = authority();
+    let warns = |more: &[(&str, &str)], spec: &str| {
+        let mut annotations = vec![("auth-tls-secret", "default/ca")];
+        annotations.extend(more);
+        let text = ingress("x", &annotations, spec, &["a.com / Prefix web"]);
+        let translation = translate(&text, &[("default", "ca", &crt, "")]);
+        said(&translation).contains("plain HTTP gets to these paths without a certificate")
+    };
+    let tls = "tls: [{hosts: [a.com]}]";
+    assert!(warns(&[], ""));
+    assert!(warns(&[("ssl-redirect", "false")], tls));
+    assert!(!warns(&[], tls));
+    assert!(!warns(&[("force-ssl-redirect", "true")], ""));
+    assert!(!warns(&[("auth-tls-match-cn", "CN=alice")], ""), "there is no subject: 403");
+    assert!(!warns(&[("auth-tls-verify-client", "optional")], ""));
+}

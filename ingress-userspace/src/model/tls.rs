@@ -87,7 +87,7 @@ pub enum ClientAuth {
 }
 
 /// The `auth-tls-*` annotations of the oldest Ingress of a host that has an authority.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClientRule {
     /// `auth-tls-secret`.
     pub authority: Arc<Authority>,
@@ -119,7 +119,7 @@ pub enum VerifyClient {
 }
 
 /// The authorities of a Secret and what they have revoked.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Authority {
     /// The Secret.
     pub secret: ObjectRef,

@@ -54,7 +54,7 @@ impl std::fmt::Debug for Label {
 }
 
 /// What the hosts of a class ask for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Demand {
     suites: Vec<Suite>,
     prefer_own_suites: bool,
@@ -99,7 +99,6 @@ impl Demand {
 /// A class, ready for handshakes.
 #[derive(Debug)]
 pub(crate) struct Class {
-    pub(super) demand: Demand,
     /// `None`: it cannot be set up, and its hosts refuse handshakes.
     pub(super) config: Option<Arc<ServerConfig>>,
     /// What is made of clients' certificates; `None`: none is asked for.
@@ -109,7 +108,7 @@ pub(crate) struct Class {
 impl Class {
     /// The class of a demand. What an earlier one of it had to compute is taken from there.
     pub(super) fn new(
-        demand: Demand,
+        demand: &Demand,
         earlier: Option<&Self>,
         settings: &TlsSettings,
         keys: &Keys,
@@ -124,7 +123,7 @@ impl Class {
             (Some(rule), _) => Verifier::new(rule).map(Arc::new).map(Some),
         };
         let (config, verifier) = match verifier.and_then(|verifier| {
-            let config = config(&demand, verifier.as_ref(), settings, keys, certificates, lasting)?;
+            let config = config(demand, verifier.as_ref(), settings, keys, certificates, lasting)?;
             Ok((config, verifier))
         }) {
             Ok((config, verifier)) => (Some(Arc::new(config)), verifier),
@@ -133,7 +132,7 @@ impl Class {
                 (None, None)
             }
         };
-        Self { demand, config, verifier }
+        Self { config, verifier }
     }
 }
 

@@ -20,7 +20,9 @@ use crate::{
 pub(crate) struct Handshakes {
     names: Names,
     /// The first is that of names that no host has, and of clients without any: the catch-all's.
-    classes: Vec<Arc<Class>>,
+    classes: Vec<Class>,
+    /// Index into `classes`.
+    places: HashMap<Demand, usize>,
     settings: TlsSettings,
     ticket_keys: Vec<TicketKey>,
     keys: Option<Keys>,
@@ -81,17 +83,13 @@ impl Handshakes {
         };
         let certificates = Arc::new(self.certificates.next(model));
         let mut classes = Vec::new();
+        let mut places = HashMap::new();
         let mut class = |demand: Demand| {
-            classes.iter().position(|class: &Arc<Class>| class.demand == demand).unwrap_or_else(
-                || {
-                    let earlier = self.classes.iter().find(|class| class.demand == demand);
-                    let earlier = earlier.map(|class| &**class);
-                    let class =
-                        Class::new(demand, earlier, settings, &keys, &certificates, lasting);
-                    classes.push(Arc::new(class));
-                    classes.len() - 1
-                },
-            )
+            *places.entry(demand).or_insert_with_key(|demand| {
+                let earlier = self.places.get(demand).and_then(|place| self.classes.get(*place));
+                classes.push(Class::new(demand, earlier, settings, &keys, &certificates, lasting));
+                classes.len() - 1
+            })
         };
         let any = model.hosts.iter().find(|host| host.name == HostName::CatchAll);
         class(Demand::of(any.map(|host| &**host), settings));
@@ -111,6 +109,7 @@ impl Handshakes {
         Self {
             names,
             classes,
+            places,
             settings: settings.clone(),
             ticket_keys: model.ticket_keys.clone(),
             keys: Some(keys),

@@ -130,7 +130,7 @@ impl<'a> Assembly<'a> {
         if let Some(ClientAuth::Rule(rule)) = &handshake.client_auth {
             let redirects = &annotations.redirects;
             let tls = spec.tls.as_ref().is_some_and(|entries| !entries.is_empty());
-            let open = !redirects.force_ssl && !(redirects.ssl && tls);
+            let open = !(redirects.force_ssl || redirects.ssl && tls);
             if open && rule.verify == VerifyClient::Required && rule.subject.is_none() {
                 let message = "plain HTTP gets to these paths without a certificate, as in \
                                ingress-nginx: `force-ssl-redirect: \"true\"` closes that way";

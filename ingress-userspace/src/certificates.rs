@@ -165,7 +165,15 @@ mod tests {
 
     fn host(name: HostName, certificate: Option<u32>, tls: bool) -> Arc<Host> {
         let certificate = certificate.map(CertificateId);
-        Arc::new(Host { name, certificate, tls, regex: false, app_root: None, routes: Vec::new() })
+        Arc::new(Host {
+            name,
+            certificate,
+            tls,
+            handshake: None,
+            regex: false,
+            app_root: None,
+            routes: Vec::new(),
+        })
     }
 
     fn leaf(found: Option<Arc<CertifiedKey>>) -> Option<Vec<u8>> {

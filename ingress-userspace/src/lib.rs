@@ -7,7 +7,7 @@
 //! config ─ lifecycle (wires everything below; phases from start to stop)
 //! resolve ─→ names ─┐
 //! source ─→ stores ─┴→ translate (pure) ─→ model + diagnostics
-//!                                           ├─→ snapshot ─→ route, proxy
+//!                                           ├─→ snapshot ─→ route, tls, proxy
 //!                                           ├─→ l4 ─→ BPF maps
 //!                                           └─→ admin
 //! ```
@@ -29,4 +29,5 @@ pub mod snapshot;
 pub mod source;
 pub mod stores;
 mod suggestion;
+mod tls;
 pub mod translate;

@@ -8,7 +8,7 @@ use std::sync::{
 
 use arc_swap::ArcSwap;
 
-use crate::{certificates::Certificates, model::Model, route::RouteTable};
+use crate::{model::Model, route::RouteTable, tls::Handshakes};
 
 /// Everything that a request or a handshake looks at.
 #[derive(Debug, Default)]
@@ -19,8 +19,8 @@ pub struct Snapshot {
     pub model: Arc<Model>,
     /// The same, ready to be searched.
     pub routes: Arc<RouteTable>,
-    /// The certificates, ready to be presented.
-    pub certificates: Arc<Certificates>,
+    /// What handshakes are answered with.
+    pub(crate) handshakes: Arc<Handshakes>,
 }
 
 #[derive(Debug, Default)]
@@ -42,14 +42,14 @@ pub struct Publisher {
 
 impl Publisher {
     /// Makes this the snapshot of all requests that begin from now on, and returns its generation.
-    pub fn publish(
+    pub(crate) fn publish(
         &mut self,
         model: Arc<Model>,
         routes: Arc<RouteTable>,
-        certificates: Arc<Certificates>,
+        handshakes: Arc<Handshakes>,
     ) -> u64 {
         let generation = self.shared.generation.load(Ordering::Relaxed) + 1;
-        let snapshot = Snapshot { generation, model, routes, certificates };
+        let snapshot = Snapshot { generation, model, routes, handshakes };
         self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
         self.retired.push(self.shared.current.swap(Arc::new(snapshot)));
         self.shared.generation.store(generation, Ordering::Release);

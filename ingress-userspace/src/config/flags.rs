@@ -54,6 +54,11 @@ pub struct RunFlags {
     /// TLS Secret (namespace/name) where no host's certificate applies; default: a self-signed one.
     #[arg(long, value_name = "NAMESPACE/NAME")]
     pub default_ssl_certificate: Option<String>,
+    /// Secret (namespace/name) with the keys of TLS session tickets, 48 or 80 bytes each: the first
+    /// entry by name seals, all open. Replicas that share it resume each other's sessions; default:
+    /// keys of each process's own.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub tls_ticket_secret: Option<String>,
     /// ConfigMap (namespace/name) with the global settings.
     #[arg(long, value_name = "NAMESPACE/NAME")]
     pub configmap: Option<String>,

@@ -147,6 +147,8 @@ impl RunFlags {
                 .object("--default-backend-service", self.default_backend_service.as_ref()),
             default_ssl_certificate: faults
                 .object("--default-ssl-certificate", self.default_ssl_certificate.as_ref()),
+            tls_ticket_secret: faults
+                .object("--tls-ticket-secret", self.tls_ticket_secret.as_ref()),
             configmap: faults.object("--configmap", self.configmap.as_ref()),
             disable_catch_all: faults.boolean("--disable-catch-all", &self.disable_catch_all),
             disable_svc_external_name: faults

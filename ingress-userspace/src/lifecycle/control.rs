@@ -10,7 +10,6 @@ use std::{
 use super::{diagnostics::DiagnosticsLog, steering::Steering};
 use crate::{
     admin::Board,
-    certificates::Certificates,
     model::{Diagnostic, Model},
     names::Names,
     resolve::Wanted,
@@ -18,6 +17,7 @@ use crate::{
     snapshot::{Publisher, Snapshot},
     source::Update,
     stores::Stores,
+    tls::{Handshakes, Lasting},
     translate::{Options, Translator},
 };
 
@@ -25,6 +25,7 @@ use crate::{
 /// objects, the resolver's the names.
 pub(super) struct Control {
     options: Options,
+    tls: Lasting,
     translator: Translator,
     publisher: Publisher,
     board: Arc<Board>,
@@ -43,6 +44,7 @@ pub(super) struct Control {
 impl Control {
     pub(super) fn new(
         options: Options,
+        tls: Lasting,
         publisher: Publisher,
         board: Arc<Board>,
         steering: Steering,
@@ -51,6 +53,7 @@ impl Control {
         Self {
             translator: Translator::new(options.clone()),
             options,
+            tls,
             publisher,
             board,
             steering,
@@ -99,8 +102,8 @@ impl Control {
         let before = self.publisher.current();
         let same_hosts = Arc::ptr_eq(&before.model.hosts, &model.hosts);
         let routes = self.routes(&before, &model, same_hosts);
-        let certificates = certificates(&before, &model, same_hosts);
-        let generation = self.publisher.publish(Arc::clone(&model), routes, certificates);
+        let handshakes = self.handshakes(&before, &model, same_hosts);
+        let generation = self.publisher.publish(Arc::clone(&model), routes, handshakes);
         self.board.readiness.published();
         self.steering.update(&model.members);
         if !same_hosts {
@@ -128,14 +131,17 @@ impl Control {
         self.bad_routes = bad_routes;
         Arc::new(routes)
     }
-}
 
-fn certificates(before: &Snapshot, model: &Model, same_hosts: bool) -> Arc<Certificates> {
-    let same = same_hosts
-        && Arc::ptr_eq(&before.model.certificates, &model.certificates)
-        && before.model.default_certificate == model.default_certificate;
-    match same {
-        true => Arc::clone(&before.certificates),
-        false => Arc::new(before.certificates.next(model)),
+    fn handshakes(&self, before: &Snapshot, model: &Model, same_hosts: bool) -> Arc<Handshakes> {
+        let same = same_hosts
+            && Arc::ptr_eq(&before.model.certificates, &model.certificates)
+            && before.model.default_certificate == model.default_certificate
+            && before.model.settings.tls == model.settings.tls
+            && before.model.ticket_keys == model.ticket_keys
+            && before.generation > 0;
+        match same {
+            true => Arc::clone(&before.handshakes),
+            false => Arc::new(before.handshakes.next(model, &self.tls)),
+        }
     }
 }

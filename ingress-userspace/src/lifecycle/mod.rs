@@ -23,10 +23,11 @@ use tokio::sync::watch;
 use crate::{
     admin::{self, Board},
     config::Config,
-    proxy::{self, Bound, ListenError, Phase, TlsError, counters::Registry},
+    proxy::{self, Bound, ListenError, Phase, counters::Registry},
     resolve,
     snapshot::Publisher,
     source::{Directory, SourceError, Stopper},
+    tls::{Lasting, TlsError},
 };
 use control::Control;
 
@@ -112,13 +113,9 @@ impl Agent {
         let publisher = Publisher::default();
         let reader = publisher.reader();
         let source = Directory::open(&config.manifests)?;
-        let tls = Arc::new(proxy::server_config(reader.clone())?);
-        let bound = Bound::open(
-            &config.listen,
-            config.workers,
-            steering::largest_segment(&config.l4),
-            tls,
-        )?;
+        let tls = Lasting::new()?;
+        let segment = steering::largest_segment(&config.l4);
+        let bound = Bound::open(&config.listen, config.workers, segment)?;
         let (http, https) = bound.addresses();
         let admin_sockets =
             proxy::open_single(config.admin.address, config.admin.port, "--healthz-port")?;
@@ -146,6 +143,7 @@ impl Agent {
         let (wanted, told) = resolve::channel();
         let control = Arc::new(Mutex::new(Control::new(
             config.translate.clone(),
+            tls,
             publisher,
             Arc::clone(&board),
             steering.clone(),

@@ -12,6 +12,7 @@ mod member;
 mod object;
 mod proxying;
 mod settings;
+mod tls;
 mod upstream_tls;
 
 pub use backend::{Backend, BackendId, BackendKey, Endpoint, PortRef};
@@ -31,6 +32,9 @@ pub use proxying::{
     Retry,
 };
 pub use settings::{RedirectCode, Settings};
+pub use tls::{
+    Authority, ClientAuth, ClientRule, HostTls, Suite, TicketKey, TlsSettings, VerifyClient,
+};
 pub use upstream_tls::{Identity, TlsVersions, UpstreamTls, Verification};
 
 use std::sync::Arc;
@@ -52,4 +56,7 @@ pub struct Model {
     pub members: Vec<Member>,
     /// The controller's own ConfigMap.
     pub settings: Settings,
+    /// What session tickets are sealed with, shared by all replicas: the first seals, all open.
+    /// Empty: each process has keys of its own.
+    pub ticket_keys: Vec<TicketKey>,
 }

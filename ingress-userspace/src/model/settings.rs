@@ -1,4 +1,4 @@
-use super::{ClientAddress, ClientLimits, FieldPolicy, UpstreamPool};
+use super::{ClientAddress, ClientLimits, FieldPolicy, TlsSettings, UpstreamPool};
 
 /// The controller's ConfigMap (reference section 9.1), as far as it is obeyed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Settings {
     pub fields: FieldPolicy,
     /// Where a client's address is taken from.
     pub address: ClientAddress,
+    /// The `ssl-*` keys about handshakes.
+    pub tls: TlsSettings,
 }
 
 /// The status of a redirect to HTTPS.
@@ -46,6 +48,7 @@ impl Default for Settings {
             pool: UpstreamPool::default(),
             fields: FieldPolicy::default(),
             address: ClientAddress::default(),
+            tls: TlsSettings::default(),
         }
     }
 }

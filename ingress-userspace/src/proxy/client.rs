@@ -1,7 +1,7 @@
 //! One client connection as the request path sees it: who it is, and what it is waiting for.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, OnceCell},
     net::SocketAddr,
     rc::Rc,
     task::{Context, Poll},
@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{deadline::Deadline, worker::Worker};
+use crate::tls::Identity;
 
 /// While draining, how long a connection without request may stay: long enough for one that is on
 /// its way, which is then answered with `Connection: close` instead of a reset.
@@ -23,6 +24,8 @@ pub(crate) struct Client {
     pub(crate) peer_text: Box<str>,
     /// It came in over TLS.
     pub(crate) https: bool,
+    /// What its handshake found out; unset over plain HTTP.
+    pub(crate) identity: OnceCell<Identity>,
     /// What `X-Forwarded-Port` says.
     pub(crate) port: Box<str>,
     phase: Cell<Phase>,
@@ -50,6 +53,7 @@ impl Client {
             peer,
             peer_text: peer.ip().to_string().into(),
             https,
+            identity: OnceCell::new(),
             // ingress-nginx says 443 whatever --https-port is.
             port: if https { "443".into() } else { port.to_string().into() },
             phase: Cell::new(Phase::Busy),

@@ -28,8 +28,7 @@ mod worker;
 
 pub use listen::ListenError;
 pub(crate) use listen::open_single;
-pub use tls::TlsError;
-pub(crate) use tls::server_config;
+pub(crate) use tls::HandshakeFailure;
 pub(crate) use worker::Phase;
 
 use std::{net::SocketAddr, sync::Arc, thread};
@@ -46,7 +45,6 @@ use listen::Sockets;
 /// The listeners of all workers, bound and not yet served: connections wait in the kernel.
 pub(crate) struct Bound {
     sockets: Vec<Sockets>,
-    tls: Arc<rustls::ServerConfig>,
 }
 
 /// The workers at work.
@@ -60,9 +58,8 @@ impl Bound {
         listen: &Listen,
         workers: usize,
         segment: Option<u32>,
-        tls: Arc<rustls::ServerConfig>,
     ) -> Result<Self, ListenError> {
-        Ok(Self { sockets: listen::open(listen, workers, segment)?, tls })
+        Ok(Self { sockets: listen::open(listen, workers, segment)? })
     }
 
     /// Where HTTP and where HTTPS is listened for.
@@ -91,7 +88,6 @@ impl Bound {
                 let setup = worker::Setup {
                     index,
                     sockets,
-                    tls: Arc::clone(&self.tls),
                     reader: reader.clone(),
                     registry: Arc::clone(registry),
                     timeouts: timeouts.clone(),

@@ -26,6 +26,14 @@ pub(crate) enum Failure {
     Expectation,
     /// CONNECT, TRACE: we are no forward proxy, and show nobody what a request becomes.
     Method,
+    /// The client's certificate is not one that the host wants.
+    BadCertificate,
+    /// The host wants a certificate.
+    NoCertificate,
+    /// The connection was made for another host, and this one looks at certificates.
+    Misdirected,
+    /// Not for this client.
+    Forbidden,
     /// No rule for the host or path.
     NoRoute,
     /// The route must not be served as it stands.
@@ -50,7 +58,12 @@ impl Failure {
     /// The status that says so; 499 is nginx's for a client that left.
     pub(crate) fn status(self) -> u16 {
         match self {
-            Self::BadRequest | Self::BadTarget | Self::HeadTooLarge => 400,
+            Self::BadRequest
+            | Self::BadTarget
+            | Self::HeadTooLarge
+            | Self::BadCertificate
+            | Self::NoCertificate => 400,
+            Self::Forbidden => 403,
             Self::NoRoute => 404,
             Self::Method => 405,
             Self::ClientTimeout => 408,
@@ -58,6 +71,7 @@ impl Failure {
             Self::TargetTooLong => 414,
             Self::Expectation => 417,
             Self::ClientGone => 499,
+            Self::Misdirected => 421,
             Self::UnknownCoding => 501,
             Self::Upstream => 502,
             Self::Denied | Self::NoEndpoint => 503,
@@ -66,9 +80,17 @@ impl Failure {
         }
     }
 
+    /// The connection ends with the answer: as nginx does, so that a browser asks its user again
+    /// for a certificate.
+    fn closes(self) -> bool {
+        matches!(self, Self::BadCertificate | Self::NoCertificate)
+    }
+
     fn page(self) -> String {
         match self {
             Self::HeadTooLarge => detailed(400, "Request Header Or Cookie Too Large"),
+            Self::BadCertificate => detailed(400, "The SSL certificate error"),
+            Self::NoCertificate => detailed(400, "No required SSL certificate was sent"),
             other => page(other.status()),
         }
     }
@@ -79,11 +101,13 @@ impl Failure {
 pub(crate) struct Answer {
     pub(crate) head: ResponseHead,
     pub(crate) body: String,
+    /// The connection ends with it.
+    pub(crate) closes: bool,
 }
 
 /// The answer to what went wrong.
 pub(crate) fn failure(failure: Failure) -> Answer {
-    html(failure.status(), failure.page())
+    Answer { closes: failure.closes(), ..html(failure.status(), failure.page()) }
 }
 
 /// The answer to a balancer's health check: 200 and nothing else.
@@ -105,11 +129,14 @@ fn html(status: u16, body: String) -> Answer {
     let mut head = ResponseHead { status, ..ResponseHead::default() };
     head.body = BodyLength::Exact(body.len() as u64);
     head.fields.push_known(Known::ContentType, b"text/html");
-    Answer { head, body }
+    Answer { head, body, closes: false }
 }
 
 /// Sends an answer of our own, to its last byte.
 pub(crate) async fn send<D: Downstream>(down: &mut D, answer: &Answer) -> Result<(), ClientError> {
+    if answer.closes {
+        down.close();
+    }
     down.start(&answer.head);
     let mut rest = answer.body.as_bytes();
     while !rest.is_empty() {

@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_rustls::{client, server};
 
-use super::accept::FirstByte;
+use super::tls::FirstByte;
 
 /// A connection's transport.
 pub(crate) enum Stream {

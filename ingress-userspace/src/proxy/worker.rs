@@ -12,7 +12,6 @@ use tokio::{
     sync::{Notify, watch},
     time::MissedTickBehavior,
 };
-use tokio_rustls::TlsAcceptor;
 
 use super::{
     accept,
@@ -42,7 +41,6 @@ pub(crate) enum Phase {
 pub(crate) struct Setup {
     pub(crate) index: usize,
     pub(crate) sockets: Sockets,
-    pub(crate) tls: Arc<rustls::ServerConfig>,
     pub(crate) reader: Reader,
     pub(crate) registry: Arc<Registry>,
     pub(crate) timeouts: Timeouts,
@@ -55,7 +53,6 @@ pub(crate) struct Worker {
     pub(crate) deadlines: Rc<Deadlines>,
     pub(crate) pool: Pool,
     pub(crate) counters: Counters,
-    pub(crate) tls: TlsAcceptor,
     pub(crate) buffers: Buffers,
     pub(crate) date: Date,
     /// Heads to be used again: they keep their room.
@@ -148,14 +145,13 @@ pub(crate) fn run(setup: Setup) {
 }
 
 async fn serve(setup: Setup) {
-    let Setup { index, sockets, tls, reader, registry, timeouts, mut phase } = setup;
+    let Setup { index, sockets, reader, registry, timeouts, mut phase } = setup;
     let mut random = fastrand::Rng::new();
     let view = View::new(reader.current(), &mut random);
     let deadlines = Deadlines::new(Instant::now());
     let worker = Rc::new(Worker {
         pool: Pool::new(Rc::clone(&deadlines), &timeouts),
         counters: registry.counters(index),
-        tls: TlsAcceptor::from(tls),
         buffers: Buffers::default(),
         date: Date::new(SystemTime::now()),
         requests: RefCell::default(),

@@ -22,6 +22,7 @@ impl Default for RouteTable {
             name: HostName::CatchAll,
             certificate: None,
             tls: false,
+            handshake: None,
             regex: false,
             app_root: None,
             routes: Vec::new(),

@@ -4,8 +4,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{backends::Backends, upstream_tls::Policies};
 use crate::model::{
-    CertificateId, Denial, Host, HostName, HttpsRedirect, PathKind, Proxying, Route, Target,
-    UpstreamTls,
+    CertificateId, ClientAuth, Denial, Host, HostName, HostTls, HttpsRedirect, PathKind, Proxying,
+    Route, Target, UpstreamTls,
 };
 
 #[derive(Debug)]
@@ -22,6 +22,7 @@ pub(super) struct HostParts {
     /// Decided by the oldest Ingress with `proxy-ssl-secret`.
     pub(super) upstream_tls: Option<Result<UpstreamTls, Denial>>,
     pub(super) denial: Option<Denial>,
+    handshake: HostTls,
 }
 
 impl HostParts {
@@ -35,6 +36,7 @@ impl HostParts {
             tls: None,
             upstream_tls: None,
             denial: None,
+            handshake: HostTls::default(),
         }
     }
 
@@ -85,6 +87,20 @@ impl HostParts {
         }
     }
 
+    /// What an Ingress asks of handshakes. The oldest that asks for something gets it, but for an
+    /// authority that is broken: nobody gets in then.
+    pub(super) fn ask(&mut self, own: HostTls, key: &Denial) {
+        let host = &mut self.handshake;
+        host.suites = host.suites.take().or(own.suites);
+        host.prefer_own_suites = host.prefer_own_suites.or(own.prefer_own_suites);
+        if own.client_auth == Some(ClientAuth::Broken) {
+            host.client_auth = own.client_auth;
+            self.denial.get_or_insert_with(|| key.clone());
+        } else {
+            host.client_auth = host.client_auth.take().or(own.client_auth);
+        }
+    }
+
     /// The finished host. `above` is the TLS of the wildcard host that this name is beneath.
     pub(super) fn finish(mut self, above: Option<Option<CertificateId>>) -> Host {
         let root = (PathKind::Prefix, Arc::from("/"));
@@ -106,6 +122,7 @@ impl HostParts {
             name: self.name,
             certificate: tls.flatten(),
             tls: tls.is_some(),
+            handshake: (self.handshake != HostTls::default()).then(|| Arc::new(self.handshake)),
             regex,
             app_root: self.app_root.map(Arc::new),
             routes: self.routes.into_iter().map(Arc::new).collect(),

@@ -8,7 +8,8 @@ use k8s_openapi::api::networking::v1::{
 
 use super::{
     Options,
-    annotations::Annotations,
+    annotations::{Annotations, Client},
+    authority::Authorities,
     backends::Backends,
     config::Config,
     host::{HostParts, deny},
@@ -19,8 +20,9 @@ use super::{
 };
 use crate::{
     model::{
-        BackendKey, Denial, Diagnostic, Host, HostName, HttpsRedirect, ObjectRef, PathKind,
-        PortRef, Proxying, Rewrite, Route, Target, UpstreamTls,
+        BackendKey, ClientAuth, ClientRule, Denial, Diagnostic, Host, HostName, HostTls,
+        HttpsRedirect, ObjectRef, PathKind, PortRef, Proxying, Rewrite, Route, Target, UpstreamTls,
+        VerifyClient,
     },
     stores::{Key, Stores},
 };
@@ -31,6 +33,7 @@ pub(super) struct Assembly<'a> {
     pub(super) config: &'a Config,
     pub(super) stores: &'a Stores,
     pub(super) certificates: &'a mut Certificates,
+    pub(super) authorities: &'a mut Authorities,
     pub(super) backends: Backends,
     hosts: BTreeMap<HostName, HostParts>,
     /// What unknown hosts and paths lead to.
@@ -46,6 +49,8 @@ struct Current<'i> {
     annotations: Annotations,
     /// TLS to endpoints: `proxy-ssl-secret` of this Ingress.
     upstream_tls: Option<Result<UpstreamTls, Denial>>,
+    /// What it asks of its hosts' handshakes.
+    handshake: HostTls,
 }
 
 impl<'a> Assembly<'a> {
@@ -54,6 +59,7 @@ impl<'a> Assembly<'a> {
         config: &'a Config,
         stores: &'a Stores,
         certificates: &'a mut Certificates,
+        authorities: &'a mut Authorities,
         default_backend: Option<&BackendKey>,
     ) -> Self {
         let mut backends = Backends::default();
@@ -82,7 +88,7 @@ impl<'a> Assembly<'a> {
         }
         let any = HostParts::new(HostName::CatchAll, global.clone());
         let hosts = BTreeMap::from([(HostName::CatchAll, any)]);
-        Self { options, config, stores, certificates, backends, hosts, global }
+        Self { options, config, stores, certificates, authorities, backends, hosts, global }
     }
 
     /// The hosts of all Ingresses added.
@@ -148,7 +154,19 @@ impl<'a> Assembly<'a> {
             }
             _ => {}
         }
-        let current = Current { key, object, ingress, spec, annotations, upstream_tls };
+        let handshake = self.handshake(key, &annotations, report);
+        if let Some(ClientAuth::Rule(rule)) = &handshake.client_auth {
+            let redirects = &annotations.redirects;
+            let tls = spec.tls.as_ref().is_some_and(|entries| !entries.is_empty());
+            let open = !(redirects.force_ssl || redirects.ssl && tls);
+            if open && rule.verify == VerifyClient::Required && rule.subject.is_none() {
+                let message = "plain HTTP gets to these paths without a certificate, as in \
+                               ingress-nginx: `force-ssl-redirect: \"true\"` closes that way";
+                report.warning(self.field("auth-tls-secret"), message);
+            }
+        }
+        let current =
+            Current { key, object, ingress, spec, annotations, upstream_tls, handshake };
         match spec.rules.as_deref().unwrap_or_default() {
             [] if spec.default_backend.is_some() => self.add_catch_all(&current, report),
             [] => report.error("spec", "has neither rules nor a default backend; serves nothing"),
@@ -172,6 +190,7 @@ impl<'a> Assembly<'a> {
         }
         self.add_route(HostName::CatchAll, route, report);
         self.decide_upstream_tls(&HostName::CatchAll, current);
+        self.ask_of_handshakes(&HostName::CatchAll, current);
         self.deny_host(&HostName::CatchAll, current);
     }
 
@@ -199,6 +218,7 @@ impl<'a> Assembly<'a> {
         }
         self.decide_tls(&name, current, report);
         self.decide_upstream_tls(&name, current);
+        self.ask_of_handshakes(&name, current);
         for (index, path) in rule.http.iter().flat_map(|http| &http.paths).enumerate() {
             let field = format!("{field}.http.paths[{index}]");
             if let Some(route) = self.route(current, field, path, report) {
@@ -226,6 +246,67 @@ impl<'a> Assembly<'a> {
             let namespace = &current.key.namespace;
             let ingress = current.ingress;
             host.tls = Some(self.certificates.of_host(secrets, namespace, ingress, &text, report));
+        }
+    }
+
+    /// What the annotations of an Ingress ask of its hosts' handshakes.
+    fn handshake(
+        &mut self,
+        key: &Key,
+        annotations: &Annotations,
+        report: &mut Report<'_>,
+    ) -> HostTls {
+        let asked = &annotations.handshake;
+        HostTls {
+            suites: asked.suites.clone(),
+            prefer_own_suites: asked.prefer_own_suites,
+            client_auth: asked.client.as_ref().map(|client| self.client_auth(key, client, report)),
+        }
+    }
+
+    /// A Secret that is missing, of another namespace or without authority closes the host. (Of
+    /// one without `ca.crt` ingress-nginx makes a host that lets everybody in.)
+    fn client_auth(&mut self, key: &Key, asked: &Client, report: &mut Report<'_>) -> ClientAuth {
+        let Some((namespace, name)) = &asked.secret else { return ClientAuth::Broken };
+        let secret = Key::new(namespace.as_str(), name.as_str());
+        let found = if *namespace == *key.namespace {
+            self.authorities.of_secret(&self.stores.secrets, &secret)
+        } else {
+            Err("is of another namespace than the Ingress".into())
+        };
+        match found {
+            Ok(authority) => ClientAuth::Rule(Arc::new(ClientRule {
+                authority,
+                verify: asked.verify,
+                depth: asked.depth,
+                error_page: asked.error_page.clone(),
+                pass_certificate: asked.pass_certificate,
+                subject: asked.subject.clone(),
+            })),
+            Err(why) => {
+                let field = self.field("auth-tls-secret");
+                let message = format!(
+                    "Secret {namespace}/{name} {why}; all paths of the hosts of this Ingress are \
+                     refused, those of other Ingresses too"
+                );
+                report.error(field, message);
+                ClientAuth::Broken
+            }
+        }
+    }
+
+    /// Where a person finds an annotation.
+    fn field(&self, key: &str) -> String {
+        format!("metadata.annotations[{}/{key}]", self.options.annotations_prefix)
+    }
+
+    fn ask_of_handshakes(&mut self, name: &HostName, current: &Current<'_>) {
+        if current.handshake == HostTls::default() {
+            return;
+        }
+        let key = format!("{}/auth-tls-secret", self.options.annotations_prefix).into();
+        if let Some(host) = self.hosts.get_mut(name) {
+            host.ask(current.handshake.clone(), &Denial { key });
         }
     }
 

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod annotations;
+mod authority;
 mod backends;
 mod class;
 mod config;
@@ -14,6 +15,8 @@ mod options;
 mod quantity;
 mod report;
 mod rule;
+mod suite;
+mod ticket;
 mod tls;
 mod upstream_tls;
 
@@ -33,6 +36,7 @@ use std::{
 use k8s_openapi::api::networking::v1::Ingress;
 
 use self::{
+    authority::Authorities,
     backends::{Backends, Resolved, Slices, World},
     class::Classes,
     config::Config,
@@ -44,7 +48,7 @@ use self::{
 use crate::{
     model::{
         BackendKey, Certificate, CertificateId, Diagnostic, Host, HostName, Model, ObjectRef,
-        Severity,
+        Severity, TicketKey,
     },
     names::Names,
     stores::{Key, Stores},
@@ -65,8 +69,7 @@ pub struct Translation {
 #[derive(Debug)]
 pub struct Translator {
     options: Options,
-    certificates: Certificates,
-    upstream_tls: Policies,
+    lasting: Lasting,
     previous: Option<Previous>,
 }
 
@@ -81,6 +84,14 @@ struct Previous {
     resolved: Vec<Resolved>,
 }
 
+/// What is read or compared once for as long as it does not change.
+#[derive(Debug, Default)]
+struct Lasting {
+    certificates: Certificates,
+    upstream_tls: Policies,
+    authorities: Authorities,
+}
+
 /// What follows from the Ingresses and what they refer to, endpoints excepted.
 #[derive(Clone, Debug)]
 struct Routing {
@@ -88,6 +99,7 @@ struct Routing {
     certificates: Arc<[Arc<Certificate>]>,
     default_certificate: Option<CertificateId>,
     config: Config,
+    ticket_keys: Vec<TicketKey>,
     backends: Backends,
     diagnostics: Vec<Diagnostic>,
 }
@@ -98,8 +110,7 @@ impl Translator {
     pub fn new(options: Options) -> Self {
         Self {
             options,
-            certificates: Certificates::default(),
-            upstream_tls: Policies::default(),
+            lasting: Lasting::default(),
             previous: None,
         }
     }
@@ -134,8 +145,7 @@ impl Translator {
                 let before = previous.as_ref().map(|previous| &*previous.routing);
                 let routing = Self::route(
                     &self.options,
-                    &mut self.certificates,
-                    &mut self.upstream_tls,
+                    &mut self.lasting,
                     stores,
                     default_backend.as_ref(),
                     before,
@@ -154,6 +164,7 @@ impl Translator {
             default_certificate: routing.default_certificate,
             members: member::members(&stores.nodes, &mut diagnostics),
             settings: routing.config.settings.clone(),
+            ticket_keys: routing.ticket_keys.clone(),
         });
         let referred = backends::names(&resolved);
         self.previous = Some(Previous {
@@ -209,14 +220,16 @@ impl Translator {
     /// Translates all Ingresses, oldest first.
     fn route(
         options: &Options,
-        certificates: &mut Certificates,
-        upstream_tls: &mut Policies,
+        lasting: &mut Lasting,
         stores: &Stores,
         default_backend: Option<&BackendKey>,
         previous: Option<&Routing>,
     ) -> Routing {
         let mut diagnostics = Vec::new();
-        let config = Self::config(options, stores, &mut diagnostics);
+        let mut config = Self::config(options, stores, &mut diagnostics);
+        let ticket_keys = Self::ticket_keys(options, stores, &mut config, &mut diagnostics);
+        let Lasting { certificates, upstream_tls, authorities } = lasting;
+        authorities.begin(&stores.secrets);
         certificates.begin(&stores.secrets);
         upstream_tls.begin();
         let default_certificate =
@@ -224,7 +237,8 @@ impl Translator {
         let classes = Classes::new(options, &stores.ingress_classes);
         let mut ingresses: Vec<_> = stores.ingresses.iter().collect();
         ingresses.sort_by_cached_key(|(key, ingress)| order(key, ingress));
-        let mut assembly = Assembly::new(options, &config, stores, certificates, default_backend);
+        let mut assembly =
+            Assembly::new(options, &config, stores, certificates, authorities, default_backend);
         for (key, ingress) in ingresses {
             let object = ObjectRef::new("Ingress", key.namespace.clone(), key.name.clone());
             let mut report = Report::on(object, &mut diagnostics);
@@ -238,6 +252,7 @@ impl Translator {
             certificates: certificates.finish().into(),
             default_certificate,
             config,
+            ticket_keys,
             backends,
             diagnostics,
         }
@@ -254,6 +269,25 @@ impl Translator {
                 Config::default()
             }
         }
+    }
+
+    /// The keys of `--tls-ticket-secret`, which also switches tickets on unless the ConfigMap says
+    /// otherwise, then those of the ConfigMap.
+    fn ticket_keys(
+        options: &Options,
+        stores: &Stores,
+        config: &mut Config,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Vec<TicketKey> {
+        let mut keys = Vec::new();
+        if let Some((namespace, name)) = &options.tls_ticket_secret {
+            let object = ObjectRef::new("Secret", namespace.as_str(), name.as_str());
+            let mut report = Report::on(object, diagnostics);
+            keys = ticket::of_secret(stores.secrets.get(namespace, name), &mut report);
+            config.settings.tls.tickets = config.tickets.unwrap_or(!keys.is_empty());
+        }
+        keys.extend(config.ticket_keys.iter().cloned());
+        keys
     }
 
     fn default_certificate(

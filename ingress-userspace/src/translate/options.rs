@@ -15,6 +15,8 @@ pub struct Options {
     pub default_backend_service: Option<(String, String)>,
     /// `--default-ssl-certificate`: namespace and name of a Secret.
     pub default_ssl_certificate: Option<(String, String)>,
+    /// `--tls-ticket-secret`: namespace and name of a Secret.
+    pub tls_ticket_secret: Option<(String, String)>,
     /// `--configmap`: namespace and name.
     pub configmap: Option<(String, String)>,
     /// `--disable-catch-all`: ignore Ingresses with `spec.defaultBackend`.
@@ -36,6 +38,7 @@ impl Default for Options {
             watch_namespace: None,
             default_backend_service: None,
             default_ssl_certificate: None,
+            tls_ticket_secret: None,
             configmap: None,
             disable_catch_all: false,
             disable_svc_external_name: false,

@@ -4,6 +4,7 @@
 
 mod balancing;
 mod changes;
+mod client_auth;
 mod drain;
 mod failure;
 mod forwarding;

@@ -452,6 +452,10 @@ impl Downstream for Http1 {
         self.outbound.begin(Encoder::Raw);
     }
 
+    fn close(&mut self) {
+        self.close = true;
+    }
+
     fn abort(&mut self) {
         self.aborted = true;
     }

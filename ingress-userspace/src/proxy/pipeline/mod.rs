@@ -3,6 +3,7 @@
 
 mod asker;
 mod authority;
+mod client_auth;
 mod forwarded;
 mod headers;
 mod origin;
@@ -28,9 +29,10 @@ use super::{
 };
 use crate::{
     model::{HostName, Route, Target},
-    route::{Found, normalize},
+    route::{Found, HostTable, normalize},
 };
 use asker::Asked;
+use client_auth::Entry;
 use origin::Origin;
 
 /// Answered 200 by the catch-all host, for balancers in front that look at the traffic ports
@@ -146,11 +148,17 @@ fn stages<'v>(
         return Err(Failure::Method);
     }
     authority::settle(head)?;
+    let authority = std::mem::take(&mut head.authority);
     let path = normalize(head.path()).map_err(|_bad_path| Failure::BadRequest)?;
 
     // The host, then the path.
-    let host = snapshot.routes.host(&head.authority);
+    let host: &'v HostTable = snapshot.routes.host(&authority);
     subject.host = Some(host.name());
+    // Client certificates.
+    let entry = client_auth::enter(client, host, &authority)?;
+    if let Entry::Elsewhere(page) = entry {
+        return Decision::elsewhere(302, page);
+    }
     if path == HEALTH && *host.name() == HostName::CatchAll {
         return Ok(Decision::Own(respond::healthy()));
     }
@@ -158,7 +166,7 @@ fn stages<'v>(
         Found::Route(compiled) => compiled,
         Found::AddSlash(compiled) => {
             subject.route = Some(&compiled.route);
-            let location = redirect::add_slash(client, &head.authority, &head.target);
+            let location = redirect::add_slash(client, &authority, &head.target);
             return Decision::elsewhere(301, &location);
         }
         Found::None => return Err(Failure::NoRoute),
@@ -170,7 +178,7 @@ fn stages<'v>(
     let backend = match &route.target {
         Target::Denied(_) => return Err(Failure::Denied),
         Target::Redirect(redirect) => {
-            let location = redirect::configured(redirect, client, &head.authority);
+            let location = redirect::configured(redirect, client, &authority);
             return Decision::elsewhere(redirect.status, &location);
         }
         Target::NotFound => None,
@@ -185,7 +193,6 @@ fn stages<'v>(
     target::rewrite(head, rewritten)?;
 
     // (e) The redirect to HTTPS.
-    let authority = std::mem::take(&mut head.authority);
     let origin = Origin::of(client, &authority, &head.fields, settings);
     if redirect::is_due(route, host.tls(), &origin) {
         let target = original.as_deref().unwrap_or(&head.target);
@@ -204,6 +211,7 @@ fn stages<'v>(
     }
     let upgrade = headers::clean_request(head);
     forwarded::apply(&mut head.fields, &origin, client);
+    entry.apply(&mut head.fields);
     drop(origin);
     head.authority = authority;
     let asked =

@@ -44,6 +44,7 @@ pub(super) fn host(name: HostName, routes: Vec<Route>) -> Host {
         name,
         certificate: None,
         tls: false,
+        handshake: None,
         regex: routes.iter().any(|route| route.use_regex),
         app_root: None,
         routes: routes.into_iter().map(Arc::new).collect(),

@@ -95,12 +95,12 @@ pub(super) const KNOWN: &[(&str, Risk, Support)] = &[
     // Exempts the Ingress from the ConfigMap's `global-auth-url`, which denies everything else.
     ("enable-global-auth", Low, Obeyed),
     // 1.4 Client certificates. They protect the whole virtual server, whoever asks for them.
-    ("auth-tls-secret", Medium, DeniesHost),
-    ("auth-tls-verify-client", Medium, DeniesHost),
-    ("auth-tls-verify-depth", Low, DeniesHost),
-    ("auth-tls-error-page", High, DeniesHost),
-    ("auth-tls-pass-certificate-to-upstream", Low, DeniesHost),
-    ("auth-tls-match-cn", High, DeniesHost),
+    ("auth-tls-secret", Medium, Obeyed),
+    ("auth-tls-verify-client", Medium, Obeyed),
+    ("auth-tls-verify-depth", Low, Obeyed),
+    ("auth-tls-error-page", High, Obeyed),
+    ("auth-tls-pass-certificate-to-upstream", Low, Obeyed),
+    ("auth-tls-match-cn", High, Obeyed),
     // 1.5 Rate limits.
     ("limit-rps", Low, Denies),
     ("limit-rpm", Low, Denies),
@@ -188,8 +188,8 @@ pub(super) const KNOWN: &[(&str, Risk, Support)] = &[
     ("canary-weight-total", Low, NoEffect("")),
     // 1.10 Server TLS, logs, tracing, firewall.
     ("ssl-passthrough", Low, DeniesHostUnless("false")),
-    ("ssl-ciphers", Low, NoEffect("")),
-    ("ssl-prefer-server-ciphers", Low, NoEffect("")),
+    ("ssl-ciphers", Low, Obeyed),
+    ("ssl-prefer-server-ciphers", Low, Obeyed),
     ("enable-access-log", Low, NoEffect("")),
     ("enable-rewrite-log", Low, NoEffect("false")),
     ("enable-opentelemetry", Low, NoEffect("false")),

@@ -2,6 +2,7 @@
 //! access and is not obeyed yet denies.
 
 mod balancing;
+mod handshake;
 mod known;
 mod proxying;
 mod redirect;
@@ -12,6 +13,7 @@ mod value;
 use std::{collections::BTreeMap, sync::Arc};
 
 pub(super) use balancing::{Balances, load_balance};
+pub(super) use handshake::{Client, Handshake};
 pub(super) use known::{BUFFER_SIZE, BUFFERS, NO_FILES, Risk, Support};
 pub(super) use proxying::{Source, read as read_proxying};
 pub(super) use redirect::Redirects;
@@ -40,6 +42,7 @@ pub(super) struct Annotations {
     pub(super) upstream_tls: Option<UpstreamTlsRequest>,
     /// Where a person finds `proxy-ssl-secret`.
     pub(super) upstream_tls_field: String,
+    pub(super) handshake: Handshake,
     /// The Ingress is a canary: it adds neither hosts nor paths.
     pub(super) canary: bool,
     /// All its paths answer 503.
@@ -84,6 +87,7 @@ impl Annotations {
         let proxying = proxying::parse(&mut parser, rewriting.target.is_some());
         let upstream_tls = upstream_tls::parse(&mut parser);
         let upstream_tls_field = parser.values.field("proxy-ssl-secret");
+        let handshake = handshake::parse(&mut parser);
         Self {
             redirects,
             rewriting,
@@ -91,6 +95,7 @@ impl Annotations {
             proxying,
             upstream_tls,
             upstream_tls_field,
+            handshake,
             canary,
             denial: parser.denial,
             host_denial,

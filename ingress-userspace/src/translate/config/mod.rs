@@ -1,7 +1,7 @@
 mod connections;
 mod fields;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 
@@ -10,9 +10,10 @@ use super::{
         BUFFER_SIZE, BUFFERS, Invalid, NO_FILES, Risk, Source, boolean, load_balance, read_proxying,
     },
     report::Report,
+    suite, ticket,
 };
 use crate::{
-    model::{Conditions, Denial, Policy, Proxying, RedirectCode, Settings},
+    model::{Conditions, Denial, Policy, Proxying, RedirectCode, Settings, TicketKey, TlsSettings},
     stores::Store,
     suggestion,
 };
@@ -43,6 +44,10 @@ pub(super) struct Config {
     pub(super) denial: Option<Denial>,
     /// `global-auth-url` is set: every Ingress answers 503 that is not exempt from it.
     pub(super) global_auth: Option<Arc<str>>,
+    /// `ssl-session-tickets`, if it is there.
+    pub(super) tickets: Option<bool>,
+    /// `ssl-session-ticket-key`.
+    pub(super) ticket_keys: Vec<TicketKey>,
 }
 
 impl Default for Config {
@@ -63,6 +68,8 @@ impl Default for Config {
             service_upstream: false,
             denial: None,
             global_auth: None,
+            tickets: None,
+            ticket_keys: Vec::new(),
         }
     }
 }
@@ -109,11 +116,11 @@ const OTHERS: &[(&str, Other)] = &[
     ("global-auth-always-set-cookie", Other::NoEffect),
     ("no-auth-locations", Other::NoEffect),
     ("use-proxy-protocol", Other::NoEffect),
-    ("ssl-protocols", Other::NoEffect),
-    ("ssl-ciphers", Other::NoEffect),
-    ("ssl-session-tickets", Other::NoEffect),
-    ("ssl-reject-handshake", Other::NoEffect),
     ("enable-ocsp", Other::NoEffect),
+    ("ssl-buffer-size", Other::NoEffect),
+    ("ssl-dh-param", Other::NoEffect),
+    ("ssl-early-data", Other::NoEffect),
+    ("ssl-ecdh-curve", Other::NoEffect),
     ("global-allowed-response-headers", Other::NoEffect),
     ("limit-req-status-code", Other::NoEffect),
     ("limit-conn-status-code", Other::NoEffect),
@@ -168,6 +175,15 @@ const OBEYED: &[&str] = &[
     "hsts-max-age",
     "hsts-include-subdomains",
     "hsts-preload",
+    "ssl-protocols",
+    "ssl-ciphers",
+    "ssl-prefer-server-ciphers",
+    "ssl-session-cache",
+    "ssl-session-cache-size",
+    "ssl-session-timeout",
+    "ssl-session-tickets",
+    "ssl-session-ticket-key",
+    "ssl-reject-handshake",
     "no-tls-redirect-locations",
     "annotations-risk-level",
     "annotation-value-word-blocklist",
@@ -247,6 +263,10 @@ impl Config {
         }
         config.proxying = Arc::new(proxying);
         reader.boolean("proxy-ssl-location-only", &mut config.upstream_tls_per_ingress);
+        config.tickets = reader.get("ssl-session-tickets").and_then(|value| boolean(value).ok());
+        reader.value("ssl-session-ticket-key", &mut config.ticket_keys, |value| {
+            ticket::of_text(value).ok_or(Invalid("48 or 80 bytes in Base64"))
+        });
         if reader.get("global-auth-url").is_some_and(|value| !value.is_empty()) {
             let message = "is not supported yet; every Ingress answers 503 that has not \
                            `enable-global-auth: \"false\"`";
@@ -302,7 +322,80 @@ impl<'a> Reader<'a, '_> {
         settings.pool = self.pool();
         settings.fields = self.fields();
         settings.address = self.address();
+        settings.tls = self.tls();
         settings
+    }
+
+    fn tls(&mut self) -> TlsSettings {
+        let mut tls = TlsSettings::default();
+        self.protocols(&mut tls);
+        if let Some(list) = self.get("ssl-ciphers").filter(|list| !list.is_empty()) {
+            let list = suite::parse(list);
+            let field = "data.ssl-ciphers".to_owned();
+            if let Some(suites) = suite::report(list, field, "the default applies", self.report) {
+                tls.suites = suites;
+            }
+        }
+        self.boolean("ssl-prefer-server-ciphers", &mut tls.prefer_own_suites);
+        self.value("ssl-session-cache-size", &mut tls.sessions, |value| {
+            // nginx keeps about 4000 sessions in a megabyte.
+            const BYTES_EACH: u64 = 256;
+            let (number, unit) = with_unit(value).ok_or(SIZE)?;
+            let factor = match unit {
+                "" => 1,
+                "k" | "K" => 1 << 10,
+                "m" | "M" => 1 << 20,
+                _ => return Err(SIZE),
+            };
+            let bytes = number.checked_mul(factor).ok_or(SIZE)?;
+            usize::try_from(bytes / BYTES_EACH).map_err(|_too_large| SIZE)
+        });
+        let mut cache = true;
+        self.boolean("ssl-session-cache", &mut cache);
+        if !cache {
+            tls.sessions = 0;
+        }
+        self.value("ssl-session-timeout", &mut tls.session_timeout, |value| {
+            let (number, unit) = with_unit(value).ok_or(TIME)?;
+            let factor = match unit {
+                "" | "s" => 1,
+                "m" => 60,
+                "h" => 3600,
+                "d" => 86_400,
+                _ => return Err(TIME),
+            };
+            let seconds = number.checked_mul(factor).ok_or(TIME)?;
+            // RFC 8446, section 4.6.1: no ticket lives longer than a week.
+            if (1..=604_800).contains(&seconds) {
+                Ok(Duration::from_secs(seconds))
+            } else {
+                Err(TIME)
+            }
+        });
+        self.boolean("ssl-session-tickets", &mut tls.tickets);
+        self.boolean("ssl-reject-handshake", &mut tls.reject_unknown_names);
+        tls
+    }
+
+    fn protocols(&mut self, tls: &mut TlsSettings) {
+        let Some(list) = self.get("ssl-protocols").filter(|list| !list.is_empty()) else { return };
+        let lists = |version: &str| list.split_ascii_whitespace().any(|own| own == version);
+        let (tls12, tls13) = (lists("TLSv1.2"), lists("TLSv1.3"));
+        let others: Vec<_> = list
+            .split_ascii_whitespace()
+            .filter(|own| !["TLSv1.2", "TLSv1.3"].contains(own))
+            .collect();
+        if !others.is_empty() {
+            let message =
+                format!("{} are not offered: only TLSv1.2 and TLSv1.3 are", others.join(", "));
+            self.report.warning("data.ssl-protocols", message);
+        }
+        if tls12 || tls13 {
+            (tls.tls12, tls.tls13) = (tls12, tls13);
+        } else {
+            let message = "has neither TLSv1.2 nor TLSv1.3; the default applies, which is both";
+            self.report.error("data.ssl-protocols", message);
+        }
     }
 
     fn hsts(&mut self) -> Option<String> {
@@ -367,6 +460,16 @@ impl Source for Reader<'_, '_> {
     fn complain(&mut self, key: &str, message: &str) {
         self.report.error(format!("data.{key}"), message);
     }
+}
+
+const SIZE: Invalid = Invalid("a size such as 10m or 512k");
+const TIME: Invalid = Invalid("a time between 1s and 7d, such as 10m");
+
+/// `10m` as 10 and `m`.
+fn with_unit(value: &str) -> Option<(u64, &str)> {
+    let end = value.find(|character: char| !character.is_ascii_digit()).unwrap_or(value.len());
+    let (number, unit) = value.split_at_checked(end)?;
+    Some((number.parse().ok()?, unit))
 }
 
 /// A comma list without its empty items.

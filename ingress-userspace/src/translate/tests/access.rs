@@ -60,11 +60,6 @@ const RESTRICTING: &[(&str, &str)] = &[
 /// Likewise, for the whole virtual server.
 const RESTRICTING_HOSTS: &[(&str, &str)] = &[
     ("auth-tls-secret", "default/ca"),
-    ("auth-tls-verify-client", "on"),
-    ("auth-tls-verify-depth", "1"),
-    ("auth-tls-error-page", "https://x"),
-    ("auth-tls-pass-certificate-to-upstream", "true"),
-    ("auth-tls-match-cn", "CN=x"),
     ("server-snippet", "deny all;"),
     ("ssl-passthrough", "true"),
     ("ssl-passthrough", "yes"),
@@ -137,7 +132,8 @@ fn every_key_that_restricts_by_its_name_denies() {
     use crate::translate::annotations::{Support, known_keys};
 
     for (key, support) in known_keys() {
-        let restricts = key.starts_with("auth-")
+        // Client certificates are obeyed; what of them cannot be is in `client_auth`.
+        let restricts = key.starts_with("auth-") && !key.starts_with("auth-tls-")
             || key.starts_with("limit-")
             || key.ends_with("-source-range")
             || key.ends_with("-snippet")

@@ -2,6 +2,7 @@ mod access;
 mod backends;
 mod balancing;
 mod classes;
+mod client_auth;
 mod hosts;
 mod memory;
 mod proxying;

@@ -15,6 +15,7 @@ mod client;
 mod connection;
 pub(crate) mod counters;
 mod deadline;
+mod http2;
 mod listen;
 mod message;
 mod patience;

@@ -262,7 +262,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin, E: Environment> Driver<T, E> {
     fn set_deadline(&self) {
         let timeouts = &self.setup.timeouts;
         match self.waiting {
-            Waiting::Request => return self.deadline.clear(),
+            Waiting::Request => self.deadline.clear(),
             Waiting::Head => self.deadline.set(timeouts.head),
             Waiting::Send => self.deadline.set(timeouts.send),
             Waiting::Next => self.deadline.set(SETTLE.min(timeouts.keep_alive)),

@@ -73,6 +73,7 @@ impl Setup {
 
 /// Heads that no request uses. Whoever has answered a request gives its head back.
 #[derive(Default)]
+#[expect(clippy::vec_box, reason = "the boxes are what is handed out")]
 pub(crate) struct Heads(RefCell<Vec<Box<RequestHead>>>);
 
 /// As many are kept.

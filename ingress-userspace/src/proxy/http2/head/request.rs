@@ -109,19 +109,19 @@ impl<'h> RequestReader<'h> {
         }
         let value = field.value;
         match field.kind {
-            Kind::Method => return self.method(value),
-            Kind::Scheme => return is_scheme(value),
+            Kind::Method => self.method(value),
+            Kind::Scheme => is_scheme(value),
             Kind::Authority => {
                 let bad =
                     |byte: &u8| matches!(byte, b' ' | b'\t' | b'/' | b'?' | b'#' | b'@' | b',');
-                return !value.iter().any(bad) && push(&mut self.head.authority, value);
+                !value.iter().any(bad) && push(&mut self.head.authority, value)
             }
             // A fragment is never sent; whoever gets one would have to guess.
             Kind::Path => {
                 let bad = |byte: &u8| matches!(byte, b' ' | b'\t' | b'#');
-                return !value.iter().any(bad) && push(&mut self.head.target, value);
+                !value.iter().any(bad) && push(&mut self.head.target, value)
             }
-            _ => return push(&mut self.head.protocol, value),
+            _ => push(&mut self.head.protocol, value),
         }
     }
 

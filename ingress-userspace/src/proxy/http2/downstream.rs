@@ -25,16 +25,21 @@ pub(crate) struct Http2Stream {
     started: bool,
 }
 
-/// Waits for the client, for so long. Costs nothing unless something is waited for.
+/// Waits for the other end, for so long. Costs nothing unless something is waited for.
 #[derive(Default)]
-struct Patience {
+pub(super) struct Patience {
     deadline: Option<Deadline>,
     waits: bool,
 }
 
 impl Patience {
-    /// The client is waited for. Ready: for too long.
-    fn poll(&mut self, cx: &mut Context<'_>, setup: &Setup, timeout: Duration) -> Poll<()> {
+    /// The other end is waited for. Ready: for too long.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        setup: &Setup,
+        timeout: Duration,
+    ) -> Poll<()> {
         let deadline = self.deadline.get_or_insert_with(|| setup.deadlines.deadline());
         if !std::mem::replace(&mut self.waits, true) {
             deadline.set(timeout);
@@ -43,7 +48,7 @@ impl Patience {
     }
 
     /// It did something.
-    fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         if std::mem::take(&mut self.waits)
             && let Some(deadline) = &self.deadline
         {
@@ -75,7 +80,7 @@ impl Http2Stream {
 impl From<Ended> for ClientError {
     fn from(ended: Ended) -> Self {
         match ended {
-            Ended::Gone => Self::Gone,
+            Ended::Gone | Ended::Refused => Self::Gone,
             Ended::Malformed => Self::Malformed,
         }
     }

@@ -6,22 +6,25 @@ use std::{
     cell::RefCell,
     future::poll_fn,
     io,
-    pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Environment, Http2Stream, connection::Connection, setup::Setup};
+use super::{
+    Environment, Http2Stream,
+    connection::Connection,
+    pump::{Pump, again},
+    setup::Setup,
+};
 use crate::proxy::{buffer::Buffer, deadline::Deadline};
 
 /// While it is left, a connection waits so long for the client to know: requests that are on their
 /// way are answered.
 const LAST_CALL: Duration = Duration::from_secs(1);
-/// After the last byte is written, so long is waited for the client to close. Closing first, with
-/// bytes of the client unread, would take from it what it has not read either.
+/// After the last byte is written, so long is waited for the client to close.
 const LINGER: Duration = Duration::from_secs(1);
 /// After so long without a request, memory is given back.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -35,34 +38,20 @@ where
     let setup = Rc::clone(environment.setup());
     let connection = Rc::new(RefCell::new(Connection::new(&setup)));
     let deadline = setup.deadlines.deadline();
-    let mut driver = Driver {
-        transport,
-        environment,
-        connection,
-        setup,
-        input,
-        deadline,
-        waiting: Waiting::Request,
-        blocked: false,
-        shut: false,
-    };
+    let pump = Pump::new(transport, &connection, &setup, input);
+    let waiting = Waiting::Request;
+    let mut driver = Driver { pump, environment, connection, setup, deadline, waiting };
     poll_fn(|cx| driver.poll(cx)).await;
 }
 
 struct Driver<T, E> {
-    transport: T,
+    pump: Pump<T>,
     environment: Rc<E>,
     connection: Rc<RefCell<Connection>>,
     setup: Rc<Setup>,
-    /// What was read and is not a whole frame.
-    input: Option<Buffer>,
     deadline: Deadline,
     /// What the deadline is for.
     waiting: Waiting,
-    /// The transport takes nothing.
-    blocked: bool,
-    /// Nothing will be written any more.
-    shut: bool,
 }
 
 /// What a connection waits for.
@@ -82,12 +71,6 @@ enum Waiting {
     LastCall,
     /// That the client closes.
     Close,
-}
-
-impl<T, E> Drop for Driver<T, E> {
-    fn drop(&mut self) {
-        self.connection.borrow_mut().lose();
-    }
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin, E: Environment> Driver<T, E> {
@@ -116,7 +99,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin, E: Environment> Driver<T, E> {
             return again(cx);
         }
         loop {
-            self.write(cx)?;
+            if self.pump.write(cx)? && self.waiting == Waiting::Send {
+                // The deadline begins anew.
+                self.waiting = Waiting::Request;
+            }
             let due = self.connection.borrow_mut().begin_turn();
             if due {
                 return again(cx);
@@ -127,12 +113,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin, E: Environment> Driver<T, E> {
                 ending && connection.output().is_empty()
             };
             if ending {
-                return self.close(cx);
+                return self.pump.close(cx);
             }
             if !self.connection.borrow().takes_input() {
                 return Poll::Pending;
             }
-            if ready!(self.read(cx))? == 0 {
+            if ready!(self.pump.read(cx))? == 0 {
                 return Poll::Ready(Ok(()));
             }
             if self.take_input() {
@@ -141,59 +127,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin, E: Environment> Driver<T, E> {
         }
     }
 
-    /// Writes all that the transport takes.
-    fn write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let mut connection = self.connection.borrow_mut();
-        let output = connection.output();
-        let mut wrote = false;
-        while !output.is_empty() {
-            match Pin::new(&mut self.transport).poll_write(cx, output.pending()) {
-                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(Ok(length)) => output.wrote(length),
-                Poll::Ready(Err(error)) => return Err(error),
-                Poll::Pending => break,
-            }
-            wrote = true;
-        }
-        self.blocked = !output.is_empty();
-        if wrote && self.waiting == Waiting::Send {
-            // The deadline begins anew.
-            self.waiting = Waiting::Request;
-        }
-        // What TLS keeps back.
-        match Pin::new(&mut self.transport).poll_flush(cx) {
-            Poll::Ready(outcome) => outcome,
-            Poll::Pending => {
-                self.blocked = true;
-                Ok(())
-            }
-        }
-    }
-
-    /// Reads once, behind what is there. 0: the client has closed.
-    fn read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut input = self.input.take().unwrap_or_else(|| self.setup.buffers.take());
-        input.compact();
-        let mut room = ReadBuf::new(input.room());
-        let outcome = Pin::new(&mut self.transport).poll_read(cx, &mut room);
-        let length = room.filled().len();
-        input.fill(length);
-        if !input.is_empty() {
-            self.input = Some(input);
-        }
-        outcome.map_ok(|()| length)
-    }
-
     /// Hands what was read to the connection, and starts what it asks for. True: someone was woken
     /// who should have a turn before the next write.
     fn take_input(&mut self) -> bool {
-        let Some(mut input) = self.input.take() else { return false };
-        let mut connection = self.connection.borrow_mut();
-        let taken = connection.receive(input.filled());
-        input.consume(taken);
-        if !input.is_empty() {
-            self.input = Some(input);
+        if !self.pump.receive() {
+            return false;
         }
+        let mut connection = self.connection.borrow_mut();
         while let Some((key, head)) = connection.next_request() {
             let shared = Rc::clone(&self.connection);
             let stream = Http2Stream::new(shared, Rc::clone(&self.setup), key);
@@ -202,30 +142,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin, E: Environment> Driver<T, E> {
         connection.take_stirred()
     }
 
-    /// Shuts the transport down, and waits for the client to do so.
-    fn close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.shut {
-            ready!(Pin::new(&mut self.transport).poll_shutdown(cx))?;
-            self.shut = true;
-        }
-        self.input = None;
-        while ready!(self.read(cx))? > 0 {
-            self.input = None;
-        }
-        Poll::Ready(Ok(()))
-    }
-
     /// What is waited for now.
     fn now_waiting(&self) -> Waiting {
         let connection = self.connection.borrow();
-        let rest = self.input.as_ref().map(Buffer::filled).unwrap_or_default();
-        if self.blocked {
+        if self.pump.is_blocked() {
             Waiting::Send
         } else if connection.ended().is_some() || connection.is_done() {
             Waiting::Close
         } else if connection.is_announced() {
             Waiting::LastCall
-        } else if connection.awaits_head(rest) {
+        } else if connection.awaits_head(self.pump.rest()) {
             Waiting::Head
         } else if !connection.is_idle() {
             Waiting::Request
@@ -271,11 +197,4 @@ impl<T: AsyncRead + AsyncWrite + Unpin, E: Environment> Driver<T, E> {
             Waiting::Close => self.deadline.set(LINGER),
         }
     }
-}
-
-/// Comes back when the tasks that were woken before had their turn: the runtime's queue is in
-/// order.
-fn again<R>(cx: &Context<'_>) -> Poll<R> {
-    cx.waker().wake_by_ref();
-    Poll::Pending
 }

@@ -2,6 +2,7 @@
 //! streams and their answers go through it, and what is to be written is in its output. What it
 //! answers to which frame is in `receive`, what the handlers of requests do to streams in `send`.
 
+mod open;
 mod receive;
 mod send;
 
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::proxy::message::RequestHead;
 
-/// What the window of a connection is for what the client sends. Bytes.
+/// What the window of a client's connection is for what it sends. Bytes.
 const CONNECTION_WINDOW: u32 = 1 << 20;
 
 /// Data of answers is queued while less than this is. Bytes.
@@ -36,6 +37,7 @@ const DRAIN_PING: [u8; 8] = *b"penstock";
 /// One connection.
 pub(crate) struct Connection {
     setup: Rc<Setup>,
+    role: Role,
     out: Output,
     input: receive::Input,
     decoder: Decoder,
@@ -47,7 +49,7 @@ pub(crate) struct Connection {
     receive: ReceiveWindow,
     flood: Flood,
     leaving: Leaving,
-    /// The highest identifier of a stream that the client has opened.
+    /// The highest identifier of a stream that was opened.
     highest: u32,
     requests: u32,
     /// Requests that nobody works for yet.
@@ -64,9 +66,22 @@ pub(crate) struct Connection {
     stirred: bool,
 }
 
+/// Which end this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Server,
+    /// `https`: what `:scheme` says. `reserved`: streams that will be opened soon.
+    Client {
+        https: bool,
+        reserved: usize,
+    },
+}
+
 /// What SETTINGS of the other end say.
 #[derive(Clone, Copy, Debug)]
 struct Peer {
+    /// Of a server: how many streams may be open.
+    streams: usize,
     window: u32,
     frame: usize,
     table: u32,
@@ -92,27 +107,38 @@ pub(super) enum End {
 }
 
 impl Connection {
-    /// A connection whose SETTINGS are queued.
+    /// A client's connection, whose SETTINGS are queued.
     pub(crate) fn new(setup: &Rc<Setup>) -> Self {
-        let mut out = Output::new(setup);
         let settings = [
             (setting::MAX_CONCURRENT_STREAMS, setup.limits.streams),
             (setting::INITIAL_WINDOW_SIZE, WINDOW),
             (setting::MAX_HEADER_LIST_SIZE, setup.limits.list as u32),
             (setting::ENABLE_CONNECT_PROTOCOL, 1),
         ];
-        frame::write_settings(out.queue(), &settings);
-        frame::write_window(out.queue(), 0, CONNECTION_WINDOW - flow::INITIAL);
+        Self::begin(setup, Role::Server, Output::new(setup), &settings)
+    }
+
+    fn begin(setup: &Rc<Setup>, role: Role, mut out: Output, settings: &[(u16, u32)]) -> Self {
+        frame::write_settings(out.queue(), settings);
+        let window = match role {
+            Role::Server => CONNECTION_WINDOW,
+            // One client that does not read must not stop the answers of the others: what all
+            // streams may send fits.
+            Role::Client { .. } => setup.limits.streams.saturating_mul(WINDOW).min(1 << 30),
+        }
+        .max(flow::INITIAL);
+        frame::write_window(out.queue(), 0, window - flow::INITIAL);
         Self {
             setup: Rc::clone(setup),
+            role,
             out,
-            input: receive::Input::default(),
+            input: receive::Input::new(role),
             decoder: Decoder::default(),
             encoder: Encoder::default(),
             streams: Streams::default(),
-            peer: Peer { window: flow::INITIAL, frame: frame::LONGEST, table: 4096 },
+            peer: Peer { streams: 100, window: flow::INITIAL, frame: frame::LONGEST, table: 4096 },
             send: SendWindow::new(flow::INITIAL),
-            receive: ReceiveWindow::new(CONNECTION_WINDOW),
+            receive: ReceiveWindow::new(window),
             flood: Flood::default(),
             leaving: Leaving::No,
             highest: 0,
@@ -224,15 +250,17 @@ impl Connection {
     /// Leaves: requests after the last that came are not taken (RFC 9113, section 6.8).
     pub(super) fn leave(&mut self) {
         if !matches!(self.leaving, Leaving::Last(_)) && self.ended.is_none() {
-            self.leaving = Leaving::Last(self.highest);
-            frame::write_goaway(self.out.queue(), self.highest, Code::NoError);
+            let last = self.last_taken();
+            self.leaving = Leaving::Last(last);
+            frame::write_goaway(self.out.queue(), last, Code::NoError);
         }
     }
 
     /// Ends the connection for what the client did.
     pub(super) fn fail(&mut self, code: Code) {
         if self.ended.is_none() {
-            frame::write_goaway(self.out.queue(), self.highest, code);
+            let last = self.last_taken();
+            frame::write_goaway(self.out.queue(), last, code);
             self.end(End::Failed(code));
         }
     }
@@ -242,6 +270,11 @@ impl Connection {
         if self.ended != Some(End::Lost) {
             self.end(End::Lost);
         }
+    }
+
+    /// The last stream of the other end that was looked at; servers open none.
+    fn last_taken(&self) -> u32 {
+        if self.role == Role::Server { self.highest } else { 0 }
     }
 
     fn end(&mut self, end: End) {

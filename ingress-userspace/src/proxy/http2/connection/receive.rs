@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use super::{Connection, DRAIN_PING, Leaving};
+use super::{Connection, DRAIN_PING, Leaving, Role};
 use crate::proxy::{
     http2::{
         error::{Code, Fault},
@@ -22,7 +22,6 @@ const BLOCK: usize = 48 * 1024;
 const CONTINUATIONS: u32 = 16;
 
 /// Where in the input the connection is.
-#[derive(Default)]
 pub(super) struct Input {
     /// How much of the preface there was. Bytes.
     preface: usize,
@@ -32,6 +31,14 @@ pub(super) struct Input {
     block: Option<Block>,
     /// DATA that is not complete.
     data: Option<Data>,
+}
+
+impl Input {
+    /// Servers send no preface.
+    pub(super) fn new(role: Role) -> Self {
+        let preface = if role == Role::Server { 0 } else { PREFACE.len() };
+        Self { preface, settled: false, block: None, data: None }
+    }
 }
 
 struct Block {
@@ -125,7 +132,7 @@ impl Connection {
             kind::GOAWAY => self.goaway(header, payload)?,
             kind::WINDOW_UPDATE => self.window_update(header, payload)?,
             kind::CONTINUATION => self.continuation(header, payload)?,
-            // Clients do not push (section 8.4).
+            // Clients do not push (section 8.4), and servers were told not to.
             kind::PUSH_PROMISE => return Err(Code::Protocol.into()),
             // Unknown ones are ignored (section 4.1).
             _ => self.flood.idle()?,
@@ -217,6 +224,9 @@ impl Connection {
         if stream.received_end {
             return Err(Fault::Stream(id, Code::StreamClosed));
         }
+        if !stream.headed {
+            return Err(Fault::Stream(id, Code::Protocol));
+        }
         if !stream.receive.receive(length) {
             return Err(Fault::Stream(id, Code::FlowControl));
         }
@@ -299,9 +309,14 @@ impl Connection {
                 self.decode(block, &mut Discard)?;
                 return Err(Fault::Stream(id, Code::StreamClosed));
             }
-            return self.trailers(id, end, block);
+            let headed = stream.headed;
+            return if headed {
+                self.trailers(id, end, block)
+            } else {
+                self.answer(id, end, block)
+            };
         }
-        if id.is_multiple_of(2) {
+        if id.is_multiple_of(2) || self.role != Role::Server && id > self.highest {
             return Err(Code::Protocol.into());
         }
         if id > self.highest {
@@ -311,7 +326,7 @@ impl Connection {
         self.not_open(id, kind::HEADERS)
     }
 
-    fn decode(&mut self, block: &[u8], sink: &mut impl Sink) -> Result<(), Code> {
+    pub(super) fn decode(&mut self, block: &[u8], sink: &mut impl Sink) -> Result<(), Code> {
         self.decoder.decode(block, sink).map_err(|error| {
             tracing::debug!(%error, "a client's fields cannot be decoded");
             Code::Compression
@@ -441,14 +456,24 @@ impl Connection {
         if payload.len() != 4 {
             return Err(Code::FrameSize.into());
         }
+        let code = number(payload, 0).unwrap_or_default();
+        let client = self.role != Role::Server;
         let Some((_, stream)) = self.streams.find(id) else {
             return self.not_open(id, kind::RST_STREAM);
         };
-        stream.ended = Some(Ended::Gone);
+        if client && stream.received_end && code == Code::NoError as u32 {
+            // The answer is complete, and the rest of the request is not wanted (section 8.1).
+            stream.sent_end = true;
+        } else if client && code == Code::RefusedStream as u32 {
+            stream.ended = Some(Ended::Refused);
+        } else {
+            stream.ended = Some(Ended::Gone);
+        }
         self.stirred |= stream.wake_reader();
         self.stirred |= stream.wake_writer();
         self.streams.close(id, false);
-        Ok(self.flood.reset()?)
+        // A server may reset what it likes: the requests are not its own.
+        if client { Ok(()) } else { Ok(self.flood.reset()?) }
     }
 
     fn settings(&mut self, header: Header, payload: &[u8]) -> Result<(), Fault> {
@@ -496,11 +521,15 @@ impl Connection {
                 Ok(())
             }
             (setting::MAX_FRAME_SIZE, _) => Err(Code::Protocol),
+            (setting::MAX_CONCURRENT_STREAMS, streams) => {
+                self.peer.streams = streams as usize;
+                Ok(())
+            }
             (setting::HEADER_TABLE_SIZE, size) => {
                 self.peer.table = size;
                 Ok(())
             }
-            // Of a server these limit pushes; and unknown ones are ignored (section 6.5.2).
+            // Unknown ones are ignored (section 6.5.2).
             _ => Ok(()),
         }
     }
@@ -521,7 +550,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The client leaves: it opens no more streams, and those that there are go on.
+    /// The other end leaves: no more streams are opened, and those that there are go on.
     fn goaway(&mut self, header: Header, payload: &[u8]) -> Result<(), Fault> {
         if header.stream != 0 {
             return Err(Code::Protocol.into());
@@ -530,6 +559,9 @@ impl Connection {
             return Err(Code::FrameSize.into());
         }
         self.leave();
+        if self.role != Role::Server {
+            self.refuse_above(number(payload, 0).unwrap_or_default() & frame::MAX_ID);
+        }
         Ok(self.flood.idle()?)
     }
 

@@ -3,7 +3,7 @@
 
 use std::task::{Context, Poll};
 
-use super::{Connection, OUTPUT, SHARE};
+use super::{Connection, OUTPUT, Role, SHARE};
 use crate::proxy::{
     buffer::Buffer,
     http2::{
@@ -25,7 +25,8 @@ impl Connection {
         into: &mut Buffer,
     ) -> Poll<Result<Read, Ended>> {
         let Some(stream) = self.streams.get(key) else { return Poll::Ready(Err(Ended::Gone)) };
-        if let Some(ended) = stream.ended {
+        // What has come to its end can be read whatever happened then.
+        if let Some(ended) = stream.ended.filter(|_| !stream.received_end) {
             return Poll::Ready(Err(ended));
         }
         if stream.body.len() > 0 {
@@ -203,7 +204,8 @@ impl Connection {
 
     /// Resets the stream, unless it has ended.
     pub(crate) fn abort(&mut self, key: usize) {
-        self.abort_with(key, Code::Internal);
+        let server = self.role == Role::Server;
+        self.abort_with(key, if server { Code::Internal } else { Code::Cancel });
     }
 
     /// The client lets nothing be sent for too long.
@@ -225,7 +227,11 @@ impl Connection {
         let id = stream.id;
         let (unread, waits) = (stream.body.len(), stream.waits);
         if !stream.is_closed() {
-            let code = if stream.sent_end { Code::NoError } else { Code::Internal };
+            let code = match (self.role, stream.sent_end) {
+                (Role::Server, true) => Code::NoError,
+                (Role::Server, false) => Code::Internal,
+                (Role::Client { .. }, _) => Code::Cancel,
+            };
             self.reset(id, code, Ended::Gone);
             self.kick();
         }

@@ -12,6 +12,9 @@ use crate::proxy::{
     sides::{ClientError, Downstream as _, Read},
 };
 
+/// What answers are made of.
+static CHUNK: [u8; 16 * 1024] = [b'x'; 16 * 1024];
+
 /// Answers requests by itself.
 pub(super) struct Server {
     pub(super) setup: Rc<Setup>,
@@ -58,10 +61,9 @@ impl Server {
                     }
                 }
                 start(stream, BodyLength::Exact(length as u64));
-                let chunk = [b'x'; 16 * 1024];
                 let mut left = length;
                 while left > 0 {
-                    let piece = &chunk[..left.min(chunk.len())];
+                    let piece = &CHUNK[..left.min(CHUNK.len())];
                     write(stream, piece).await?;
                     left -= piece.len();
                 }

@@ -16,6 +16,8 @@ use super::{
     buffer::Buffer,
     client::Client,
     http1::{Http1, Next},
+    http2::{self, Environment, Http2Stream, Setup},
+    message::RequestHead,
     pipeline,
     stream::Stream,
     tls,
@@ -95,9 +97,33 @@ async fn serve(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr, https: bool
     };
     let Some((stream, early, http2)) = outcome else { return };
     if http2 {
-        drop((stream, early));
+        // It has deadlines of its own.
+        client.answering();
+        http2::serve(stream, early, client).await;
     } else {
         serve_http1(client, stream, early).await;
+    }
+}
+
+impl Environment for Client {
+    fn setup(&self) -> &Rc<Setup> {
+        &self.worker.http2
+    }
+
+    fn draining(&self) -> bool {
+        self.worker.draining()
+    }
+
+    fn answer(
+        self: &Rc<Self>,
+        mut head: Box<RequestHead>,
+        mut stream: Http2Stream,
+    ) -> impl Future<Output = ()> + 'static {
+        let client = Rc::clone(self);
+        async move {
+            pipeline::answer(&client, &mut head, &mut stream).await;
+            client.worker.http2.heads.give(head);
+        }
     }
 }
 
@@ -115,7 +141,7 @@ async fn serve_http1(client: Rc<Client>, stream: Stream, early: Option<Buffer>) 
             (Next::Request | Next::End, _) => {}
         }
         if let Some(head) = head {
-            client.worker.give_request(head);
+            client.worker.http2.heads.give(head);
         }
         if next == Next::End || !connection.settle().await {
             break;

@@ -16,6 +16,7 @@ mod date;
 mod deadline;
 mod exchange;
 mod http1;
+mod http2;
 mod listen;
 mod message;
 mod pipeline;

@@ -20,8 +20,9 @@ use super::{
     counters::{Counters, Registry},
     date::Date,
     deadline::{Deadlines, TICK},
+    http2,
     listen::Sockets,
-    message::{RequestHead, ResponseHead},
+    message::ResponseHead,
     upstream::Pool,
 };
 use crate::{config::Timeouts, snapshot::Reader};
@@ -55,10 +56,10 @@ pub(crate) struct Worker {
     pub(crate) counters: Counters,
     pub(crate) buffers: Buffers,
     pub(crate) date: Date,
-    /// Heads to be used again: they keep their room.
+    /// What HTTP/2 connections share; the heads of requests are lent to all.
+    pub(crate) http2: Rc<http2::Setup>,
+    /// Heads of answers, to be used again: they keep their room.
     #[expect(clippy::vec_box, reason = "they move between tasks: a pointer, not 200 bytes")]
-    requests: RefCell<Vec<Box<RequestHead>>>,
-    #[expect(clippy::vec_box, reason = "as above")]
     answers: RefCell<Vec<Box<ResponseHead>>>,
     pub(crate) random: RefCell<fastrand::Rng>,
     reader: Reader,
@@ -81,21 +82,15 @@ impl Worker {
     }
 
     /// A head to be filled in.
-    pub(crate) fn take_request(&self) -> Box<RequestHead> {
-        self.requests.borrow_mut().pop().unwrap_or_default()
-    }
-
-    pub(crate) fn give_request(&self, head: Box<RequestHead>) {
-        keep(&self.requests, head);
-    }
-
-    /// A head to be filled in.
     pub(crate) fn take_answer(&self) -> Box<ResponseHead> {
         self.answers.borrow_mut().pop().unwrap_or_default()
     }
 
     pub(crate) fn give_answer(&self, head: Box<ResponseHead>) {
-        keep(&self.answers, head);
+        let mut free = self.answers.borrow_mut();
+        if free.len() < HEADS {
+            free.push(head);
+        }
     }
 
     pub(crate) fn draining(&self) -> bool {
@@ -118,13 +113,6 @@ impl Worker {
 
 /// Heads that a worker keeps.
 const HEADS: usize = 256;
-
-fn keep<T>(free: &RefCell<Vec<T>>, one: T) {
-    let mut free = free.borrow_mut();
-    if free.len() < HEADS {
-        free.push(one);
-    }
-}
 
 /// The thread of a worker. Returns when drained or stopped.
 pub(crate) fn run(setup: Setup) {
@@ -149,12 +137,23 @@ async fn serve(setup: Setup) {
     let mut random = fastrand::Rng::new();
     let view = View::new(reader.current(), &mut random);
     let deadlines = Deadlines::new(Instant::now());
+    let buffers = Buffers::default();
     let worker = Rc::new(Worker {
         pool: Pool::new(Rc::clone(&deadlines), &timeouts),
         counters: registry.counters(index),
-        buffers: Buffers::default(),
+        http2: http2::Setup::new(
+            buffers.clone(),
+            Rc::clone(&deadlines),
+            http2::Timeouts {
+                head: timeouts.head,
+                body: timeouts.body,
+                send: timeouts.send,
+                keep_alive: timeouts.keep_alive,
+            },
+            http2::Limits::default(),
+        ),
+        buffers,
         date: Date::new(SystemTime::now()),
-        requests: RefCell::default(),
         answers: RefCell::default(),
         random: RefCell::new(random),
         view: RefCell::new(view),

@@ -165,8 +165,7 @@ impl<'a> Assembly<'a> {
                 report.warning(self.field("auth-tls-secret"), message);
             }
         }
-        let current =
-            Current { key, object, ingress, spec, annotations, upstream_tls, handshake };
+        let current = Current { key, object, ingress, spec, annotations, upstream_tls, handshake };
         match spec.rules.as_deref().unwrap_or_default() {
             [] if spec.default_backend.is_some() => self.add_catch_all(&current, report),
             [] => report.error("spec", "has neither rules nor a default backend; serves nothing"),

@@ -108,11 +108,7 @@ impl Translator {
     /// A translator that has seen nothing yet.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        Self {
-            options,
-            lasting: Lasting::default(),
-            previous: None,
-        }
+        Self { options, lasting: Lasting::default(), previous: None }
     }
 
     /// The model of these objects and names. Where only endpoints changed, only their backends are

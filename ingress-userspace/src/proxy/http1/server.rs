@@ -103,7 +103,7 @@ impl Http1 {
         let mut begun = false;
         loop {
             if !self.inbound.pending().is_empty() {
-                let head = head.get_or_insert_with(|| self.client.worker.take_request());
+                let head = head.get_or_insert_with(|| self.client.worker.http2.heads.take());
                 match parse::request(self.inbound.pending(), head) {
                     Ok(Some(length)) => {
                         self.inbound.consume(length);

@@ -114,7 +114,8 @@ fn a_session_of_another_class_is_not_resumed() {
     for settings in [TlsSettings::default(), tickets()] {
         each_version(|config| {
             let lasting = lasting();
-            let open = Model { hosts: [host("a.com", None)].into(), ..with(settings.clone(), &[1]) };
+            let open =
+                Model { hosts: [host("a.com", None)].into(), ..with(settings.clone(), &[1]) };
             let first = Handshakes::default().next(&open, &lasting);
             assert!(!resumes(&first, &config, "a.com"));
             assert!(resumes(&first, &config, "a.com"));

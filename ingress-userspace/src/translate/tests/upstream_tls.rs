@@ -240,12 +240,15 @@ fn equal_policies_are_one_allocation_in_later_models_too() {
         )
     };
     let mut translator = Translator::new(Options::default());
-    let one = translator.translate(&with_secret(&text("/one"), &[("ca.crt", &certificate)]), &Arc::default());
-    let two = translator.translate(&with_secret(&text("/two"), &[("ca.crt", &certificate)]), &Arc::default());
+    let one = translator
+        .translate(&with_secret(&text("/one"), &[("ca.crt", &certificate)]), &Arc::default());
+    let two = translator
+        .translate(&with_secret(&text("/two"), &[("ca.crt", &certificate)]), &Arc::default());
     let first = policy(routes(&one, "a.com"), "/one");
     assert!(Arc::ptr_eq(&first, &policy(routes(&one, "b.com"), "/")));
     assert!(Arc::ptr_eq(&first, &policy(routes(&two, "a.com"), "/two")));
     let (other, _) = pem();
-    let three = translator.translate(&with_secret(&text("/two"), &[("ca.crt", &other)]), &Arc::default());
+    let three =
+        translator.translate(&with_secret(&text("/two"), &[("ca.crt", &other)]), &Arc::default());
     assert_ne!(first, policy(routes(&three, "a.com"), "/two"));
 }

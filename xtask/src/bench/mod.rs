@@ -36,3 +36,8 @@ pub(crate) fn main(bench: &Bench) -> Result<()> {
 pub(crate) fn peers() -> Result<()> {
     peer::Name::ALL.into_iter().try_for_each(peer::Name::install)
 }
+
+/// Counts instructions per request and fails where they are more than those on record.
+pub(crate) fn instructions() -> Result<()> {
+    instructions::main(&instructions::Arguments::default())
+}

@@ -58,6 +58,8 @@ pub(crate) struct Arguments {
 const PROXY_CORE: usize = 0;
 /// Open connections of the cases with small bodies.
 const CONNECTIONS: u32 = 64;
+/// Requests per second that a proxy is thought to make before it has warmed up.
+const FIRST_SPEED: f64 = 8_000.0;
 /// Open connections of the cases with large bodies.
 const FEW_CONNECTIONS: u32 = 8;
 
@@ -162,6 +164,8 @@ struct Contender {
     peer: Peer,
     role: Role,
     server: Server,
+    /// Requests per second when it warmed up, for loads that want a number instead of a time.
+    speed: f64,
 }
 
 impl Bench<'_> {
@@ -177,7 +181,7 @@ impl Bench<'_> {
 
     fn case(&self, case: Case) -> Result<Table> {
         step::say(&format!("\n{}", case.title()));
-        let contenders = self.contenders(case)?;
+        let mut contenders = self.contenders(case)?;
         let rate = if case == Case::Latency { self.fixed_rate(&contenders)? } else { 0.0 };
         let mut rows: Vec<Row> = contenders
             .iter()
@@ -198,9 +202,11 @@ impl Bench<'_> {
                 }
             }
         } else {
-            for contender in &contenders {
-                self.turn(case, contender, 1, rate)
+            for contender in &mut contenders {
+                let turn = self
+                    .turn(case, contender, 1, rate)
                     .with_context(|| format!("{}, warming up", contender.peer.name))?;
+                contender.speed = turn.columns.last().copied().unwrap_or(FIRST_SPEED);
             }
             for round in 1..=self.rounds {
                 for (contender, row) in contenders.iter().zip(&mut rows) {
@@ -244,7 +250,7 @@ impl Bench<'_> {
             let log = self.site.directory.join(format!("{}.log", peer.name));
             let probe = (peer.http, peer.host);
             let server = Server::start(peer.name, PROXY_CORE, &peer.command, &log, probe)?;
-            Ok(Contender { peer, role, server })
+            Ok(Contender { peer, role, server, speed: FIRST_SPEED })
         };
         peers.into_iter().map(start).collect()
     }
@@ -290,7 +296,9 @@ impl Bench<'_> {
     }
 
     fn turn(&self, case: Case, contender: &Contender, seconds: u32, rate: f64) -> Result<Turn> {
-        let Contender { peer, server, .. } = contender;
+        let Contender { peer, server, speed, .. } = contender;
+        // About as many as take that long.
+        let streams = (speed * f64::from(seconds)) as u64 + 1;
         let wrk = Wrk { seconds, ..self.wrk(contender) };
         let few = FEW_CONNECTIONS;
         // Written before the clock starts.
@@ -302,8 +310,8 @@ impl Bench<'_> {
         let requests = match case {
             Case::KeepAlive => self.load.wrk(&wrk)?,
             Case::NewConnection => self.load.wrk(&Wrk { close: true, ..wrk })?,
-            Case::H2 => self.load.h2load("http", peer.h2, streams(seconds))?,
-            Case::H2Tls => self.load.h2load("https", peer.https, streams(seconds))?,
+            Case::H2 => self.load.h2load("http", peer.h2, streams)?,
+            Case::H2Tls => self.load.h2load("https", peer.https, streams)?,
             Case::HandshakeEcdsa => self.load.handshakes(peer.https, HOST, false, seconds)?,
             Case::HandshakeRsa => self.load.handshakes(peer.https, RSA_HOST, false, seconds)?,
             Case::Resumed => self.load.handshakes(peer.https, HOST, true, seconds)?,
@@ -363,9 +371,4 @@ impl Bench<'_> {
         let name = format!("{}.lua", peer.name.replace(' ', "-"));
         write(self.site.directory, &name, &lua).map(Some)
     }
-}
-
-/// Requests of a turn over HTTP/2: about as many as take that long.
-fn streams(seconds: u32) -> u64 {
-    u64::from(seconds) * 20_000
 }

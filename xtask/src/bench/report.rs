@@ -207,11 +207,12 @@ fn machine() -> String {
         })
         .collect();
     format!(
-        "{}: {count} processors ({}), Linux {}; {}.",
+        "{}: {count} processors ({}), Linux {}; {}, envoy {}.",
         first("date", &["-u", "+%Y-%m-%d"]),
         model.trim_start_matches(['\t', ' ', ':']),
         first("uname", &["-r"]),
-        versions.join(", ")
+        versions.join(", "),
+        crate::setup::ENVOY
     )
 }
 

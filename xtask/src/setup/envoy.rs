@@ -8,7 +8,7 @@ use super::packages;
 use crate::{step, workspace};
 
 /// The release that is measured.
-const VERSION: &str = "1.40.0";
+pub(crate) const VERSION: &str = "1.40.0";
 
 /// The environment; makes it if it is not in the cache.
 pub(crate) fn envoy() -> Result<PathBuf> {

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-pub(crate) use envoy::envoy;
+pub(crate) use envoy::{VERSION as ENVOY, envoy};
 pub(crate) use linker::Linker;
 pub(crate) use toolchain::Toolchain;
 

@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
+    bench,
     build::{self, OBJECT_VARIABLE, Profile},
     lint, setup, step, workspace,
 };
@@ -19,6 +20,10 @@ pub(crate) struct Arguments {
     /// Skip formatting and lints.
     #[arg(long)]
     no_lint: bool,
+    /// Also count the agent's instructions per request and hold them against the record, as
+    /// continuous integration does: takes some minutes more.
+    #[arg(long)]
+    instructions: bool,
     /// Only tests whose name contains this.
     filter: Option<String>,
 }
@@ -56,10 +61,12 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
         tally.ignored,
         skipped.lines().count(),
     ));
+    // Said even where a test failed: the two are found out in one run.
+    let counted = if arguments.instructions { bench::instructions() } else { Ok(()) };
     if !tally.success {
         bail!("the tests failed");
     }
-    Ok(())
+    counted
 }
 
 #[derive(Default)]

@@ -1,6 +1,7 @@
 //! `cargo xtask setup`: finds what the other commands need, installs what is missing where that is
 //! allowed, and says in one line what is missing where it is not.
 
+mod envoy;
 mod linker;
 mod packages;
 mod toolchain;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+pub(crate) use envoy::{VERSION as ENVOY, envoy};
 pub(crate) use linker::Linker;
 pub(crate) use toolchain::Toolchain;
 
@@ -17,7 +19,8 @@ use crate::step;
 /// Arguments of `cargo xtask setup`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Also install what `cargo xtask bench` measures against (nginx, haproxy, wrk).
+    /// Also install what `cargo xtask bench` measures with and against (wrk, h2load, valgrind, nginx,
+    /// haproxy, caddy, envoy).
     #[arg(long)]
     bench: bool,
 }
@@ -35,6 +38,8 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     cluster_in_a_box()?;
     if arguments.bench {
         bench()?;
+        valgrind()?;
+        crate::bench::peers()?;
     }
     step::say(&format!("eBPF compiler  {} ({})", ebpf.toolchain.name, ebpf.toolchain.version));
     step::say(&format!("bpf-linker     {}", ebpf.linker.path.display()));
@@ -59,14 +64,27 @@ pub(crate) fn cluster_in_a_box() -> Result<()> {
     ])
 }
 
-/// What the benchmark compares with, and what it makes the load with.
+/// What the benchmarks make the load with.
 pub(crate) fn bench() -> Result<()> {
     packages::ensure(&[
-        packages::Tool { program: "nginx", package: "nginx-light" },
-        packages::Tool { program: "haproxy", package: "haproxy" },
         packages::Tool { program: "wrk", package: "wrk" },
+        packages::Tool { program: "h2load", package: "nghttp2-client" },
         packages::Tool { program: "taskset", package: "util-linux" },
     ])
+}
+
+/// What counts instructions.
+pub(crate) fn valgrind() -> Result<()> {
+    packages::ensure(&[
+        packages::Tool { program: "valgrind", package: "valgrind" },
+        packages::Tool { program: "h2load", package: "nghttp2-client" },
+        packages::Tool { program: "taskset", package: "util-linux" },
+    ])
+}
+
+/// A peer that Debian has.
+pub(crate) fn peer(program: &'static str, package: &'static str) -> Result<()> {
+    packages::ensure(&[packages::Tool { program, package }])
 }
 
 /// The program's path, looked up in `PATH` and where Debian keeps programs of root.

@@ -3,6 +3,7 @@ client with frames of its own over HTTP/1.1 or HTTP/2."""
 import asyncio
 import base64
 import hashlib
+import http
 import os
 import socket
 import ssl
@@ -29,7 +30,7 @@ async def serve(library, raw):
 
     async def refuse(path, headers):
         if path == "/refuse":
-            return 403, [("x-why", "no")], b"no entry"
+            return http.HTTPStatus.FORBIDDEN, [("x-why", "no")], b"no entry"
 
     async def give_back(reader, writer):
         head = await reader.readuntil(b"\r\n\r\n")

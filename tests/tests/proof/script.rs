@@ -1,13 +1,19 @@
 //! Clients and backends in other languages, from `tests/interop`.
 
 use std::{
+    net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     process::{Command, Stdio},
+    time::Duration,
 };
 
+use serde_json::Value;
 use testbed::requirement;
 
-use crate::process::which;
+use crate::{
+    process::{Process, await_listener, free_port, which},
+    site::{Host, Site},
+};
 
 fn file(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("interop").join(name)
@@ -40,15 +46,6 @@ pub(crate) fn missing(test: &str, what: &str) {
     requirement::interop(test, what);
 }
 
-/// Runs a client to its end; it must succeed, and tells what went wrong on its standard output.
-pub(crate) fn run(mut command: Command) -> String {
-    let output = command.stdin(Stdio::null()).output().expect("it can be run");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?} {}:\n{text}{errors}", output.status);
-    text
-}
-
 /// Runs a client that prints a line `ok NAME` or `FAILED NAME: why` for each of its cases.
 pub(crate) fn rows(mut command: Command, report: &mut crate::report::Report) {
     let output = command.stdin(Stdio::null()).output().expect("it can be run");
@@ -64,4 +61,43 @@ pub(crate) fn rows(mut command: Command, report: &mut crate::report::Report) {
     let errors = String::from_utf8_lossy(&output.stderr);
     let end: String = errors.chars().rev().take(2000).collect::<Vec<_>>().into_iter().rev().collect();
     report.row("the client ends well", output.status.success().then_some(()).ok_or(end));
+}
+
+/// The backend that the clients of others are pointed at: `app.py`.
+pub(crate) struct App {
+    address: SocketAddr,
+    _process: Process,
+}
+
+impl App {
+    /// Starts it; `None` after saying that `test` is skipped.
+    pub(crate) fn start(test: &str) -> Option<Self> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let Some(command) = python("app.py", &["aiohttp"], &[&address.port().to_string()]) else {
+            missing(test, "python3-aiohttp");
+            return None;
+        };
+        let mut process = Process::start(&command);
+        await_listener(&mut process, address, "the backend");
+        Some(Self { address, _process: process })
+    }
+
+    /// An agent before it, for the hosts `a.test` and `localhost`.
+    pub(crate) fn site(&self, test: &str) -> Option<Site> {
+        let hosts = [Host::new("a.test", self.address), Host::new("localhost", self.address)];
+        Site::start(test, &hosts)
+    }
+
+    /// The path of the authority's certificate, as an argument.
+    pub(crate) fn authority(&self, site: &Site) -> String {
+        site.authority().to_string_lossy().into_owned()
+    }
+
+    /// What a page has told it.
+    pub(crate) fn result(&self) -> Value {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let asked = testbed::get(self.address, "a", "/result", Duration::from_secs(5));
+        let answer = runtime.expect("a runtime").block_on(asked).expect("the backend answers");
+        serde_json::from_slice(&answer.body).expect("it is JSON")
+    }
 }

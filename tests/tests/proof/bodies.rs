@@ -107,33 +107,41 @@ fn warmed(site: &Site) -> u64 {
 /// Answers `/small` shortly, `/down` with a large body, anything else when the body has come.
 fn large(mut stream: TcpStream, head: &str) {
     let sent = if head.starts_with("GET /small ") {
-        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").is_ok()
+        // Closed, for this backend serves one request on a connection.
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+        stream.write_all(answer).is_ok()
     } else if head.starts_with("GET /down ") {
-        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n");
+        let answer =
+            format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {LARGE}\r\n\r\n");
         stream.write_all(answer.as_bytes()).is_ok() && send(&mut stream, LARGE) == LARGE
     } else if head.starts_with("GET /chunks ") {
-        let mut open = stream
-            .write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-            .is_ok();
+        let mut open =
+            stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").is_ok();
         for _ in 0..LARGE >> 22 {
             open = open && stream.write_all(b"100000\r\n").is_ok();
-            open = open && send(&mut stream, 1 << 20) == 1 << 20 && stream.write_all(b"\r\n").is_ok();
+            open =
+                open && send(&mut stream, 1 << 20) == 1 << 20 && stream.write_all(b"\r\n").is_ok();
         }
         open && stream.write_all(b"0\r\n\r\n").is_ok()
     } else if head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
         let seen = dechunked(&stream).unwrap_or(0);
         let body = seen.to_string();
-        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
         stream.write_all(answer.as_bytes()).is_ok()
     } else {
         let body = swallow(&mut stream, LARGE).to_string();
-        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
         stream.write_all(answer.as_bytes()).is_ok()
     };
-    if sent {
-        // The agent decides when the connection ends.
-        swallow(&mut stream, u64::MAX);
-    }
+    assert!(sent, "the agent takes and gives all of it");
+    let _gone = stream.shutdown(Shutdown::Write);
+    swallow(&mut stream, u64::MAX);
 }
 
 /// The length of a body in chunks.
@@ -163,7 +171,7 @@ fn a_gibibyte_passes_each_way_in_constant_memory() {
         scope.spawn(|| {
             let mut stream = connect(&site);
             stream.write_all(b"GET /down HTTP/1.1\r\nHost: a.test\r\n\r\n").expect("open");
-            assert!(head(&mut stream).starts_with("HTTP/1.1 200 "));
+            assert_ok(&head(&mut stream));
             assert_eq!(swallow(&mut stream, LARGE), LARGE);
         });
         scope.spawn(|| {
@@ -172,7 +180,7 @@ fn a_gibibyte_passes_each_way_in_constant_memory() {
                 format!("POST /up HTTP/1.1\r\nHost: a.test\r\nContent-Length: {LARGE}\r\n\r\n");
             stream.write_all(request.as_bytes()).expect("open");
             assert_eq!(send(&mut stream, LARGE), LARGE);
-            assert!(head(&mut stream).starts_with("HTTP/1.1 200 "));
+            assert_ok(&head(&mut stream));
             let mut told = vec![0; LARGE.to_string().len()];
             stream.read_exact(&mut told).expect("a body");
             assert_eq!(String::from_utf8_lossy(&told), LARGE.to_string());
@@ -191,12 +199,13 @@ fn chunks_without_a_known_end_pass_each_way_in_constant_memory() {
         scope.spawn(|| {
             let mut stream = connect(&site);
             stream.write_all(b"GET /chunks HTTP/1.1\r\nHost: a.test\r\n\r\n").expect("open");
-            assert!(head(&mut stream).starts_with("HTTP/1.1 200 "));
+            assert_ok(&head(&mut stream));
             assert_eq!(dechunked(&stream).expect("chunks"), length);
         });
         scope.spawn(|| {
             let mut stream = connect(&site);
-            let request = b"POST /up HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n";
+            let request =
+                b"POST /up HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n";
             stream.write_all(request).expect("open");
             for _ in 0..LARGE >> 22 {
                 stream.write_all(b"100000\r\n").expect("open");
@@ -204,7 +213,7 @@ fn chunks_without_a_known_end_pass_each_way_in_constant_memory() {
                 stream.write_all(b"\r\n").expect("open");
             }
             stream.write_all(b"0\r\n\r\n").expect("open");
-            assert!(head(&mut stream).starts_with("HTTP/1.1 200 "));
+            assert_ok(&head(&mut stream));
             let mut told = vec![0; length.to_string().len()];
             stream.read_exact(&mut told).expect("a body");
             assert_eq!(String::from_utf8_lossy(&told), length.to_string());
@@ -237,7 +246,7 @@ fn a_client_that_does_not_read_holds_back_its_backend() {
     assert!(sent.load(Ordering::Relaxed) < 64 << 20, "{}", sent.load(Ordering::Relaxed));
     bounded(&site.agent, before);
     // It goes on as soon as the client does.
-    assert!(head(&mut stream).starts_with("HTTP/1.1 200 "));
+    assert_ok(&head(&mut stream));
     assert_eq!(swallow(&mut stream, 128 << 20) >> 20, 128);
 }
 
@@ -266,7 +275,7 @@ fn a_backend_that_does_not_read_holds_back_its_client() {
             while sent.load(Ordering::Relaxed) < LARGE && send(&mut stream, 65536) == 65536 {
                 sent.fetch_add(65536, Ordering::Relaxed);
             }
-            assert!(head(&mut stream).starts_with("HTTP/1.1 200 "));
+            assert_ok(&head(&mut stream));
         });
         settled(sent);
         // Streamed or, as nginx would, put aside on a disk: but not in memory.
@@ -364,4 +373,8 @@ fn a_client_that_leaves_in_its_download_is_noticed_by_the_backend() {
 fn a_client_that_leaves_before_the_answer_is_noticed_by_the_backend() {
     let test = "a_client_that_leaves_before_the_answer_is_noticed_by_the_backend";
     leaving(test, "GET /never HTTP/1.1\r\nHost: a.test\r\n\r\n", |_| {});
+}
+
+fn assert_ok(head: &str) {
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head:?}");
 }

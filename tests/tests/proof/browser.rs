@@ -48,7 +48,8 @@ fn a_browser_is_served() {
             Value::String(text) => text.clone(),
             other => other.to_string(),
         };
-        report.row(name, if told == *wanted { Ok(()) } else { Err(format!("{told}, not {wanted}")) });
+        report
+            .row(name, if told == *wanted { Ok(()) } else { Err(format!("{told}, not {wanted}")) });
     }
     drop(browser);
     report.end();

@@ -2,12 +2,7 @@
 
 use std::process::Command;
 
-use crate::{
-    process::which,
-    report::Report,
-    script,
-    site::Site,
-};
+use crate::{process::which, report::Report, script, site::Site};
 
 /// Name, URL's path, arguments, and what the output must hold: curl's `-w` adds status and version.
 type Row = (&'static str, &'static str, &'static [&'static str], &'static [&'static str]);
@@ -16,24 +11,51 @@ const ROWS: &[Row] = &[
     ("GET", "/echo?a=b", &[], &["\"target\": \"/echo?a=b\"", " 200 "]),
     ("HEAD", "/echo", &["-I"], &[" 200"]),
     ("POST", "/echo", &["-d", "hello=there"], &["\"length\": 11", " 200 "]),
-    ("an upload that waits for 100", "/echo", &["-T", "BIG", "-H", "Expect: 100-continue"], &["\"length\": 3000000", " 200 "]),
-    ("an upload without a length", "/echo", &["-T", "-", "-H", "Transfer-Encoding: chunked"], &["\"length\": 3000000", " 200 "]),
+    (
+        "an upload that waits for 100",
+        "/echo",
+        &["-T", "BIG", "-H", "Expect: 100-continue"],
+        &["\"length\": 3000000", " 200 "],
+    ),
+    (
+        "an upload without a length",
+        "/echo",
+        &["-T", "-", "-H", "Transfer-Encoding: chunked"],
+        &["\"length\": 3000000", " 200 "],
+    ),
     ("a form", "/echo", &["-F", "file=@BIG"], &["\"method\": \"POST\"", " 200 "]),
     ("a download", "/bytes/3000000", &["-o", "/dev/null"], &[" 200 ", " 3000000 "]),
-    ("a download with a length", "/bytes/3000000?length", &["-o", "/dev/null"], &[" 200 ", " 3000000 "]),
+    (
+        "a download with a length",
+        "/bytes/3000000?length",
+        &["-o", "/dev/null"],
+        &[" 200 ", " 3000000 "],
+    ),
     ("an empty answer", "/status/204", &[], &[" 204 "]),
     ("a redirect", "/status/301", &["-i"], &["301", "/elsewhere"]),
     ("not modified", "/status/304", &[], &[" 304 "]),
-    ("DELETE with a body", "/echo", &["-X", "DELETE", "-d", "x"], &["\"method\": \"DELETE\"", "\"length\": 1"]),
+    (
+        "DELETE with a body",
+        "/echo",
+        &["-X", "DELETE", "-d", "x"],
+        &["\"method\": \"DELETE\"", "\"length\": 1"],
+    ),
     ("a target as it is", "/echo?x=%2e%2e/%2F", &["--path-as-is"], &["/echo?x=%2e%2e/%2F"]),
     ("a range", "/echo", &["-r", "0-10"], &[" 200 "]),
     ("both ways at once", "/duplex", &["-T", "BIG", "-o", "/dev/null"], &[" 200 ", " 3000000 "]),
     ("te: trailers", "/echo", &["-H", "TE: trailers"], &[" 200 "]),
 ];
 
-fn run(site: &Site, tls: bool, arguments: &[&str], path: &str, own: &[&str]) -> Result<String, String> {
+fn run(
+    site: &Site,
+    tls: bool,
+    arguments: &[&str],
+    path: &str,
+    own: &[&str],
+) -> Result<String, String> {
     let big = site.directory().join("big");
-    let (scheme, port) = if tls { ("https", site.https.port()) } else { ("http", site.http.port()) };
+    let (scheme, port) =
+        if tls { ("https", site.https.port()) } else { ("http", site.http.port()) };
     let mut command = Command::new("curl");
     command
         .args(["-sS", "--max-time", "20", "--resolve", &format!("a.test:{port}:127.0.0.1")])
@@ -82,7 +104,8 @@ fn curl_is_served() {
         }
     }
     // One connection for all: `num_connects` is 1 for the first and 0 for each other.
-    let again = ["http://a.test:PORT/echo"; 5].map(|url| url.replace("PORT", &site.http.port().to_string()));
+    let again = ["http://a.test:PORT/echo"; 5]
+        .map(|url| url.replace("PORT", &site.http.port().to_string()));
     let more: Vec<&str> = again.iter().map(String::as_str).collect();
     let result = run(&site, false, &["--http1.1"], "/echo", &more).and_then(|text| {
         let connects = |word| text.lines().filter(|line| line.ends_with(word)).count();

@@ -59,7 +59,8 @@ pub(crate) fn rows(mut command: Command, report: &mut crate::report::Report) {
         }
     }
     let errors = String::from_utf8_lossy(&output.stderr);
-    let end: String = errors.chars().rev().take(2000).collect::<Vec<_>>().into_iter().rev().collect();
+    let end: String =
+        errors.chars().rev().take(2000).collect::<Vec<_>>().into_iter().rev().collect();
     report.row("the client ends well", output.status.success().then_some(()).ok_or(end));
 }
 

@@ -20,6 +20,9 @@ pub(crate) struct Arguments {
     /// Also install what `cargo xtask bench` measures against (nginx, haproxy, wrk).
     #[arg(long)]
     bench: bool,
+    /// Also install what the interoperability tests run: clients and backends that others wrote.
+    #[arg(long)]
+    interop: bool,
 }
 
 /// What compiles and links eBPF programs.
@@ -35,6 +38,9 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     cluster_in_a_box()?;
     if arguments.bench {
         bench()?;
+    }
+    if arguments.interop {
+        interop()?;
     }
     step::say(&format!("eBPF compiler  {} ({})", ebpf.toolchain.name, ebpf.toolchain.version));
     step::say(&format!("bpf-linker     {}", ebpf.linker.path.display()));
@@ -66,6 +72,24 @@ pub(crate) fn bench() -> Result<()> {
         packages::Tool { program: "haproxy", package: "haproxy" },
         packages::Tool { program: "wrk", package: "wrk" },
         packages::Tool { program: "taskset", package: "util-linux" },
+    ])
+}
+
+/// The clients and backends that the interoperability tests run. Python is Debian's own, for which
+/// its packages are.
+pub(crate) fn interop() -> Result<()> {
+    packages::ensure(&[
+        packages::Tool { program: "nginx", package: "nginx-light" },
+        packages::Tool { program: "apache2", package: "apache2-bin" },
+        packages::Tool { program: "node", package: "nodejs" },
+        packages::Tool { program: "chromium", package: "chromium" },
+    ])?;
+    packages::ensure_packages(&[
+        "python3-aiohttp",
+        "python3-grpcio",
+        "python3-h2",
+        "python3-httpx",
+        "python3-websockets",
     ])
 }
 

@@ -44,8 +44,12 @@ pub(super) fn all(test: &str, recorder: &Recorder) -> Vec<Backend> {
     add("nginx", &|port, directory| Some(nginx(&which("nginx")?, port, directory, origin)));
     add("apache2", &|port, directory| Some(apache(&which("apache2")?, port, directory, origin)));
     add("node", &|port, _| script::node("backend.js", &[&port.to_string()]));
-    add("aiohttp", &|port, _| script::python("backend.py", &["aiohttp"], &["aiohttp", &port.to_string()]));
-    add("http.server", &|port, _| script::python("backend.py", &[], &["http.server", &port.to_string()]));
+    add("aiohttp", &|port, _| {
+        script::python("backend.py", &["aiohttp"], &["aiohttp", &port.to_string()])
+    });
+    add("http.server", &|port, _| {
+        script::python("backend.py", &[], &["http.server", &port.to_string()])
+    });
     all
 }
 

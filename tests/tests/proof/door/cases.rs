@@ -106,7 +106,11 @@ fn lengths() -> Vec<Case> {
     let good = || posted(b"hello").only();
     rows.push(case("content-length", post("Content-Length: 5", "hello"), vec![good()]));
     rows.push(case("content-length in capitals", post("CONTENT-LENGTH:5", "hello"), vec![good()]));
-    rows.push(case("content-length in blanks", post("Content-Length: \t5 \t", "hello"), vec![good()]));
+    rows.push(case(
+        "content-length in blanks",
+        post("Content-Length: \t5 \t", "hello"),
+        vec![good()],
+    ));
     rows.push(case(
         "content-length with zeros before",
         post("Content-Length: 0005", "hello"),
@@ -289,7 +293,11 @@ fn trailers() -> Vec<Case> {
     for name in NEVER_TRAILERS {
         let value = if *name == "content-length" { "60" } else { "6.6.6.6" };
         let allowed = vec![posted(b"hello").only(), refused(REFUSE)];
-        rows.push(case(format!("trailers: {name}"), chunked(&format!("{name}: {value}\r\n")), allowed));
+        rows.push(case(
+            format!("trailers: {name}"),
+            chunked(&format!("{name}: {value}\r\n")),
+            allowed,
+        ));
     }
     for (name, text) in [
         ("one without colon", "garbage\r\n".to_owned()),
@@ -316,12 +324,36 @@ fn lines() -> Vec<Case> {
     let mut rows = vec![
         case("plain", get("GET /p HTTP/1.1\r\nHost: a.test\r\n\r\n"), vec![plain()]),
         // RFC 9112, section 2.2: may be taken as an end of line.
-        case("bare LF throughout", get("GET /p HTTP/1.1\nHost: a.test\n\n"), vec![refused(REFUSE), plain()]),
-        case("bare LF behind the request line", get("GET /p HTTP/1.1\nHost: a.test\r\n\r\n"), vec![refused(REFUSE), plain()]),
-        case("bare LF behind a field", get("GET /p HTTP/1.1\r\nHost: a.test\n\r\n"), vec![refused(REFUSE), plain()]),
-        case("bare LF as the empty line", get("GET /p HTTP/1.1\r\nHost: a.test\r\n\n"), vec![refused(REFUSE), plain()]),
-        case("CR LF before the request line", get("\r\nGET /p HTTP/1.1\r\nHost: a.test\r\n\r\n"), vec![plain()]),
-        case("CR LF twice before the request line", get("\r\n\r\nGET /p HTTP/1.1\r\nHost: a.test\r\n\r\n"), vec![plain(), refused(REFUSE)]),
+        case(
+            "bare LF throughout",
+            get("GET /p HTTP/1.1\nHost: a.test\n\n"),
+            vec![refused(REFUSE), plain()],
+        ),
+        case(
+            "bare LF behind the request line",
+            get("GET /p HTTP/1.1\nHost: a.test\r\n\r\n"),
+            vec![refused(REFUSE), plain()],
+        ),
+        case(
+            "bare LF behind a field",
+            get("GET /p HTTP/1.1\r\nHost: a.test\n\r\n"),
+            vec![refused(REFUSE), plain()],
+        ),
+        case(
+            "bare LF as the empty line",
+            get("GET /p HTTP/1.1\r\nHost: a.test\r\n\n"),
+            vec![refused(REFUSE), plain()],
+        ),
+        case(
+            "CR LF before the request line",
+            get("\r\nGET /p HTTP/1.1\r\nHost: a.test\r\n\r\n"),
+            vec![plain()],
+        ),
+        case(
+            "CR LF twice before the request line",
+            get("\r\n\r\nGET /p HTTP/1.1\r\nHost: a.test\r\n\r\n"),
+            vec![plain(), refused(REFUSE)],
+        ),
     ];
     for (name, text) in [
         ("bare CR behind the request line", "GET /p HTTP/1.1\rHost: a.test\r\n\r\n"),
@@ -387,9 +419,7 @@ fn lines() -> Vec<Case> {
 }
 
 fn fields() -> Vec<Case> {
-    let with = |field: &[u8]| {
-        [b"GET /p HTTP/1.1\r\nHost: a.test\r\n", field, b"\r\n\r\n"].concat()
-    };
+    let with = |field: &[u8]| [b"GET /p HTTP/1.1\r\nHost: a.test\r\n", field, b"\r\n\r\n"].concat();
     let plain = || want(&["GET /p HTTP/1.1"], b"");
     let mut rows = Vec::new();
     for (name, field) in [
@@ -463,7 +493,11 @@ fn fields() -> Vec<Case> {
         let allowed = vec![plain().has(name, value).only()];
         rows.push(case(format!("field: {name} is ours"), with(field.as_bytes()), allowed));
     }
-    rows.push(case("field: proxy", with(b"Proxy: http://evil"), vec![plain().lacks(&["proxy"]).only()]));
+    rows.push(case(
+        "field: proxy",
+        with(b"Proxy: http://evil"),
+        vec![plain().lacks(&["proxy"]).only()],
+    ));
     rows
 }
 
@@ -472,37 +506,116 @@ fn hops() -> Vec<Case> {
     let plain = || want(&["GET /p HTTP/1.1"], b"");
     vec![
         // RFC 9110, section 7.6.1.
-        case("hop: a field named in connection", with("Connection: x-foo\r\nX-Foo: 1"), vec![plain().lacks(&["x-foo"]).only()]),
-        case("hop: two fields named in connection", with("Connection: X-Foo, x-bar\r\nX-Foo: 1\r\nX-Bar: 2"), vec![plain().lacks(&["x-foo", "x-bar"]).only()]),
-        case("hop: fields named in two connections", with("X-Foo: 1\r\nX-Bar: 2\r\nConnection: x-foo\r\nConnection: x-bar"), vec![plain().lacks(&["x-foo", "x-bar"]).only()]),
+        case(
+            "hop: a field named in connection",
+            with("Connection: x-foo\r\nX-Foo: 1"),
+            vec![plain().lacks(&["x-foo"]).only()],
+        ),
+        case(
+            "hop: two fields named in connection",
+            with("Connection: X-Foo, x-bar\r\nX-Foo: 1\r\nX-Bar: 2"),
+            vec![plain().lacks(&["x-foo", "x-bar"]).only()],
+        ),
+        case(
+            "hop: fields named in two connections",
+            with("X-Foo: 1\r\nX-Bar: 2\r\nConnection: x-foo\r\nConnection: x-bar"),
+            vec![plain().lacks(&["x-foo", "x-bar"]).only()],
+        ),
         case("hop: connection names host", with("Connection: host"), vec![plain().only()]),
-        case("hop: connection names x-forwarded-for", with("Connection: x-forwarded-for, x-real-ip"), vec![plain().has("x-forwarded-for", "127.0.0.1").has("x-real-ip", "127.0.0.1").only()]),
-        case("hop: connection names content-length", post("Connection: content-length\r\nContent-Length: 5", "hello"), vec![posted(b"hello").only(), refused(REFUSE)]),
-        case("hop: connection names transfer-encoding", post("Connection: transfer-encoding\r\nTransfer-Encoding: chunked", "5\r\nhello\r\n0\r\n\r\n"), vec![posted(b"hello").only(), refused(REFUSE)]),
-        case("hop: keep-alive", with("Keep-Alive: timeout=5\r\nConnection: keep-alive"), vec![plain().only()]),
+        case(
+            "hop: connection names x-forwarded-for",
+            with("Connection: x-forwarded-for, x-real-ip"),
+            vec![plain().has("x-forwarded-for", "127.0.0.1").has("x-real-ip", "127.0.0.1").only()],
+        ),
+        case(
+            "hop: connection names content-length",
+            post("Connection: content-length\r\nContent-Length: 5", "hello"),
+            vec![posted(b"hello").only(), refused(REFUSE)],
+        ),
+        case(
+            "hop: connection names transfer-encoding",
+            post(
+                "Connection: transfer-encoding\r\nTransfer-Encoding: chunked",
+                "5\r\nhello\r\n0\r\n\r\n",
+            ),
+            vec![posted(b"hello").only(), refused(REFUSE)],
+        ),
+        case(
+            "hop: keep-alive",
+            with("Keep-Alive: timeout=5\r\nConnection: keep-alive"),
+            vec![plain().only()],
+        ),
         case("hop: proxy-connection", with("Proxy-Connection: keep-alive"), vec![plain().only()]),
-        case("hop: te", with("TE: gzip, trailers\r\nConnection: TE"), vec![plain().lacks(&["te"]).only(), plain().has("te", "trailers").only()]),
+        case(
+            "hop: te",
+            with("TE: gzip, trailers\r\nConnection: TE"),
+            vec![plain().lacks(&["te"]).only(), plain().has("te", "trailers").only()],
+        ),
         case("hop: trailer", with("Trailer: x-foo"), vec![plain().only()]),
-        case("hop: upgrade that connection does not name", with("Upgrade: websocket"), vec![plain().lacks(&["upgrade"]).only()]),
-        case("hop: connection upgrade without upgrade", with("Connection: upgrade"), vec![plain().only()]),
-        case("hop: upgrade to h2c", with("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA"), vec![plain().only(), plain().lacks(&["upgrade"]).only()]),
-        case("hop: upgrade in HTTP/1.0", "GET /p HTTP/1.0\r\nHost: a.test\r\nConnection: upgrade, keep-alive\r\nUpgrade: websocket\r\n\r\n", vec![plain().lacks(&["upgrade"]).only()]),
-        case("hop: upgrade with a body", post("Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 5", "hello"), vec![posted(b"hello").only(), refused(REFUSE)]),
+        case(
+            "hop: upgrade that connection does not name",
+            with("Upgrade: websocket"),
+            vec![plain().lacks(&["upgrade"]).only()],
+        ),
+        case(
+            "hop: connection upgrade without upgrade",
+            with("Connection: upgrade"),
+            vec![plain().only()],
+        ),
+        case(
+            "hop: upgrade to h2c",
+            with(
+                "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA",
+            ),
+            vec![plain().only(), plain().lacks(&["upgrade"]).only()],
+        ),
+        case(
+            "hop: upgrade in HTTP/1.0",
+            "GET /p HTTP/1.0\r\nHost: a.test\r\nConnection: upgrade, keep-alive\r\nUpgrade: websocket\r\n\r\n",
+            vec![plain().lacks(&["upgrade"]).only()],
+        ),
+        case(
+            "hop: upgrade with a body",
+            post("Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 5", "hello"),
+            vec![posted(b"hello").only(), refused(REFUSE)],
+        ),
         closing("hop: connection close", &with("Connection: close"), vec![plain().only()]),
-        closing("hop: connection close among others", &with("Connection: x, CLOSE ,y"), vec![plain().only()]),
-        closing("hop: connection keep-alive and close", &with("Connection: keep-alive\r\nConnection: close"), vec![plain().only()]),
+        closing(
+            "hop: connection close among others",
+            &with("Connection: x, CLOSE ,y"),
+            vec![plain().only()],
+        ),
+        closing(
+            "hop: connection keep-alive and close",
+            &with("Connection: keep-alive\r\nConnection: close"),
+            vec![plain().only()],
+        ),
         // nginx takes any of them; RFC 9110, section 10.1.1 allows 417.
-        case("expect: unknown", with("Expect: nonsense"), vec![Outcome::Own(&[417]), plain().only()]),
-        case("expect: 100-continue with the body at once", post("Expect: 100-continue\r\nContent-Length: 5", "hello"), vec![posted(b"hello").only()]),
-        case("expect: 100-continue in capitals", post("Expect: 100-Continue\r\nContent-Length: 5", "hello"), vec![posted(b"hello").only()]),
-        case("expect: 100-continue without a body", with("Expect: 100-continue"), vec![plain().only()]),
+        case(
+            "expect: unknown",
+            with("Expect: nonsense"),
+            vec![Outcome::Own(&[417]), plain().only()],
+        ),
+        case(
+            "expect: 100-continue with the body at once",
+            post("Expect: 100-continue\r\nContent-Length: 5", "hello"),
+            vec![posted(b"hello").only()],
+        ),
+        case(
+            "expect: 100-continue in capitals",
+            post("Expect: 100-Continue\r\nContent-Length: 5", "hello"),
+            vec![posted(b"hello").only()],
+        ),
+        case(
+            "expect: 100-continue without a body",
+            with("Expect: 100-continue"),
+            vec![plain().only()],
+        ),
     ]
 }
 
 fn targets() -> Vec<Case> {
-    let with = |target: &[u8]| {
-        [b"GET ", target, b" HTTP/1.1\r\nHost: a.test\r\n\r\n"].concat()
-    };
+    let with = |target: &[u8]| [b"GET ", target, b" HTTP/1.1\r\nHost: a.test\r\n\r\n"].concat();
     let line = |target: &str| format!("GET {target} HTTP/1.1");
     let mut rows = Vec::new();
     // As it came (reference section 3.2), or in the one normal form that it is routed by.
@@ -550,7 +663,8 @@ fn targets() -> Vec<Case> {
         "target with octets above ASCII",
         with(b"/caf\xc3\xa9"),
         vec![
-            want(&[&line("/caf\u{c3}\u{a9}"), &line("/caf%C3%A9"), &line("/caf%c3%a9")], b"").only(),
+            want(&[&line("/caf\u{c3}\u{a9}"), &line("/caf%C3%A9"), &line("/caf%c3%a9")], b"")
+                .only(),
             refused(REFUSE),
         ],
     ));
@@ -561,12 +675,45 @@ fn targets() -> Vec<Case> {
         rows.push(case(format!("target {target:?}"), with(target.as_bytes()), allowed));
     }
     for target in [
-        &b"/.."[..], b"/../a", b"/a/../../b", b"/%2e%2e/a", b"/..%2fa", b"/%00", b"/a%00b", b"/%",
-        b"/%2", b"/%zz", b"/%2g", b"/%u002e", b"/a\0b", b"/a\x01b", b"/a\x7fb", b"/a b", b"/a\tb", b"/a\rb",
-        b"a", b"?a", b"%2fa", b"\\a", b"*", b"a.test:80", b"", b"a.test/x", b"http:", b"http:/a",
-        b"http://", b"http:///a", b"http://user@a.test/", b"http://a.test\\@b.test/",
-        b"http://a.test:x/", b"http://[::1/", b"http://a test/", b"://a.test/", b"http://a.test/%00",
-        b"http://a.test/../x", b"javascript:alert(1)",
+        &b"/.."[..],
+        b"/../a",
+        b"/a/../../b",
+        b"/%2e%2e/a",
+        b"/..%2fa",
+        b"/%00",
+        b"/a%00b",
+        b"/%",
+        b"/%2",
+        b"/%zz",
+        b"/%2g",
+        b"/%u002e",
+        b"/a\0b",
+        b"/a\x01b",
+        b"/a\x7fb",
+        b"/a b",
+        b"/a\tb",
+        b"/a\rb",
+        b"a",
+        b"?a",
+        b"%2fa",
+        b"\\a",
+        b"*",
+        b"a.test:80",
+        b"",
+        b"a.test/x",
+        b"http:",
+        b"http:/a",
+        b"http://",
+        b"http:///a",
+        b"http://user@a.test/",
+        b"http://a.test\\@b.test/",
+        b"http://a.test:x/",
+        b"http://[::1/",
+        b"http://a test/",
+        b"://a.test/",
+        b"http://a.test/%00",
+        b"http://a.test/../x",
+        b"javascript:alert(1)",
     ] {
         // Where the message ends is clear, so that the connection may go on; nginx ends it.
         let name = format!("target {:?}", String::from_utf8_lossy(target));
@@ -587,12 +734,19 @@ fn targets() -> Vec<Case> {
             wanted.lines.push(normal);
         }
         let capital = wanted.clone().has("host", "A.test");
-        rows.push(case(format!("target {target:?}"), with(target.as_bytes()), vec![wanted.only(), capital.only()]));
+        rows.push(case(
+            format!("target {target:?}"),
+            with(target.as_bytes()),
+            vec![wanted.only(), capital.only()],
+        ));
     }
     rows.push(case(
         "target's host against the field's",
         "GET http://a.test/x HTTP/1.1\r\nHost: b.test\r\n\r\n",
-        vec![want(&["GET /x HTTP/1.1"], b"").has("x-forwarded-host", "a.test").only(), refused(REFUSE)],
+        vec![
+            want(&["GET /x HTTP/1.1"], b"").has("x-forwarded-host", "a.test").only(),
+            refused(REFUSE),
+        ],
     ));
     rows.push(case(
         "target's unknown host against the field's known one",
@@ -612,7 +766,10 @@ fn targets() -> Vec<Case> {
     rows.push(case(
         "target with https on the plain port",
         with(b"https://a.test/x"),
-        vec![refused(&[400, 421]), want(&["GET /x HTTP/1.1"], b"").has("x-forwarded-proto", "http").only()],
+        vec![
+            refused(&[400, 421]),
+            want(&["GET /x HTTP/1.1"], b"").has("x-forwarded-proto", "http").only(),
+        ],
     ));
     for target in ["a.test:80", "a.test", "/x", "http://a.test/"] {
         rows.push(case(
@@ -663,13 +820,22 @@ fn hosts() -> Vec<Case> {
     }
     rows.push(case("host: empty", with("Host:\r\n"), vec![Outcome::Own(&[400, 404])]));
     rows.push(case("host: unknown", with("Host: b.test\r\n"), vec![Outcome::Own(&[404])]));
-    rows.push(case("host: octets above ASCII", with("Host: caf\u{e9}.test\r\n"), vec![Outcome::Own(&[400, 404])]));
+    rows.push(case(
+        "host: octets above ASCII",
+        with("Host: caf\u{e9}.test\r\n"),
+        vec![Outcome::Own(&[400, 404])],
+    ));
     rows.push(case("host: escaped", with("Host: %61.test\r\n"), vec![Outcome::Own(&[400, 404])]));
     rows.push(case("host: two dots", with("Host: a..test\r\n"), vec![Outcome::Own(&[400, 404])]));
     for host in ["A.TEST", "a.test:80", "a.test:8080", "a.test."] {
-        let wanted = want(&["GET /p HTTP/1.1"], b"").has("host", host).has("x-forwarded-host", host);
+        let wanted =
+            want(&["GET /p HTTP/1.1"], b"").has("host", host).has("x-forwarded-host", host);
         let lower = wanted.clone().has("host", &host.to_ascii_lowercase());
-        rows.push(case(format!("host {host}"), with(&format!("Host: {host}\r\n")), vec![wanted.only(), lower.only()]));
+        rows.push(case(
+            format!("host {host}"),
+            with(&format!("Host: {host}\r\n")),
+            vec![wanted.only(), lower.only()],
+        ));
     }
     rows.push(closing(
         "host: none in HTTP/1.0",
@@ -684,7 +850,11 @@ fn versions() -> Vec<Case> {
     let with = |version: &str| format!("GET /p {version}\r\nHost: a.test\r\n\r\n");
     let mut rows = vec![
         closing("version HTTP/1.0", &with("HTTP/1.0"), vec![plain()]),
-        case("version HTTP/1.0 that keeps alive", "GET /p HTTP/1.0\r\nHost: a.test\r\nConnection: keep-alive\r\n\r\n", vec![plain()]),
+        case(
+            "version HTTP/1.0 that keeps alive",
+            "GET /p HTTP/1.0\r\nHost: a.test\r\nConnection: keep-alive\r\n\r\n",
+            vec![plain()],
+        ),
         // RFC 9110, section 2.5: a higher minor version is served as the highest known.
         case("version HTTP/1.2", with("HTTP/1.2"), vec![plain(), refused(VERSION)]),
         // nginx still answers these; we need not. The answer to one has no head.
@@ -692,14 +862,43 @@ fn versions() -> Vec<Case> {
         closing("version HTTP/0.9 without CR", "GET /p\n", vec![refused(&[0, 400, 505])]),
     ];
     for version in [
-        "HTTP/0.9", "HTTP/2.0", "HTTP/2", "HTTP/3.7", "HTTP/1.10", "HTTP/11.1", "HTTP/01.1", "HTTP/1.", "HTTP/.1",
-        "HTTP/1", "HTTP/1,1", "HTTP/1.1.1", "HTTP/1.x", "HTTP/-1.1", "HTTP/1.1\0", "http/1.1", "Http/1.1", "HTTPS/1.1",
-        "HTP/1.1", "HTTP 1.1", "HTTP/ 1.1", "ICY/1.1", "HTTP/9999999999.1", "",
+        "HTTP/0.9",
+        "HTTP/2.0",
+        "HTTP/2",
+        "HTTP/3.7",
+        "HTTP/1.10",
+        "HTTP/11.1",
+        "HTTP/01.1",
+        "HTTP/1.",
+        "HTTP/.1",
+        "HTTP/1",
+        "HTTP/1,1",
+        "HTTP/1.1.1",
+        "HTTP/1.x",
+        "HTTP/-1.1",
+        "HTTP/1.1\0",
+        "http/1.1",
+        "Http/1.1",
+        "HTTPS/1.1",
+        "HTP/1.1",
+        "HTTP 1.1",
+        "HTTP/ 1.1",
+        "ICY/1.1",
+        "HTTP/9999999999.1",
+        "",
     ] {
         rows.push(case(format!("version {version:?}"), with(version), vec![refused(VERSION)]));
     }
-    rows.push(case("HTTP/2 preface gone wrong", "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", vec![refused(&[0, 400, 505])]));
-    rows.push(case("HTTP/2 preface with a field", "PRI * HTTP/2.0\r\nHost: a.test\r\n\r\nSM\r\n\r\n", vec![refused(&[0, 400, 505])]));
+    rows.push(case(
+        "HTTP/2 preface gone wrong",
+        "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",
+        vec![refused(&[0, 400, 505])],
+    ));
+    rows.push(case(
+        "HTTP/2 preface with a field",
+        "PRI * HTTP/2.0\r\nHost: a.test\r\n\r\nSM\r\n\r\n",
+        vec![refused(&[0, 400, 505])],
+    ));
     rows
 }
 
@@ -715,21 +914,69 @@ fn sizes() -> Vec<Case> {
         case("target of 7 kB", get(&path(7000), ""), vec![want(&[&line(7000)], b"").only()]),
         case("target of 9 kB", get(&path(9000), ""), vec![Outcome::Own(&[414])]),
         case("target of 100 kB", get(&path(100_000), ""), vec![Outcome::Own(&[414])]),
-        case("query of 9 kB", get(&format!("/?{}", "x".repeat(9000)), ""), vec![Outcome::Own(&[414])]),
-        case("field of 7 kB", get("/p", &format!("X-V: {}\r\n", "y".repeat(7000))), vec![plain().has("x-v", &"y".repeat(7000)).only()]),
-        case("field of 9 kB", get("/p", &format!("X-V: {}\r\n", "y".repeat(9000))), vec![Outcome::Own(TOO_LARGE)]),
-        case("field of 33 kB", get("/p", &format!("X-V: {}\r\n", "y".repeat(33_000))), vec![Outcome::Own(TOO_LARGE)]),
-        case("name of 9 kB", get("/p", &format!("{}: v\r\n", "y".repeat(9000))), vec![Outcome::Own(TOO_LARGE)]),
-        case("fields of 24 kB together", get("/p", &format!("X-V: {}\r\n", "y".repeat(3000)).repeat(8)), vec![plain().only()]),
-        case("fields of 40 kB together", get("/p", &format!("X-V: {}\r\n", "y".repeat(1000)).repeat(40)), vec![Outcome::Own(TOO_LARGE)]),
-        case("fields of 1 MB together", get("/p", &format!("X-V: {}\r\n", "y".repeat(1000)).repeat(1000)), vec![Outcome::Own(TOO_LARGE)]),
+        case(
+            "query of 9 kB",
+            get(&format!("/?{}", "x".repeat(9000)), ""),
+            vec![Outcome::Own(&[414])],
+        ),
+        case(
+            "field of 7 kB",
+            get("/p", &format!("X-V: {}\r\n", "y".repeat(7000))),
+            vec![plain().has("x-v", &"y".repeat(7000)).only()],
+        ),
+        case(
+            "field of 9 kB",
+            get("/p", &format!("X-V: {}\r\n", "y".repeat(9000))),
+            vec![Outcome::Own(TOO_LARGE)],
+        ),
+        case(
+            "field of 33 kB",
+            get("/p", &format!("X-V: {}\r\n", "y".repeat(33_000))),
+            vec![Outcome::Own(TOO_LARGE)],
+        ),
+        case(
+            "name of 9 kB",
+            get("/p", &format!("{}: v\r\n", "y".repeat(9000))),
+            vec![Outcome::Own(TOO_LARGE)],
+        ),
+        case(
+            "fields of 24 kB together",
+            get("/p", &format!("X-V: {}\r\n", "y".repeat(3000)).repeat(8)),
+            vec![plain().only()],
+        ),
+        case(
+            "fields of 40 kB together",
+            get("/p", &format!("X-V: {}\r\n", "y".repeat(1000)).repeat(40)),
+            vec![Outcome::Own(TOO_LARGE)],
+        ),
+        case(
+            "fields of 1 MB together",
+            get("/p", &format!("X-V: {}\r\n", "y".repeat(1000)).repeat(1000)),
+            vec![Outcome::Own(TOO_LARGE)],
+        ),
         case("80 fields", get("/p", &"X-V: y\r\n".repeat(80)), vec![plain().only()]),
         // nginx counts bytes, not fields.
-        case("200 fields", get("/p", &"X-V: y\r\n".repeat(200)), vec![plain().only(), Outcome::Own(TOO_LARGE)]),
-        case("2000 fields", get("/p", &"X: y\r\n".repeat(2000)), vec![plain().only(), Outcome::Own(TOO_LARGE)]),
+        case(
+            "200 fields",
+            get("/p", &"X-V: y\r\n".repeat(200)),
+            vec![plain().only(), Outcome::Own(TOO_LARGE)],
+        ),
+        case(
+            "2000 fields",
+            get("/p", &"X: y\r\n".repeat(2000)),
+            vec![plain().only(), Outcome::Own(TOO_LARGE)],
+        ),
         case("20000 fields", get("/p", &"X: y\r\n".repeat(20_000)), vec![Outcome::Own(TOO_LARGE)]),
-        case("cookie of 7 kB", get("/p", &format!("Cookie: a={}\r\n", "y".repeat(7000))), vec![plain().only()]),
-        case("CR LF without end before the request", "\r\n".repeat(50_000), vec![plain_marker(), refused(&[0, 400, 431])]),
+        case(
+            "cookie of 7 kB",
+            get("/p", &format!("Cookie: a={}\r\n", "y".repeat(7000))),
+            vec![plain().only()],
+        ),
+        case(
+            "CR LF without end before the request",
+            "\r\n".repeat(50_000),
+            vec![plain_marker(), refused(&[0, 400, 431])],
+        ),
     ]
 }
 
@@ -742,12 +989,41 @@ fn sequences() -> Vec<Case> {
     let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a.test\r\n\r\n");
     let saw = |path: &str| want(&[&format!("GET {path} HTTP/1.1")], b"");
     vec![
-        case("pipelining of three", [get("/1"), get("/2"), get("/3")].concat(), vec![Outcome::As(vec![saw("/1"), saw("/2"), saw("/3")])]),
-        case("pipelining behind a body", [post("Content-Length: 5", "hello"), get("/2")].concat(), vec![Outcome::As(vec![posted(b"hello"), saw("/2")])]),
-        case("pipelining behind chunks", [post("Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\n\r\n"), get("/2")].concat(), vec![Outcome::As(vec![posted(b"hello"), saw("/2")])]),
-        case("pipelining behind chunks with trailers", [post("Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\nX: 1\r\n\r\n"), get("/2")].concat(), vec![Outcome::As(vec![posted(b"hello"), saw("/2")])]),
-        case("a request within a body", post(&format!("Content-Length: {}", get("/evil").len()), &get("/evil")), vec![posted(get("/evil").as_bytes()).only()]),
-        case("CR LF between requests", [get("/1"), "\r\n".to_owned(), get("/2")].concat(), vec![Outcome::As(vec![saw("/1"), saw("/2")])]),
-        case("many in one go", (0..100).map(|n| get(&format!("/{n}"))).collect::<String>(), vec![Outcome::As((0..100).map(|n| saw(&format!("/{n}"))).collect())]),
+        case(
+            "pipelining of three",
+            [get("/1"), get("/2"), get("/3")].concat(),
+            vec![Outcome::As(vec![saw("/1"), saw("/2"), saw("/3")])],
+        ),
+        case(
+            "pipelining behind a body",
+            [post("Content-Length: 5", "hello"), get("/2")].concat(),
+            vec![Outcome::As(vec![posted(b"hello"), saw("/2")])],
+        ),
+        case(
+            "pipelining behind chunks",
+            [post("Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\n\r\n"), get("/2")].concat(),
+            vec![Outcome::As(vec![posted(b"hello"), saw("/2")])],
+        ),
+        case(
+            "pipelining behind chunks with trailers",
+            [post("Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\nX: 1\r\n\r\n"), get("/2")]
+                .concat(),
+            vec![Outcome::As(vec![posted(b"hello"), saw("/2")])],
+        ),
+        case(
+            "a request within a body",
+            post(&format!("Content-Length: {}", get("/evil").len()), &get("/evil")),
+            vec![posted(get("/evil").as_bytes()).only()],
+        ),
+        case(
+            "CR LF between requests",
+            [get("/1"), "\r\n".to_owned(), get("/2")].concat(),
+            vec![Outcome::As(vec![saw("/1"), saw("/2")])],
+        ),
+        case(
+            "many in one go",
+            (0..100).map(|n| get(&format!("/{n}"))).collect::<String>(),
+            vec![Outcome::As((0..100).map(|n| saw(&format!("/{n}"))).collect())],
+        ),
     ]
 }

@@ -259,7 +259,8 @@ fn a_body_cut_short_never_looks_whole_to_the_backend() {
     let test = "a_body_cut_short_never_looks_whole_to_the_backend";
     let recorder = Recorder::start();
     let Some(site) = Site::start(test, &[Host::new("a.test", recorder.address)]) else { return };
-    for head in ["Content-Length: 10\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"]
+    for head in
+        ["Content-Length: 10\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"]
     {
         let mut stream = TcpStream::connect(site.http).expect("it listens");
         stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");

@@ -52,13 +52,33 @@ fn preface() -> Vec<Case> {
     let protocol: &[super::Outcome] = &[Connection(&[PROTOCOL_ERROR])];
     vec![
         bare("3.4 preface, settings, request", seq(&[greeting(), request(1, GET)]), &[Answer(200)]),
-        bare("3.4 a request before the answer to our settings", seq(&[PREFACE.to_vec(), set(&[(3, 100), (4, 65_535)]), request(1, GET)]), &[Answer(200)]),
-        bare("3.4 no settings behind the preface", seq(&[PREFACE.to_vec(), request(1, GET)]), protocol),
+        bare(
+            "3.4 a request before the answer to our settings",
+            seq(&[PREFACE.to_vec(), set(&[(3, 100), (4, 65_535)]), request(1, GET)]),
+            &[Answer(200)],
+        ),
+        bare(
+            "3.4 no settings behind the preface",
+            seq(&[PREFACE.to_vec(), request(1, GET)]),
+            protocol,
+        ),
         bare("3.4 PING before settings", PREFACE.to_vec(), protocol),
         // Whatever it is, it is not served: HTTP/1.1's 400, GOAWAY or the end.
-        bare("3.4 a preface gone wrong", b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec(), protocol),
-        bare("3.4 a preface with a wrong last byte", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\r\0\0\0\x04\0\0\0\0\0".to_vec(), protocol),
-        bare("3.4 settings with ACK as the first frame", seq(&[PREFACE.to_vec(), frame(SETTINGS, ACK, 0, &[])]), &[Connection(&[PROTOCOL_ERROR]), Ignored]),
+        bare(
+            "3.4 a preface gone wrong",
+            b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec(),
+            protocol,
+        ),
+        bare(
+            "3.4 a preface with a wrong last byte",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\r\0\0\0\x04\0\0\0\0\0".to_vec(),
+            protocol,
+        ),
+        bare(
+            "3.4 settings with ACK as the first frame",
+            seq(&[PREFACE.to_vec(), frame(SETTINGS, ACK, 0, &[])]),
+            &[Connection(&[PROTOCOL_ERROR]), Ignored],
+        ),
     ]
 }
 
@@ -67,19 +87,65 @@ fn framing() -> Vec<Case> {
     let fields = block(GET);
     vec![
         row("4.1 a frame of an unknown type", frame(0x16, 0xff, 0, b"unknown"), &[Ignored]),
-        row("4.1 a frame of an unknown type on an idle stream", frame(0x16, 0, 1, b"unknown"), &[Ignored]),
+        row(
+            "4.1 a frame of an unknown type on an idle stream",
+            frame(0x16, 0, 1, b"unknown"),
+            &[Ignored],
+        ),
         row("4.1 undefined flags", frame(PING, 0x16, 0, b"flagged!"), &[Ignored]),
         row("4.1 the reserved bit", frame(PING, 0, 0x8000_0000, b"reserved"), &[Ignored]),
-        row("4.1 the reserved bit of a request", frame(HEADERS, END_STREAM | END_HEADERS, 0x8000_0001, &fields), &[Answer(200)]),
+        row(
+            "4.1 the reserved bit of a request",
+            frame(HEADERS, END_STREAM | END_HEADERS, 0x8000_0001, &fields),
+            &[Answer(200)],
+        ),
         row("4.2 DATA of 16384 octets", seq(&[opening(1, POST), data(1, 16_384)]), &[Answer(200)]),
-        row("4.2 DATA of 16385 octets", seq(&[opening(1, POST), data(1, 16_385)]), &[Stream(&[FRAME_SIZE_ERROR])]),
-        row("4.2 HEADERS of 16385 octets", frame(HEADERS, END_STREAM | END_HEADERS, 1, &[block(GET), literal("x", &"y".repeat(16_385))].concat()[..16_385]), size),
-        unfinished("4.2 a length of 2^24-1", seq(&[opening(1, POST), vec![0xff, 0xff, 0xff, DATA, 0, 0, 0, 0, 1]]), &[Stream(&[FRAME_SIZE_ERROR])]),
+        row(
+            "4.2 DATA of 16385 octets",
+            seq(&[opening(1, POST), data(1, 16_385)]),
+            &[Stream(&[FRAME_SIZE_ERROR])],
+        ),
+        row(
+            "4.2 HEADERS of 16385 octets",
+            frame(
+                HEADERS,
+                END_STREAM | END_HEADERS,
+                1,
+                &[block(GET), literal("x", &"y".repeat(16_385))].concat()[..16_385],
+            ),
+            size,
+        ),
+        unfinished(
+            "4.2 a length of 2^24-1",
+            seq(&[opening(1, POST), vec![0xff, 0xff, 0xff, DATA, 0, 0, 0, 0, 1]]),
+            &[Stream(&[FRAME_SIZE_ERROR])],
+        ),
         row("4.2 SETTINGS of 16386 octets", set(&vec![(0x99, 1); 2731]), size),
-        row("4.3 a broken header block", frame(HEADERS, END_STREAM | END_HEADERS, 1, &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]), &[Connection(&[COMPRESSION_ERROR])]),
-        row("4.3 PRIORITY within a header block", seq(&[begun(1, GET), frame(PRIORITY, 0, 1, &[0, 0, 0, 0, 255]), rest(1, END_HEADERS)]), &[Connection(&[PROTOCOL_ERROR])]),
-        row("4.3 HEADERS of another stream within a header block", seq(&[begun(1, GET), request(3, GET)]), &[Connection(&[PROTOCOL_ERROR])]),
-        row("4.3 an empty header block", frame(HEADERS, END_STREAM | END_HEADERS, 1, &[]), &[Stream(&[PROTOCOL_ERROR]), Refusal]),
+        row(
+            "4.3 a broken header block",
+            frame(
+                HEADERS,
+                END_STREAM | END_HEADERS,
+                1,
+                &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+            ),
+            &[Connection(&[COMPRESSION_ERROR])],
+        ),
+        row(
+            "4.3 PRIORITY within a header block",
+            seq(&[begun(1, GET), frame(PRIORITY, 0, 1, &[0, 0, 0, 0, 255]), rest(1, END_HEADERS)]),
+            &[Connection(&[PROTOCOL_ERROR])],
+        ),
+        row(
+            "4.3 HEADERS of another stream within a header block",
+            seq(&[begun(1, GET), request(3, GET)]),
+            &[Connection(&[PROTOCOL_ERROR])],
+        ),
+        row(
+            "4.3 an empty header block",
+            frame(HEADERS, END_STREAM | END_HEADERS, 1, &[]),
+            &[Stream(&[PROTOCOL_ERROR]), Refusal],
+        ),
     ]
 }
 
@@ -96,61 +162,186 @@ fn states() -> Vec<Case> {
         row("5.1 idle: WINDOW_UPDATE", window(1, 100), protocol),
         row("5.1 idle: CONTINUATION", rest(1, END_HEADERS), protocol),
         row("5.1 half closed: DATA", seq(&[ended(), data(1, 4)]), closed),
-        row("5.1 half closed: HEADERS", seq(&[ended(), request(1, GET)]), &[Stream(&[STREAM_CLOSED, PROTOCOL_ERROR])]),
-        row("5.1 half closed: CONTINUATION", seq(&[ended(), rest(1, END_HEADERS)]), &[Connection(&[PROTOCOL_ERROR, STREAM_CLOSED])]),
+        row(
+            "5.1 half closed: HEADERS",
+            seq(&[ended(), request(1, GET)]),
+            &[Stream(&[STREAM_CLOSED, PROTOCOL_ERROR])],
+        ),
+        row(
+            "5.1 half closed: CONTINUATION",
+            seq(&[ended(), rest(1, END_HEADERS)]),
+            &[Connection(&[PROTOCOL_ERROR, STREAM_CLOSED])],
+        ),
         row("5.1 half closed: WINDOW_UPDATE", seq(&[ended(), window(1, 100)]), &[Answer(200)]),
-        row("5.1 half closed: PRIORITY", seq(&[ended(), frame(PRIORITY, 0, 1, &[0, 0, 0, 0, 9])]), &[Answer(200)]),
+        row(
+            "5.1 half closed: PRIORITY",
+            seq(&[ended(), frame(PRIORITY, 0, 1, &[0, 0, 0, 0, 9])]),
+            &[Answer(200)],
+        ),
         row("5.1 reset: DATA", seq(&[opening(1, POST), reset(1), data(1, 4)]), closed_or_late),
-        row("5.1 reset: HEADERS", seq(&[opening(1, POST), reset(1), request(1, GET)]), &[Stream(&[STREAM_CLOSED, PROTOCOL_ERROR])]),
-        row("5.1 reset: CONTINUATION", seq(&[opening(1, POST), reset(1), rest(1, END_HEADERS)]), &[Connection(&[PROTOCOL_ERROR, STREAM_CLOSED])]),
-        row("5.1 reset: PRIORITY", seq(&[opening(1, POST), reset(1), frame(PRIORITY, 0, 1, &[0, 0, 0, 0, 9])]), &[Ignored]),
-        row("5.1 reset: WINDOW_UPDATE", seq(&[opening(1, POST), reset(1), window(1, 100)]), &[Ignored]),
+        row(
+            "5.1 reset: HEADERS",
+            seq(&[opening(1, POST), reset(1), request(1, GET)]),
+            &[Stream(&[STREAM_CLOSED, PROTOCOL_ERROR])],
+        ),
+        row(
+            "5.1 reset: CONTINUATION",
+            seq(&[opening(1, POST), reset(1), rest(1, END_HEADERS)]),
+            &[Connection(&[PROTOCOL_ERROR, STREAM_CLOSED])],
+        ),
+        row(
+            "5.1 reset: PRIORITY",
+            seq(&[opening(1, POST), reset(1), frame(PRIORITY, 0, 1, &[0, 0, 0, 0, 9])]),
+            &[Ignored],
+        ),
+        row(
+            "5.1 reset: WINDOW_UPDATE",
+            seq(&[opening(1, POST), reset(1), window(1, 100)]),
+            &[Ignored],
+        ),
         row("5.1 reset: RST_STREAM", seq(&[opening(1, POST), reset(1), reset(1)]), &[Ignored]),
         row("5.1.1 an even stream", request(2, GET), protocol),
-        row("5.1.1 a stream below the last", seq(&[request(5, GET), request(3, GET)]), &[Connection(&[PROTOCOL_ERROR, STREAM_CLOSED])]),
+        row(
+            "5.1.1 a stream below the last",
+            seq(&[request(5, GET), request(3, GET)]),
+            &[Connection(&[PROTOCOL_ERROR, STREAM_CLOSED])],
+        ),
         row("5.1.1 streams may be left out", seq(&[request(101, GET)]), &[Answer(200)]),
         row("5.1.1 the last stream number", seq(&[request(0x7fff_ffff, GET)]), &[Answer(200)]),
         // The agent allows 128 (reference section 5.4); a thousand is over any limit it may tell.
-        row("5.1.2 more streams than are allowed", (0..1000).flat_map(|n| opening(2 * n + 1, POST)).collect(), &[Stream(&[REFUSED_STREAM, PROTOCOL_ERROR, super::ENHANCE_YOUR_CALM])]),
+        row(
+            "5.1.2 more streams than are allowed",
+            (0..1000).flat_map(|n| opening(2 * n + 1, POST)).collect(),
+            &[Stream(&[REFUSED_STREAM, PROTOCOL_ERROR, super::ENHANCE_YOUR_CALM])],
+        ),
         // RFC 7540's error; RFC 9113 has no priorities any more.
-        row("5.3.1 HEADERS that depend on themselves", frame(HEADERS, END_STREAM | END_HEADERS | WITH_PRIORITY, 1, &[&[0, 0, 0, 1, 9][..], &block(GET)].concat()), &[Stream(&[PROTOCOL_ERROR]), Answer(200)]),
-        row("5.3.1 PRIORITY that depends on itself", frame(PRIORITY, 0, 1, &[0, 0, 0, 1, 9]), &[Stream(&[PROTOCOL_ERROR]), Ignored]),
+        row(
+            "5.3.1 HEADERS that depend on themselves",
+            frame(
+                HEADERS,
+                END_STREAM | END_HEADERS | WITH_PRIORITY,
+                1,
+                &[&[0, 0, 0, 1, 9][..], &block(GET)].concat(),
+            ),
+            &[Stream(&[PROTOCOL_ERROR]), Answer(200)],
+        ),
+        row(
+            "5.3.1 PRIORITY that depends on itself",
+            frame(PRIORITY, 0, 1, &[0, 0, 0, 1, 9]),
+            &[Stream(&[PROTOCOL_ERROR]), Ignored],
+        ),
     ]
 }
 
 fn errors() -> Vec<Case> {
     vec![
-        row("5.4.1 an invalid PING ends the connection", frame(PING, 0, 0, b"short"), &[Connection(&[FRAME_SIZE_ERROR])]),
-        row("5.5 an unknown frame within a header block", seq(&[begun(1, GET), frame(0x16, 0, 0, b"x"), rest(1, END_HEADERS)]), &[Connection(&[PROTOCOL_ERROR])]),
-        row("7 GOAWAY with an unknown code", frame(GOAWAY, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 0xff]), &[Ignored, Connection(&[super::NO_ERROR])]),
-        row("7 RST_STREAM with an unknown code", seq(&[opening(1, POST), frame(RST_STREAM, 0, 1, &[0, 0, 0, 0xff])]), &[Ignored]),
+        row(
+            "5.4.1 an invalid PING ends the connection",
+            frame(PING, 0, 0, b"short"),
+            &[Connection(&[FRAME_SIZE_ERROR])],
+        ),
+        row(
+            "5.5 an unknown frame within a header block",
+            seq(&[begun(1, GET), frame(0x16, 0, 0, b"x"), rest(1, END_HEADERS)]),
+            &[Connection(&[PROTOCOL_ERROR])],
+        ),
+        row(
+            "7 GOAWAY with an unknown code",
+            frame(GOAWAY, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 0xff]),
+            &[Ignored, Connection(&[super::NO_ERROR])],
+        ),
+        row(
+            "7 RST_STREAM with an unknown code",
+            seq(&[opening(1, POST), frame(RST_STREAM, 0, 1, &[0, 0, 0, 0xff])]),
+            &[Ignored],
+        ),
     ]
 }
 
 fn data_and_headers() -> Vec<Case> {
     let protocol: &[super::Outcome] = &[Connection(&[PROTOCOL_ERROR])];
-    let padded = |pad: u8, body: &[u8], zeros: usize| {
-        [&[pad][..], body, &vec![0; zeros]].concat()
-    };
+    let padded = |pad: u8, body: &[u8], zeros: usize| [&[pad][..], body, &vec![0; zeros]].concat();
     vec![
         row("6.1 DATA on stream 0", data(0, 4), protocol),
-        row("6.1 padded DATA", seq(&[opening(1, POST), frame(DATA, END_STREAM | PADDED, 1, &padded(6, b"hello", 6))]), &[Answer(200)]),
-        row("6.1 DATA that is all padding", seq(&[opening(1, POST), frame(DATA, END_STREAM | PADDED, 1, &padded(6, b"", 6))]), &[Answer(200)]),
-        row("6.1 DATA with padding as long as the frame", seq(&[opening(1, POST), frame(DATA, END_STREAM | PADDED, 1, &padded(6, b"hello", 0))]), protocol),
-        row("6.1 padded DATA without a length", seq(&[opening(1, POST), frame(DATA, END_STREAM | PADDED, 1, &[])]), &[Connection(&[PROTOCOL_ERROR, FRAME_SIZE_ERROR])]),
-        row("6.1 DATA without content", seq(&[opening(1, POST), frame(DATA, 0, 1, &[]), data(1, 0)]), &[Answer(200)]),
-        row("6.2 padded HEADERS", frame(HEADERS, END_STREAM | END_HEADERS | PADDED, 1, &padded(6, &block(GET), 6)), &[Answer(200)]),
-        row("6.2 padded HEADERS with a priority", frame(HEADERS, END_STREAM | END_HEADERS | PADDED | WITH_PRIORITY, 1, &padded(6, &[&[0, 0, 0, 0, 9][..], &block(GET)].concat(), 6)), &[Answer(200)]),
-        row("6.2 HEADERS with a priority", frame(HEADERS, END_STREAM | END_HEADERS | WITH_PRIORITY, 1, &[&[0x80, 0, 0, 0, 9][..], &block(GET)].concat()), &[Answer(200)]),
+        row(
+            "6.1 padded DATA",
+            seq(&[opening(1, POST), frame(DATA, END_STREAM | PADDED, 1, &padded(6, b"hello", 6))]),
+            &[Answer(200)],
+        ),
+        row(
+            "6.1 DATA that is all padding",
+            seq(&[opening(1, POST), frame(DATA, END_STREAM | PADDED, 1, &padded(6, b"", 6))]),
+            &[Answer(200)],
+        ),
+        row(
+            "6.1 DATA with padding as long as the frame",
+            seq(&[opening(1, POST), frame(DATA, END_STREAM | PADDED, 1, &padded(6, b"hello", 0))]),
+            protocol,
+        ),
+        row(
+            "6.1 padded DATA without a length",
+            seq(&[opening(1, POST), frame(DATA, END_STREAM | PADDED, 1, &[])]),
+            &[Connection(&[PROTOCOL_ERROR, FRAME_SIZE_ERROR])],
+        ),
+        row(
+            "6.1 DATA without content",
+            seq(&[opening(1, POST), frame(DATA, 0, 1, &[]), data(1, 0)]),
+            &[Answer(200)],
+        ),
+        row(
+            "6.2 padded HEADERS",
+            frame(HEADERS, END_STREAM | END_HEADERS | PADDED, 1, &padded(6, &block(GET), 6)),
+            &[Answer(200)],
+        ),
+        row(
+            "6.2 padded HEADERS with a priority",
+            frame(
+                HEADERS,
+                END_STREAM | END_HEADERS | PADDED | WITH_PRIORITY,
+                1,
+                &padded(6, &[&[0, 0, 0, 0, 9][..], &block(GET)].concat(), 6),
+            ),
+            &[Answer(200)],
+        ),
+        row(
+            "6.2 HEADERS with a priority",
+            frame(
+                HEADERS,
+                END_STREAM | END_HEADERS | WITH_PRIORITY,
+                1,
+                &[&[0x80, 0, 0, 0, 9][..], &block(GET)].concat(),
+            ),
+            &[Answer(200)],
+        ),
         row("6.2 HEADERS on stream 0", request(0, GET), protocol),
-        row("6.2 HEADERS with padding as long as the frame", frame(HEADERS, END_STREAM | END_HEADERS | PADDED, 1, &padded(255, &block(GET), 0)), protocol),
-        row("6.2 HEADERS too short for their priority", frame(HEADERS, END_STREAM | END_HEADERS | WITH_PRIORITY, 1, &[0, 0]), &[Connection(&[PROTOCOL_ERROR, FRAME_SIZE_ERROR])]),
-        row("6.2 unknown flags of HEADERS", frame(HEADERS, END_STREAM | END_HEADERS | 0x12, 1, &block(GET)), &[Answer(200)]),
+        row(
+            "6.2 HEADERS with padding as long as the frame",
+            frame(HEADERS, END_STREAM | END_HEADERS | PADDED, 1, &padded(255, &block(GET), 0)),
+            protocol,
+        ),
+        row(
+            "6.2 HEADERS too short for their priority",
+            frame(HEADERS, END_STREAM | END_HEADERS | WITH_PRIORITY, 1, &[0, 0]),
+            &[Connection(&[PROTOCOL_ERROR, FRAME_SIZE_ERROR])],
+        ),
+        row(
+            "6.2 unknown flags of HEADERS",
+            frame(HEADERS, END_STREAM | END_HEADERS | 0x12, 1, &block(GET)),
+            &[Answer(200)],
+        ),
         row("6.3 PRIORITY", frame(PRIORITY, 0, 1, &[0, 0, 0, 0, 9]), &[Ignored]),
         row("6.3 PRIORITY on stream 0", frame(PRIORITY, 0, 0, &[0, 0, 0, 1, 9]), protocol),
-        row("6.3 PRIORITY of 4 octets", seq(&[opening(1, POST), frame(PRIORITY, 0, 1, &[0, 0, 0, 0])]), &[Stream(&[FRAME_SIZE_ERROR])]),
+        row(
+            "6.3 PRIORITY of 4 octets",
+            seq(&[opening(1, POST), frame(PRIORITY, 0, 1, &[0, 0, 0, 0])]),
+            &[Stream(&[FRAME_SIZE_ERROR])],
+        ),
         row("6.4 RST_STREAM on stream 0", reset(0), protocol),
-        row("6.4 RST_STREAM of 3 octets", seq(&[opening(1, POST), frame(RST_STREAM, 0, 1, &[0, 0, 0])]), &[Connection(&[FRAME_SIZE_ERROR])]),
+        row(
+            "6.4 RST_STREAM of 3 octets",
+            seq(&[opening(1, POST), frame(RST_STREAM, 0, 1, &[0, 0, 0])]),
+            &[Connection(&[FRAME_SIZE_ERROR])],
+        ),
     ]
 }
 
@@ -159,7 +350,11 @@ fn control() -> Vec<Case> {
     let size: &[super::Outcome] = &[Connection(&[FRAME_SIZE_ERROR])];
     let flow: &[super::Outcome] = &[Connection(&[FLOW_CONTROL_ERROR])];
     vec![
-        row("6.5 SETTINGS with ACK and a payload", frame(SETTINGS, ACK, 0, &settings(&[(1, 0)])), size),
+        row(
+            "6.5 SETTINGS with ACK and a payload",
+            frame(SETTINGS, ACK, 0, &settings(&[(1, 0)])),
+            size,
+        ),
         row("6.5 SETTINGS on a stream", frame(SETTINGS, 0, 1, &settings(&[(3, 100)])), protocol),
         row("6.5 SETTINGS of 3 octets", frame(SETTINGS, 0, 0, &[0, 3, 0]), size),
         row("6.5.2 ENABLE_PUSH 2", set(&[(2, 2)]), protocol),
@@ -168,9 +363,26 @@ fn control() -> Vec<Case> {
         row("6.5.2 MAX_FRAME_SIZE below the least", set(&[(5, 16_383)]), protocol),
         row("6.5.2 MAX_FRAME_SIZE above the most", set(&[(5, 0x0100_0000)]), protocol),
         row("6.5.2 an unknown setting", set(&[(0x99, 1)]), &[Ignored]),
-        row("6.5.2 settings at their limits", seq(&[set(&[(1, 0xffff_ffff), (3, 0), (4, 0x7fff_ffff), (5, 0x00ff_ffff), (6, 0xffff_ffff)]), request(1, GET)]), &[Answer(200)]),
+        row(
+            "6.5.2 settings at their limits",
+            seq(&[
+                set(&[
+                    (1, 0xffff_ffff),
+                    (3, 0),
+                    (4, 0x7fff_ffff),
+                    (5, 0x00ff_ffff),
+                    (6, 0xffff_ffff),
+                ]),
+                request(1, GET),
+            ]),
+            &[Answer(200)],
+        ),
         // RFC 8441, section 3: only a server tells it, but a client may not take it back.
-        row("8441 ENABLE_CONNECT_PROTOCOL 2", set(&[(8, 2)]), &[Connection(&[PROTOCOL_ERROR]), Ignored]),
+        row(
+            "8441 ENABLE_CONNECT_PROTOCOL 2",
+            set(&[(8, 2)]),
+            &[Connection(&[PROTOCOL_ERROR]), Ignored],
+        ),
         row("6.7 PING on a stream", frame(PING, 0, 1, b"on one.."), protocol),
         row("6.7 PING of 6 octets", frame(PING, 0, 0, b"short!"), size),
         row("6.7 PING of 9 octets", frame(PING, 0, 0, b"too long!"), size),
@@ -178,12 +390,35 @@ fn control() -> Vec<Case> {
         row("6.8 GOAWAY on a stream", frame(GOAWAY, 0, 1, &[0; 8]), protocol),
         row("6.8 GOAWAY of 4 octets", frame(GOAWAY, 0, 0, &[0; 4]), size),
         row("6.9 WINDOW_UPDATE of 0 for the connection", window(0, 0), protocol),
-        row("6.9 WINDOW_UPDATE of 0 for a stream", seq(&[opening(1, POST), window(1, 0)]), &[Stream(&[PROTOCOL_ERROR])]),
+        row(
+            "6.9 WINDOW_UPDATE of 0 for a stream",
+            seq(&[opening(1, POST), window(1, 0)]),
+            &[Stream(&[PROTOCOL_ERROR])],
+        ),
         row("6.9 WINDOW_UPDATE of 3 octets", frame(WINDOW_UPDATE, 0, 0, &[0, 0, 1]), size),
-        row("6.9.1 a connection's window above the most", seq(&[window(0, 0x7fff_ffff), window(0, 0x7fff_ffff)]), flow),
-        row("6.9.1 a stream's window above the most", seq(&[opening(1, POST), window(1, 0x7fff_ffff), window(1, 0x7fff_ffff)]), &[Stream(&[FLOW_CONTROL_ERROR])]),
-        row("6.9.2 a change of settings that takes a window above the most", seq(&[opening(1, POST), window(1, 0x7fff_ffff - 65_535), set(&[(4, 65_536)])]), &[Connection(&[FLOW_CONTROL_ERROR])]),
-        row("6.6 PUSH_PROMISE from a client", seq(&[opening(1, POST), frame(PUSH_PROMISE, END_HEADERS, 1, &[&[0, 0, 0, 2][..], &block(GET)].concat())]), protocol),
+        row(
+            "6.9.1 a connection's window above the most",
+            seq(&[window(0, 0x7fff_ffff), window(0, 0x7fff_ffff)]),
+            flow,
+        ),
+        row(
+            "6.9.1 a stream's window above the most",
+            seq(&[opening(1, POST), window(1, 0x7fff_ffff), window(1, 0x7fff_ffff)]),
+            &[Stream(&[FLOW_CONTROL_ERROR])],
+        ),
+        row(
+            "6.9.2 a change of settings that takes a window above the most",
+            seq(&[opening(1, POST), window(1, 0x7fff_ffff - 65_535), set(&[(4, 65_536)])]),
+            &[Connection(&[FLOW_CONTROL_ERROR])],
+        ),
+        row(
+            "6.6 PUSH_PROMISE from a client",
+            seq(&[
+                opening(1, POST),
+                frame(PUSH_PROMISE, END_HEADERS, 1, &[&[0, 0, 0, 2][..], &block(GET)].concat()),
+            ]),
+            protocol,
+        ),
     ]
 }
 
@@ -192,14 +427,53 @@ fn continuation() -> Vec<Case> {
     let halves = block(GET);
     let (first, second) = halves.split_at(7);
     vec![
-        row("6.10 a header block in three", seq(&[begun(1, GET), rest(1, 0), rest(1, END_HEADERS)]), &[Answer(200)]),
-        row("6.10 a field in two", seq(&[frame(HEADERS, END_STREAM, 1, first), frame(CONTINUATION, END_HEADERS, 1, second)]), &[Answer(200)]),
-        row("6.10 empty pieces", seq(&[begun(1, GET), frame(CONTINUATION, 0, 1, &[]), frame(CONTINUATION, END_HEADERS, 1, &[])]), &[Answer(200)]),
-        row("6.10 a header block and then DATA", seq(&[frame(HEADERS, 0, 1, &block(POST)), data(1, 4)]), protocol),
+        row(
+            "6.10 a header block in three",
+            seq(&[begun(1, GET), rest(1, 0), rest(1, END_HEADERS)]),
+            &[Answer(200)],
+        ),
+        row(
+            "6.10 a field in two",
+            seq(&[
+                frame(HEADERS, END_STREAM, 1, first),
+                frame(CONTINUATION, END_HEADERS, 1, second),
+            ]),
+            &[Answer(200)],
+        ),
+        row(
+            "6.10 empty pieces",
+            seq(&[
+                begun(1, GET),
+                frame(CONTINUATION, 0, 1, &[]),
+                frame(CONTINUATION, END_HEADERS, 1, &[]),
+            ]),
+            &[Answer(200)],
+        ),
+        row(
+            "6.10 a header block and then DATA",
+            seq(&[frame(HEADERS, 0, 1, &block(POST)), data(1, 4)]),
+            protocol,
+        ),
         row("6.10 CONTINUATION on stream 0", seq(&[begun(1, GET), rest(0, END_HEADERS)]), protocol),
-        row("6.10 CONTINUATION of another stream", seq(&[begun(1, GET), rest(3, END_HEADERS)]), protocol),
-        row("6.10 CONTINUATION behind whole HEADERS", seq(&[opening(1, POST), rest(1, END_HEADERS)]), protocol),
-        row("6.10 CONTINUATION behind a whole block", seq(&[frame(HEADERS, 0, 1, &block(POST)), rest(1, END_HEADERS), rest(1, END_HEADERS)]), protocol),
-        row("6.10 CONTINUATION behind DATA", seq(&[opening(1, POST), frame(DATA, 0, 1, b"x"), rest(1, END_HEADERS)]), protocol),
+        row(
+            "6.10 CONTINUATION of another stream",
+            seq(&[begun(1, GET), rest(3, END_HEADERS)]),
+            protocol,
+        ),
+        row(
+            "6.10 CONTINUATION behind whole HEADERS",
+            seq(&[opening(1, POST), rest(1, END_HEADERS)]),
+            protocol,
+        ),
+        row(
+            "6.10 CONTINUATION behind a whole block",
+            seq(&[frame(HEADERS, 0, 1, &block(POST)), rest(1, END_HEADERS), rest(1, END_HEADERS)]),
+            protocol,
+        ),
+        row(
+            "6.10 CONTINUATION behind DATA",
+            seq(&[opening(1, POST), frame(DATA, 0, 1, b"x"), rest(1, END_HEADERS)]),
+            protocol,
+        ),
     ]
 }

@@ -10,8 +10,8 @@ use std::{
 };
 
 use super::frame::{
-    ACK, CONTINUATION, DATA, GET, HEADERS, Got, PING, POST, PRIORITY, RST_STREAM, SETTINGS, Wire, block,
-    frame, indexed_literal, literal, opening, request, settings,
+    ACK, CONTINUATION, DATA, GET, Got, HEADERS, PING, POST, PRIORITY, RST_STREAM, SETTINGS, Wire,
+    block, frame, indexed_literal, literal, opening, request, settings,
 };
 use crate::{
     recorder::Recorder,
@@ -39,27 +39,118 @@ struct Flood {
 
 const FLOODS: &[Flood] = &[
     Flood { name: "rapid reset", settings: &[], reads: true, frames: rapid_reset, cut: true },
-    Flood { name: "rapid reset by a window of 0", settings: &[], reads: true, frames: self_reset, cut: true },
-    Flood { name: "CONTINUATION without end", settings: &[], reads: true, frames: continuation, cut: true },
-    Flood { name: "empty CONTINUATION without end", settings: &[], reads: true, frames: empty_continuation, cut: true },
-    Flood { name: "SETTINGS", settings: &[], reads: true, frames: |_| frame(SETTINGS, 0, 0, &settings(&[(3, 100)])).repeat(100), cut: false },
-    Flood { name: "empty SETTINGS", settings: &[], reads: true, frames: |_| frame(SETTINGS, 0, 0, &[]).repeat(100), cut: false },
-    Flood { name: "PING", settings: &[], reads: true, frames: |_| frame(PING, 0, 0, b"flooded!").repeat(100), cut: false },
-    Flood { name: "SETTINGS whose acknowledgements nobody reads", settings: &[], reads: false, frames: |_| frame(SETTINGS, 0, 0, &[]).repeat(1000), cut: false },
-    Flood { name: "PING whose answers nobody reads", settings: &[], reads: false, frames: |_| frame(PING, 0, 0, b"flooded!").repeat(1000), cut: false },
-    Flood { name: "rapid reset whose answers nobody reads", settings: &[], reads: false, frames: rapid_reset, cut: false },
-    Flood { name: "acknowledgements", settings: &[], reads: true, frames: |_| frame(PING, ACK, 0, b"flooded!").repeat(100), cut: false },
-    Flood { name: "PRIORITY", settings: &[], reads: true, frames: |n| frame(PRIORITY, 0, 2 * n + 1, &[0, 0, 0, 0, 9]).repeat(100), cut: false },
+    Flood {
+        name: "rapid reset by a window of 0",
+        settings: &[],
+        reads: true,
+        frames: self_reset,
+        cut: true,
+    },
+    Flood {
+        name: "CONTINUATION without end",
+        settings: &[],
+        reads: true,
+        frames: continuation,
+        cut: true,
+    },
+    Flood {
+        name: "empty CONTINUATION without end",
+        settings: &[],
+        reads: true,
+        frames: empty_continuation,
+        cut: true,
+    },
+    Flood {
+        name: "SETTINGS",
+        settings: &[],
+        reads: true,
+        frames: |_| frame(SETTINGS, 0, 0, &settings(&[(3, 100)])).repeat(100),
+        cut: false,
+    },
+    Flood {
+        name: "empty SETTINGS",
+        settings: &[],
+        reads: true,
+        frames: |_| frame(SETTINGS, 0, 0, &[]).repeat(100),
+        cut: false,
+    },
+    Flood {
+        name: "PING",
+        settings: &[],
+        reads: true,
+        frames: |_| frame(PING, 0, 0, b"flooded!").repeat(100),
+        cut: false,
+    },
+    Flood {
+        name: "SETTINGS whose acknowledgements nobody reads",
+        settings: &[],
+        reads: false,
+        frames: |_| frame(SETTINGS, 0, 0, &[]).repeat(1000),
+        cut: false,
+    },
+    Flood {
+        name: "PING whose answers nobody reads",
+        settings: &[],
+        reads: false,
+        frames: |_| frame(PING, 0, 0, b"flooded!").repeat(1000),
+        cut: false,
+    },
+    Flood {
+        name: "rapid reset whose answers nobody reads",
+        settings: &[],
+        reads: false,
+        frames: rapid_reset,
+        cut: false,
+    },
+    Flood {
+        name: "acknowledgements",
+        settings: &[],
+        reads: true,
+        frames: |_| frame(PING, ACK, 0, b"flooded!").repeat(100),
+        cut: false,
+    },
+    Flood {
+        name: "PRIORITY",
+        settings: &[],
+        reads: true,
+        frames: |n| frame(PRIORITY, 0, 2 * n + 1, &[0, 0, 0, 0, 9]).repeat(100),
+        cut: false,
+    },
     Flood { name: "empty DATA", settings: &[], reads: true, frames: empty_data, cut: true },
-    Flood { name: "answers that nobody takes", settings: &[(4, 0)], reads: true, frames: untaken, cut: false },
-    Flood { name: "a table that is filled and named", settings: &[], reads: true, frames: bomb, cut: true },
-    Flood { name: "fields of 1 MB in one request", settings: &[], reads: true, frames: large, cut: true },
-    Flood { name: "unknown frames", settings: &[], reads: true, frames: |_| frame(0x77, 0, 0, &[7; 100]).repeat(100), cut: false },
+    Flood {
+        name: "answers that nobody takes",
+        settings: &[(4, 0)],
+        reads: true,
+        frames: untaken,
+        cut: false,
+    },
+    Flood {
+        name: "a table that is filled and named",
+        settings: &[],
+        reads: true,
+        frames: bomb,
+        cut: true,
+    },
+    Flood {
+        name: "fields of 1 MB in one request",
+        settings: &[],
+        reads: true,
+        frames: large,
+        cut: true,
+    },
+    Flood {
+        name: "unknown frames",
+        settings: &[],
+        reads: true,
+        frames: |_| frame(0x77, 0, 0, &[7; 100]).repeat(100),
+        cut: false,
+    },
 ];
 
 fn rapid_reset(number: u32) -> Vec<u8> {
     let stream = |n: u32| 2 * (number * 100 + n) + 1;
-    let one = |n| [request(stream(n), GET), frame(RST_STREAM, 0, stream(n), &[0, 0, 0, 8])].concat();
+    let one =
+        |n| [request(stream(n), GET), frame(RST_STREAM, 0, stream(n), &[0, 0, 0, 8])].concat();
     (0..100).flat_map(one).collect()
 }
 
@@ -171,14 +262,18 @@ fn floods_are_cut_off_and_others_are_served() {
         });
         recorder.take();
         let name = |what: &str| format!("{}: {what}", flood.name);
-        report.row(&name("the agent lives"), site.agent.runs().then_some(()).ok_or_else(String::new));
+        report
+            .row(&name("the agent lives"), site.agent.runs().then_some(()).ok_or_else(String::new));
         let grown = site.agent.memory().1.saturating_sub(before);
         let bounded = (grown < BOUND).then_some(());
         report.row(&name("memory is bounded"), bounded.ok_or(format!("{} kB more", grown >> 10)));
-        report.row(&name("others are served"), match beside {
-            Ok(slowest) if slowest < PATIENCE => Ok(()),
-            other => Err(format!("{other:?}")),
-        });
+        report.row(
+            &name("others are served"),
+            match beside {
+                Ok(slowest) if slowest < PATIENCE => Ok(()),
+                other => Err(format!("{other:?}")),
+            },
+        );
         if flood.cut {
             report.row(&name("is cut off"), cut.then_some(()).ok_or("it went on".to_owned()));
         }

@@ -138,7 +138,9 @@ impl Got {
         }
         let first = *block.first()?;
         if first & 0x80 != 0 {
-            return [200, 204, 206, 304, 400, 404, 500].get(usize::from(first & 0x7f).checked_sub(8)?).copied();
+            return [200, 204, 206, 304, 400, 404, 500]
+                .get(usize::from(first & 0x7f).checked_sub(8)?)
+                .copied();
         }
         let length = *block.get(1)?;
         let text = block.get(2..2 + usize::from(length & 0x7f))?;

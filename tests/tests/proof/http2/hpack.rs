@@ -3,8 +3,8 @@
 use super::{
     Answer, COMPRESSION_ERROR, Case, Connection,
     frame::{
-        CONTINUATION, END_HEADERS, END_STREAM, GET, HEADERS, block, frame, indexed_literal, integer,
-        request,
+        CONTINUATION, END_HEADERS, END_STREAM, GET, HEADERS, block, frame, indexed_literal,
+        integer, request,
     },
     row,
 };
@@ -37,19 +37,43 @@ pub(super) fn all() -> Vec<Case> {
     // `www.example.com` (appendix C.4.1).
     let huffman = b"\x00\x01x\x8c\xf1\xe3\xc2\xe5\xf2\x3a\x6b\xa0\xab\x90\xf4\xff";
     vec![
-        row("H6.1 fields of the static table", frame(HEADERS, END_STREAM | END_HEADERS, 1, &indexed), SERVED),
-        row("H6.2 every kind of literal", frame(HEADERS, END_STREAM | END_HEADERS, 1, &all_kinds), SERVED),
-        row("H2.3.2 a field of the dynamic table in a later block", [on(1, &indexed_literal("x-kept", "1")), on(3, &[0xbe])].concat(), SERVED),
+        row(
+            "H6.1 fields of the static table",
+            frame(HEADERS, END_STREAM | END_HEADERS, 1, &indexed),
+            SERVED,
+        ),
+        row(
+            "H6.2 every kind of literal",
+            frame(HEADERS, END_STREAM | END_HEADERS, 1, &all_kinds),
+            SERVED,
+        ),
+        row(
+            "H2.3.2 a field of the dynamic table in a later block",
+            [on(1, &indexed_literal("x-kept", "1")), on(3, &[0xbe])].concat(),
+            SERVED,
+        ),
         row("H5.2 a value in Huffman code", with(huffman), SERVED),
         row("H5.2 an empty value in Huffman code", with(b"\x00\x01x\x80"), SERVED),
         row("H4.2 a change of the table's size before the fields", before(&[0x20]), SERVED),
-        row("H4.2 two changes of the table's size before the fields", before(&[0x20, 0x3f, 0xe1, 0x1f]), SERVED),
+        row(
+            "H4.2 two changes of the table's size before the fields",
+            before(&[0x20, 0x3f, 0xe1, 0x1f]),
+            SERVED,
+        ),
         row("H5.1 an integer with zeros behind it", with(b"\x00\x7f\x80"), BROKEN),
         row("H2.3.3 an index beyond both tables", with(&[0xff, 0x01]), BROKEN),
         row("H2.3.3 a literal with an index beyond both tables", with(b"\x7f\x01\x01x"), BROKEN),
-        row("H2.3.3 an index of a field that was dropped", before(&[&indexed_literal("a", "b")[..], &[0x20, 0xbe]].concat()), BROKEN),
+        row(
+            "H2.3.3 an index of a field that was dropped",
+            before(&[&indexed_literal("a", "b")[..], &[0x20, 0xbe]].concat()),
+            BROKEN,
+        ),
         row("H4.2 a change of the table's size behind the fields", with(&[0x20]), BROKEN),
-        row("H5.1 an integer that overflows", with(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]), BROKEN),
+        row(
+            "H5.1 an integer that overflows",
+            with(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]),
+            BROKEN,
+        ),
         row("H5.1 an integer that is cut off", with(&[0xff, 0x80]), BROKEN),
         row("H5.2 padding of more than seven bits", with(b"\x00\x01x\x82\x1f\xff"), BROKEN),
         row("H5.2 padding of a whole octet", with(b"\x00\x01x\x81\xff"), BROKEN),
@@ -60,7 +84,24 @@ pub(super) fn all() -> Vec<Case> {
         row("H6.1 index 0", with(&[0x80]), BROKEN),
         row("H6.3 a table larger than was allowed", before(&integer(0x20, 5, 1 << 24)), BROKEN),
         row("H6.2 a literal without a value", with(b"\x00\x01x"), BROKEN),
-        row("4.3 a broken block in a CONTINUATION", [frame(HEADERS, END_STREAM, 1, &block(GET)), frame(CONTINUATION, END_HEADERS, 1, &[0x80])].concat(), BROKEN),
-        row("4.3 the table is kept although a request is refused", [request(1, &[GET, &[("X-Upper", "1")]].concat()), on(3, &indexed_literal("x-kept", "1")), on(5, &[0xbe])].concat(), &[Answer(200), super::Refusal, super::Stream(&[super::PROTOCOL_ERROR])]),
+        row(
+            "4.3 a broken block in a CONTINUATION",
+            [
+                frame(HEADERS, END_STREAM, 1, &block(GET)),
+                frame(CONTINUATION, END_HEADERS, 1, &[0x80]),
+            ]
+            .concat(),
+            BROKEN,
+        ),
+        row(
+            "4.3 the table is kept although a request is refused",
+            [
+                request(1, &[GET, &[("X-Upper", "1")]].concat()),
+                on(3, &indexed_literal("x-kept", "1")),
+                on(5, &[0xbe]),
+            ]
+            .concat(),
+            &[Answer(200), super::Refusal, super::Stream(&[super::PROTOCOL_ERROR])],
+        ),
     ]
 }

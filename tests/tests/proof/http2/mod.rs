@@ -78,11 +78,8 @@ fn bare(name: &'static str, bytes: Vec<u8>, allowed: &'static [Outcome]) -> Case
 
 impl Case {
     fn run(&self, address: SocketAddr, tls: Option<&Arc<ClientConfig>>) -> Result<(), String> {
-        let mut wire = if self.bare {
-            Wire::open(address, tls)
-        } else {
-            Wire::greeted(address, tls, &[])
-        };
+        let mut wire =
+            if self.bare { Wire::open(address, tls) } else { Wire::greeted(address, tls, &[]) };
         let probe = frame(PING, 0, 0, PROBE);
         let probe = if self.unfinished { &[][..] } else { &probe };
         wire.send(&[&self.bytes, probe].concat());
@@ -122,9 +119,7 @@ impl Outcome {
                 Some(code) => codes.contains(&code),
                 None => wire.ended(),
             },
-            Answer(wanted) => {
-                status == Some(wanted) && goaway.is_none_or(|code| code == NO_ERROR)
-            }
+            Answer(wanted) => status == Some(wanted) && goaway.is_none_or(|code| code == NO_ERROR),
             Refusal => status.is_some_and(|status| (400..600).contains(&status)),
             Ignored => got.iter().any(is_probe) && goaway.is_none() && reset.is_none(),
         }
@@ -137,8 +132,16 @@ fn is_probe(got: &Got) -> bool {
 
 fn shown(got: &Got) -> String {
     let kinds = [
-        "DATA", "HEADERS", "PRIORITY", "RST_STREAM", "SETTINGS", "PUSH_PROMISE", "PING", "GOAWAY",
-        "WINDOW_UPDATE", "CONTINUATION",
+        "DATA",
+        "HEADERS",
+        "PRIORITY",
+        "RST_STREAM",
+        "SETTINGS",
+        "PUSH_PROMISE",
+        "PING",
+        "GOAWAY",
+        "WINDOW_UPDATE",
+        "CONTINUATION",
     ];
     let kind = kinds.get(usize::from(got.kind)).copied().unwrap_or("?");
     match (got.code(), got.status()) {

@@ -90,7 +90,11 @@ fn ping(address: SocketAddr, tls: Tls<'_>) -> Result<(), String> {
     let mut wire = Wire::greeted(address, tls, &[]);
     wire.send(&frame(PING, 0, 0, b"own data"));
     let got = await_frame(&mut wire, |got| got.kind == PING)?;
-    if got.flags & ACK == 0 { Err("not an acknowledgement".to_owned()) } else { expect(&got.payload, b"own data") }
+    if got.flags & ACK == 0 {
+        Err("not an acknowledgement".to_owned())
+    } else {
+        expect(&got.payload, b"own data")
+    }
 }
 
 fn one_octet(address: SocketAddr, tls: Tls<'_>) -> Result<(), String> {
@@ -149,7 +153,8 @@ fn upload(address: SocketAddr, tls: Tls<'_>) -> Result<(), String> {
         if left == 0 {
             break;
         }
-        let wanted = |got: &Got| got.kind == WINDOW_UPDATE || got.kind == SETTINGS && got.flags & ACK == 0;
+        let wanted =
+            |got: &Got| got.kind == WINDOW_UPDATE || got.kind == SETTINGS && got.flags & ACK == 0;
         let got = await_frame(&mut wire, wanted)?;
         if got.kind == SETTINGS {
             // They count from here on (section 6.5.3).

@@ -5,6 +5,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command},
+    sync::atomic::{AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -59,10 +60,18 @@ impl Drop for Process {
     }
 }
 
-/// A port of the loopback that nobody uses at this moment.
+/// A port of the loopback that nobody uses at this moment. Below those that the kernel gives to
+/// clients, one of which would otherwise take it before the server starts; beginning at another place in
+/// each process.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback");
-    listener.local_addr().expect("bound").port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed) + std::process::id() % 60_000 * 61;
+        let port = u16::try_from(12_000 + number % 20_000).expect("below 32768");
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Waits until somebody listens.

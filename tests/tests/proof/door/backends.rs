@@ -66,8 +66,10 @@ pub(super) fn judge(backend: &mut Backend, seen: &Seen) -> Result<(), String> {
     // The odd field of the case may tell the backend to end the connection; the marker asks for that.
     let back = exchange(backend.address, &[&seen.raw[..], super::MARKER].concat());
     let understood = back.values("x-seen");
-    let marker = summary("GET", "/marker", "a.test", b"");
     let ours = seen.summary();
+    // apache2 takes several slashes at the beginning for one, whatever `MergeSlashes` says.
+    let ours = if backend.name == "apache2" { ours.replace(" 2f2f", " 2f") } else { ours };
+    let marker = summary("GET", "/marker", "a.test", b"");
     // node reads nothing more behind an upgrade that it does not take.
     if understood == [ours.clone()] && back.statuses.len() == 1 {
         return Ok(());

@@ -223,7 +223,7 @@ fn real_backends_read_what_we_forward_as_we_do() {
     let test = "real_backends_read_what_we_forward_as_we_do";
     let recorder = Recorder::start();
     let Some(site) = Site::start(test, &[Host::new("a.test", recorder.address)]) else { return };
-    let taken = run(&site, &recorder, &mut Report::new("door-again"));
+    let taken = run(&site, &recorder, &mut Report::new(""));
     let mut report = Report::new("door-backends");
     for mut backend in backends::all(test, &recorder) {
         for (name, seen) in &taken {

@@ -1,6 +1,7 @@
 //! HTTP/2 as its frames are: the cases that h2spec covers and the floods, in clear and over TLS.
 
 mod cases;
+mod control;
 mod flood;
 mod frame;
 mod hpack;

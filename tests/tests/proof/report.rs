@@ -25,7 +25,9 @@ impl Report {
         if let Some(path) = env::var_os("PENSTOCK_PROOF_REPORT").filter(|_| !self.suite.is_empty())
         {
             let file = OpenOptions::new().append(true).create(true).open(path);
-            file.and_then(|mut file| writeln!(file, "{}\t{name}\t{word}", self.suite))
+            // In one write, for tests that run at the same time append too.
+            let line = format!("{}\t{name}\t{word}\n", self.suite);
+            file.and_then(|mut file| file.write_all(line.as_bytes()))
                 .expect("the report can be written");
         }
         if let Err(why) = result {

@@ -30,6 +30,10 @@ pub(crate) struct Arguments {
 
 pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     setup::cluster_in_a_box()?;
+    // Where nothing requires them, tests say that they are skipped for want of these.
+    if required("interop") {
+        setup::interop()?;
+    }
     let object = build::object(false)?;
     if !arguments.no_lint {
         lint::lint(Some(&object))?;
@@ -67,6 +71,12 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
         bail!("the tests failed");
     }
     counted
+}
+
+/// Whether `PENSTOCK_REQUIRE` lists this word.
+fn required(word: &str) -> bool {
+    let list = std::env::var("PENSTOCK_REQUIRE").unwrap_or_default();
+    list.split(',').any(|own| own.trim() == word)
 }
 
 #[derive(Default)]

@@ -23,6 +23,9 @@ pub(crate) struct Arguments {
     /// haproxy, caddy, envoy).
     #[arg(long)]
     bench: bool,
+    /// Also install what the interoperability tests run: clients and backends that others wrote.
+    #[arg(long)]
+    interop: bool,
 }
 
 /// What compiles and links eBPF programs.
@@ -40,6 +43,9 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
         bench()?;
         valgrind()?;
         crate::bench::peers()?;
+    }
+    if arguments.interop {
+        interop()?;
     }
     step::say(&format!("eBPF compiler  {} ({})", ebpf.toolchain.name, ebpf.toolchain.version));
     step::say(&format!("bpf-linker     {}", ebpf.linker.path.display()));
@@ -85,6 +91,24 @@ pub(crate) fn valgrind() -> Result<()> {
 /// A peer that Debian has.
 pub(crate) fn peer(program: &'static str, package: &'static str) -> Result<()> {
     packages::ensure(&[packages::Tool { program, package }])
+}
+
+/// The clients and backends that the interoperability tests run. Python is Debian's own, for which
+/// its packages are.
+pub(crate) fn interop() -> Result<()> {
+    packages::ensure(&[
+        packages::Tool { program: "nginx", package: "nginx-light" },
+        packages::Tool { program: "apache2", package: "apache2-bin" },
+        packages::Tool { program: "node", package: "nodejs" },
+        packages::Tool { program: "chromium", package: "chromium" },
+    ])?;
+    packages::ensure_packages(&[
+        "python3-aiohttp",
+        "python3-grpcio",
+        "python3-h2",
+        "python3-httpx",
+        "python3-websockets",
+    ])
 }
 
 /// The program's path, looked up in `PATH` and where Debian keeps programs of root.

@@ -144,6 +144,12 @@ impl RunFlags {
             default_ssl_certificate: faults
                 .object("--default-ssl-certificate", self.default_ssl_certificate.as_ref()),
             configmap: faults.object("--configmap", self.configmap.as_ref()),
+            tcp_services: faults
+                .object("--tcp-services-configmap", self.tcp_services_configmap.as_ref()),
+            udp_services: faults
+                .object("--udp-services-configmap", self.udp_services_configmap.as_ref()),
+            ssl_passthrough: faults
+                .boolean("--enable-ssl-passthrough", &self.enable_ssl_passthrough),
             disable_catch_all: faults.boolean("--disable-catch-all", &self.disable_catch_all),
             annotations_prefix: self.annotations_prefix.trim_end_matches('/').to_owned(),
         }

@@ -9,6 +9,7 @@ mod host;
 mod member;
 mod object;
 mod settings;
+mod stream;
 
 pub use backend::{Backend, BackendId, BackendKey, Endpoint, PortRef};
 pub use certificate::{Certificate, CertificateId};
@@ -16,7 +17,8 @@ pub use diagnostic::{Diagnostic, Severity};
 pub use host::{Denial, Host, HostName, HttpsRedirect, PathKind, Redirect, Rewrite, Route, Target};
 pub use member::Member;
 pub use object::ObjectRef;
-pub use settings::{RedirectCode, Settings};
+pub use settings::{RedirectCode, Settings, StreamSettings};
+pub use stream::{Passthrough, ProxyVersion, Streams, TcpService, UdpService};
 
 use std::sync::Arc;
 
@@ -35,4 +37,6 @@ pub struct Model {
     pub members: Vec<Member>,
     /// The controller's own ConfigMap.
     pub settings: Settings,
+    /// What is passed on below HTTP.
+    pub streams: Streams,
 }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 /// The controller's ConfigMap (reference section 9.1), as far as it is obeyed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -9,6 +11,44 @@ pub struct Settings {
     pub compute_full_forwarded_for: bool,
     /// The value of `Strict-Transport-Security` on every answer over TLS; `None`: `hsts` is off.
     pub hsts: Option<String>,
+    /// `use-proxy-protocol`: connections begin with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
+    /// `proxy-protocol-header-timeout`: how long that may take.
+    pub proxy_protocol_timeout: Duration,
+    /// `max-worker-connections`: client connections of one worker; 0: as many as the limit of open
+    /// files allows.
+    pub max_connections: u64,
+    /// The keys `proxy-stream-*`.
+    pub stream: StreamSettings,
+}
+
+/// How TCP and UDP services are passed on (`proxy-stream-*`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamSettings {
+    /// `proxy-stream-timeout`: how long neither side may send.
+    pub timeout: Duration,
+    /// `proxy-stream-next-upstream`: another endpoint is tried if one cannot be connected to.
+    pub next_upstream: bool,
+    /// `proxy-stream-next-upstream-timeout`: after which no other is tried; zero: no limit.
+    pub next_upstream_timeout: Duration,
+    /// `proxy-stream-next-upstream-tries`: endpoints to try; zero: all.
+    pub next_upstream_tries: u32,
+    /// `proxy-stream-responses`: datagrams that answer one of a client's; the session ends with the
+    /// last. Zero: no answer is waited for.
+    pub responses: u32,
+}
+
+impl Default for StreamSettings {
+    /// ingress-nginx's.
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(600),
+            next_upstream: true,
+            next_upstream_timeout: Duration::from_secs(600),
+            next_upstream_tries: 3,
+            responses: 1,
+        }
+    }
 }
 
 /// The status of a redirect to HTTPS.
@@ -31,6 +71,10 @@ impl Default for Settings {
             redirect_code: RedirectCode::PermanentRedirect,
             use_forwarded_headers: false,
             compute_full_forwarded_for: false,
+            proxy_protocol: false,
+            proxy_protocol_timeout: Duration::from_secs(5),
+            max_connections: 16_384,
+            stream: StreamSettings::default(),
             hsts: Some("max-age=31536000; includeSubDomains".to_owned()),
         }
     }

@@ -97,9 +97,19 @@ pub(super) fn first_port(service: &Service) -> Option<PortRef> {
     u16::try_from(port.port).ok().map(PortRef::Number)
 }
 
-/// The ready endpoints of a Service port, sorted; or why there are none.
+/// The ready endpoints of a Service's TCP port, sorted; or why there are none.
 pub(super) fn endpoints(
     key: &BackendKey,
+    stores: &Stores,
+    slices: &Slices<'_>,
+) -> Result<Vec<Endpoint>, String> {
+    endpoints_of(key, "TCP", stores, slices)
+}
+
+/// The ready endpoints of a Service port of this protocol, sorted; or why there are none.
+pub(super) fn endpoints_of(
+    key: &BackendKey,
+    protocol: &str,
     stores: &Stores,
     slices: &Slices<'_>,
 ) -> Result<Vec<Endpoint>, String> {
@@ -112,12 +122,15 @@ pub(super) fn endpoints(
         return Err(format!("{name} is of type ExternalName, which is not supported yet"));
     }
     let ports = spec.and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
-    let Some(port) = ports.iter().find(|port| is_meant(port, &key.port)) else {
+    // A Service may have one number for TCP and for UDP.
+    let speaks = |port: &&ServicePort| port.protocol.as_deref().unwrap_or("TCP") == protocol;
+    let meant = || ports.iter().filter(|port| is_meant(port, &key.port));
+    let Some(port) = meant().find(speaks).or_else(|| meant().next()) else {
         let has: Vec<_> = ports.iter().map(|port| port.port.to_string()).collect();
         return Err(format!("{name} has no port {} (it has {})", key.port, has.join(", ")));
     };
-    if port.protocol.as_deref().is_some_and(|protocol| protocol != "TCP") {
-        return Err(format!("port {} of {name} is not TCP", key.port));
+    if !speaks(&port) {
+        return Err(format!("port {} of {name} is not {protocol}", key.port));
     }
     let wanted = port.name.as_deref().unwrap_or_default();
     let mut endpoints: Vec<_> = slices
@@ -126,7 +139,7 @@ pub(super) fn endpoints(
         .into_iter()
         .flatten()
         .filter(|slice| matches!(&*slice.address_type, "IPv4" | "IPv6"))
-        .flat_map(|slice| of_slice(slice, wanted))
+        .flat_map(|slice| of_slice(slice, wanted, protocol))
         .collect();
     endpoints.sort();
     endpoints.dedup_by(|one, two| one.address == two.address);
@@ -150,10 +163,14 @@ fn is_meant(port: &ServicePort, wanted: &PortRef) -> bool {
     }
 }
 
-fn of_slice<'s>(slice: &'s EndpointSlice, wanted: &'s str) -> impl Iterator<Item = Endpoint> + 's {
+fn of_slice<'s>(
+    slice: &'s EndpointSlice,
+    wanted: &str,
+    protocol: &str,
+) -> impl Iterator<Item = Endpoint> + use<'s> {
     let is_wanted = |port: &&k8s_openapi::api::discovery::v1::EndpointPort| {
         port.name.as_deref().unwrap_or_default() == wanted
-            && port.protocol.as_deref().unwrap_or("TCP") == "TCP"
+            && port.protocol.as_deref().unwrap_or("TCP") == protocol
     };
     let port = slice.ports.iter().flatten().find(is_wanted).and_then(|port| port.port);
     let port = port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0);

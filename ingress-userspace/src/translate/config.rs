@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 
@@ -87,7 +87,6 @@ const OTHERS: &[(&str, Other)] = &[
     ("no-auth-locations", Other::NoEffect),
     ("forwarded-for-header", Other::NoEffect),
     ("enable-real-ip", Other::NoEffect),
-    ("use-proxy-protocol", Other::NoEffect),
     ("ssl-protocols", Other::NoEffect),
     ("ssl-ciphers", Other::NoEffect),
     ("ssl-session-tickets", Other::NoEffect),
@@ -153,15 +152,11 @@ const OTHERS: &[(&str, Other)] = &[
     ("proxy-redirect-to", Other::NoEffect),
     ("proxy-ssl-location-only", Other::NoEffect),
     ("proxy-add-original-uri-header", Other::NoEffect),
-    ("proxy-stream-timeout", Other::NoEffect),
-    ("proxy-stream-next-upstream", Other::NoEffect),
-    ("proxy-stream-responses", Other::NoEffect),
     ("enable-access-log-for-default-backend", Other::NoEffect),
     ("worker-processes", Other::NoEffect),
     ("worker-shutdown-timeout", Other::NoEffect),
     ("bind-address", Other::NoEffect),
     ("disable-ipv6", Other::NoEffect),
-    ("max-worker-connections", Other::NoEffect),
     ("enable-opentelemetry", Other::NoEffect),
     ("otlp-collector-host", Other::NoEffect),
     ("otlp-collector-port", Other::NoEffect),
@@ -174,6 +169,14 @@ const OBEYED: &[&str] = &[
     "use-forwarded-headers",
     "compute-full-forwarded-for",
     "proxy-real-ip-cidr",
+    "use-proxy-protocol",
+    "proxy-protocol-header-timeout",
+    "max-worker-connections",
+    "proxy-stream-timeout",
+    "proxy-stream-next-upstream",
+    "proxy-stream-next-upstream-timeout",
+    "proxy-stream-next-upstream-tries",
+    "proxy-stream-responses",
     "ssl-redirect",
     "force-ssl-redirect",
     "preserve-trailing-slash",
@@ -267,6 +270,18 @@ impl<'a> Reader<'a, '_> {
             _ => Err(Invalid("301, 302, 307 or 308")),
         });
         settings.hsts = self.hsts();
+        self.boolean("use-proxy-protocol", &mut settings.proxy_protocol);
+        let place = &mut settings.proxy_protocol_timeout;
+        self.value("proxy-protocol-header-timeout", place, period);
+        self.value("max-worker-connections", &mut settings.max_connections, number);
+        let stream = &mut settings.stream;
+        self.value("proxy-stream-timeout", &mut stream.timeout, period);
+        self.boolean("proxy-stream-next-upstream", &mut stream.next_upstream);
+        let place = &mut stream.next_upstream_timeout;
+        self.value("proxy-stream-next-upstream-timeout", place, duration);
+        let place = &mut stream.next_upstream_tries;
+        self.value("proxy-stream-next-upstream-tries", place, number);
+        self.value("proxy-stream-responses", &mut stream.responses, number);
         settings
     }
 
@@ -315,6 +330,37 @@ impl<'a> Reader<'a, '_> {
         }
         denial
     }
+}
+
+fn number<T: std::str::FromStr>(value: &str) -> Result<T, Invalid> {
+    value.parse().map_err(|_not_a_number| Invalid("a number, 0 or more"))
+}
+
+/// A duration that is not zero: nothing waits without end or not at all.
+fn period(value: &str) -> Result<Duration, Invalid> {
+    duration(value)
+        .ok()
+        .filter(|duration| !duration.is_zero())
+        .ok_or(Invalid("a time above zero like `600s`, `10m` or `500ms`"))
+}
+
+/// As nginx writes times: a number and `ms`, `s`, `m`, `h` or `d`; seconds without.
+fn duration(value: &str) -> Result<Duration, Invalid> {
+    let digits = value.bytes().take_while(u8::is_ascii_digit).count();
+    let (digits, unit) = value.split_at(digits);
+    let millis = match unit {
+        "ms" => Some(1),
+        "" | "s" => Some(1000),
+        "m" => Some(60_000),
+        "h" => Some(3_600_000),
+        "d" => Some(86_400_000),
+        _ => None,
+    };
+    let number = digits.parse::<u32>().ok();
+    number
+        .zip(millis)
+        .map(|(number, millis)| Duration::from_millis(u64::from(number) * millis))
+        .ok_or(Invalid("a time like `600s`, `10m` or `500ms`"))
 }
 
 /// A comma list without its empty items.

@@ -2,7 +2,9 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::model::{CertificateId, Denial, Host, HostName, HttpsRedirect, PathKind, Route, Target};
+use crate::model::{BackendId, CertificateId, Denial, Host, HostName, HttpsRedirect, ObjectRef, PathKind, ProxyVersion, Route,
+    Target,
+};
 
 #[derive(Debug)]
 pub(super) struct HostParts {
@@ -16,6 +18,8 @@ pub(super) struct HostParts {
     /// Decided by the oldest Ingress with TLS.
     pub(super) tls: Option<Option<CertificateId>>,
     pub(super) denial: Option<Denial>,
+    /// The oldest Ingress with `ssl-passthrough`, and what it says about the PROXY protocol.
+    pub(super) passthrough: Option<(ObjectRef, Option<ProxyVersion>)>,
 }
 
 impl HostParts {
@@ -28,6 +32,7 @@ impl HostParts {
             app_root: None,
             tls: None,
             denial: None,
+            passthrough: None,
         }
     }
 
@@ -40,6 +45,16 @@ impl HostParts {
         self.taken.insert(key, self.routes.len());
         self.routes.push(route);
         Ok(())
+    }
+
+    /// The backend of the path `/`, `Prefix` before `Exact`; `None` if that is not served by one.
+    pub(super) fn root(&self) -> Option<BackendId> {
+        let of = |kind| self.taken.get(&(kind, Arc::from("/"))).and_then(|&at| self.routes.get(at));
+        let route = of(PathKind::Prefix).or_else(|| of(PathKind::Exact)).unwrap_or(&self.default);
+        match route.target {
+            Target::Backend(id) if self.denial.is_none() => Some(id),
+            _ => None,
+        }
     }
 
     /// The finished host. `above` is the TLS of the wildcard host that this name is beneath.

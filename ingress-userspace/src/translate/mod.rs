@@ -13,6 +13,7 @@ mod member;
 mod options;
 mod report;
 mod rule;
+mod streams;
 mod tls;
 
 #[cfg(test)]
@@ -35,7 +36,7 @@ use self::{
 use crate::{
     model::{
         Backend, BackendKey, Certificate, CertificateId, Diagnostic, Host, HostName, Model,
-        ObjectRef, Severity,
+        ObjectRef, Passthrough, Severity, Streams,
     },
     stores::{Key, Stores},
 };
@@ -74,6 +75,7 @@ struct Routing {
     default_certificate: Option<CertificateId>,
     config: Config,
     backends: Backends,
+    passthrough: HashMap<Arc<str>, Passthrough>,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -102,7 +104,13 @@ impl Translator {
         diagnostics.extend_from_slice(&routing.diagnostics);
         let known = previous.map_or(Vec::new(), |previous| previous.backends);
         let backends = routing.backends.resolve(stores, &slices, &known, &mut diagnostics);
+        let streams = Streams {
+            tcp: streams::tcp(self.options.tcp_services.as_ref(), stores, &slices, &mut diagnostics),
+            udp: streams::udp(self.options.udp_services.as_ref(), stores, &slices, &mut diagnostics),
+            passthrough: routing.passthrough.clone(),
+        };
         let model = Arc::new(Model {
+            streams,
             hosts: routing.hosts.clone(),
             backends: backends.clone(),
             certificates: routing.certificates.clone(),
@@ -179,6 +187,7 @@ impl Translator {
                 assembly.add(key, ingress, &mut diagnostics);
             }
         }
+        let passthrough = assembly.passthrough(&mut diagnostics);
         let (hosts, backends) = assembly.finish();
         Routing {
             hosts: reuse(hosts, previous.map_or(&[], |previous| &previous.routing.hosts)),
@@ -186,6 +195,7 @@ impl Translator {
             default_certificate,
             config,
             backends,
+            passthrough,
             diagnostics,
         }
     }

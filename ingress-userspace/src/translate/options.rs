@@ -17,6 +17,12 @@ pub struct Options {
     pub default_ssl_certificate: Option<(String, String)>,
     /// `--configmap`: namespace and name.
     pub configmap: Option<(String, String)>,
+    /// `--tcp-services-configmap`: namespace and name.
+    pub tcp_services: Option<(String, String)>,
+    /// `--udp-services-configmap`: namespace and name.
+    pub udp_services: Option<(String, String)>,
+    /// `--enable-ssl-passthrough`.
+    pub ssl_passthrough: bool,
     /// `--disable-catch-all`: ignore Ingresses with `spec.defaultBackend`.
     pub disable_catch_all: bool,
     /// `--annotations-prefix`, without the slash.
@@ -35,6 +41,9 @@ impl Default for Options {
             default_backend_service: None,
             default_ssl_certificate: None,
             configmap: None,
+            tcp_services: None,
+            udp_services: None,
+            ssl_passthrough: false,
             disable_catch_all: false,
             annotations_prefix: "nginx.ingress.kubernetes.io".to_owned(),
         }

@@ -2,6 +2,7 @@
 //! access and is not obeyed yet denies.
 
 mod known;
+mod passthrough;
 mod redirect;
 mod rewrite;
 mod value;
@@ -15,13 +16,18 @@ pub(super) use value::{Invalid, boolean};
 
 use self::value::Values;
 use super::{config::Config, report::Report};
-use crate::{model::Denial, suggestion};
+use crate::{
+    model::{Denial, ProxyVersion},
+    suggestion,
+};
 
 /// What the annotations of one Ingress ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Annotations {
     pub(super) redirects: Redirects,
     pub(super) rewriting: Rewriting,
+    /// `ssl-passthrough`, and the header that endpoints get then.
+    pub(super) passthrough: Option<Option<ProxyVersion>>,
     /// The Ingress is a canary: it adds neither hosts nor paths.
     pub(super) canary: bool,
     /// All its paths answer 503.
@@ -62,7 +68,8 @@ impl Annotations {
         }
         let redirects = redirect::parse(&mut parser);
         let rewriting = rewrite::parse(&mut parser);
-        Self { redirects, rewriting, canary, denial: parser.denial, host_denial }
+        let passthrough = passthrough::parse(&mut parser);
+        Self { redirects, rewriting, passthrough, canary, denial: parser.denial, host_denial }
     }
 }
 
@@ -98,8 +105,7 @@ impl Parser<'_, '_> {
                         self.deny(key, &format!("`{value}` is not supported yet"));
                     }
                 }
-                Support::DeniesHostUnless(harmless) if asks_for(&value, harmless) => {}
-                Support::DeniesHost | Support::DeniesHostUnless(_) => {
+                Support::DeniesHost => {
                     let message = "is not supported yet; all paths of the hosts of this Ingress \
                                    answer 503, those of other Ingresses too";
                     self.report.error(self.values.field(key), message);

@@ -8,6 +8,7 @@ use std::{
 use super::{diagnostics::DiagnosticsLog, steering::Steering};
 use crate::{
     admin::Board,
+    proxy::Ports,
     snapshot::Publisher,
     source::Update,
     translate::{Options, Translator},
@@ -21,6 +22,7 @@ pub(super) struct Control {
     board: Arc<Board>,
     steering: Steering,
     log: DiagnosticsLog,
+    ports: Ports,
 }
 
 impl Control {
@@ -29,9 +31,18 @@ impl Control {
         publisher: Publisher,
         board: Arc<Board>,
         steering: Steering,
+        ports: Ports,
     ) -> Self {
         let translator = Translator::new(options.clone());
-        Self { options, translator, publisher, board, steering, log: DiagnosticsLog::default() }
+        Self {
+            options,
+            translator,
+            publisher,
+            board,
+            steering,
+            log: DiagnosticsLog::default(),
+            ports,
+        }
     }
 
     /// Translates and publishes. A bug in it costs this update, never the agent: what was served
@@ -63,6 +74,7 @@ impl Control {
         self.board.registry.prune(&model);
 
         let mut diagnostics = update.diagnostics;
+        diagnostics.extend(self.ports.update(&model.streams));
         diagnostics.extend(translation.diagnostics);
         diagnostics.extend(bad_routes);
         diagnostics.sort();

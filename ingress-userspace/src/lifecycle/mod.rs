@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use crate::{
     admin::{self, Board},
     config::Config,
-    proxy::{self, Bound, ListenError, Phase, TlsError, counters::Registry},
+    proxy::{self, Bound, ListenError, Phase, Ports, TlsError, counters::Registry},
     snapshot::Publisher,
     source::{Directory, SourceError, Stopper},
 };
@@ -138,12 +138,25 @@ impl Agent {
             health_path: config.admin.health_path.clone(),
             controller_class: config.translate.controller_class.clone(),
         });
+        let own = [&addresses.http, &addresses.https, &addresses.admin];
+        let ports = Ports::new(
+            config.listen.addresses.clone(),
+            config.workers,
+            steering::largest_segment(&config.l4),
+            own.into_iter().flatten().map(SocketAddr::port).collect(),
+        );
+        let open_ports = ports.follow();
         let (phase, phases) = watch::channel(Phase::Serve);
         let admin = admin::start(Arc::clone(&board), admin_sockets, phases.clone())?;
 
         let stopper = source.stopper();
-        let control =
-            Control::new(config.translate.clone(), publisher, Arc::clone(&board), steering.clone());
+        let control = Control::new(
+            config.translate.clone(),
+            publisher,
+            Arc::clone(&board),
+            steering.clone(),
+            ports,
+        );
         let (first, published) = mpsc::channel();
         let source = thread::Builder::new().name("control".to_owned()).spawn(move || {
             let mut control = control;
@@ -156,7 +169,7 @@ impl Agent {
         // Connections wait in the kernel until there is something to route them by; packets are
         // steered here only when there is somebody to take them.
         let stores = published.recv().unwrap_or_default();
-        let workers = bound.start(&reader, &registry, &config.timeouts, &phases)?;
+        let workers = bound.start(&reader, &registry, &config.timeouts, &phases, &open_ports)?;
         if let Err(error) = steering.start(&config, &addresses, &stores) {
             phase.send_replace(Phase::Stop);
             stopper.stop();

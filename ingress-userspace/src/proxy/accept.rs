@@ -11,6 +11,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use nix::sys::resource::{Resource, getrlimit};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     net::TcpStream,
@@ -19,8 +20,13 @@ use tokio::{
 
 use super::{
     client::Client,
-    connection, respond,
+    connection,
+    endpoints::before,
+    passthrough,
+    proxy_protocol::{self, Arrival},
+    respond,
     stream::{ClientStream, Stream},
+    tcp::{self, Course},
     worker::{Phase, Worker},
 };
 
@@ -30,16 +36,35 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const HANDSHAKE_RECORD: u8 = 22;
 /// Room for the first read of a plain connection, which most request heads fit in.
 const FIRST_READ: usize = 4096;
+/// Connections that are accepted before others get a turn: a flood of new ones must not stop those
+/// that are there.
+const AT_ONCE: u32 = 32;
+/// Errors of the listener in a row, after which it is waited before the next attempt. Single ones
+/// are clients that left before they were accepted.
+const ERRORS: u32 = 16;
+/// Open files of a worker that are no client connections, as ingress-nginx counts them.
+const OTHER_FILES: u64 = 1024;
 /// How long to go on when the process has no file descriptors left.
 const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(50);
 /// How long a refused client may go on sending.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// What comes in at a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    /// HTTP.
+    Http,
+    /// TLS.
+    Https,
+    /// Whatever the TCP service of the port speaks.
+    Service,
+}
+
 /// Accepts until the phase says otherwise, then takes what is left in the queue and closes.
 pub(super) async fn run(
     worker: Rc<Worker>,
     socket: TcpListener,
-    https: bool,
+    door: Door,
     mut phase: watch::Receiver<Phase>,
 ) {
     let port = socket.local_addr().map_or(0, |address| address.port());
@@ -51,7 +76,14 @@ pub(super) async fn run(
         }
     };
     let mut out_of_descriptors = false;
+    let mut full = false;
+    let (mut in_a_row, mut errors) = (0, 0);
     loop {
+        in_a_row += 1;
+        if in_a_row >= AT_ONCE {
+            in_a_row = 0;
+            tokio::task::yield_now().await;
+        }
         let accepted = {
             let mut ended = pin!(phase.wait_for(|phase| *phase != Phase::Serve));
             poll_fn(|cx| {
@@ -64,9 +96,20 @@ pub(super) async fn run(
         };
         match accepted {
             Some(Ok((stream, peer))) => {
-                out_of_descriptors = false;
-                let task = serve(Rc::clone(&worker), stream, peer, https, port);
-                tokio::task::spawn_local(task);
+                (out_of_descriptors, errors) = (false, 0);
+                worker.counters.accepted();
+                // Closed and not left waiting: another worker or another node may have room.
+                if worker.connections() >= most(&worker) {
+                    worker.counters.refused();
+                    if !full {
+                        tracing::warn!(port, "connections refused: max-worker-connections");
+                    }
+                    full = true;
+                    continue;
+                }
+                full = false;
+                let place = Place::take(&worker);
+                tokio::task::spawn_local(serve(place, stream, peer, door, port));
             }
             Some(Err(error)) if is_exhaustion(&error) => {
                 if !out_of_descriptors {
@@ -80,8 +123,19 @@ pub(super) async fn run(
                 }
                 tokio::time::sleep(OUT_OF_DESCRIPTORS).await;
             }
-            // The client left before it was accepted.
-            Some(Err(_)) => {}
+            // The client left before it was accepted, or the listener is broken.
+            Some(Err(error)) => {
+                errors += 1;
+                if errors >= ERRORS {
+                    if errors == ERRORS {
+                        tracing::warn!(%error, port, "cannot accept");
+                    }
+                    if *phase.borrow() != Phase::Serve {
+                        break;
+                    }
+                    tokio::time::sleep(OUT_OF_DESCRIPTORS).await;
+                }
+            }
             None => break,
         }
     }
@@ -94,8 +148,127 @@ fn is_exhaustion(error: &io::Error) -> bool {
         .any(|errno| error.raw_os_error() == Some(*errno as i32))
 }
 
-async fn serve(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr, https: bool, port: u16) {
-    let client = Client::new(worker, peer, https, port);
+/// How many client connections the worker may have: `max-worker-connections`.
+fn most(worker: &Worker) -> u64 {
+    let most = worker.view().snapshot.model.settings.max_connections;
+    if most > 0 {
+        return most;
+    }
+    // As ingress-nginx: an equal share of the limit of open files, less what else is open.
+    let (files, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or_default();
+    let workers = u64::try_from(worker.counters.workers()).unwrap_or(1).max(1);
+    (files / workers).saturating_sub(OTHER_FILES).max(OTHER_FILES)
+}
+
+/// A connection that counts as open, whatever serves it.
+struct Place(Rc<Worker>);
+
+impl Place {
+    fn take(worker: &Rc<Worker>) -> Self {
+        worker.connection_opened();
+        Self(Rc::clone(worker))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.connection_closed();
+    }
+}
+
+/// What is done before HTTP or TLS; nothing for most connections.
+fn needs_preface(worker: &Worker, door: Door) -> bool {
+    let view = worker.view();
+    let model = &view.snapshot.model;
+    match door {
+        Door::Http => model.settings.proxy_protocol,
+        Door::Https => model.settings.proxy_protocol || !model.streams.passthrough.is_empty(),
+        Door::Service => true,
+    }
+}
+
+/// Takes the PROXY header where there must be one, and passes the connection on if it is not for
+/// us. `None`: it has come to its end.
+async fn preface(
+    worker: &Rc<Worker>,
+    tcp: TcpStream,
+    peer: SocketAddr,
+    door: Door,
+    port: u16,
+) -> Option<(TcpStream, Arrival)> {
+    let mut arrival = Arrival::direct(peer);
+    let (mut course, expected, patience) = {
+        let view = worker.view();
+        let model = &view.snapshot.model;
+        let settings = &model.settings;
+        let service = model.streams.tcp(port).filter(|_| door == Door::Service);
+        let course = service.map(|service| Course {
+            backend: service.backend.clone(),
+            endpoints: service.endpoints.clone(),
+            send_proxy: service.send_proxy,
+            settings: settings.stream.clone(),
+        });
+        let expected = match door {
+            Door::Service => service.is_some_and(|service| service.accept_proxy),
+            Door::Http | Door::Https => settings.proxy_protocol,
+        };
+        (course, expected, settings.proxy_protocol_timeout)
+    };
+    let deadline = worker.deadlines.deadline();
+    if expected {
+        deadline.set(patience);
+        let outcome = before(&deadline, proxy_protocol::receive(&tcp)).await;
+        match outcome {
+            Some(Ok(proxied)) => arrival.proxied = proxied,
+            failed => {
+                let error = failed.and_then(Result::err);
+                let error = error.map_or_else(|| "too late".to_owned(), |error| error.to_string());
+                tracing::debug!(error, client.address = %peer, port, "no PROXY header");
+                worker.counters.proxy_header_failed();
+                return None;
+            }
+        }
+    }
+    match door {
+        Door::Http => {}
+        Door::Https => {
+            if !worker.view().snapshot.model.streams.passthrough.is_empty() {
+                deadline.set(worker.timeouts.head);
+                match before(&deadline, passthrough::choose(worker, &tcp)).await {
+                    Some(Ok(found)) => course = found,
+                    _ => {
+                        worker.counters.handshake_failed();
+                        return None;
+                    }
+                }
+            }
+        }
+        // The service went away while the connection waited.
+        Door::Service if course.is_none() => return None,
+        Door::Service => {}
+    }
+    drop(deadline);
+    let Some(course) = course else { return Some((tcp, arrival)) };
+    worker.counters.passed();
+    tcp::pass(worker, tcp, arrival, course).await;
+    None
+}
+
+async fn serve(place: Place, tcp: TcpStream, peer: SocketAddr, door: Door, port: u16) {
+    let worker = Rc::clone(&place.0);
+    let (tcp, arrival) = if needs_preface(&worker, door) {
+        // Boxed: most connections have none and pay no memory for it.
+        match Box::pin(preface(&worker, tcp, peer, door, port)).await {
+            Some(preface) => preface,
+            None => return,
+        }
+    } else {
+        (tcp, Arrival::direct(peer))
+    };
+    let https = door == Door::Https;
+    let client = Client::new(worker, arrival, https, port);
+    // The client counts from now on.
+    drop(place);
     let outcome = if https {
         handshake(&client, tcp).await
     } else {

@@ -9,7 +9,7 @@ use std::{
 
 use http::HeaderValue;
 
-use super::{deadline::Deadline, upgrade::Tunnel, worker::Worker};
+use super::{deadline::Deadline, proxy_protocol::Arrival, upgrade::Tunnel, worker::Worker};
 
 /// While draining, how long a connection without request may stay: long enough for one that is on
 /// its way, which is then answered with `Connection: close` instead of a reset.
@@ -49,16 +49,20 @@ pub(crate) enum Phase {
 }
 
 impl Client {
-    pub(crate) fn new(worker: Rc<Worker>, peer: SocketAddr, https: bool, port: u16) -> Rc<Self> {
-        // A v4 client of a v6 socket is a v4 client.
-        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+    pub(crate) fn new(worker: Rc<Worker>, arrival: Arrival, https: bool, port: u16) -> Rc<Self> {
+        let peer = arrival.client();
         let text = peer.ip().to_string();
         let client = Self {
             peer,
             peer_text: HeaderValue::try_from(text).expect("an address is visible ASCII"),
-            https,
+            // A proxy in front ended TLS (reference section 4.4).
+            https: https || arrival.proxied_port() == Some(443),
             // ingress-nginx says 443 whatever --https-port is.
-            port: if https { HeaderValue::from_static("443") } else { port.into() },
+            port: match arrival.proxied_port() {
+                Some(port) => port.into(),
+                None if https => HeaderValue::from_static("443"),
+                None => port.into(),
+            },
             http2: Cell::new(false),
             phase: Cell::new(Phase::Head),
             in_flight: Cell::new(0),

@@ -12,23 +12,32 @@ mod balance;
 mod body;
 mod buffer;
 mod client;
+mod client_hello;
 mod connection;
 pub(crate) mod counters;
 mod deadline;
+mod endpoints;
 mod listen;
 mod message;
+mod passthrough;
 mod patience;
+mod peek;
 mod pipeline;
+mod ports;
+mod proxy_protocol;
 mod respond;
 mod sides;
 mod stream;
+mod tcp;
 mod tls;
+mod udp;
 mod upgrade;
 mod upstream;
 mod worker;
 
 pub use listen::ListenError;
 pub(crate) use listen::open_single;
+pub(crate) use ports::Ports;
 pub use tls::TlsError;
 pub(crate) use tls::server_config;
 pub(crate) use worker::Phase;
@@ -83,6 +92,7 @@ impl Bound {
         registry: &Arc<Registry>,
         timeouts: &Timeouts,
         phase: &watch::Receiver<Phase>,
+        ports: &watch::Receiver<ports::Open>,
     ) -> std::io::Result<Running> {
         let threads = self
             .sockets
@@ -97,6 +107,7 @@ impl Bound {
                     registry: Arc::clone(registry),
                     timeouts: timeouts.clone(),
                     phase: phase.clone(),
+                    ports: ports.clone(),
                 };
                 thread::Builder::new()
                     .name(format!("worker-{index}"))

@@ -16,13 +16,15 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    accept,
+    accept::{self, Door},
     balance::View,
     connection,
     counters::{Counters, Registry},
     deadline::{Deadlines, TICK},
+    endpoints,
     listen::Sockets,
     patience::StreamExecutor,
+    ports,
     upstream::Pool,
 };
 use crate::{config::Timeouts, snapshot::Reader};
@@ -47,6 +49,7 @@ pub(crate) struct Setup {
     pub(crate) registry: Arc<Registry>,
     pub(crate) timeouts: Timeouts,
     pub(crate) phase: watch::Receiver<Phase>,
+    pub(crate) ports: watch::Receiver<ports::Open>,
 }
 
 /// What the connections of a worker share.
@@ -56,6 +59,7 @@ pub(crate) struct Worker {
     pub(crate) pool: Pool,
     pub(crate) counters: Counters,
     pub(crate) tls: TlsAcceptor,
+    pub(crate) streams: endpoints::State,
     pub(crate) http1: http1::Builder,
     pub(crate) http2: http2::Builder<StreamExecutor>,
     pub(crate) random: RefCell<fastrand::Rng>,
@@ -81,14 +85,19 @@ impl Worker {
         self.draining.get()
     }
 
+    /// Client connections that are open.
+    pub(crate) fn connections(&self) -> u64 {
+        self.connections.get()
+    }
+
     pub(crate) fn connection_opened(&self) {
         self.connections.set(self.connections.get() + 1);
-        self.counters.connections(self.connections.get(), true);
+        self.counters.connections(self.connections.get());
     }
 
     pub(crate) fn connection_closed(&self) {
         self.connections.set(self.connections.get() - 1);
-        self.counters.connections(self.connections.get(), false);
+        self.counters.connections(self.connections.get());
         if self.connections.get() == 0 {
             self.idle.notify_one();
         }
@@ -114,7 +123,7 @@ pub(crate) fn run(setup: Setup) {
 }
 
 async fn serve(setup: Setup) {
-    let Setup { index, sockets, tls, reader, registry, timeouts, mut phase } = setup;
+    let Setup { index, sockets, tls, reader, registry, timeouts, mut phase, ports } = setup;
     let mut random = fastrand::Rng::new();
     let view = View::new(reader.current(), &mut random);
     let deadlines = Deadlines::new(Instant::now());
@@ -122,6 +131,7 @@ async fn serve(setup: Setup) {
         pool: Pool::new(Rc::clone(&deadlines), &timeouts),
         counters: registry.counters(index),
         tls: TlsAcceptor::from(tls),
+        streams: endpoints::State::default(),
         http1: connection::http1(),
         http2: connection::http2(StreamExecutor::new(Rc::clone(&deadlines), timeouts.send)),
         random: RefCell::new(random),
@@ -134,12 +144,14 @@ async fn serve(setup: Setup) {
         reader,
     });
     let mut accepting = Vec::new();
-    for (sockets, https) in [(sockets.http, false), (sockets.https, true)] {
+    for (sockets, door) in [(sockets.http, Door::Http), (sockets.https, Door::Https)] {
         for socket in sockets {
-            let task = accept::run(Rc::clone(&worker), socket, https, phase.clone());
+            let task = accept::run(Rc::clone(&worker), socket, door, phase.clone());
             accepting.push(tokio::task::spawn_local(task));
         }
     }
+    let task = ports::serve(Rc::clone(&worker), index, ports, phase.clone());
+    accepting.push(tokio::task::spawn_local(task));
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -2,8 +2,9 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::model::{BackendId, CertificateId, Denial, Host, HostName, HttpsRedirect, ObjectRef, PathKind, ProxyVersion, Route,
-    Target,
+use crate::model::{
+    BackendId, CertificateId, Denial, Host, HostName, HttpsRedirect, ObjectRef, PathKind,
+    ProxyVersion, Route, Target,
 };
 
 #[derive(Debug)]

@@ -88,7 +88,8 @@ impl<'a> Assembly<'a> {
         &self,
         diagnostics: &mut Vec<Diagnostic>,
     ) -> HashMap<Arc<str>, Passthrough> {
-        let field = format!("metadata.annotations[{}/ssl-passthrough]", self.options.annotations_prefix);
+        let field =
+            format!("metadata.annotations[{}/ssl-passthrough]", self.options.annotations_prefix);
         let mut passed = HashMap::new();
         for (name, parts) in &self.hosts {
             let Some((ingress, send_proxy)) = &parts.passthrough else { continue };

@@ -105,8 +105,18 @@ impl Translator {
         let known = previous.map_or(Vec::new(), |previous| previous.backends);
         let backends = routing.backends.resolve(stores, &slices, &known, &mut diagnostics);
         let streams = Streams {
-            tcp: streams::tcp(self.options.tcp_services.as_ref(), stores, &slices, &mut diagnostics),
-            udp: streams::udp(self.options.udp_services.as_ref(), stores, &slices, &mut diagnostics),
+            tcp: streams::tcp(
+                self.options.tcp_services.as_ref(),
+                stores,
+                &slices,
+                &mut diagnostics,
+            ),
+            udp: streams::udp(
+                self.options.udp_services.as_ref(),
+                stores,
+                &slices,
+                &mut diagnostics,
+            ),
             passthrough: routing.passthrough.clone(),
         };
         let model = Arc::new(Model {

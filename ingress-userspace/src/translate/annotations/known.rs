@@ -2,9 +2,7 @@
 //! sections 1.2 to 1.12.
 
 use Risk::{Critical, High, Low, Medium};
-use Support::{
-    Canary, Denies, DeniesHost, DeniesUnless, Legacy, NoEffect, Obeyed,
-};
+use Support::{Canary, Denies, DeniesHost, DeniesUnless, Legacy, NoEffect, Obeyed};
 
 /// What an annotation can do to others, as ingress-nginx declares it; above the ConfigMap's
 /// `annotations-risk-level` the Ingress is refused.

@@ -182,6 +182,15 @@ pub(crate) fn tls_with(
     name: &str,
     options: TlsOptions<'_>,
 ) -> (StreamOwned<ClientConnection, TcpStream>, Vec<u8>) {
+    tls_over(tcp(address), name, options)
+}
+
+/// The same over a connection that has something in front of TLS.
+pub(crate) fn tls_over(
+    tcp: TcpStream,
+    name: &str,
+    options: TlsOptions<'_>,
+) -> (StreamOwned<ClientConnection, TcpStream>, Vec<u8>) {
     let versions: &[&rustls::SupportedProtocolVersion] = if options.old {
         &[&rustls::version::TLS12]
     } else {
@@ -197,7 +206,7 @@ pub(crate) fn tls_with(
     config.alpn_protocols = options.alpn.iter().map(|name| name.to_vec()).collect();
     let name = ServerName::try_from(name.to_owned()).expect("a host name");
     let session = ClientConnection::new(Arc::new(config), name).expect("a session");
-    let mut stream = StreamOwned::new(session, tcp(address));
+    let mut stream = StreamOwned::new(session, tcp);
     while stream.conn.is_handshaking() {
         stream.conn.complete_io(&mut stream.sock).expect("the handshake succeeds");
     }

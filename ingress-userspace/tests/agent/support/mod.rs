@@ -6,7 +6,7 @@ mod client;
 mod manifests;
 
 pub(crate) use backend::{Backend, read_head, read_request};
-pub(crate) use client::{Connection, Reply, TlsOptions, exchange, tls, tls_with};
+pub(crate) use client::{Connection, Reply, TlsOptions, exchange, tls, tls_over, tls_with};
 pub(crate) use manifests::*;
 
 use std::{

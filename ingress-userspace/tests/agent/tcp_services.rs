@@ -43,8 +43,12 @@ fn local(port: u16) -> SocketAddr {
 
 /// Waits until something listens there.
 fn open(port: u16) -> TcpStream {
-    until("the port is open", || TcpStream::connect(local(port)).is_ok());
-    let stream = TcpStream::connect(local(port)).expect("it is open");
+    // Not one connection to look and another to use: each takes a turn of the endpoints.
+    let stream = std::cell::OnceCell::new();
+    until("the port is open", || {
+        TcpStream::connect(local(port)).is_ok_and(|open| stream.set(open).is_ok())
+    });
+    let stream = stream.into_inner().expect("it was waited for");
     stream.set_read_timeout(Some(crate::support::DEADLINE)).expect("a timeout");
     stream
 }
@@ -70,7 +74,7 @@ fn bytes_and_half_closes_go_both_ways_round_robin() {
         ("map.yaml", &*map(&[(port, "web/echo:80")])),
         ("service.yaml", &*service("echo", &[one.address, two.address])),
     ];
-    let site = Site::start_with(&files, &[FLAG, "--workers=1"], |_| {});
+    let site = Site::start_with(&files, &[FLAG], |config| config.workers = 1);
     let mut names = Vec::new();
     for _ in 0..4 {
         let mut stream = open(port);

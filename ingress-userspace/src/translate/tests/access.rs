@@ -62,8 +62,6 @@ const RESTRICTING_HOSTS: &[(&str, &str)] = &[
     ("auth-tls-pass-certificate-to-upstream", "true"),
     ("auth-tls-match-cn", "CN=x"),
     ("server-snippet", "deny all;"),
-    ("ssl-passthrough", "true"),
-    ("ssl-passthrough", "yes"),
 ];
 
 fn with(annotations: &[(&str, &str)]) -> Translation {
@@ -138,7 +136,7 @@ fn every_key_that_restricts_by_its_name_denies() {
             || key.ends_with("-source-range")
             || key.ends_with("-snippet")
             || key.contains("modsecurity")
-            || ["satisfy", "ssl-passthrough", "backend-protocol", "canary"].contains(&key);
+            || ["satisfy", "backend-protocol", "canary"].contains(&key);
         let passes = matches!(support, Support::Obeyed | Support::NoEffect(_) | Support::Legacy);
         assert!(!(restricts && passes), "{key}");
     }

@@ -5,6 +5,7 @@ mod hosts;
 mod memory;
 mod scale;
 mod settings;
+mod streams;
 mod tls;
 
 use super::{Options, Translation, Translator};

@@ -36,7 +36,6 @@ pub(crate) enum HeaderError {
 
 /// The header at the front of these bytes and its length; `Ok(None)`: it is not all there yet. A
 /// header that says nothing about the client (LOCAL, UNKNOWN, UNSPEC, a UNIX socket) is none inside.
-#[expect(clippy::type_complexity, reason = "each part of it is said above")]
 pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(Option<Proxied>, usize)>, HeaderError> {
     if begins(bytes, SIGNATURE) {
         return binary(bytes);
@@ -52,7 +51,6 @@ fn begins(bytes: &[u8], with: &[u8]) -> bool {
     bytes.iter().zip(with).all(|(one, two)| one == two)
 }
 
-#[expect(clippy::type_complexity, reason = "as of `parse`")]
 fn text(bytes: &[u8]) -> Result<Option<(Option<Proxied>, usize)>, HeaderError> {
     let window = bytes.get(..LARGEST_TEXT).unwrap_or(bytes);
     let Some(end) = window.windows(2).position(|pair| pair == b"\r\n") else {
@@ -98,7 +96,6 @@ fn port(text: &str) -> Option<u16> {
     text.parse().ok().filter(|_| plain)
 }
 
-#[expect(clippy::type_complexity, reason = "as of `parse`")]
 fn binary(bytes: &[u8]) -> Result<Option<(Option<Proxied>, usize)>, HeaderError> {
     // The version is judged as soon as it is there.
     let Some(&[version, family, high, low]) = bytes.get(12..FIXED) else { return Ok(None) };

@@ -8,7 +8,7 @@ use std::{
 
 use ingress_userspace::lifecycle::Stop;
 
-use crate::support::{Backend, Connection, Site, nobody, service, until};
+use crate::support::{Backend, Connection, Site, free_port, service, until};
 
 const FLAG: &str = "--tcp-services-configmap=web/tcp";
 
@@ -69,7 +69,7 @@ fn end(mut stream: TcpStream) -> Vec<u8> {
 #[test]
 fn bytes_and_half_closes_go_both_ways_round_robin() {
     let (one, two) = (parrot("one"), parrot("two"));
-    let port = nobody().port();
+    let port = free_port();
     let files = [
         ("map.yaml", &*map(&[(port, "web/echo:80")])),
         ("service.yaml", &*service("echo", &[one.address, two.address])),
@@ -104,7 +104,7 @@ fn bytes_and_half_closes_go_both_ways_round_robin() {
 #[test]
 fn ports_open_and_close_with_the_config_map_and_connections_stay() {
     let (one, two) = (parrot("one"), parrot("two"));
-    let (first, second) = (nobody().port(), nobody().port());
+    let (first, second) = (free_port(), free_port());
     let entry = |port| map(&[(port, "web/echo:http")]);
     let files = [("map.yaml", &*entry(first)), ("s.yaml", &*service("echo", &[one.address]))];
     let site = Site::start_with(&files, &[FLAG], |_| {});
@@ -128,10 +128,10 @@ fn ports_open_and_close_with_the_config_map_and_connections_stay() {
 #[test]
 fn bad_entries_and_ports_in_use_are_told_and_harm_nothing_else() {
     let shop = parrot("one");
-    let good = nobody().port();
+    let good = free_port();
     let taken = TcpListener::bind("127.0.0.1:0").expect("loopback");
     let busy = taken.local_addr().expect("bound").port();
-    let other = nobody().port();
+    let other = free_port();
     let text = map(&[(good, "web/echo:80"), (busy, "web/echo:80"), (other, "web/none:80")]);
     let files = [("map.yaml", &*text), ("service.yaml", &*service("echo", &[shop.address]))];
     let site = Site::start_with(&files, &[FLAG], |_| {});
@@ -154,7 +154,7 @@ fn bad_entries_and_ports_in_use_are_told_and_harm_nothing_else() {
 #[test]
 fn the_proxy_protocol_is_decoded_and_encoded() {
     let shop = parrot("");
-    let (v1, v2, only_in) = (nobody().port(), nobody().port(), nobody().port());
+    let (v1, v2, only_in) = (free_port(), free_port(), free_port());
     let text = map(&[
         (v1, "web/echo:80:PROXY:PROXY"),
         (v2, "web/echo:80::PROXY-V2"),
@@ -183,10 +183,10 @@ fn the_proxy_protocol_is_decoded_and_encoded() {
 #[test]
 fn an_endpoint_that_refuses_is_passed_over() {
     let shop = parrot("one");
-    let port = nobody().port();
+    let port = free_port();
     let files = [
         ("map.yaml", &*map(&[(port, "web/echo:80")])),
-        ("service.yaml", &*service("echo", &[nobody(), shop.address])),
+        ("service.yaml", &*service("echo", &[local(1), shop.address])),
     ];
     let site = Site::start_with(&files, &[FLAG], |_| {});
     for _ in 0..6 {
@@ -198,7 +198,7 @@ fn an_endpoint_that_refuses_is_passed_over() {
 #[test]
 fn idle_connections_end() {
     let shop = parrot("one");
-    let port = nobody().port();
+    let port = free_port();
     let settings = "apiVersion: v1\nkind: ConfigMap\n\
         metadata: {name: controller, namespace: web}\ndata: {proxy-stream-timeout: 300ms}\n";
     let files = [
@@ -216,7 +216,7 @@ fn idle_connections_end() {
 #[test]
 fn draining_closes_the_port_and_waits_for_connections() {
     let shop = parrot("one");
-    let port = nobody().port();
+    let port = free_port();
     let files = [
         ("map.yaml", &*map(&[(port, "web/echo:80")])),
         ("service.yaml", &*service("echo", &[shop.address])),

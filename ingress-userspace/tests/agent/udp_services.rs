@@ -5,7 +5,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, UdpSocket},
 };
 
-use crate::support::{Site, documents, until};
+use crate::support::{Site, documents, free_port, until};
 
 const FLAG: &str = "--udp-services-configmap=web/udp";
 
@@ -52,11 +52,6 @@ fn parrot(name: &'static str) -> SocketAddr {
     address
 }
 
-fn free() -> u16 {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
-    socket.local_addr().expect("bound").port()
-}
-
 fn client(port: u16) -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
     // Connected: an answer from anywhere else is not seen.
@@ -94,7 +89,7 @@ const CONTROLLER: &str = "--configmap=web/controller";
 
 #[test]
 fn datagrams_of_any_size_are_answered() {
-    let port = free();
+    let port = free_port();
     let dns = parrot("");
     let files = [("map.yaml", &*map(&[(port, "web/dns:53")])), ("dns.yaml", &*service(&[dns]))];
     let site = Site::start_with(&files, &[FLAG], |_| {});
@@ -103,13 +98,14 @@ fn datagrams_of_any_size_are_answered() {
     assert_eq!(ask(&socket, b""), b"");
     let large = vec![7; 65_507];
     assert!(ask(&socket, &large) == large);
-    assert!(site.metric("penstock_udp_datagrams_total{way=\"to_client\"}") >= Some(3));
+    let answers = "penstock_udp_datagrams_total{way=\"to_client\"}";
+    until("the answers are counted", || site.metric(answers) >= Some(3));
     assert!(site.state()["diagnostics"].to_string().contains("data.unrelated"));
 }
 
 #[test]
 fn the_answer_comes_from_the_address_that_was_asked() {
-    let port = free();
+    let port = free_port();
     let dns = parrot("");
     let files = [("map.yaml", &*map(&[(port, "web/dns:u")])), ("dns.yaml", &*service(&[dns]))];
     // On all addresses: the kernel alone would choose 127.0.0.1 to answer from.
@@ -126,7 +122,7 @@ fn the_answer_comes_from_the_address_that_was_asked() {
 
 #[test]
 fn a_session_has_one_endpoint_until_all_answers_are_there() {
-    let port = free();
+    let port = free_port();
     let (one, two) = (parrot("one"), parrot("two"));
     let files = [
         ("map.yaml", &*map(&[(port, "web/dns:53")])),
@@ -148,7 +144,7 @@ fn a_session_has_one_endpoint_until_all_answers_are_there() {
 
 #[test]
 fn sessions_leave_an_endpoint_that_leaves() {
-    let port = free();
+    let port = free_port();
     let (one, two) = (parrot("one"), parrot("two"));
     let files = [
         ("map.yaml", &*map(&[(port, "web/dns:53")])),
@@ -166,7 +162,7 @@ fn sessions_leave_an_endpoint_that_leaves() {
 
 #[test]
 fn ports_open_and_close_and_a_port_in_use_is_told() {
-    let (first, second) = (free(), free());
+    let (first, second) = (free_port(), free_port());
     let dns = parrot("");
     let taken = UdpSocket::bind("127.0.0.1:0").expect("loopback");
     let busy = taken.local_addr().expect("bound").port();

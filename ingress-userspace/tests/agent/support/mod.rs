@@ -10,8 +10,9 @@ pub(crate) use client::{Connection, Reply, TlsOptions, exchange, tls, tls_over, 
 pub(crate) use manifests::*;
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     path::Path,
+    sync::atomic::{AtomicU16, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -166,4 +167,18 @@ pub(crate) fn nobody() -> SocketAddr {
     let socket =
         std::net::TcpListener::bind((IpAddr::V4(Ipv4Addr::LOCALHOST), 0)).expect("loopback");
     socket.local_addr().expect("bound")
+}
+
+/// A port that no other test of this run gets, below those that the kernel picks from.
+pub(crate) fn free_port() -> u16 {
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    let start = std::process::id() % 1000 * 20;
+    let start = u16::try_from(start).expect("below 20000");
+    loop {
+        let port = 10_000 + (start + TAKEN.fetch_add(1, Ordering::Relaxed)) % 20_000;
+        let address = (Ipv4Addr::LOCALHOST, port);
+        if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
+            return port;
+        }
+    }
 }

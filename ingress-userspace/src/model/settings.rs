@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use super::{ClientAddress, ClientLimits, FieldPolicy, TlsSettings, UpstreamPool};
+
 /// The controller's ConfigMap (reference section 9.1), as far as it is obeyed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -11,6 +13,16 @@ pub struct Settings {
     pub compute_full_forwarded_for: bool,
     /// The value of `Strict-Transport-Security` on every answer over TLS; `None`: `hsts` is off.
     pub hsts: Option<String>,
+    /// What clients' connections may do.
+    pub client: ClientLimits,
+    /// What becomes of connections to endpoints after a request.
+    pub pool: UpstreamPool,
+    /// What is done to the fields of every request and answer.
+    pub fields: FieldPolicy,
+    /// Where a client's address is taken from.
+    pub address: ClientAddress,
+    /// The `ssl-*` keys about handshakes.
+    pub tls: TlsSettings,
     /// `use-proxy-protocol`: connections begin with a header of the PROXY protocol.
     pub proxy_protocol: bool,
     /// `proxy-protocol-header-timeout`: how long that may take.
@@ -71,11 +83,16 @@ impl Default for Settings {
             redirect_code: RedirectCode::PermanentRedirect,
             use_forwarded_headers: false,
             compute_full_forwarded_for: false,
+            hsts: Some("max-age=31536000; includeSubDomains".to_owned()),
+            client: ClientLimits::default(),
+            pool: UpstreamPool::default(),
+            fields: FieldPolicy::default(),
+            address: ClientAddress::default(),
+            tls: TlsSettings::default(),
             proxy_protocol: false,
             proxy_protocol_timeout: Duration::from_secs(5),
             max_connections: 16_384,
             stream: StreamSettings::default(),
-            hsts: Some("max-age=31536000; includeSubDomains".to_owned()),
         }
     }
 }

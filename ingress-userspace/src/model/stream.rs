@@ -11,7 +11,7 @@ pub struct Streams {
     pub udp: Vec<UdpService>,
     /// The hosts with `ssl-passthrough`, by name in lower case. Empty without
     /// `--enable-ssl-passthrough`.
-    pub passthrough: HashMap<Arc<str>, Passthrough>,
+    pub passthrough: Arc<HashMap<Arc<str>, Passthrough>>,
 }
 
 impl Streams {
@@ -27,6 +27,26 @@ impl Streams {
     pub fn udp(&self, port: u16) -> Option<&UdpService> {
         let place = self.udp.binary_search_by_key(&port, |service| service.port).ok()?;
         self.udp.get(place)
+    }
+}
+
+/// What a port of a service is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transport {
+    /// Connections.
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
+impl Transport {
+    /// As Kubernetes spells it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::net::TcpStream;
 
-use super::{buffer::Buffers, deadline::Deadline, udp, worker::Worker};
+use super::{deadline::before, udp, worker::Worker};
 use crate::model::{BackendKey, StreamSettings};
 
 /// What a worker keeps for connections and datagrams that are passed on.
@@ -19,7 +19,6 @@ use crate::model::{BackendKey, StreamSettings};
 pub(crate) struct State {
     /// Whose turn it is at each backend, in the snapshot of this generation.
     turns: RefCell<(u64, HashMap<BackendKey, usize>)>,
-    pub(crate) buffers: Buffers,
     pub(crate) datagrams: udp::Table,
 }
 
@@ -102,14 +101,4 @@ pub(crate) async fn in_time<T>(
     let deadline = worker.deadlines.deadline();
     deadline.set(limit);
     before(&deadline, work).await.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
-}
-
-/// The outcome, or `None` when the deadline comes first.
-pub(crate) async fn before<T>(deadline: &Deadline, work: impl Future<Output = T>) -> Option<T> {
-    let mut work = std::pin::pin!(work);
-    std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
-        std::task::Poll::Ready(outcome) => std::task::Poll::Ready(Some(outcome)),
-        std::task::Poll::Pending => deadline.poll(cx).map(|()| None),
-    })
-    .await
 }

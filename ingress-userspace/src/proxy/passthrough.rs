@@ -19,7 +19,7 @@ use super::{
 /// # Errors
 /// The connection's.
 pub(crate) async fn choose(worker: &Rc<Worker>, stream: &TcpStream) -> io::Result<Option<Course>> {
-    let mut buffer = worker.streams.buffers.take();
+    let mut buffer = worker.buffers.take();
     let room = buffer.room();
     let length = room.len().min(client_hello::LARGEST);
     let room = room.get_mut(..length).unwrap_or_default();

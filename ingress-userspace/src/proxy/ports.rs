@@ -16,14 +16,7 @@ use super::{
     listen, udp,
     worker::{Phase, Worker},
 };
-use crate::model::{Diagnostic, ObjectRef, Severity, Streams};
-
-/// The transport of a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Transport {
-    Tcp,
-    Udp,
-}
+use crate::model::{Diagnostic, ObjectRef, Severity, Streams, Transport};
 
 /// Names a port.
 type Name = (Transport, u16);

@@ -63,7 +63,7 @@ async fn relay(
     }
     let deadline = worker.deadlines.deadline();
     deadline.set(settings.timeout);
-    let buffers = &worker.streams.buffers;
+    let buffers = &worker.buffers;
     let (mut up, mut down) = (Way::default(), Way::default());
     poll_fn(|cx| {
         let mut moved = false;

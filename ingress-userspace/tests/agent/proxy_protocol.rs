@@ -3,7 +3,8 @@
 use std::io::Write as _;
 
 use crate::support::{
-    Backend, Connection, Site, TlsOptions, documents, ingress, service, tls_over, until,
+    Backend, Connection, Site, TlsOptions, documents, ingress, service, tls_behind, tls_config,
+    until,
 };
 
 const MAP: &str = "apiVersion: v1\nkind: ConfigMap\n\
@@ -63,7 +64,8 @@ fn the_header_precedes_tls() {
     let site = site(&shop);
     let mut tcp = std::net::TcpStream::connect(site.https).expect("somebody listens");
     tcp.write_all(V1.as_bytes()).expect("it is open");
-    let (stream, _) = tls_over(tcp, "shop.example.com", TlsOptions::default());
+    let config = tls_config(TlsOptions::default(), None);
+    let stream = tls_behind(tcp, "shop.example.com", &config).expect("the handshake succeeds");
     let reply = Connection::over(stream).request(GET);
     assert_eq!(reply.line("x-real-ip: "), Some("192.0.2.1"));
     assert_eq!(reply.line("x-forwarded-proto: "), Some("https"));

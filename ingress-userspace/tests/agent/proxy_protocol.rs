@@ -1,10 +1,10 @@
 //! `use-proxy-protocol`: the header that both listeners ask for.
 
-use std::io::Write as _;
+use std::{io::Write as _, net::TcpStream};
 
 use crate::support::{
-    Backend, Connection, Site, TlsOptions, documents, ingress, service, tls_behind, tls_config,
-    until,
+    Backend, Connection, DEADLINE, Site, TlsOptions, documents, ingress, service, tls_behind,
+    tls_config, until,
 };
 
 const MAP: &str = "apiVersion: v1\nkind: ConfigMap\n\
@@ -13,6 +13,8 @@ const MAP: &str = "apiVersion: v1\nkind: ConfigMap\n\
 const V1: &str = "PROXY TCP4 192.0.2.1 198.51.100.7 4321 8080\r\n";
 const GET: &str = "GET / HTTP/1.1\r\nhost: shop.example.com\r\nconnection: close\r\n\r\n";
 const FAILURES: &str = "penstock_proxy_header_failures_total";
+const REFUSED: &str = "penstock_connections_refused_total";
+const OPEN: &str = "nginx_ingress_controller_nginx_process_connections{state=\"active\"}";
 
 fn site(shop: &Backend) -> Site {
     let files = [
@@ -37,6 +39,27 @@ fn the_header_says_who_the_client_is_and_which_port_it_asked() {
     let ended = V1.replace("8080", "443");
     let reply = Connection::open(site.http).request(&format!("{ended}{GET}"));
     assert_eq!(reply.line("x-forwarded-proto: "), Some("https"), "a proxy in front ended TLS");
+    assert_eq!(reply.header("strict-transport-security"), None, "this connection is not TLS");
+}
+
+#[test]
+fn forwarded_headers_count_where_the_header_names_a_trusted_source() {
+    let shop = Backend::echo("shop");
+    let site = site(&shop);
+    let rest = "  use-forwarded-headers: \"true\"\n  proxy-real-ip-cidr: 192.0.2.0/24\n";
+    site.replace("map.yaml", &format!("{MAP}{rest}"));
+    let get = GET.replace("\r\n\r\n", "\r\nx-forwarded-for: 203.0.113.9\r\n\r\n");
+    let real = |header: &str| {
+        let reply = Connection::open(site.http).request(&format!("{header}{get}"));
+        reply.line("x-real-ip: ").map(str::to_owned)
+    };
+    until("the source is believed", || real(V1).as_deref() == Some("203.0.113.9"));
+    let stranger = V1.replace("192.0.2.1", "198.51.100.1");
+    assert_eq!(real(&stranger).as_deref(), Some("198.51.100.1"));
+    // Whoever connected is not asked.
+    let rest = rest.replace("192.0.2.0/24", "127.0.0.0/8");
+    site.replace("map.yaml", &format!("{MAP}{rest}"));
+    until("the source is not believed", || real(V1).as_deref() == Some("192.0.2.1"));
 }
 
 #[test]
@@ -62,7 +85,8 @@ fn a_header_may_come_in_pieces_and_binary() {
 fn the_header_precedes_tls() {
     let shop = Backend::echo("shop");
     let site = site(&shop);
-    let mut tcp = std::net::TcpStream::connect(site.https).expect("somebody listens");
+    let mut tcp = TcpStream::connect_timeout(&site.https, DEADLINE).expect("somebody listens");
+    tcp.set_read_timeout(Some(DEADLINE)).expect("a timeout");
     tcp.write_all(V1.as_bytes()).expect("it is open");
     let config = tls_config(TlsOptions::default(), None);
     let stream = tls_behind(tcp, "shop.example.com", &config).expect("the handshake succeeds");
@@ -97,9 +121,8 @@ fn the_setting_applies_to_the_next_connection() {
     let shop = Backend::echo("shop");
     let site = site(&shop);
     assert!(Connection::open(site.http).try_request(GET).is_err());
-    let generation = site.generation();
-    site.write("map.yaml", &MAP.replace("\"true\"", "\"false\""));
-    until("the change is served", || site.generation() > generation);
+    site.replace("map.yaml", &MAP.replace("\"true\"", "\"false\""));
+    until("none is asked for", || Connection::open(site.http).try_request(GET).is_ok());
     assert_eq!(Connection::open(site.http).request(GET).status, 200);
     // Without the setting a header is no request line.
     assert_eq!(Connection::open(site.http).request(&format!("{V1}{GET}")).status, 400);
@@ -109,10 +132,11 @@ fn the_setting_applies_to_the_next_connection() {
 fn connections_above_the_limit_are_closed_and_counted() {
     let shop = Backend::echo("shop");
     let site = site(&shop);
-    let generation = site.generation();
     let map = MAP.replace("use-proxy-protocol: \"true\"", "max-worker-connections: \"2\"");
-    site.write("map.yaml", &map);
-    until("the change is served", || site.generation() > generation);
+    site.replace("map.yaml", &map);
+    until("the change is served", || Connection::open(site.http).try_request(GET).is_ok());
+    until("all connections have ended", || site.metric(OPEN) == Some(0));
+    assert_eq!(site.metric(REFUSED), Some(0));
     let mut kept = Vec::new();
     let get = GET.replace("connection: close\r\n", "");
     // Two workers: with five connections one of them has three.
@@ -123,8 +147,7 @@ fn connections_above_the_limit_are_closed_and_counted() {
         }
     }
     assert!((2..=4).contains(&kept.len()), "{}", kept.len());
-    let refused = site.metric("penstock_connections_refused_total");
-    assert_eq!(refused, Some(5 - kept.len() as u64));
+    assert_eq!(site.metric(REFUSED), Some(5 - kept.len() as u64));
     for client in &mut kept {
         assert_eq!(client.request(&get).status, 200, "the others stay");
     }

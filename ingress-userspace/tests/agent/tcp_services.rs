@@ -8,7 +8,7 @@ use std::{
 
 use ingress_userspace::lifecycle::Stop;
 
-use crate::support::{Backend, Connection, Site, free_port, service, until};
+use crate::support::{Backend, Connection, DEADLINE, Site, free_port, service, until};
 
 const FLAG: &str = "--tcp-services-configmap=web/tcp";
 
@@ -41,16 +41,20 @@ fn local(port: u16) -> SocketAddr {
     ([127, 0, 0, 1], port).into()
 }
 
+/// A connection, if something listens there.
+fn connect(port: u16) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&local(port), DEADLINE)?;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    stream.set_write_timeout(Some(DEADLINE))?;
+    Ok(stream)
+}
+
 /// Waits until something listens there.
 fn open(port: u16) -> TcpStream {
     // Not one connection to look and another to use: each takes a turn of the endpoints.
     let stream = std::cell::OnceCell::new();
-    until("the port is open", || {
-        TcpStream::connect(local(port)).is_ok_and(|open| stream.set(open).is_ok())
-    });
-    let stream = stream.into_inner().expect("it was waited for");
-    stream.set_read_timeout(Some(crate::support::DEADLINE)).expect("a timeout");
-    stream
+    until("the port is open", || connect(port).is_ok_and(|open| stream.set(open).is_ok()));
+    stream.into_inner().expect("it was waited for")
 }
 
 fn read(stream: &mut TcpStream, length: usize) -> String {
@@ -110,18 +114,16 @@ fn ports_open_and_close_with_the_config_map_and_connections_stay() {
     let site = Site::start_with(&files, &[FLAG], |_| {});
     let mut kept = open(first);
     assert_eq!(read(&mut kept, 3), "one");
-    site.write("map.yaml", &entry(second));
+    site.replace("map.yaml", &entry(second));
     assert_eq!(read(&mut open(second), 3), "one");
-    until("the first is closed", || TcpStream::connect(local(first)).is_err());
+    until("the first is closed", || connect(first).is_err());
     // The endpoint leaves; the next connection goes to the new one, the old one stays.
-    let generation = site.generation();
-    site.write("s.yaml", &service("echo", &[two.address]));
-    until("the change is served", || site.generation() > generation);
-    assert_eq!(read(&mut open(second), 3), "two");
+    site.replace("s.yaml", &service("echo", &[two.address]));
+    until("the new endpoint", || read(&mut open(second), 3) == "two");
     kept.write_all(b"still here").expect("it is open");
     assert_eq!(read(&mut kept, 10), "still here");
     // And back at once.
-    site.write("map.yaml", &entry(first));
+    site.replace("map.yaml", &entry(first));
     assert_eq!(read(&mut open(first), 3), "two");
 }
 
@@ -141,13 +143,13 @@ fn bad_entries_and_ports_in_use_are_told_and_harm_nothing_else() {
     for part in [&format!("data.{busy}"), "in use", "data.unrelated", "web/none does not exist"] {
         assert!(said.contains(part), "{part} is missing in {said}");
     }
-    assert!(TcpStream::connect(local(other)).is_err(), "it stays closed");
+    assert!(connect(other).is_err(), "it stays closed");
     // A port of the agent itself is none to give away.
-    site.write("map.yaml", &map(&[(good, "web/echo:80"), (site.http.port(), "web/echo:80")]));
+    site.replace("map.yaml", &map(&[(good, "web/echo:80"), (site.http.port(), "web/echo:80")]));
     site.until("it is told", |state| state["diagnostics"].to_string().contains("agent itself"));
     // The port is tried again with the next change.
     drop(taken);
-    site.write("map.yaml", &text);
+    site.replace("map.yaml", &text);
     assert_eq!(read(&mut open(busy), 3), "one");
 }
 
@@ -225,7 +227,7 @@ fn draining_closes_the_port_and_waits_for_connections() {
     let mut stream = open(port);
     assert_eq!(read(&mut stream, 3), "one");
     site.signal(Stop::Gracefully);
-    until("the port is closed", || TcpStream::connect(local(port)).is_err());
+    until("the port is closed", || connect(port).is_err());
     stream.write_all(b"hello").expect("it is open");
     assert_eq!(read(&mut stream, 5), "hello");
     assert_eq!(end(stream), b"bye");

@@ -136,9 +136,7 @@ fn a_session_has_one_endpoint_until_all_answers_are_there() {
         assert_eq!(ask(&socket, b""), first, "one session");
     }
     // With one answer to each, as is the default, the next goes to the other.
-    let generation = site.generation();
-    site.write("settings.yaml", &settings("hsts: \"true\""));
-    until("the change is served", || site.generation() > generation);
+    site.replace("settings.yaml", &settings("hsts: \"true\""));
     until("the other is asked", || ask(&socket, b"") != first);
 }
 
@@ -154,10 +152,8 @@ fn sessions_leave_an_endpoint_that_leaves() {
     let site = Site::start_with(&files, &[FLAG, CONTROLLER], |_| {});
     let socket = client(port);
     assert_eq!(ask(&socket, b""), b"one");
-    let generation = site.generation();
-    site.write("dns.yaml", &service(&[two]));
-    until("the change is served", || site.generation() > generation);
-    assert_eq!(ask(&socket, b""), b"two");
+    site.replace("dns.yaml", &service(&[two]));
+    until("the new endpoint", || ask(&socket, b"") == b"two");
 }
 
 #[test]
@@ -174,7 +170,7 @@ fn ports_open_and_close_and_a_port_in_use_is_told() {
     assert_eq!(ask(&client(first), b"hello"), b"hello");
     let said = site.state()["diagnostics"].to_string();
     assert!(said.contains(&format!("data.{busy}")) && said.contains("in use"), "{said}");
-    site.write("map.yaml", &map(&[(second, "web/dns:53")]));
+    site.replace("map.yaml", &map(&[(second, "web/dns:53")]));
     assert_eq!(ask(&client(second), b"hello"), b"hello");
     until("the first is free", || UdpSocket::bind(("127.0.0.1", first)).is_ok());
 }

@@ -152,8 +152,9 @@ fn broken() -> std::io::Error {
 }
 
 fn tcp(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).expect("somebody listens");
+    let stream = TcpStream::connect_timeout(&address, super::DEADLINE).expect("somebody listens");
     stream.set_read_timeout(Some(super::DEADLINE)).expect("a timeout");
+    stream.set_write_timeout(Some(super::DEADLINE)).expect("a timeout");
     stream.set_nodelay(true).expect("an option");
     stream
 }

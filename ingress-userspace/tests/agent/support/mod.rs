@@ -14,7 +14,10 @@ pub(crate) use manifests::*;
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     path::Path,
-    sync::atomic::{AtomicU16, Ordering},
+    sync::{
+        atomic::{AtomicU16, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -124,7 +127,7 @@ impl Site {
 
     /// Waits for the agent's end.
     pub(crate) fn wait(mut self) -> bool {
-        self.agent.take().expect("it runs").wait()
+        ended(self.agent.take().expect("it runs")).expect("the agent ends in time")
     }
 }
 
@@ -132,12 +135,20 @@ impl Drop for Site {
     fn drop(&mut self) {
         if let Some(agent) = self.agent.take() {
             agent.stop_handle().stop(Stop::Now);
-            let sound = agent.wait();
+            let sound = ended(agent);
             if !thread::panicking() {
-                assert!(sound, "a part of the agent ended by a bug");
+                assert!(sound.is_ok(), "the agent does not stop at once: not within {DEADLINE:?}");
+                assert!(sound == Ok(true), "a part of the agent ended by a bug");
             }
         }
     }
+}
+
+/// Waits for the agent's end, which may need the time that connections get to end in.
+fn ended(agent: Agent) -> Result<bool, mpsc::RecvTimeoutError> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send(agent.wait()));
+    receiver.recv_timeout(DEADLINE)
 }
 
 /// A configuration for tests: loopback, ports of the kernel's choice, two workers.

@@ -136,15 +136,16 @@ impl Agent {
             health_path: config.admin.health_path.clone(),
             controller_class: config.translate.controller_class.clone(),
         });
+        let (phase, phases) = watch::channel(Phase::Serve);
         let own = [&addresses.http, &addresses.https, &addresses.admin];
         let ports = Ports::new(
             config.listen.addresses.clone(),
             config.workers,
             segment,
             own.into_iter().flatten().map(SocketAddr::port).collect(),
+            phases.clone(),
         );
         let open_ports = ports.follow();
-        let (phase, phases) = watch::channel(Phase::Serve);
         let admin = admin::start(Arc::clone(&board), admin_sockets, phases.clone())?;
 
         let stopper = source.stopper();

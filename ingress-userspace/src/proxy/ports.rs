@@ -46,6 +46,8 @@ pub(crate) struct Ports {
     /// Closed, but maybe not yet by all workers.
     closing: HashMap<Name, Weak<Port>>,
     open: watch::Sender<Open>,
+    /// What the workers do: in any phase but the first they open no more ports.
+    phase: watch::Receiver<Phase>,
 }
 
 impl Ports {
@@ -55,9 +57,10 @@ impl Ports {
         workers: usize,
         segment: Option<u32>,
         reserved: Vec<u16>,
+        phase: watch::Receiver<Phase>,
     ) -> Self {
         let open = watch::Sender::default();
-        Self { addresses, workers, segment, reserved, closing: HashMap::new(), open }
+        Self { addresses, workers, segment, reserved, closing: HashMap::new(), open, phase }
     }
 
     /// What the workers follow.
@@ -66,8 +69,12 @@ impl Ports {
     }
 
     /// Opens what is new and closes what is gone. A port that cannot be opened is a diagnostic, and
-    /// is tried again with the next change.
+    /// is tried again with the next change. While draining nothing is opened, for nobody would serve
+    /// it.
     pub(crate) fn update(&mut self, streams: &Streams) -> Vec<Diagnostic> {
+        if !self.is_serving() {
+            return Vec::new();
+        }
         let tcp = streams.tcp.iter().map(|one| ((Transport::Tcp, one.port), &one.object));
         let udp = streams.udp.iter().map(|one| ((Transport::Udp, one.port), &one.object));
         let wanted: BTreeMap<Name, &ObjectRef> = tcp.chain(udp).collect();
@@ -93,8 +100,17 @@ impl Ports {
         }
         if !open.keys().eq(before.keys()) {
             self.open.send_replace(Arc::new(open));
+            // A worker that drains looks here once more. If one did so before, nobody has its share
+            // of what is new: connections would wait there for the end of the process.
+            if !self.is_serving() {
+                self.open.send_replace(before);
+            }
         }
         diagnostics
+    }
+
+    fn is_serving(&self) -> bool {
+        *self.phase.borrow() == Phase::Serve
     }
 
     fn open(&self, name: Name) -> Result<Arc<Port>, String> {
@@ -126,7 +142,9 @@ pub(super) async fn serve(
     mut phase: watch::Receiver<Phase>,
 ) {
     let mut served: HashMap<Name, Served> = HashMap::new();
-    while *phase.borrow() == Phase::Serve {
+    loop {
+        // Also when it begins to drain: what waits at a port that was opened just before is served,
+        // and no socket stays open that nobody accepts from.
         let now = Arc::clone(&open.borrow_and_update());
         served.retain(|name, served| {
             let stays = now.get(name).is_some_and(|port| Arc::ptr_eq(port, &served.port));
@@ -143,6 +161,9 @@ pub(super) async fn serve(
             }
         }
         drop(now);
+        if *phase.borrow() != Phase::Serve {
+            break;
+        }
         tokio::select! {
             changed = open.changed() => {
                 if changed.is_err() {

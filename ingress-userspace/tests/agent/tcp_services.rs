@@ -233,3 +233,41 @@ fn draining_closes_the_port_and_waits_for_connections() {
     assert_eq!(end(stream), b"bye");
     assert!(site.wait());
 }
+
+#[test]
+fn draining_closes_the_ports_of_workers_that_have_just_begun() {
+    let shop = parrot("one");
+    let port = free_port();
+    let files = [
+        ("map.yaml", &*map(&[(port, "web/echo:80")])),
+        ("service.yaml", &*service("echo", &[shop.address])),
+    ];
+    // Many, so that some have not taken their sockets yet when the first serves.
+    let site = Site::start_with(&files, &[FLAG], |config| config.workers = 32);
+    let stream = open(port);
+    site.signal(Stop::Gracefully);
+    until("the port is closed", || connect(port).is_err());
+    assert_eq!(end(stream), b"onebye", "who waits is served");
+    assert!(site.wait());
+}
+
+#[test]
+fn no_port_is_opened_while_draining() {
+    let shop = parrot("one");
+    let (first, second) = (free_port(), free_port());
+    let files = [
+        ("map.yaml", &*map(&[(first, "web/echo:80")])),
+        ("service.yaml", &*service("echo", &[shop.address])),
+    ];
+    let site = Site::start_with(&files, &[FLAG], |_| {});
+    let mut stream = open(first);
+    assert_eq!(read(&mut stream, 3), "one");
+    site.signal(Stop::Gracefully);
+    until("the port is closed", || connect(first).is_err());
+    // What is wrong with a change is told after the ports are decided upon.
+    site.replace("map.yaml", &map(&[(second, "web/echo:80"), (first, "web/none:80")]));
+    site.until("it is told", |state| state["diagnostics"].to_string().contains("web/none"));
+    assert!(connect(second).is_err(), "nobody would serve it");
+    assert_eq!(end(stream), b"bye");
+    assert!(site.wait());
+}

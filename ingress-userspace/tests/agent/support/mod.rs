@@ -192,7 +192,7 @@ pub(crate) fn nobody() -> SocketAddr {
 /// A port that no other test of this run gets, below those that the kernel picks from.
 pub(crate) fn free_port() -> u16 {
     static TAKEN: AtomicU16 = AtomicU16::new(0);
-    let start = std::process::id() % 1000 * 20;
+    let start = std::process::id() % 400 * 50;
     let start = u16::try_from(start).expect("below 20000");
     loop {
         let port = 10_000 + (start + TAKEN.fetch_add(1, Ordering::Relaxed)) % 20_000;

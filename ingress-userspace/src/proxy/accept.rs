@@ -15,7 +15,7 @@ use tokio::{net::TcpStream, sync::watch};
 
 use super::{
     client::Client,
-    preface,
+    listen, preface,
     proxy_protocol::Arrival,
     serve,
     worker::{Phase, Worker},
@@ -80,19 +80,7 @@ pub(super) async fn run(
         match accepted {
             Some(Ok((stream, peer))) => {
                 (out_of_descriptors, errors) = (false, 0);
-                worker.counters.accepted();
-                // Closed and not left waiting: another worker or another node may have room.
-                if worker.connections() >= most(&worker) {
-                    worker.counters.refused();
-                    if !full {
-                        tracing::warn!(port, "connections refused: max-worker-connections");
-                    }
-                    full = true;
-                    continue;
-                }
-                full = false;
-                let place = Place::take(&worker);
-                tokio::task::spawn_local(connection(place, stream, peer, door, port));
+                admit(&worker, stream, peer, door, port, &mut full);
             }
             Some(Err(error)) if is_exhaustion(&error) => {
                 if !out_of_descriptors {
@@ -122,6 +110,40 @@ pub(super) async fn run(
             None => break,
         }
     }
+    // What waits is taken, not reset: tokio knows only of what epoll has reported to it, which is
+    // nothing yet where the worker has just begun.
+    let Ok(listener) = listener.into_std() else { return };
+    for _ in 0..listen::BACKLOG {
+        let Ok((stream, peer)) = listener.accept() else { break };
+        let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+        if let Ok(stream) = stream {
+            admit(&worker, stream, peer, door, port, &mut full);
+        }
+    }
+}
+
+/// Begins to serve a connection if the worker may have one more. `full`: the last was refused.
+fn admit(
+    worker: &Rc<Worker>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    door: Door,
+    port: u16,
+    full: &mut bool,
+) {
+    worker.counters.accepted();
+    // Closed and not left waiting: another worker or another node may have room.
+    if worker.connections() >= most(worker) {
+        worker.counters.refused();
+        if !*full {
+            tracing::warn!(port, "connections refused: max-worker-connections");
+        }
+        *full = true;
+        return;
+    }
+    *full = false;
+    let place = Place::take(worker);
+    tokio::task::spawn_local(connection(place, stream, peer, door, port));
 }
 
 fn is_exhaustion(error: &io::Error) -> bool {

@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::config::Listen;
 
 /// Connections that may wait for a worker. The kernel caps it at net.core.somaxconn.
-const BACKLOG: i32 = 4096;
+pub(crate) const BACKLOG: i32 = 4096;
 
 /// The sockets of one worker.
 #[derive(Debug)]

@@ -184,8 +184,7 @@ pub(crate) fn until(what: &str, is: impl Fn() -> bool) {
 
 /// An address on which nobody listens.
 pub(crate) fn nobody() -> SocketAddr {
-    let socket =
-        std::net::TcpListener::bind((IpAddr::V4(Ipv4Addr::LOCALHOST), 0)).expect("loopback");
+    let socket = TcpListener::bind((IpAddr::V4(Ipv4Addr::LOCALHOST), 0)).expect("loopback");
     socket.local_addr().expect("bound")
 }
 

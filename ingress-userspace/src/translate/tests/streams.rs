@@ -97,3 +97,16 @@ fn the_defaults_are_those_of_ingress_nginx() {
     assert_eq!(settings.max_connections, 16_384);
     assert_eq!((settings.stream.timeout.as_secs(), settings.stream.responses), (600, 1));
 }
+
+#[test]
+fn a_service_may_be_a_name_outside_the_cluster() {
+    let text = "---\napiVersion: v1\nkind: Service\nmetadata: {name: out}\n\
+        spec: {type: ExternalName, externalName: db.example.com}\n\
+        ---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: ports}\n\
+        data: {'5432': 'default/out:5433'}\n";
+    let tcp_services = Some(("default".to_owned(), "ports".to_owned()));
+    let translation = translate_with(Options { tcp_services, ..Options::default() }, text);
+    assert!(translation.model.streams.tcp.is_empty());
+    says(&translation, "is not resolved yet; the port is closed");
+    assert!(translation.names.contains("db.example.com"), "it is to be resolved");
+}

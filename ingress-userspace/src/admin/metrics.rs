@@ -15,6 +15,10 @@ const DIAGNOSTICS: &str = "penstock_diagnostics";
 const LOST_CHANGES: &str = "penstock_lost_changes_total";
 const HANDSHAKES: &str = "penstock_tls_handshakes_total";
 const HANDSHAKE_FAILURES: &str = "penstock_tls_handshake_failures_total";
+const REFUSED: &str = "penstock_connections_refused_total";
+const PROXY_HEADERS: &str = "penstock_proxy_header_failures_total";
+const PASSED: &str = "penstock_stream_connections_total";
+const DATAGRAMS: &str = "penstock_udp_datagrams_total";
 const UPSTREAM: &str = "penstock_upstream_connects_total";
 const XDP_PACKETS: &str = "penstock_xdp_packets_total";
 const XDP_BYTES: &str = "penstock_xdp_bytes_total";
@@ -37,6 +41,16 @@ pub(super) fn render(board: &Board) -> String {
     for (reason, count) in HandshakeFailure::ALL.iter().zip(totals.handshakes_failed) {
         out.line(HANDSHAKE_FAILURES, &[("reason", reason.name())], count);
     }
+    out.head(REFUSED, "counter", "connections closed at once: max-worker-connections");
+    out.line(REFUSED, &[], totals.refused);
+    out.head(PROXY_HEADERS, "counter", "connections without the PROXY header they need");
+    out.line(PROXY_HEADERS, &[], totals.proxy_headers_failed);
+    out.head(PASSED, "counter", "connections of TCP services and of TLS passthrough");
+    out.line(PASSED, &[], totals.passed);
+    out.head(DATAGRAMS, "counter", "datagrams of UDP services, by what became of them");
+    out.line(DATAGRAMS, &[("way", "to_endpoint")], totals.datagrams_in);
+    out.line(DATAGRAMS, &[("way", "to_client")], totals.datagrams_out);
+    out.line(DATAGRAMS, &[("way", "dropped")], totals.datagrams_dropped);
     out.head(UPSTREAM, "counter", "connections to endpoints, by outcome");
     out.line(UPSTREAM, &[("outcome", "connected")], totals.upstream_connected);
     out.line(UPSTREAM, &[("outcome", "failed")], totals.upstream_failed);

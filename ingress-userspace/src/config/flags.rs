@@ -62,6 +62,16 @@ pub struct RunFlags {
     /// ConfigMap (namespace/name) with the global settings.
     #[arg(long, value_name = "NAMESPACE/NAME")]
     pub configmap: Option<String>,
+    /// ConfigMap (namespace/name) of TCP ports: `port: namespace/service:port[:PROXY][:PROXY]`.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub tcp_services_configmap: Option<String>,
+    /// ConfigMap (namespace/name) of UDP ports: `port: namespace/service:port`.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub udp_services_configmap: Option<String>,
+    /// Obey the annotation ssl-passthrough: TLS connections go to the Service unopened.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true")]
+    pub enable_ssl_passthrough: String,
     /// Ignore Ingresses with spec.defaultBackend.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_value = "false", default_missing_value = "true")]

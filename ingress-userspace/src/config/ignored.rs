@@ -28,7 +28,6 @@ pub(super) const FLAGS: &[(&str, Shape)] = &[
     ("enable-annotation-validation", Bool),
     ("enable-metrics", Bool),
     ("enable-ssl-chain-completion", Bool),
-    ("enable-ssl-passthrough", Bool),
     ("enable-topology-aware-routing", Bool),
     ("exclude-socket-metrics", Value),
     ("healthz-check-timeout", Value),
@@ -65,9 +64,7 @@ pub(super) const FLAGS: &[(&str, Shape)] = &[
     ("stream-port", Value),
     ("sync-period", Value),
     ("sync-rate-limit", Value),
-    ("tcp-services-configmap", Value),
     ("time-buckets", Value),
-    ("udp-services-configmap", Value),
     ("update-status", Bool),
     ("update-status-on-shutdown", Bool),
     ("v", Value),
@@ -90,11 +87,8 @@ pub(super) fn refusal(name: &str) -> Option<&'static str> {
 /// What to tell about a flag that was given.
 pub(super) fn warning(name: &str) -> String {
     let why = match name {
-        "tcp-services-configmap" | "udp-services-configmap" => {
-            "TCP and UDP services are not served by this version; those ports stay closed"
-        }
-        "enable-ssl-passthrough" | "ssl-passthrough-proxy-port" => {
-            "TLS passthrough is not served by this version; such hosts are terminated here"
+        "ssl-passthrough-proxy-port" => {
+            "connections that are not passed through are served where they came in"
         }
         "publish-service"
         | "publish-status-address"

@@ -150,6 +150,12 @@ impl RunFlags {
             tls_ticket_secret: faults
                 .object("--tls-ticket-secret", self.tls_ticket_secret.as_ref()),
             configmap: faults.object("--configmap", self.configmap.as_ref()),
+            tcp_services: faults
+                .object("--tcp-services-configmap", self.tcp_services_configmap.as_ref()),
+            udp_services: faults
+                .object("--udp-services-configmap", self.udp_services_configmap.as_ref()),
+            ssl_passthrough: faults
+                .boolean("--enable-ssl-passthrough", &self.enable_ssl_passthrough),
             disable_catch_all: faults.boolean("--disable-catch-all", &self.disable_catch_all),
             disable_svc_external_name: faults
                 .boolean("--disable-svc-external-name", &self.disable_svc_external_name),

@@ -12,6 +12,7 @@ use crate::{
     admin::Board,
     model::{Diagnostic, Model},
     names::Names,
+    proxy::Ports,
     resolve::Wanted,
     route::RouteTable,
     snapshot::{Publisher, Snapshot},
@@ -39,6 +40,7 @@ pub(super) struct Control {
     names: Arc<Names>,
     /// Of the routes as they are published.
     bad_routes: Vec<Diagnostic>,
+    ports: Ports,
 }
 
 impl Control {
@@ -49,6 +51,7 @@ impl Control {
         board: Arc<Board>,
         steering: Steering,
         wanted: Wanted,
+        ports: Ports,
     ) -> Self {
         Self {
             translator: Translator::new(options.clone()),
@@ -63,6 +66,7 @@ impl Control {
             stores: None,
             names: Arc::default(),
             bad_routes: Vec::new(),
+            ports,
         }
     }
 
@@ -114,6 +118,7 @@ impl Control {
             self.wanted.tell(translation.names);
         }
 
+        diagnostics.extend(self.ports.update(&model.streams));
         diagnostics.extend(translation.diagnostics);
         diagnostics.extend_from_slice(&self.bad_routes);
         diagnostics.sort();

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use crate::{
     admin::{self, Board},
     config::Config,
-    proxy::{self, Bound, ListenError, Phase, counters::Registry},
+    proxy::{self, Bound, ListenError, Phase, Ports, counters::Registry},
     resolve,
     snapshot::Publisher,
     source::{Directory, SourceError, Stopper},
@@ -137,6 +137,15 @@ impl Agent {
             controller_class: config.translate.controller_class.clone(),
         });
         let (phase, phases) = watch::channel(Phase::Serve);
+        let own = [&addresses.http, &addresses.https, &addresses.admin];
+        let ports = Ports::new(
+            config.listen.addresses.clone(),
+            config.workers,
+            segment,
+            own.into_iter().flatten().map(SocketAddr::port).collect(),
+            phases.clone(),
+        );
+        let open_ports = ports.follow();
         let admin = admin::start(Arc::clone(&board), admin_sockets, phases.clone())?;
 
         let stopper = source.stopper();
@@ -148,6 +157,7 @@ impl Agent {
             Arc::clone(&board),
             steering.clone(),
             wanted,
+            ports,
         )));
         // The source's thread keeps the control, and with it the resolver, for as long as it runs.
         let weak = Arc::downgrade(&control);
@@ -167,7 +177,7 @@ impl Agent {
         // Connections wait in the kernel until there is something to route them by; packets are
         // steered here only when there is somebody to take them.
         let stores = published.recv().unwrap_or_default();
-        let workers = bound.start(&reader, &registry, &config.timeouts, &phases)?;
+        let workers = bound.start(&reader, &registry, &config.timeouts, &phases, &open_ports)?;
         if let Err(error) = steering.start(&config, &addresses, &stores) {
             phase.send_replace(Phase::Stop);
             stopper.stop();

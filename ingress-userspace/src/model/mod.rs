@@ -12,6 +12,7 @@ mod member;
 mod object;
 mod proxying;
 mod settings;
+mod stream;
 mod tls;
 mod upstream_tls;
 
@@ -31,7 +32,8 @@ pub use proxying::{
     Conditions, ConnectionField, HttpVersion, Protocol, Proxying, RedirectRewrite, Replacement,
     Retry,
 };
-pub use settings::{RedirectCode, Settings};
+pub use settings::{RedirectCode, Settings, StreamSettings};
+pub use stream::{Passthrough, ProxyVersion, Streams, TcpService, Transport, UdpService};
 pub use tls::{
     Authority, ClientAuth, ClientRule, HostTls, Suite, TicketKey, TlsSettings, VerifyClient,
 };
@@ -59,4 +61,6 @@ pub struct Model {
     /// What session tickets are sealed with, shared by all replicas: the first seals, all open.
     /// Empty: each process has keys of its own.
     pub ticket_keys: Vec<TicketKey>,
+    /// What is passed on below HTTP.
+    pub streams: Streams,
 }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::{ClientAddress, ClientLimits, FieldPolicy, TlsSettings, UpstreamPool};
 
 /// The controller's ConfigMap (reference section 9.1), as far as it is obeyed.
@@ -21,6 +23,44 @@ pub struct Settings {
     pub address: ClientAddress,
     /// The `ssl-*` keys about handshakes.
     pub tls: TlsSettings,
+    /// `use-proxy-protocol`: connections begin with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
+    /// `proxy-protocol-header-timeout`: how long that may take.
+    pub proxy_protocol_timeout: Duration,
+    /// `max-worker-connections`: client connections of one worker; 0: as many as the limit of open
+    /// files allows.
+    pub max_connections: u64,
+    /// The keys `proxy-stream-*`.
+    pub stream: StreamSettings,
+}
+
+/// How TCP and UDP services are passed on (`proxy-stream-*`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamSettings {
+    /// `proxy-stream-timeout`: how long neither side may send.
+    pub timeout: Duration,
+    /// `proxy-stream-next-upstream`: another endpoint is tried if one cannot be connected to.
+    pub next_upstream: bool,
+    /// `proxy-stream-next-upstream-timeout`: after which no other is tried; zero: no limit.
+    pub next_upstream_timeout: Duration,
+    /// `proxy-stream-next-upstream-tries`: endpoints to try; zero: all.
+    pub next_upstream_tries: u32,
+    /// `proxy-stream-responses`: datagrams that answer one of a client's; the session ends with the
+    /// last. Zero: no answer is waited for.
+    pub responses: u32,
+}
+
+impl Default for StreamSettings {
+    /// ingress-nginx's.
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(600),
+            next_upstream: true,
+            next_upstream_timeout: Duration::from_secs(600),
+            next_upstream_tries: 3,
+            responses: 1,
+        }
+    }
 }
 
 /// The status of a redirect to HTTPS.
@@ -49,6 +89,10 @@ impl Default for Settings {
             fields: FieldPolicy::default(),
             address: ClientAddress::default(),
             tls: TlsSettings::default(),
+            proxy_protocol: false,
+            proxy_protocol_timeout: Duration::from_secs(5),
+            max_connections: 16_384,
+            stream: StreamSettings::default(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Takes connections from a listener and finds out what they speak.
+//! Takes connections from a listener.
 
 use std::{
     future::poll_fn,
@@ -10,30 +10,44 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::resource::{Resource, getrlimit};
 use tokio::{net::TcpStream, sync::watch};
 
 use super::{
-    buffer::Buffer,
     client::Client,
-    http1::{Http1, Next},
-    http2::{self, Environment, Http2Stream, Setup},
-    message::RequestHead,
-    pipeline,
-    stream::Stream,
-    tls,
+    listen, preface,
+    proxy_protocol::Arrival,
+    serve,
     worker::{Phase, Worker},
 };
 
-/// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Connections that are accepted before others get a turn: a flood of new ones must not stop those
+/// that are there.
+const AT_ONCE: u32 = 32;
+/// Errors of the listener in a row, after which it is waited before the next attempt. Single ones
+/// are clients that left before they were accepted.
+const ERRORS: u32 = 16;
+/// Open files of a worker that are no client connections, as ingress-nginx counts them.
+const OTHER_FILES: u64 = 1024;
 /// How long to go on when the process has no file descriptors left.
 const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(50);
+
+/// What comes in at a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    /// HTTP.
+    Http,
+    /// TLS.
+    Https,
+    /// Whatever the TCP service of the port speaks.
+    Service,
+}
 
 /// Accepts until the phase says otherwise, then takes what is left in the queue and closes.
 pub(super) async fn run(
     worker: Rc<Worker>,
     socket: TcpListener,
-    https: bool,
+    door: Door,
     mut phase: watch::Receiver<Phase>,
 ) {
     let port = socket.local_addr().map_or(0, |address| address.port());
@@ -45,7 +59,14 @@ pub(super) async fn run(
         }
     };
     let mut out_of_descriptors = false;
+    let mut full = false;
+    let (mut in_a_row, mut errors) = (0, 0);
     loop {
+        in_a_row += 1;
+        if in_a_row >= AT_ONCE {
+            in_a_row = 0;
+            tokio::task::yield_now().await;
+        }
         let accepted = {
             let mut ended = pin!(phase.wait_for(|phase| *phase != Phase::Serve));
             poll_fn(|cx| {
@@ -58,9 +79,8 @@ pub(super) async fn run(
         };
         match accepted {
             Some(Ok((stream, peer))) => {
-                out_of_descriptors = false;
-                let task = serve(Rc::clone(&worker), stream, peer, https, port);
-                tokio::task::spawn_local(task);
+                (out_of_descriptors, errors) = (false, 0);
+                admit(&worker, stream, peer, door, port, &mut full);
             }
             Some(Err(error)) if is_exhaustion(&error) => {
                 if !out_of_descriptors {
@@ -74,11 +94,56 @@ pub(super) async fn run(
                 }
                 tokio::time::sleep(OUT_OF_DESCRIPTORS).await;
             }
-            // The client left before it was accepted.
-            Some(Err(_)) => {}
+            // The client left before it was accepted, or the listener is broken.
+            Some(Err(error)) => {
+                errors += 1;
+                if errors >= ERRORS {
+                    if errors == ERRORS {
+                        tracing::warn!(%error, port, "cannot accept");
+                    }
+                    if *phase.borrow() != Phase::Serve {
+                        break;
+                    }
+                    tokio::time::sleep(OUT_OF_DESCRIPTORS).await;
+                }
+            }
             None => break,
         }
     }
+    // What waits is taken, not reset: tokio knows only of what epoll has reported to it, which is
+    // nothing yet where the worker has just begun.
+    let Ok(listener) = listener.into_std() else { return };
+    for _ in 0..listen::BACKLOG {
+        let Ok((stream, peer)) = listener.accept() else { break };
+        let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+        if let Ok(stream) = stream {
+            admit(&worker, stream, peer, door, port, &mut full);
+        }
+    }
+}
+
+/// Begins to serve a connection if the worker may have one more. `full`: the last was refused.
+fn admit(
+    worker: &Rc<Worker>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    door: Door,
+    port: u16,
+    full: &mut bool,
+) {
+    worker.counters.accepted();
+    // Closed and not left waiting: another worker or another node may have room.
+    if worker.connections() >= most(worker) {
+        worker.counters.refused();
+        if !*full {
+            tracing::warn!(port, "connections refused: max-worker-connections");
+        }
+        *full = true;
+        return;
+    }
+    *full = false;
+    let place = Place::take(worker);
+    tokio::task::spawn_local(connection(place, stream, peer, door, port));
 }
 
 fn is_exhaustion(error: &io::Error) -> bool {
@@ -88,103 +153,49 @@ fn is_exhaustion(error: &io::Error) -> bool {
         .any(|errno| error.raw_os_error() == Some(*errno as i32))
 }
 
-async fn serve(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr, https: bool, port: u16) {
-    let client = Client::new(worker, peer, https, port);
-    let outcome = if https {
-        // Boxed: it is over soon, and its size is not to be that of every connection's task.
-        let tls = Box::pin(tls::handshake(&client, tcp)).await;
-        tls.map(|tls| (tls.stream, None, tls.http2))
+/// How many client connections the worker may have: `max-worker-connections`.
+fn most(worker: &Worker) -> u64 {
+    let most = worker.view().snapshot.model.settings.max_connections;
+    if most > 0 {
+        return most;
+    }
+    // As ingress-nginx: an equal share of the limit of open files, less what else is open.
+    let (files, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or_default();
+    let workers = u64::try_from(worker.counters.workers()).unwrap_or(1).max(1);
+    (files / workers).saturating_sub(OTHER_FILES).max(OTHER_FILES)
+}
+
+/// A connection that counts as open, whatever serves it.
+struct Place(Rc<Worker>);
+
+impl Place {
+    fn take(worker: &Rc<Worker>) -> Self {
+        worker.connection_opened();
+        Self(Rc::clone(worker))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.connection_closed();
+    }
+}
+
+/// Serves a connection to its end.
+async fn connection(place: Place, tcp: TcpStream, peer: SocketAddr, door: Door, port: u16) {
+    let worker = Rc::clone(&place.0);
+    let (tcp, arrival) = if preface::is_needed(&worker, door) {
+        // Boxed: most connections have none and pay no memory for it.
+        match Box::pin(preface::take(&worker, tcp, peer, door, port)).await {
+            Some(preface) => preface,
+            None => return,
+        }
     } else {
-        sniff(&client, Stream::Plain(tcp)).await
+        (tcp, Arrival::direct(peer))
     };
-    let Some((stream, early, http2)) = outcome else { return };
-    if http2 {
-        // It has deadlines of its own.
-        client.answering();
-        http2::serve(stream, early, client).await;
-    } else {
-        serve_http1(client, stream, early).await;
-    }
-}
-
-impl Environment for Client {
-    fn setup(&self) -> &Rc<Setup> {
-        &self.worker.http2
-    }
-
-    fn draining(&self) -> bool {
-        self.worker.draining()
-    }
-
-    fn answer(
-        self: &Rc<Self>,
-        mut head: Box<RequestHead>,
-        mut stream: Http2Stream,
-    ) -> impl Future<Output = ()> + 'static {
-        let client = Rc::clone(self);
-        async move {
-            pipeline::answer(&client, &mut head, &mut stream).await;
-            client.worker.http2.heads.give(head);
-        }
-    }
-}
-
-/// Serves HTTP/1.0 and 1.1, one request after the other.
-async fn serve_http1(client: Rc<Client>, stream: Stream, early: Option<Buffer>) {
-    let mut connection = Http1::new(Rc::clone(&client), stream, early);
-    loop {
-        let mut head = None;
-        let next = connection.next(&mut head).await;
-        match (next, &mut head) {
-            (Next::Request, Some(head)) => pipeline::answer(&client, head, &mut connection).await,
-            (Next::Refused(failure), _) => {
-                pipeline::refuse(&client, failure, &mut connection).await;
-            }
-            (Next::Request | Next::End, _) => {}
-        }
-        if let Some(head) = head {
-            client.worker.http2.heads.give(head);
-        }
-        if next == Next::End || !connection.settle().await {
-            break;
-        }
-    }
-}
-
-/// Finds out by the first bytes whether a client speaks HTTP/2 by prior knowledge. What is read is
-/// handed on, so that this costs no system call.
-async fn sniff(client: &Client, mut stream: Stream) -> Option<(Stream, Option<Buffer>, bool)> {
-    let mut early: Option<Buffer> = None;
-    loop {
-        let read = poll_fn(|cx| {
-            let mut buffer = early.take().unwrap_or_else(|| client.worker.buffers.take());
-            let read = stream.poll_read_slice(cx, buffer.room());
-            if let Poll::Ready(Ok(length)) = read {
-                buffer.fill(length);
-            }
-            early = Some(buffer).filter(|buffer| !buffer.is_empty());
-            if read.is_ready() { read.map(Result::ok) } else { client.poll_late(cx).map(|()| None) }
-        })
-        .await?;
-        let bytes = early.as_ref().map_or(&[][..], Buffer::filled);
-        if read == 0 {
-            return None;
-        }
-        if bytes.starts_with(PREFACE) {
-            return Some((stream, early, true));
-        }
-        if !PREFACE.starts_with(bytes) {
-            return Some((stream, early, false));
-        }
-    }
-}
-
-/// The outcome, or `None` when the connection's deadline comes first.
-pub(super) async fn in_time<T>(client: &Client, work: impl Future<Output = T>) -> Option<T> {
-    let mut work = pin!(work);
-    poll_fn(|cx| match work.as_mut().poll(cx) {
-        Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
-        Poll::Pending => client.deadline().poll(cx).map(|()| None),
-    })
-    .await
+    let tls = door == Door::Https;
+    let client = Client::new(worker, arrival, tls, port);
+    // The client counts from now on.
+    drop(place);
+    serve::serve(client, tcp).await;
 }

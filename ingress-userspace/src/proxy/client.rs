@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{deadline::Deadline, worker::Worker};
+use super::{deadline::Deadline, proxy_protocol::Arrival, worker::Worker};
 use crate::tls::Identity;
 
 /// While draining, how long a connection without request may stay: long enough for one that is on
@@ -18,11 +18,15 @@ pub(crate) const LAST_CALL: Duration = Duration::from_secs(1);
 /// A client connection.
 pub(crate) struct Client {
     pub(crate) worker: Rc<Worker>,
-    /// Who connected.
+    /// Who connected, as the header of the PROXY protocol says where there is one.
     pub(crate) peer: SocketAddr,
     /// The peer's address without port.
     pub(crate) peer_text: Box<str>,
-    /// It came in over TLS.
+    /// This connection itself is TLS, ended here. What is about handshakes and certificates goes by
+    /// this alone.
+    pub(crate) tls: bool,
+    /// The client speaks HTTPS, as far as is known: to us, or to a balancer in front that ended TLS
+    /// (reference section 4.4). Links, redirects and cookies go by this.
     pub(crate) https: bool,
     /// What its handshake found out; unset over plain HTTP.
     pub(crate) identity: OnceCell<Identity>,
@@ -46,16 +50,21 @@ enum Phase {
 }
 
 impl Client {
-    pub(crate) fn new(worker: Rc<Worker>, peer: SocketAddr, https: bool, port: u16) -> Rc<Self> {
-        // A v4 client of a v6 socket is a v4 client.
-        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+    /// A connection that arrived at this port of ours, counted until it is dropped.
+    pub(crate) fn new(worker: Rc<Worker>, arrival: Arrival, tls: bool, port: u16) -> Rc<Self> {
+        let peer = arrival.client();
+        let proxied_port = arrival.proxied_port();
         let client = Self {
             peer,
             peer_text: peer.ip().to_string().into(),
-            https,
+            tls,
+            https: tls || proxied_port == Some(443),
             identity: OnceCell::new(),
             // ingress-nginx says 443 whatever --https-port is.
-            port: if https { "443".into() } else { port.to_string().into() },
+            port: match proxied_port {
+                None if tls => "443".into(),
+                proxied => proxied.unwrap_or(port).to_string().into(),
+            },
             phase: Cell::new(Phase::Busy),
             deadline: worker.deadlines.deadline(),
             worker,

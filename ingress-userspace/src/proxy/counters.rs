@@ -37,6 +37,12 @@ pub(crate) struct Gauges {
     accepted: AtomicU64,
     handshakes: [AtomicU64; 2],
     handshakes_failed: [AtomicU64; HandshakeFailure::ALL.len()],
+    refused: AtomicU64,
+    proxy_headers_failed: AtomicU64,
+    passed: AtomicU64,
+    datagrams_in: AtomicU64,
+    datagrams_out: AtomicU64,
+    datagrams_dropped: AtomicU64,
     upstream_connected: AtomicU64,
     upstream_failed: AtomicU64,
     requests: AtomicU64,
@@ -60,6 +66,18 @@ pub(crate) struct Totals {
     pub(crate) handshakes: [u64; 2],
     /// In the order of [`HandshakeFailure::ALL`].
     pub(crate) handshakes_failed: [u64; HandshakeFailure::ALL.len()],
+    /// Connections closed at once because of `max-worker-connections`.
+    pub(crate) refused: u64,
+    /// Connections without the header that `use-proxy-protocol` asks for.
+    pub(crate) proxy_headers_failed: u64,
+    /// Connections passed on below HTTP.
+    pub(crate) passed: u64,
+    /// Datagrams passed on to endpoints.
+    pub(crate) datagrams_in: u64,
+    /// Datagrams passed on to clients.
+    pub(crate) datagrams_out: u64,
+    /// Datagrams of clients that were not passed on.
+    pub(crate) datagrams_dropped: u64,
     pub(crate) upstream_connected: u64,
     pub(crate) upstream_failed: u64,
     pub(crate) requests: u64,
@@ -129,6 +147,12 @@ impl Registry {
             handshakes_failed: std::array::from_fn(|reason| {
                 all(&self.gauges, |own| &own.handshakes_failed[reason])
             }),
+            refused: sum(|gauges| &gauges.refused),
+            proxy_headers_failed: sum(|gauges| &gauges.proxy_headers_failed),
+            passed: sum(|gauges| &gauges.passed),
+            datagrams_in: sum(|gauges| &gauges.datagrams_in),
+            datagrams_out: sum(|gauges| &gauges.datagrams_out),
+            datagrams_dropped: sum(|gauges| &gauges.datagrams_dropped),
             upstream_connected: sum(|gauges| &gauges.upstream_connected),
             upstream_failed: sum(|gauges| &gauges.upstream_failed),
             requests: sum(|gauges| &gauges.requests),
@@ -177,11 +201,41 @@ impl Counters {
         self.known.borrow_mut().clear();
     }
 
-    pub(super) fn connections(&self, open: u64, accepted: bool) {
+    pub(super) fn connections(&self, open: u64) {
         self.gauges.connections.store(open, Ordering::Relaxed);
-        if accepted {
-            increment(&self.gauges.accepted);
-        }
+    }
+
+    pub(super) fn accepted(&self) {
+        increment(&self.gauges.accepted);
+    }
+
+    pub(super) fn refused(&self) {
+        increment(&self.gauges.refused);
+    }
+
+    pub(super) fn proxy_header_failed(&self) {
+        increment(&self.gauges.proxy_headers_failed);
+    }
+
+    pub(super) fn passed(&self) {
+        increment(&self.gauges.passed);
+    }
+
+    pub(super) fn datagram_in(&self) {
+        increment(&self.gauges.datagrams_in);
+    }
+
+    pub(super) fn datagram_out(&self) {
+        increment(&self.gauges.datagrams_out);
+    }
+
+    pub(super) fn datagram_dropped(&self) {
+        increment(&self.gauges.datagrams_dropped);
+    }
+
+    /// How many workers there are.
+    pub(super) fn workers(&self) -> usize {
+        self.registry.gauges.len()
     }
 
     pub(super) fn handshake(&self, resumed: bool) {

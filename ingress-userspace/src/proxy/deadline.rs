@@ -3,6 +3,8 @@
 
 use std::{
     cell::{Cell, RefCell},
+    future::poll_fn,
+    pin::pin,
     rc::Rc,
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
@@ -118,6 +120,16 @@ impl Drop for Deadline {
         let entry = self.owner.entries.borrow_mut().try_remove(self.key);
         drop(entry);
     }
+}
+
+/// The outcome, or `None` when the deadline comes first.
+pub(crate) async fn before<T>(deadline: &Deadline, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+        Poll::Pending => deadline.poll(cx).map(|()| None),
+    })
+    .await
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -3,15 +3,16 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
 };
 
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::Listen;
 
 /// Connections that may wait for a worker. The kernel caps it at net.core.somaxconn.
-const BACKLOG: i32 = 4096;
+pub(crate) const BACKLOG: i32 = 4096;
 
 /// The sockets of one worker.
 #[derive(Debug)]
@@ -62,6 +63,49 @@ pub(crate) fn open(
     Ok(http.into_iter().zip(https).map(|(http, https)| Sockets { http, https }).collect())
 }
 
+/// Opens the sockets of all workers at the port of a TCP service; `ours`: sockets of this agent may
+/// be there still.
+///
+/// # Errors
+/// [`ListenError`]; nothing stays open then.
+pub(crate) fn open_tcp(
+    addresses: &[IpAddr],
+    port: u16,
+    workers: usize,
+    segment: Option<u32>,
+    ours: bool,
+) -> Result<Vec<Vec<TcpListener>>, ListenError> {
+    let kind = (Type::STREAM, Protocol::TCP);
+    let flag = "--tcp-services-configmap";
+    try_port(addresses, port, workers, kind, !ours, flag, |address| listen_on(address, segment))
+}
+
+/// The same for UDP.
+///
+/// # Errors
+/// [`ListenError`]; nothing stays open then.
+pub(crate) fn open_udp(
+    addresses: &[IpAddr],
+    port: u16,
+    workers: usize,
+    ours: bool,
+) -> Result<Vec<Vec<UdpSocket>>, ListenError> {
+    let kind = (Type::DGRAM, Protocol::UDP);
+    let flag = "--udp-services-configmap";
+    try_port(addresses, port, workers, kind, !ours, flag, |address| {
+        let socket = bind(address, kind, true)?;
+        // Which of this machine's addresses a datagram was sent to, so that the answer comes from
+        // there.
+        if address.is_ipv4() {
+            setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+        } else {
+            setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+        }
+        socket.set_nonblocking(true)?;
+        Ok(socket.into())
+    })
+}
+
 fn open_port(
     addresses: &[IpAddr],
     port: u16,
@@ -73,38 +117,62 @@ fn open_port(
     let mut attempts = if port == 0 { 16 } else { 1 };
     loop {
         attempts -= 1;
-        match try_port(addresses, port, workers, segment, flag) {
+        let kind = (Type::STREAM, Protocol::TCP);
+        let open = |address| listen_on(address, segment);
+        match try_port(addresses, port, workers, kind, true, flag, open) {
             Err(error) if attempts > 0 && error.source.kind() == io::ErrorKind::AddrInUse => {}
             outcome => return outcome,
         }
     }
 }
 
-fn try_port(
+/// What a socket is.
+type SocketKind = (Type, Protocol);
+
+/// A socket whose address can be asked for.
+trait Bound {
+    fn address(&self) -> io::Result<SocketAddr>;
+}
+
+impl Bound for TcpListener {
+    fn address(&self) -> io::Result<SocketAddr> {
+        self.local_addr()
+    }
+}
+
+impl Bound for UdpSocket {
+    fn address(&self) -> io::Result<SocketAddr> {
+        self.local_addr()
+    }
+}
+
+fn try_port<S: Bound>(
     addresses: &[IpAddr],
     mut port: u16,
     workers: usize,
-    segment: Option<u32>,
+    kind: SocketKind,
+    probe: bool,
     flag: &'static str,
-) -> Result<Vec<Vec<TcpListener>>, ListenError> {
+    open: impl Fn(SocketAddr) -> io::Result<S>,
+) -> Result<Vec<Vec<S>>, ListenError> {
     let any = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
     let everywhere = addresses.is_empty();
-    let mut sockets: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
+    let mut sockets: Vec<Vec<S>> = (0..workers).map(|_| Vec::new()).collect();
     for address in if everywhere { &any[..] } else { addresses } {
         let refused =
             |port, source| ListenError { address: SocketAddr::new(*address, port), flag, source };
         // A second process with SO_REUSEPORT would share the port unnoticed and get half of the
         // connections; a plain bind first finds every other listener.
-        match bind(SocketAddr::new(*address, port), false) {
+        match bind(SocketAddr::new(*address, port), kind, !probe) {
             Ok(probe) => drop(probe),
             // The machine may have no IPv6 at all; nobody asked for it by name.
             Err(error) if everywhere && address.is_ipv6() && no_family(&error) => continue,
             Err(error) => return Err(refused(port, error)),
         }
         for worker in &mut sockets {
-            let socket = listen_on(SocketAddr::new(*address, port), segment)
-                .map_err(|error| refused(port, error))?;
-            port = socket.local_addr().map_err(|error| refused(port, error))?.port();
+            let socket =
+                open(SocketAddr::new(*address, port)).map_err(|error| refused(port, error))?;
+            port = socket.address().map_err(|error| refused(port, error))?.port();
             worker.push(socket);
         }
     }
@@ -116,19 +184,23 @@ fn no_family(error: &io::Error) -> bool {
         || error.kind() == io::ErrorKind::AddrNotAvailable
 }
 
-fn bind(address: SocketAddr, shared: bool) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+fn bind(address: SocketAddr, kind: SocketKind, shared: bool) -> io::Result<Socket> {
+    let (kind, protocol) = kind;
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    socket.set_reuse_address(true)?;
+    // For UDP it would let anyone share the port.
+    if kind == Type::STREAM {
+        socket.set_reuse_address(true)?;
+    }
     socket.set_reuse_port(shared)?;
     socket.bind(&address.into())?;
     Ok(socket)
 }
 
 fn listen_on(address: SocketAddr, segment: Option<u32>) -> io::Result<TcpListener> {
-    let socket = bind(address, true)?;
+    let socket = bind(address, (Type::STREAM, Protocol::TCP), true)?;
     if let Some(segment) = segment {
         socket.set_tcp_mss(segment)?;
     }

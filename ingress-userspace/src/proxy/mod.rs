@@ -3,32 +3,44 @@
 //! the snapshot, which they only read. Knows no Kubernetes object and no BPF map.
 //!
 //! ```text
-//! listen ─ accept ─ tls ─→ http1 | http2 ─→ pipeline ─→ exchange ─→ balance ─→ upstream
-//!            (stream, client)  (message)      └→ respond   (sides)
+//! listen ─ accept ─ preface ─ tls ─ serve ─→ http1 | http2 ─→ pipeline ─→ exchange ─→ balance ─→ upstream
+//! (ports)              └→ tcp     (client)     (message)      └→ respond   (sides)
+//! ports ─ udp
 //! ```
 
 mod accept;
 mod balance;
 mod buffer;
 mod client;
+mod client_hello;
 pub(crate) mod counters;
 mod date;
 mod deadline;
+mod endpoints;
 mod exchange;
 mod http1;
 mod http2;
 mod listen;
 mod message;
+mod passthrough;
+mod peek;
 mod pipeline;
+mod ports;
+mod preface;
+mod proxy_protocol;
 mod respond;
+mod serve;
 mod sides;
 mod stream;
+mod tcp;
 mod tls;
+mod udp;
 mod upstream;
 mod worker;
 
 pub use listen::ListenError;
 pub(crate) use listen::open_single;
+pub(crate) use ports::Ports;
 pub(crate) use tls::HandshakeFailure;
 pub(crate) use worker::Phase;
 
@@ -80,6 +92,7 @@ impl Bound {
         registry: &Arc<Registry>,
         timeouts: &Timeouts,
         phase: &watch::Receiver<Phase>,
+        ports: &watch::Receiver<ports::Open>,
     ) -> std::io::Result<Running> {
         let threads = self
             .sockets
@@ -93,6 +106,7 @@ impl Bound {
                     registry: Arc::clone(registry),
                     timeouts: timeouts.clone(),
                     phase: phase.clone(),
+                    ports: ports.clone(),
                 };
                 thread::Builder::new()
                     .name(format!("worker-{index}"))

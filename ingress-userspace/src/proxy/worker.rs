@@ -14,15 +14,16 @@ use tokio::{
 };
 
 use super::{
-    accept,
+    accept::{self, Door},
     balance::View,
     buffer::Buffers,
     counters::{Counters, Registry},
     date::Date,
     deadline::{Deadlines, TICK},
-    http2,
+    endpoints, http2,
     listen::Sockets,
     message::ResponseHead,
+    ports,
     upstream::Pool,
 };
 use crate::{config::Timeouts, snapshot::Reader};
@@ -46,6 +47,7 @@ pub(crate) struct Setup {
     pub(crate) registry: Arc<Registry>,
     pub(crate) timeouts: Timeouts,
     pub(crate) phase: watch::Receiver<Phase>,
+    pub(crate) ports: watch::Receiver<ports::Open>,
 }
 
 /// What the connections of a worker share.
@@ -54,6 +56,7 @@ pub(crate) struct Worker {
     pub(crate) deadlines: Rc<Deadlines>,
     pub(crate) pool: Pool,
     pub(crate) counters: Counters,
+    pub(crate) streams: endpoints::State,
     pub(crate) buffers: Buffers,
     pub(crate) date: Date,
     /// What HTTP/2 connections share; the heads of requests are lent to all.
@@ -97,14 +100,19 @@ impl Worker {
         self.draining.get()
     }
 
+    /// Client connections that are open.
+    pub(crate) fn connections(&self) -> u64 {
+        self.connections.get()
+    }
+
     pub(crate) fn connection_opened(&self) {
         self.connections.set(self.connections.get() + 1);
-        self.counters.connections(self.connections.get(), true);
+        self.counters.connections(self.connections.get());
     }
 
     pub(crate) fn connection_closed(&self) {
         self.connections.set(self.connections.get() - 1);
-        self.counters.connections(self.connections.get(), false);
+        self.counters.connections(self.connections.get());
         if self.connections.get() == 0 {
             self.idle.notify_one();
         }
@@ -133,7 +141,7 @@ pub(crate) fn run(setup: Setup) {
 }
 
 async fn serve(setup: Setup) {
-    let Setup { index, sockets, reader, registry, timeouts, mut phase } = setup;
+    let Setup { index, sockets, reader, registry, timeouts, mut phase, ports } = setup;
     let mut random = fastrand::Rng::new();
     let view = View::new(reader.current(), &mut random);
     let deadlines = Deadlines::new(Instant::now());
@@ -152,6 +160,7 @@ async fn serve(setup: Setup) {
             },
             http2::Limits::default(),
         ),
+        streams: endpoints::State::default(),
         buffers,
         date: Date::new(SystemTime::now()),
         answers: RefCell::default(),
@@ -165,12 +174,14 @@ async fn serve(setup: Setup) {
         reader,
     });
     let mut accepting = Vec::new();
-    for (sockets, https) in [(sockets.http, false), (sockets.https, true)] {
+    for (sockets, door) in [(sockets.http, Door::Http), (sockets.https, Door::Https)] {
         for socket in sockets {
-            let task = accept::run(Rc::clone(&worker), socket, https, phase.clone());
+            let task = accept::run(Rc::clone(&worker), socket, door, phase.clone());
             accepting.push(tokio::task::spawn_local(task));
         }
     }
+    let task = ports::serve(Rc::clone(&worker), index, ports, phase.clone());
+    accepting.push(tokio::task::spawn_local(task));
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

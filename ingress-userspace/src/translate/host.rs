@@ -4,8 +4,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{backends::Backends, upstream_tls::Policies};
 use crate::model::{
-    CertificateId, ClientAuth, Denial, Host, HostName, HostTls, HttpsRedirect, PathKind, Proxying,
-    Route, Target, UpstreamTls,
+    BackendId, CertificateId, ClientAuth, Denial, Host, HostName, HostTls, HttpsRedirect,
+    ObjectRef, PathKind, ProxyVersion, Proxying, Route, Target, UpstreamTls,
 };
 
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(super) struct HostParts {
     pub(super) upstream_tls: Option<Result<UpstreamTls, Denial>>,
     pub(super) denial: Option<Denial>,
     handshake: HostTls,
+    /// The oldest Ingress with `ssl-passthrough`, and what it says about the PROXY protocol.
+    pub(super) passthrough: Option<(ObjectRef, Option<ProxyVersion>)>,
 }
 
 impl HostParts {
@@ -37,6 +39,7 @@ impl HostParts {
             upstream_tls: None,
             denial: None,
             handshake: HostTls::default(),
+            passthrough: None,
         }
     }
 
@@ -49,6 +52,16 @@ impl HostParts {
         self.taken.insert(key, self.routes.len());
         self.routes.push(route);
         Ok(())
+    }
+
+    /// The backend of the path `/`, `Prefix` before `Exact`; `None` if that is not served by one.
+    pub(super) fn root(&self) -> Option<BackendId> {
+        let of = |kind| self.taken.get(&(kind, Arc::from("/"))).and_then(|&at| self.routes.get(at));
+        let route = of(PathKind::Prefix).or_else(|| of(PathKind::Exact)).unwrap_or(&self.default);
+        match route.target {
+            Target::Backend(id) if self.denial.is_none() => Some(id),
+            _ => None,
+        }
     }
 
     /// Gives every route that is forwarded over TLS its policy: that of its own Ingress, else that of

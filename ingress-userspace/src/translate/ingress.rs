@@ -1,6 +1,9 @@
 //! From the Ingresses, oldest first, to hosts and routes (reference section 3.5).
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use k8s_openapi::api::networking::v1::{
     HTTPIngressPath, Ingress, IngressBackend, IngressRule, IngressSpec,
@@ -21,8 +24,8 @@ use super::{
 use crate::{
     model::{
         BackendKey, ClientAuth, ClientRule, Denial, Diagnostic, Host, HostName, HostTls,
-        HttpsRedirect, ObjectRef, PathKind, PortRef, Proxying, Rewrite, Route, Target, UpstreamTls,
-        VerifyClient,
+        HttpsRedirect, ObjectRef, Passthrough, PathKind, PortRef, Proxying, Rewrite, Route, Target,
+        UpstreamTls, VerifyClient,
     },
     stores::{Key, Stores},
 };
@@ -89,6 +92,32 @@ impl<'a> Assembly<'a> {
         let any = HostParts::new(HostName::CatchAll, global.clone());
         let hosts = BTreeMap::from([(HostName::CatchAll, any)]);
         Self { options, config, stores, certificates, authorities, backends, hosts, global }
+    }
+
+    /// The hosts whose TLS connections are passed through. Why one is not becomes a diagnostic.
+    pub(super) fn passthrough(
+        &self,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> HashMap<Arc<str>, Passthrough> {
+        let field =
+            format!("metadata.annotations[{}/ssl-passthrough]", self.options.annotations_prefix);
+        let mut passed = HashMap::new();
+        for (name, parts) in &self.hosts {
+            let Some((ingress, send_proxy)) = &parts.passthrough else { continue };
+            let why = match (self.options.ssl_passthrough, name, parts.root()) {
+                (false, ..) => "needs --enable-ssl-passthrough",
+                (true, HostName::Exact(name), Some(backend)) => {
+                    let passthrough = Passthrough { backend, send_proxy: *send_proxy };
+                    passed.insert(Arc::clone(name), passthrough);
+                    continue;
+                }
+                (true, HostName::Exact(_), None) => "needs a Service for the host's path `/`",
+                (true, ..) => "needs a host without wildcard",
+            };
+            Report::on(ingress.clone(), diagnostics)
+                .error(&*field, format!("{why}; TLS of this host is ended here"));
+        }
+        passed
     }
 
     /// The hosts of all Ingresses added.
@@ -228,6 +257,11 @@ impl<'a> Assembly<'a> {
             self.set_app_root(&name, current, path);
         }
         self.deny_host(&name, current);
+        if let Some(send_proxy) = current.annotations.passthrough
+            && let Some(host) = self.hosts.get_mut(&name)
+        {
+            host.passthrough.get_or_insert_with(|| (current.object.clone(), send_proxy));
+        }
     }
 
     /// The oldest Ingress with TLS decides for each of its hosts, listed there or not.

@@ -15,6 +15,7 @@ mod options;
 mod quantity;
 mod report;
 mod rule;
+mod streams;
 mod suite;
 mod ticket;
 mod tls;
@@ -37,18 +38,19 @@ use k8s_openapi::api::networking::v1::Ingress;
 
 use self::{
     authority::Authorities,
-    backends::{Backends, Resolved, Slices, World},
+    backends::{Backends, Found, Resolved, Slices, World},
     class::Classes,
     config::Config,
     ingress::Assembly,
     report::Report,
+    streams::Services,
     tls::Certificates,
     upstream_tls::Policies,
 };
 use crate::{
     model::{
         BackendKey, Certificate, CertificateId, Diagnostic, Host, HostName, Model, ObjectRef,
-        Severity, TicketKey,
+        Passthrough, Severity, Streams, TicketKey, Transport,
     },
     names::Names,
     stores::{Key, Stores},
@@ -82,6 +84,8 @@ struct Previous {
     default_backend: Option<BackendKey>,
     routing: Arc<Routing>,
     resolved: Vec<Resolved>,
+    /// The endpoints of the services of [`Routing`].
+    found: Vec<Found>,
 }
 
 /// What is read or compared once for as long as it does not change.
@@ -101,6 +105,8 @@ struct Routing {
     config: Config,
     ticket_keys: Vec<TicketKey>,
     backends: Backends,
+    services: Services,
+    passthrough: Arc<HashMap<Arc<str>, Passthrough>>,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -123,19 +129,21 @@ impl Translator {
         slices.update(stores, &mut changed);
         let world = World { options: &self.options, stores, slices: &slices, names };
         let default_backend = self.default_backend(&world, &mut diagnostics);
-        let (routing, resolved) = match previous {
+        let (routing, resolved, found) = match previous {
             Some(previous)
                 if is_same(&previous.stores, stores)
                     && previous.default_backend == default_backend =>
             {
-                let Previous { stores: before, names: known, routing, mut resolved, .. } = previous;
+                let Previous { stores: before, names: known, routing, .. } = previous;
+                let (mut resolved, mut found) = (previous.resolved, previous.found);
                 let services = before.services.changes(&stores.services);
                 changed.extend(services.map(|(key, ..)| key.clone()));
-                let names = changed_names(&known, names, &resolved);
+                let names = changed_names(&known, names, referred(&resolved, &found));
                 if !changed.is_empty() || !names.is_empty() {
                     routing.backends.resolve_again(&world, &changed, &names, &mut resolved);
+                    routing.services.resolve_again(&world, &changed, &names, &mut found);
                 }
-                (routing, resolved)
+                (routing, resolved, found)
             }
             previous => {
                 let before = previous.as_ref().map(|previous| &*previous.routing);
@@ -148,11 +156,13 @@ impl Translator {
                 );
                 let known = previous.as_ref().map_or(&[][..], |previous| &previous.resolved);
                 let resolved = routing.backends.resolve(&world, known);
-                (Arc::new(routing), resolved)
+                let found = routing.services.resolve(&world);
+                (Arc::new(routing), resolved, found)
             }
         };
         diagnostics.extend_from_slice(&routing.diagnostics);
         routing.backends.tell(&resolved, &mut diagnostics);
+        let (tcp, udp) = routing.services.finish(&found, &mut diagnostics);
         let model = Arc::new(Model {
             hosts: Arc::clone(&routing.hosts),
             backends: resolved.iter().map(|resolved| Arc::clone(&resolved.backend)).collect(),
@@ -161,8 +171,9 @@ impl Translator {
             members: member::members(&stores.nodes, &mut diagnostics),
             settings: routing.config.settings.clone(),
             ticket_keys: routing.ticket_keys.clone(),
+            streams: Streams { tcp, udp, passthrough: Arc::clone(&routing.passthrough) },
         });
-        let referred = backends::names(&resolved);
+        let referred = referred(&resolved, &found);
         self.previous = Some(Previous {
             stores: stores.clone(),
             names: Arc::clone(names),
@@ -170,6 +181,7 @@ impl Translator {
             default_backend,
             routing,
             resolved,
+            found,
         });
         diagnostics.sort_by(|one, two| {
             (&one.object, &one.field, &one.message).cmp(&(&two.object, &two.field, &two.message))
@@ -204,7 +216,7 @@ impl Translator {
             service: name.as_str().into(),
             port,
         };
-        let found = backends::find(&key, false, world);
+        let found = backends::find(&key, Transport::Tcp, false, world);
         if found.endpoints.is_empty() {
             let why = found.fault.map(|(_, why)| why).unwrap_or_default();
             built_in(&why);
@@ -242,7 +254,9 @@ impl Translator {
                 assembly.add(key, ingress, &mut diagnostics);
             }
         }
+        let passthrough = Arc::new(assembly.passthrough(&mut diagnostics));
         let (hosts, backends) = assembly.finish(upstream_tls);
+        let services = Services::read(options, stores, &mut diagnostics);
         Routing {
             hosts: reuse(hosts, previous.map_or(&[], |previous| &previous.hosts)).into(),
             certificates: certificates.finish().into(),
@@ -250,6 +264,8 @@ impl Translator {
             config,
             ticket_keys,
             backends,
+            services,
+            passthrough,
             diagnostics,
         }
     }
@@ -316,12 +332,23 @@ fn order(key: &Key, ingress: &Ingress) -> impl Ord + use<> {
     (created.is_none(), created, Reverse(format!("{}/{}", key.namespace, key.name)))
 }
 
+/// The names outside the cluster that are to be resolved.
+fn referred(resolved: &[Resolved], found: &[Found]) -> BTreeSet<Arc<str>> {
+    let mut names = backends::names(resolved);
+    names.append(&mut streams::names(found));
+    names
+}
+
 /// The names of backends that stand for something else than they did.
-fn changed_names(known: &Arc<Names>, now: &Arc<Names>, resolved: &[Resolved]) -> HashSet<Arc<str>> {
+fn changed_names(
+    known: &Arc<Names>,
+    now: &Arc<Names>,
+    referred: BTreeSet<Arc<str>>,
+) -> HashSet<Arc<str>> {
     if Arc::ptr_eq(known, now) {
         return HashSet::new();
     }
-    let mut names = backends::names(resolved).into_iter().collect::<HashSet<_>>();
+    let mut names = referred.into_iter().collect::<HashSet<_>>();
     names.retain(|name| known.get(name) != now.get(name));
     names
 }

@@ -19,6 +19,12 @@ pub struct Options {
     pub tls_ticket_secret: Option<(String, String)>,
     /// `--configmap`: namespace and name.
     pub configmap: Option<(String, String)>,
+    /// `--tcp-services-configmap`: namespace and name.
+    pub tcp_services: Option<(String, String)>,
+    /// `--udp-services-configmap`: namespace and name.
+    pub udp_services: Option<(String, String)>,
+    /// `--enable-ssl-passthrough`.
+    pub ssl_passthrough: bool,
     /// `--disable-catch-all`: ignore Ingresses with `spec.defaultBackend`.
     pub disable_catch_all: bool,
     /// `--disable-svc-external-name`: Services of type ExternalName answer 503.
@@ -40,6 +46,9 @@ impl Default for Options {
             default_ssl_certificate: None,
             tls_ticket_secret: None,
             configmap: None,
+            tcp_services: None,
+            udp_services: None,
+            ssl_passthrough: false,
             disable_catch_all: false,
             disable_svc_external_name: false,
             annotations_prefix: "nginx.ingress.kubernetes.io".to_owned(),

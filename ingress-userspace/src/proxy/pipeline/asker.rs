@@ -75,7 +75,7 @@ impl Asker for Asked {
                 IpAddr::V6(address) => take(&address.octets()),
             },
             Variable::RemotePort => take(peer.port().to_string().as_bytes()),
-            Variable::Scheme => take(if self.client.https { b"https" } else { b"http" }),
+            Variable::Scheme => take(if self.client.tls { b"https" } else { b"http" }),
             Variable::ServerName => take(self.server.as_bytes()),
             Variable::ServerPort => take(self.client.port.as_bytes()),
             Variable::RequestMethod => take(self.method.as_str().as_bytes()),

@@ -107,7 +107,7 @@ fn finish(client: &Client, view: &View, head: &mut ResponseHead) {
     if !head.fields.contains(Known::Date) {
         client.worker.date.with(|date| head.fields.push_known(Known::Date, date));
     }
-    if client.https
+    if client.tls
         && let Some(hsts) = &view.hsts
     {
         head.fields.set(Known::StrictTransportSecurity, hsts.as_bytes());

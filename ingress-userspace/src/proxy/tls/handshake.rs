@@ -12,7 +12,7 @@ use tokio_rustls::{LazyConfigAcceptor, StartHandshake, server::TlsStream};
 
 use super::{FirstByte, HandshakeFailure};
 use crate::{
-    proxy::{accept::in_time, client::Client, respond, stream::Stream},
+    proxy::{client::Client, deadline::before, respond, stream::Stream},
     tls::{Answer, Identity, Verifier},
 };
 
@@ -47,7 +47,7 @@ impl Failed {
 /// found out about the client is in [`Client::identity`].
 pub(in crate::proxy) async fn handshake(client: &Client, tcp: TcpStream) -> Option<Established> {
     let late = Failed { reason: HandshakeFailure::Timeout, last_words: None };
-    match in_time(client, establish(client, tcp)).await.unwrap_or(Err(late)) {
+    match before(client.deadline(), establish(client, tcp)).await.unwrap_or(Err(late)) {
         Ok(tls) => {
             let (_, session) = tls.get_ref();
             let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
@@ -143,5 +143,5 @@ async fn say(client: &Client, mut tcp: TcpStream, words: &[u8]) {
         while tcp.read(&mut rest).await? > 0 {}
         io::Result::Ok(())
     };
-    let _either_way = in_time(client, sent).await;
+    let _either_way = before(client.deadline(), sent).await;
 }

@@ -2,9 +2,7 @@
 //! sections 1.2 to 1.12.
 
 use Risk::{Critical, High, Low, Medium};
-use Support::{
-    Canary, Denies, DeniesHost, DeniesHostUnless, DeniesUnless, Legacy, Needless, NoEffect, Obeyed,
-};
+use Support::{Canary, Denies, DeniesHost, DeniesUnless, Legacy, Needless, NoEffect, Obeyed};
 
 /// What an annotation can do to others, as ingress-nginx declares it; above the ConfigMap's
 /// `annotations-risk-level` the Ingress is refused.
@@ -33,8 +31,6 @@ pub(in crate::translate) enum Support {
     DeniesUnless(&'static str),
     /// Likewise, for all paths of all Ingresses of the hosts: its scope is the virtual server.
     DeniesHost,
-    /// Likewise, except for this value.
-    DeniesHostUnless(&'static str),
     /// It makes the Ingress a canary, which must never be served as an ordinary one.
     Canary,
     /// ingress-nginx itself ignores it by now.
@@ -187,7 +183,9 @@ pub(super) const KNOWN: &[(&str, Risk, Support)] = &[
     ("canary-weight", Low, NoEffect("")),
     ("canary-weight-total", Low, NoEffect("")),
     // 1.10 Server TLS, logs, tracing, firewall.
-    ("ssl-passthrough", Low, DeniesHostUnless("false")),
+    ("ssl-passthrough", Low, Obeyed),
+    // Ours: the PROXY protocol towards the endpoints of such a host.
+    ("ssl-passthrough-proxy-protocol", Low, Obeyed),
     ("ssl-ciphers", Low, Obeyed),
     ("ssl-prefer-server-ciphers", Low, Obeyed),
     ("enable-access-log", Low, NoEffect("")),

@@ -4,6 +4,7 @@
 mod balancing;
 mod handshake;
 mod known;
+mod passthrough;
 mod proxying;
 mod redirect;
 mod rewrite;
@@ -26,7 +27,7 @@ pub(super) use value::{Invalid, boolean};
 use self::value::Values;
 use super::{config::Config, report::Report};
 use crate::{
-    model::{Denial, Proxying},
+    model::{Denial, ProxyVersion, Proxying},
     suggestion,
 };
 
@@ -43,6 +44,8 @@ pub(super) struct Annotations {
     /// Where a person finds `proxy-ssl-secret`.
     pub(super) upstream_tls_field: String,
     pub(super) handshake: Handshake,
+    /// `ssl-passthrough`, and the header that endpoints get then.
+    pub(super) passthrough: Option<Option<ProxyVersion>>,
     /// The Ingress is a canary: it adds neither hosts nor paths.
     pub(super) canary: bool,
     /// All its paths answer 503.
@@ -88,6 +91,7 @@ impl Annotations {
         let upstream_tls = upstream_tls::parse(&mut parser);
         let upstream_tls_field = parser.values.field("proxy-ssl-secret");
         let handshake = handshake::parse(&mut parser);
+        let passthrough = passthrough::parse(&mut parser);
         Self {
             redirects,
             rewriting,
@@ -96,6 +100,7 @@ impl Annotations {
             upstream_tls,
             upstream_tls_field,
             handshake,
+            passthrough,
             canary,
             denial: parser.denial,
             host_denial,
@@ -136,8 +141,7 @@ impl Parser<'_, '_> {
                         self.deny(key, &format!("`{value}` is not supported yet"));
                     }
                 }
-                Support::DeniesHostUnless(harmless) if asks_for(&value, harmless) => {}
-                Support::DeniesHost | Support::DeniesHostUnless(_) => {
+                Support::DeniesHost => {
                     let message = "is not supported yet; all paths of the hosts of this Ingress \
                                    answer 503, those of other Ingresses too";
                     self.report.error(self.values.field(key), message);

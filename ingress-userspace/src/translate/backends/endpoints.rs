@@ -15,7 +15,7 @@ use k8s_openapi::{
 
 use super::{external, slices::Slices};
 use crate::{
-    model::{BackendKey, Endpoint, PortRef, Severity},
+    model::{BackendKey, Endpoint, PortRef, Severity, Transport},
     names::Names,
     stores::Stores,
     translate::Options,
@@ -57,6 +57,7 @@ pub(in crate::translate) fn first_port(service: &Service) -> Option<PortRef> {
 /// behind it.
 pub(in crate::translate) fn find(
     key: &BackendKey,
+    transport: Transport,
     service_upstream: bool,
     world: &World<'_>,
 ) -> Found {
@@ -67,15 +68,18 @@ pub(in crate::translate) fn find(
     let nothing = ServiceSpec::default();
     let spec = service.spec.as_ref().unwrap_or(&nothing);
     if spec.type_.as_deref() == Some("ExternalName") {
-        return external::find(&name, key, spec, world);
+        return external::find(&name, key, transport, spec, world);
     }
     let ports = spec.ports.as_deref().unwrap_or_default();
-    let Some(port) = ports.iter().find(|port| is_meant(port, &key.port)) else {
+    // A Service may have one number for TCP and for UDP.
+    let meant = || ports.iter().filter(|port| is_meant(port, &key.port));
+    let Some(port) = meant().find(|port| speaks(port, transport)).or_else(|| meant().next()) else {
         let has: Vec<_> = ports.iter().map(|port| port.port.to_string()).collect();
         return Found::none(format!("{name} has no port {} (it has {})", key.port, has.join(", ")));
     };
-    if port.protocol.as_deref().is_some_and(|protocol| protocol != "TCP") {
-        return Found::none(format!("port {} of {name} is not TCP", key.port));
+    if !speaks(port, transport) {
+        let transport = transport.name();
+        return Found::none(format!("port {} of {name} is not {transport}", key.port));
     }
     let mut fault = None;
     if service_upstream {
@@ -86,7 +90,7 @@ pub(in crate::translate) fn find(
         let message = format!("{name} has no cluster IP for service-upstream; its endpoints serve");
         fault = Some((Severity::Warning, message));
     }
-    let endpoints = behind(key, port, world.slices);
+    let endpoints = behind(key, port, transport, world.slices);
     if endpoints.is_empty() {
         return Found::none(format!("{name} has no ready endpoint for port {}", key.port));
     }
@@ -101,17 +105,27 @@ fn cluster_address(spec: &ServiceSpec, port: &ServicePort) -> Option<SocketAddr>
 }
 
 /// The ready endpoints in all slices of the Service, of both families.
-fn behind(key: &BackendKey, port: &ServicePort, slices: &Slices) -> Vec<Endpoint> {
+fn behind(
+    key: &BackendKey,
+    port: &ServicePort,
+    transport: Transport,
+    slices: &Slices,
+) -> Vec<Endpoint> {
     let wanted = port.name.as_deref().unwrap_or_default();
     let mut endpoints: Vec<_> = slices
         .of(key)
         .iter()
         .filter(|slice| matches!(&*slice.address_type, "IPv4" | "IPv6"))
-        .flat_map(|slice| of_slice(slice, wanted))
+        .flat_map(|slice| of_slice(slice, wanted, transport))
         .collect();
     endpoints.sort();
     endpoints.dedup_by(|one, two| one.address == two.address);
     endpoints
+}
+
+/// TCP where it does not say.
+pub(super) fn speaks(port: &ServicePort, transport: Transport) -> bool {
+    port.protocol.as_deref().unwrap_or("TCP") == transport.name()
 }
 
 /// By the port's number or name, or by its targetPort.
@@ -128,10 +142,14 @@ fn is_meant(port: &ServicePort, wanted: &PortRef) -> bool {
     }
 }
 
-fn of_slice<'s>(slice: &'s EndpointSlice, wanted: &'s str) -> impl Iterator<Item = Endpoint> + 's {
+fn of_slice<'s>(
+    slice: &'s EndpointSlice,
+    wanted: &str,
+    transport: Transport,
+) -> impl Iterator<Item = Endpoint> + use<'s> {
     let is_wanted = |port: &&k8s_openapi::api::discovery::v1::EndpointPort| {
         port.name.as_deref().unwrap_or_default() == wanted
-            && port.protocol.as_deref().unwrap_or("TCP") == "TCP"
+            && port.protocol.as_deref().unwrap_or("TCP") == transport.name()
     };
     let port = slice.ports.iter().flatten().find(is_wanted).and_then(|port| port.port);
     let port = port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0);

@@ -5,22 +5,31 @@ use std::{
     sync::Arc,
 };
 
-use k8s_openapi::{api::core::v1::ServiceSpec, apimachinery::pkg::util::intstr::IntOrString};
+use k8s_openapi::{
+    api::core::v1::{ServicePort, ServiceSpec},
+    apimachinery::pkg::util::intstr::IntOrString,
+};
 
-use super::endpoints::{Found, World};
+use super::endpoints::{Found, World, speaks};
 use crate::{
-    model::{BackendKey, Endpoint, PortRef, Severity},
+    model::{BackendKey, Endpoint, PortRef, Severity, Transport},
     names::{Known, is_own},
 };
 
 /// The addresses that the name of this Service stands for. `name`: how to speak of the Service.
-pub(super) fn find(name: &str, key: &BackendKey, spec: &ServiceSpec, world: &World<'_>) -> Found {
+pub(super) fn find(
+    name: &str,
+    key: &BackendKey,
+    transport: Transport,
+    spec: &ServiceSpec,
+    world: &World<'_>,
+) -> Found {
     if world.options.disable_svc_external_name {
         return Found::none(format!(
             "{name} is of type ExternalName, which --disable-svc-external-name forbids"
         ));
     }
-    let Some(port) = port(key, spec) else {
+    let Some(port) = port(key, transport, spec) else {
         return Found::none(format!("{name} has no port {}", key.port));
     };
     let external = spec.external_name.as_deref().unwrap_or_default().to_ascii_lowercase();
@@ -63,12 +72,13 @@ fn refused(name: &str, external: &str) -> String {
 }
 
 /// By the Service's port of that name or number its targetPort, else the number itself.
-fn port(key: &BackendKey, spec: &ServiceSpec) -> Option<u16> {
+fn port(key: &BackendKey, transport: Transport, spec: &ServiceSpec) -> Option<u16> {
     let ports = spec.ports.as_deref().unwrap_or_default();
-    let port = ports.iter().find(|port| match &key.port {
+    let is_meant = |port: &&ServicePort| match &key.port {
         PortRef::Number(number) => port.port == i32::from(*number),
         PortRef::Name(name) => port.name.as_deref() == Some(name),
-    });
+    };
+    let port = ports.iter().find(|port| speaks(port, transport) && is_meant(port));
     let number = match (port, &key.port) {
         (Some(port), _) => match port.target_port {
             Some(IntOrString::Int(target)) if target != 0 => target,

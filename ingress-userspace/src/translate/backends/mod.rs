@@ -18,7 +18,7 @@ use super::annotations::Balances;
 use crate::{
     model::{
         Affinity, AffinityMode, Backend, BackendId, BackendKey, Balancing, Diagnostic, ObjectRef,
-        Policy, SessionCookie, Severity,
+        Policy, SessionCookie, Severity, Transport,
     },
     stores::Key,
 };
@@ -162,7 +162,7 @@ impl Named {
         world: &World<'_>,
     ) -> Resolved {
         let service_upstream = self.asked.policy.as_ref().is_some_and(|(_, upstream)| *upstream);
-        let mut found = find(&self.key, service_upstream, world);
+        let mut found = find(&self.key, Transport::Tcp, service_upstream, world);
         let endpoints = std::mem::take(&mut found.endpoints);
         let backend = Backend { key: self.key.clone(), endpoints, balancing };
         let backend = match before {

@@ -1,5 +1,6 @@
 mod connections;
 mod fields;
+mod streams;
 
 use std::{sync::Arc, time::Duration};
 
@@ -115,7 +116,6 @@ const OTHERS: &[(&str, Other)] = &[
     ("global-auth-cache-duration", Other::NoEffect),
     ("global-auth-always-set-cookie", Other::NoEffect),
     ("no-auth-locations", Other::NoEffect),
-    ("use-proxy-protocol", Other::NoEffect),
     ("enable-ocsp", Other::NoEffect),
     ("ssl-buffer-size", Other::NoEffect),
     ("ssl-dh-param", Other::NoEffect),
@@ -146,15 +146,11 @@ const OTHERS: &[(&str, Other)] = &[
     ("proxy-buffers-number", Other::Needless(BUFFERS)),
     ("proxy-busy-buffers-size", Other::Needless(BUFFERS)),
     ("proxy-max-temp-file-size", Other::Needless(NO_FILES)),
-    ("proxy-stream-timeout", Other::NoEffect),
-    ("proxy-stream-next-upstream", Other::NoEffect),
-    ("proxy-stream-responses", Other::NoEffect),
     ("enable-access-log-for-default-backend", Other::NoEffect),
     ("worker-processes", Other::NoEffect),
     ("worker-shutdown-timeout", Other::NoEffect),
     ("bind-address", Other::NoEffect),
     ("disable-ipv6", Other::NoEffect),
-    ("max-worker-connections", Other::NoEffect),
     ("enable-opentelemetry", Other::NoEffect),
     ("otlp-collector-host", Other::NoEffect),
     ("otlp-collector-port", Other::NoEffect),
@@ -167,6 +163,14 @@ const OBEYED: &[&str] = &[
     "use-forwarded-headers",
     "compute-full-forwarded-for",
     "proxy-real-ip-cidr",
+    "use-proxy-protocol",
+    "proxy-protocol-header-timeout",
+    "max-worker-connections",
+    "proxy-stream-timeout",
+    "proxy-stream-next-upstream",
+    "proxy-stream-next-upstream-timeout",
+    "proxy-stream-next-upstream-tries",
+    "proxy-stream-responses",
     "ssl-redirect",
     "force-ssl-redirect",
     "preserve-trailing-slash",
@@ -318,6 +322,8 @@ impl<'a> Reader<'a, '_> {
             _ => Err(Invalid("301, 302, 307 or 308")),
         });
         settings.hsts = self.hsts();
+        self.arrivals(&mut settings);
+        settings.stream = self.streams();
         settings.client = self.client();
         settings.pool = self.pool();
         settings.fields = self.fields();

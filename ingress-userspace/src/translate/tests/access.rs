@@ -58,12 +58,8 @@ const RESTRICTING: &[(&str, &str)] = &[
 ];
 
 /// Likewise, for the whole virtual server.
-const RESTRICTING_HOSTS: &[(&str, &str)] = &[
-    ("auth-tls-secret", "default/ca"),
-    ("server-snippet", "deny all;"),
-    ("ssl-passthrough", "true"),
-    ("ssl-passthrough", "yes"),
-];
+const RESTRICTING_HOSTS: &[(&str, &str)] =
+    &[("auth-tls-secret", "default/ca"), ("server-snippet", "deny all;")];
 
 fn with(annotations: &[(&str, &str)]) -> Translation {
     translate(
@@ -138,7 +134,7 @@ fn every_key_that_restricts_by_its_name_denies() {
             || key.ends_with("-source-range")
             || key.ends_with("-snippet")
             || key.contains("modsecurity")
-            || ["satisfy", "ssl-passthrough", "canary"].contains(&key);
+            || ["satisfy", "canary"].contains(&key);
         let passes = matches!(support, Support::Obeyed | Support::NoEffect(_) | Support::Legacy);
         assert!(!(restricts && passes), "{key}");
     }

@@ -36,6 +36,38 @@ fn a_changed_endpoint_changes_its_backend_alone() {
 }
 
 #[test]
+fn a_changed_endpoint_changes_the_services_below_http_too() {
+    let ports = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: ports}\n\
+        data: {'5432': 'default/web:80', '25': 'default/api:80'}\n";
+    let passed = ingress("z", &[("ssl-passthrough", "true")], "", &["z.com / Prefix web"]);
+    let text = format!("{BASE}{passed}{ports}");
+    let before = stores(&text).0;
+    let slices = stores(&text.replace("10.0.0.1", "10.0.0.2")).0;
+    let after = Stores { endpoint_slices: slices.endpoint_slices, ..before.clone() };
+    let options = Options {
+        tcp_services: Some(("default".to_owned(), "ports".to_owned())),
+        ssl_passthrough: true,
+        ..Options::default()
+    };
+    let mut translator = Translator::new(options);
+    let one = translator.translate(&before, &Default::default()).model;
+    let two = translator.translate(&after, &Default::default()).model;
+    assert!(Arc::ptr_eq(&one.streams.passthrough, &two.streams.passthrough));
+    let tcp =
+        |model: &Model, port| model.streams.tcp(port).expect("it is served").endpoints.clone();
+    assert_eq!(tcp(&one, 5432), [([10, 0, 0, 1], 8080).into()]);
+    assert_eq!(tcp(&two, 5432), [([10, 0, 0, 2], 8080).into()]);
+    assert_eq!(tcp(&one, 25), tcp(&two, 25));
+    let passed = &two.backends[two.streams.passthrough["z.com"].backend.0 as usize];
+    assert_eq!(passed.endpoints[0].address.to_string(), "10.0.0.2:8080");
+    // And without any it is closed.
+    let gone = Stores { endpoint_slices: Default::default(), ..before };
+    let three = translator.translate(&gone, &Default::default());
+    assert!(three.model.streams.tcp.is_empty());
+    assert!(three.diagnostics.iter().any(|one| one.field == "data.5432"), "{three:?}");
+}
+
+#[test]
 fn a_changed_ingress_changes_its_hosts_alone() {
     let before = stores(&format!("{BASE}{}", hosts())).0;
     let after = stores(&format!("{BASE}{}", hosts().replace("/y", "/z"))).0;

@@ -152,8 +152,9 @@ fn broken() -> std::io::Error {
 }
 
 fn tcp(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).expect("somebody listens");
+    let stream = TcpStream::connect_timeout(&address, super::DEADLINE).expect("somebody listens");
     stream.set_read_timeout(Some(super::DEADLINE)).expect("a timeout");
+    stream.set_write_timeout(Some(super::DEADLINE)).expect("a timeout");
     stream.set_nodelay(true).expect("an option");
     stream
 }
@@ -222,9 +223,18 @@ pub(crate) fn tls_over(
     name: &str,
     config: &Arc<ClientConfig>,
 ) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
+    tls_behind(tcp(address), name, config)
+}
+
+/// The same over a connection that may have something in front of TLS.
+pub(crate) fn tls_behind(
+    tcp: TcpStream,
+    name: &str,
+    config: &Arc<ClientConfig>,
+) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
     let name = ServerName::try_from(name.to_owned()).expect("a host name");
     let session = ClientConnection::new(Arc::clone(config), name).expect("a session");
-    let mut stream = StreamOwned::new(session, tcp(address));
+    let mut stream = StreamOwned::new(session, tcp);
     while stream.conn.is_handshaking() {
         stream.conn.complete_io(&mut stream.sock)?;
     }

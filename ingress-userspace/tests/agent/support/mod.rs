@@ -7,13 +7,17 @@ mod manifests;
 
 pub(crate) use backend::{Backend, read_head, read_request};
 pub(crate) use client::{
-    Connection, Pair, Reply, TlsOptions, exchange, tls, tls_config, tls_over, tls_with,
+    Connection, Pair, Reply, TlsOptions, exchange, tls, tls_behind, tls_config, tls_over, tls_with,
 };
 pub(crate) use manifests::*;
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     path::Path,
+    sync::{
+        atomic::{AtomicU16, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -123,7 +127,7 @@ impl Site {
 
     /// Waits for the agent's end.
     pub(crate) fn wait(mut self) -> bool {
-        self.agent.take().expect("it runs").wait()
+        ended(self.agent.take().expect("it runs")).expect("the agent ends in time")
     }
 }
 
@@ -131,12 +135,20 @@ impl Drop for Site {
     fn drop(&mut self) {
         if let Some(agent) = self.agent.take() {
             agent.stop_handle().stop(Stop::Now);
-            let sound = agent.wait();
+            let sound = ended(agent);
             if !thread::panicking() {
-                assert!(sound, "a part of the agent ended by a bug");
+                assert!(sound.is_ok(), "the agent does not stop at once: not within {DEADLINE:?}");
+                assert!(sound == Ok(true), "a part of the agent ended by a bug");
             }
         }
     }
+}
+
+/// Waits for the agent's end, which may need the time that connections get to end in.
+fn ended(agent: Agent) -> Result<bool, mpsc::RecvTimeoutError> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send(agent.wait()));
+    receiver.recv_timeout(DEADLINE)
 }
 
 /// A configuration for tests: loopback, ports of the kernel's choice, two workers.
@@ -172,7 +184,20 @@ pub(crate) fn until(what: &str, is: impl Fn() -> bool) {
 
 /// An address on which nobody listens.
 pub(crate) fn nobody() -> SocketAddr {
-    let socket =
-        std::net::TcpListener::bind((IpAddr::V4(Ipv4Addr::LOCALHOST), 0)).expect("loopback");
+    let socket = TcpListener::bind((IpAddr::V4(Ipv4Addr::LOCALHOST), 0)).expect("loopback");
     socket.local_addr().expect("bound")
+}
+
+/// A port that no other test of this run gets, below those that the kernel picks from.
+pub(crate) fn free_port() -> u16 {
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    let start = std::process::id() % 400 * 50;
+    let start = u16::try_from(start).expect("below 20000");
+    loop {
+        let port = 10_000 + (start + TAKEN.fetch_add(1, Ordering::Relaxed)) % 20_000;
+        let address = (Ipv4Addr::LOCALHOST, port);
+        if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
+            return port;
+        }
+    }
 }

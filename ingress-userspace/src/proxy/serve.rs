@@ -22,7 +22,9 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Serves a client to its end.
 pub(super) async fn serve(client: Rc<Client>, tcp: TcpStream) {
     let outcome = if client.tls {
-        tls::handshake(&client, tcp).await.map(|tls| (tls.stream, None, tls.http2))
+        // Boxed: it is over soon, and its size is not to be that of every connection's task.
+        let tls = Box::pin(tls::handshake(&client, tcp)).await;
+        tls.map(|tls| (tls.stream, None, tls.http2))
     } else {
         sniff(&client, Stream::Plain(tcp)).await
     };

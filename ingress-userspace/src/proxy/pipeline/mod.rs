@@ -9,6 +9,7 @@ mod headers;
 mod origin;
 mod redirect;
 mod target;
+mod websocket;
 
 use std::{
     rc::Rc,
@@ -51,13 +52,16 @@ pub(super) async fn answer<D: Downstream>(
     let decision = stages(client, &view, head, &mut subject);
     let head = &*head;
     let status = match decision {
-        Ok(Decision::Forward(mut forward)) => {
+        Ok(Decision::Forward(forward)) => {
+            let Forward { mut attempts, route, upgrade, over_http2 } = forward;
             let finish = |answer: &mut ResponseHead, attempts: &Attempts<'_, Asked>| {
-                session_cookie(client, head, forward.route, answer, attempts);
+                session_cookie(client, head, route, answer, attempts);
+                if over_http2 {
+                    websocket::clean_response(answer);
+                }
                 finish(client, &view, answer);
             };
-            let Forward { attempts, upgrade, .. } = &mut forward;
-            match exchange::run(client, attempts, head, *upgrade, down, finish).await {
+            match exchange::run(client, &mut attempts, head, upgrade, down, finish).await {
                 Outcome::Answered(status) => status,
                 Outcome::Unanswered(failure) => {
                     own(client, &view, down, respond::failure(failure)).await;
@@ -123,6 +127,8 @@ struct Forward<'v> {
     route: &'v Route,
     /// The client asks for another protocol.
     upgrade: bool,
+    /// It does so over HTTP/2.
+    over_http2: bool,
 }
 
 impl Decision<'_> {
@@ -144,9 +150,7 @@ fn stages<'v>(
 ) -> Result<Decision<'v>, Failure> {
     let snapshot = &view.snapshot;
     let settings = &snapshot.model.settings;
-    if head.method == Method::CONNECT || head.method == Method::TRACE {
-        return Err(Failure::Method);
-    }
+    let over_http2 = websocket::is_asked(head)?;
     authority::settle(head)?;
     let authority = std::mem::take(&mut head.authority);
     let path = normalize(head.path()).map_err(|_bad_path| Failure::BadRequest)?;
@@ -209,7 +213,11 @@ fn stages<'v>(
     if head.fields.get(Known::Expect).is_some_and(|v| !v.eq_ignore_ascii_case(b"100-continue")) {
         return Err(Failure::Expectation);
     }
-    let upgrade = headers::clean_request(head);
+    let mut upgrade = headers::clean_request(head);
+    if over_http2 {
+        websocket::upgrade(head, client.worker.random.borrow_mut().u128(..).to_ne_bytes());
+        upgrade = true;
+    }
     forwarded::apply(&mut head.fields, &origin, client);
     entry.apply(&mut head.fields);
     drop(origin);
@@ -217,7 +225,7 @@ fn stages<'v>(
     let asked =
         Asked::new(client, service, head, original.as_deref().unwrap_or(&head.target), host.name());
     let attempts = Attempts::new(view, backend, asked);
-    Ok(Decision::Forward(Forward { attempts, route, upgrade }))
+    Ok(Decision::Forward(Forward { attempts, route, upgrade, over_http2 }))
 }
 
 /// Tells the client its session, where one begins or moves.

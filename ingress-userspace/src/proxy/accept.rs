@@ -91,7 +91,9 @@ fn is_exhaustion(error: &io::Error) -> bool {
 async fn serve(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr, https: bool, port: u16) {
     let client = Client::new(worker, peer, https, port);
     let outcome = if https {
-        tls::handshake(&client, tcp).await.map(|tls| (tls.stream, None, tls.http2))
+        // Boxed: it is over soon, and its size is not to be that of every connection's task.
+        let tls = Box::pin(tls::handshake(&client, tcp)).await;
+        tls.map(|tls| (tls.stream, None, tls.http2))
     } else {
         sniff(&client, Stream::Plain(tcp)).await
     };

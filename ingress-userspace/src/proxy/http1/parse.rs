@@ -188,7 +188,7 @@ pub(super) fn fields(lines: &[u8], fields: &mut Fields, strict: bool) -> Result<
         // A space or tab first would be a continuation (obs-fold), and is no token either.
         let colon = memchr(b':', line).ok_or(BadHead::Malformed)?;
         let (name, value) = line.split_at(colon);
-        let value = value.get(1..).unwrap_or_default().trim_ascii();
+        let value = trim(value.get(1..).unwrap_or_default());
         if name.is_empty() || !name.iter().all(|byte| TOKEN[usize::from(*byte)]) || !is_value(value)
         {
             return Err(BadHead::Malformed);
@@ -199,6 +199,14 @@ pub(super) fn fields(lines: &[u8], fields: &mut Fields, strict: bool) -> Result<
         fields.push(name, value);
     }
     Ok(())
+}
+
+/// Without the spaces and tabs around it, and those only (RFC 9110, section 5.5).
+fn trim(value: &[u8]) -> &[u8] {
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let start = value.iter().position(|byte| !blank(byte)).unwrap_or(value.len());
+    let end = value.iter().rposition(|byte| !blank(byte)).map_or(start, |last| last + 1);
+    value.get(start..end).unwrap_or_default()
 }
 
 /// The bytes of a token (RFC 9110, section 5.6.2).

@@ -25,6 +25,8 @@ pub(super) fn settle(head: &mut RequestHead) -> Result<(), Failure> {
         {
             return Err(Failure::BadRequest);
         }
+        // A target that names the host does not stand for the field.
+        (false, None) if *version == Version::Http11 => return Err(Failure::BadRequest),
         (false, _) => {}
         (true, Some(field)) => {
             let text = std::str::from_utf8(field).map_err(|_no_text| Failure::BadRequest)?;
@@ -37,14 +39,29 @@ pub(super) fn settle(head: &mut RequestHead) -> Result<(), Failure> {
         (true, None) if *version == Version::Http10 => {}
         (true, None) => return Err(Failure::BadRequest),
     }
-    if authority.bytes().all(is_host_byte) { Ok(()) } else { Err(Failure::BadRequest) }
+    if is_authority(authority) { Ok(()) } else { Err(Failure::BadRequest) }
 }
 
-/// What names, addresses in brackets and ports are written with (RFC 3986, section 3.2.2), less the
-/// delimiters that no real host name has. No `@`: `user@` is no part of a host, and nothing but an
-/// attempt to confuse whoever compares it.
-fn is_host_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~:[]%".contains(&byte)
+/// `host`, `host:port` or `host:`, the host being a name, an IPv4 address or an IPv6 address in
+/// brackets (RFC 3986, section 3.2), or nothing. No `@`: `user@` is no part of a host, and nothing
+/// but an attempt to confuse whoever compares it.
+fn is_authority(authority: &str) -> bool {
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']') {
+            Some((address, "")) => (address, ""),
+            Some((address, after)) => match after.strip_prefix(':') {
+                Some(port) => (address, port),
+                None => return false,
+            },
+            None => return false,
+        },
+        None => authority.split_once(':').unwrap_or((authority, "")),
+    };
+    let in_brackets = authority.starts_with('[');
+    let is_host = |byte: u8| {
+        byte.is_ascii_alphanumeric() || b"-._~%".contains(&byte) || in_brackets && byte == b':'
+    };
+    host.bytes().all(is_host) && port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// A host without its port.
@@ -75,7 +92,12 @@ mod tests {
         assert_eq!(authority(v1, "", &[]), Err(Failure::BadRequest));
         assert_eq!(authority(v1, "", &["a", "a"]), Err(Failure::BadRequest));
         assert_eq!(authority(v1, "", &["a/b"]), Err(Failure::BadRequest));
-        assert_eq!(authority(v1, "", &["a b"]), Err(Failure::BadRequest));
+        for bad in ["a b", "a:80:80", "a:http", "[::1", "::1]", "[::1]x", "u@a", "a:123456"] {
+            assert_eq!(authority(v1, "", &[bad]), Err(Failure::BadRequest), "{bad}");
+        }
+        for good in ["a.", "a:", "[::1]", "[::1]:8080", "[fe80::1%eth0]", "1.2.3.4:80", "A_b-c~d"] {
+            assert_eq!(authority(v1, "", &[good]).as_deref(), Ok(good));
+        }
         assert_eq!(authority(Version::Http10, "", &[]).as_deref(), Ok(""));
     }
 
@@ -83,6 +105,7 @@ mod tests {
     fn the_target_counts_before_the_field() {
         let v1 = Version::Http11;
         assert_eq!(authority(v1, "a.example", &["b.example"]).as_deref(), Ok("a.example"));
+        assert_eq!(authority(v1, "a.example", &[]), Err(Failure::BadRequest));
         assert_eq!(authority(v1, "u@a.example", &["a.example"]), Err(Failure::BadRequest));
         let v2 = Version::Http2;
         assert_eq!(authority(v2, "a.example", &[]).as_deref(), Ok("a.example"));

@@ -12,6 +12,7 @@ mod rewrites;
 mod settings;
 mod target;
 pub(super) mod trailers;
+mod websocket;
 
 use std::{
     rc::Rc,
@@ -53,21 +54,20 @@ pub(super) async fn answer<D: Downstream>(
     let method = head.method.clone();
     let decision = stages(client, &view, head, &mut subject);
     let status = match decision {
-        Ok(Decision::Forward(Forward { mut attempts, route, upgrade })) => {
+        Ok(Decision::Forward(forward)) => {
+            let Forward { mut attempts, route, upgrade, over_http2 } = forward;
             let finish =
                 |head: &RequestHead, answer: &mut ResponseHead, attempts: &Attempts<'_, Asked>| {
-                    rewrites::apply(
-                        route,
-                        client.https,
-                        head.fields.get(Known::Host).unwrap_or_default(),
-                        &mut answer.fields,
-                    );
+                    let host = head.fields.get(Known::Host).unwrap_or_default();
+                    rewrites::apply(route, client.https, host, &mut answer.fields);
                     settings::hide(&mut answer.fields, &view.snapshot.model.settings.fields);
                     session_cookie(client, head, route, answer, attempts);
+                    if over_http2 {
+                        websocket::clean_response(answer);
+                    }
                     finish(client, &view, answer);
                 };
-            let proxying = &*route.proxying;
-            let attempts = &mut attempts;
+            let (proxying, attempts) = (&*route.proxying, &mut attempts);
             match exchange::run(client, attempts, head, proxying, upgrade, down, finish).await {
                 Outcome::Answered(status) => status,
                 Outcome::Unanswered(failure) => {
@@ -135,6 +135,8 @@ struct Forward<'v> {
     route: &'v Route,
     /// The client asks for another protocol.
     upgrade: bool,
+    /// It does so over HTTP/2.
+    over_http2: bool,
 }
 
 impl Decision<'_> {
@@ -156,9 +158,7 @@ fn stages<'v>(
 ) -> Result<Decision<'v>, Failure> {
     let snapshot = &view.snapshot;
     let settings = &snapshot.model.settings;
-    if head.method == Method::CONNECT || head.method == Method::TRACE {
-        return Err(Failure::Method);
-    }
+    let over_http2 = websocket::is_asked(head)?;
     authority::settle(head)?;
     let authority = std::mem::take(&mut head.authority);
     let path = normalize(head.path()).map_err(|_bad_path| Failure::BadRequest)?;
@@ -230,9 +230,17 @@ fn stages<'v>(
     }
     let (policy, proxying) = (&settings.fields, &*route.proxying);
     let mut upgrade = headers::clean_request(head, policy);
-    if upgrade && proxying.protocol.is_http2() {
+    if proxying.protocol.is_http2() && (upgrade || over_http2) {
+        // An endpoint of HTTP/2 is asked for no other protocol; a CONNECT means nothing else.
+        if over_http2 {
+            return Err(Failure::UnknownCoding);
+        }
         head.fields.remove(Known::Upgrade);
         upgrade = false;
+    }
+    if over_http2 {
+        websocket::upgrade(head, client.worker.random.borrow_mut().u128(..).to_ne_bytes());
+        upgrade = true;
     }
     forwarded::apply(&mut head.fields, &origin, client, proxying, policy.request_id);
     if let (Some(connection), false) = (proxying.connection, upgrade) {
@@ -245,7 +253,7 @@ fn stages<'v>(
     let asked =
         Asked::new(client, service, head, original.as_deref().unwrap_or(&head.target), host.name());
     let attempts = Attempts::new(view, backend, asked);
-    Ok(Decision::Forward(Forward { attempts, route, upgrade }))
+    Ok(Decision::Forward(Forward { attempts, route, upgrade, over_http2 }))
 }
 
 /// Tells the client its session, where one begins or moves.

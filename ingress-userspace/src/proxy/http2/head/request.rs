@@ -8,6 +8,9 @@ use crate::proxy::{
 
 /// More fields than this are refused, as of HTTP/1: a client gains nothing from them.
 const FIELDS: usize = 200;
+/// The longest field, name and value: a line of HTTP/1 has no more room (one of nginx's
+/// `large-client-header-buffers`). Bytes.
+const LONGEST: usize = 8 * 1024;
 
 /// Reads the head of a request from a block (RFC 9113, section 8.3.1).
 pub(crate) struct RequestReader<'h> {
@@ -156,7 +159,7 @@ impl<'h> RequestReader<'h> {
             _ if is_of_connection(known, field.value) => return false,
             _ => {}
         }
-        if self.head.fields.len() >= FIELDS {
+        if self.head.fields.len() >= FIELDS || field.name.len() + field.value.len() > LONGEST {
             self.verdict.worsen(Verdict::TooLarge);
             return true;
         }

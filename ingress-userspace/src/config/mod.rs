@@ -36,7 +36,7 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// The kernel tier.
     pub l4: L4,
-    /// How long peers may take.
+    /// How long peers may take; no flag sets it.
     pub timeouts: Timeouts,
     /// Who is asked what names outside the cluster stand for.
     pub names: NameServers,
@@ -106,43 +106,17 @@ pub enum L4Mode {
     Auto,
 }
 
-/// How long peers may take (reference sections 1.7, 5.4).
+/// How long peers may take where neither the ConfigMap nor an annotation says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// From the first byte of a request's head, or of a handshake, to its last.
-    pub head: Duration,
-    /// Between two reads of a request's body.
-    pub body: Duration,
     /// Between two writes to a client: how long it may not read.
     pub send: Duration,
-    /// Between two requests of a client's connection.
-    pub keep_alive: Duration,
-    /// To connect to an endpoint.
-    pub connect: Duration,
-    /// Between two reads from an endpoint.
-    pub read: Duration,
-    /// Of a tunnel (WebSocket) in which neither side sends.
-    pub tunnel: Duration,
-    /// Of an idle connection to an endpoint.
-    pub pool_idle: Duration,
-    /// After which a connection to an endpoint is not used again.
-    pub pool_age: Duration,
 }
 
 impl Default for Timeouts {
-    /// ingress-nginx's.
+    /// nginx's `send_timeout`, which ingress-nginx leaves alone.
     fn default() -> Self {
-        Self {
-            head: Duration::from_secs(60),
-            body: Duration::from_secs(60),
-            send: Duration::from_secs(60),
-            keep_alive: Duration::from_secs(75),
-            connect: Duration::from_secs(5),
-            read: Duration::from_secs(60),
-            tunnel: Duration::from_secs(60),
-            pool_idle: Duration::from_secs(60),
-            pool_age: Duration::from_secs(3600),
-        }
+        Self { send: Duration::from_secs(60) }
     }
 }
 

@@ -1,7 +1,7 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 /// What clients' connections may do (reference section 9.1).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientLimits {
     /// `use-http2`: HTTP/2 is offered over TLS.
     pub http2: bool,
@@ -39,7 +39,7 @@ impl Default for ClientLimits {
 }
 
 /// What becomes of connections to endpoints after a request (reference section 5.4).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UpstreamPool {
     /// `upstream-keepalive-connections`: idle ones per worker. 0: none is kept.
     pub connections: usize,

@@ -81,14 +81,14 @@ impl Client {
     /// A handshake or a head is to come to its end within the head timeout.
     pub(crate) fn expect_head(&self) {
         self.phase.set(Phase::Head);
-        self.deadline.set(self.worker.timeouts.head);
+        self.deadline.set(self.worker.limits.get().header_timeout);
     }
 
     /// The next request may take its time.
     pub(crate) fn expect_next(&self) {
         if self.phase.get() == Phase::Busy {
             self.phase.set(Phase::Idle);
-            self.deadline.set(self.worker.timeouts.keep_alive);
+            self.deadline.set(self.worker.limits.get().keep_alive.unwrap_or_default());
         }
     }
 

@@ -14,6 +14,9 @@ use tokio::net::TcpStream;
 use super::{deadline::before, udp, worker::Worker};
 use crate::model::{BackendKey, StreamSettings};
 
+/// How long an endpoint may take to accept: what `proxy-connect-timeout` is for HTTP by default.
+const CONNECT: Duration = Duration::from_secs(5);
+
 /// What a worker keeps for connections and datagrams that are passed on.
 #[derive(Default)]
 pub(crate) struct State {
@@ -76,7 +79,7 @@ pub(crate) async fn connect(
         if failure.is_some() && !limit.is_zero() && started.elapsed() >= limit {
             break;
         }
-        match in_time(worker, worker.timeouts.connect, TcpStream::connect(*address)).await {
+        match in_time(worker, CONNECT, TcpStream::connect(*address)).await {
             Ok(stream) => {
                 worker.counters.upstream_connected();
                 stream.set_nodelay(true)?;

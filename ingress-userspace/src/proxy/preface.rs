@@ -72,7 +72,7 @@ pub(super) async fn take(
         Door::Http => {}
         Door::Https => {
             if !worker.view().snapshot.model.streams.passthrough.is_empty() {
-                deadline.set(worker.timeouts.head);
+                deadline.set(worker.limits.get().header_timeout);
                 match before(&deadline, passthrough::choose(worker, &tcp)).await {
                     Some(Ok(found)) => course = found,
                     failed => {

@@ -101,6 +101,9 @@ async fn sniff(client: &Client, mut stream: Stream) -> Option<(Stream, Option<Bu
         if read == 0 {
             return None;
         }
+        if !client.worker.limits.get().http2 {
+            return Some((stream, early, false));
+        }
         if bytes.starts_with(PREFACE) {
             return Some((stream, early, true));
         }

@@ -26,7 +26,11 @@ use super::{
     ports,
     upstream::Pool,
 };
-use crate::{config::Timeouts, snapshot::Reader};
+use crate::{
+    config::Timeouts,
+    model::{ClientLimits, Settings},
+    snapshot::Reader,
+};
 
 /// What the workers are to do; only ever moves forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,6 +57,8 @@ pub(crate) struct Setup {
 /// What the connections of a worker share.
 pub(crate) struct Worker {
     pub(crate) timeouts: Timeouts,
+    /// What clients may do, as the settings say now.
+    pub(crate) limits: Cell<ClientLimits>,
     pub(crate) deadlines: Rc<Deadlines>,
     pub(crate) pool: Pool,
     pub(crate) counters: Counters,
@@ -79,9 +85,18 @@ impl Worker {
         if let Some(snapshot) = self.reader.newer(view.snapshot.generation) {
             let next = view.next(snapshot);
             *view = next;
+            self.settle(&view.snapshot.model.settings);
             self.counters.forget();
         }
         Rc::clone(&view)
+    }
+
+    /// Takes over what is looked at without a view.
+    fn settle(&self, settings: &Settings) {
+        self.limits.set(settings.client);
+        self.pool.set_limits(settings.pool);
+        self.http2.timeouts.set(http2_timeouts(&settings.client, &self.timeouts));
+        self.http2.limits.set(http2_limits(&settings.client));
     }
 
     /// A head to be filled in.
@@ -122,6 +137,23 @@ impl Worker {
 /// Heads that a worker keeps.
 const HEADS: usize = 256;
 
+fn http2_timeouts(client: &ClientLimits, timeouts: &Timeouts) -> http2::Timeouts {
+    http2::Timeouts {
+        head: client.header_timeout,
+        body: client.body_timeout,
+        send: timeouts.send,
+        keep_alive: client.keep_alive.unwrap_or_default(),
+    }
+}
+
+fn http2_limits(client: &ClientLimits) -> http2::Limits {
+    http2::Limits {
+        streams: client.http2_streams,
+        requests: client.keep_alive_requests,
+        list: client.header_total,
+    }
+}
+
 /// The thread of a worker. Returns when drained or stopped.
 pub(crate) fn run(setup: Setup) {
     let runtime = match Builder::new_current_thread()
@@ -146,19 +178,17 @@ async fn serve(setup: Setup) {
     let view = View::new(reader.current(), &mut random);
     let deadlines = Deadlines::new(Instant::now());
     let buffers = Buffers::default();
+    let settings = &view.snapshot.model.settings;
+    let client = settings.client;
     let worker = Rc::new(Worker {
-        pool: Pool::new(Rc::clone(&deadlines), &timeouts),
+        pool: Pool::new(Rc::clone(&deadlines), settings.pool),
+        limits: Cell::new(client),
         counters: registry.counters(index),
         http2: http2::Setup::new(
             buffers.clone(),
             Rc::clone(&deadlines),
-            http2::Timeouts {
-                head: timeouts.head,
-                body: timeouts.body,
-                send: timeouts.send,
-                keep_alive: timeouts.keep_alive,
-            },
-            http2::Limits::default(),
+            http2_timeouts(&client, &timeouts),
+            http2_limits(&client),
         ),
         streams: endpoints::State::default(),
         buffers,

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     certificates::Certificates,
-    model::{ClientAuth, ClientRule, Host, Suite, TlsSettings},
+    model::{ClientAuth, ClientRule, Host, Settings, Suite, TlsSettings},
 };
 
 /// What a class is known by, to other replicas too: sessions and tickets carry it.
@@ -58,12 +58,16 @@ impl std::fmt::Debug for Label {
 pub(super) struct Demand {
     suites: Vec<Suite>,
     prefer_own_suites: bool,
+    /// HTTP/2 is offered.
+    http2: bool,
     /// Not [`ClientAuth::Broken`]: such a host is served as one without, and answers 403.
     rule: Option<Arc<ClientRule>>,
 }
 
 impl Demand {
-    pub(super) fn of(host: Option<&Host>, settings: &TlsSettings) -> Self {
+    pub(super) fn of(host: Option<&Host>, settings: &Settings) -> Self {
+        let http2 = settings.client.http2;
+        let settings = &settings.tls;
         let own = host.and_then(|host| host.handshake.as_deref());
         let suites = own.and_then(|own| own.suites.as_ref()).unwrap_or(&settings.suites);
         let prefer = own.and_then(|own| own.prefer_own_suites);
@@ -74,6 +78,7 @@ impl Demand {
         Self {
             suites: suites.clone(),
             prefer_own_suites: prefer.unwrap_or(settings.prefer_own_suites),
+            http2,
             rule,
         }
     }
@@ -155,7 +160,8 @@ fn config(
             certificates: Arc::clone(certificates),
             self_signed: Arc::clone(&lasting.self_signed),
         }));
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let protocols: &[&[u8]] = if demand.http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     config.ignore_client_order = demand.prefer_own_suites;
     let label = demand.label();
     let sessions = settings.sessions > 0;

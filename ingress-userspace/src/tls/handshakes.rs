@@ -92,12 +92,12 @@ impl Handshakes {
             })
         };
         let any = model.hosts.iter().find(|host| host.name == HostName::CatchAll);
-        class(Demand::of(any.map(|host| &**host), settings));
-        let ordinary = class(Demand::of(None, settings));
+        class(Demand::of(any.map(|host| &**host), &model.settings));
+        let ordinary = class(Demand::of(None, &model.settings));
         let mut names = Names::default();
         for host in model.hosts.iter() {
             let class = match &host.handshake {
-                Some(_) => class(Demand::of(Some(host), settings)),
+                Some(_) => class(Demand::of(Some(host), &model.settings)),
                 None => ordinary,
             };
             match &host.name {

@@ -8,15 +8,21 @@ use std::{
 };
 
 use crate::support::{
-    Backend, Connection, Site, documents, exchange, ingress, nobody, read_request, service, until,
+    Backend, Connection, Ingress, Site, config_map, documents, exchange, ingress, nobody,
+    read_request, service, until,
 };
 
 fn site(endpoints: &[std::net::SocketAddr]) -> Site {
-    let rules = documents(&[&ingress("shop.example.com", "shop"), &service("shop", endpoints)]);
-    Site::start_with(&[("all.yaml", &rules)], &[], |config| {
-        config.timeouts.read = Duration::from_millis(300);
-        config.timeouts.body = Duration::from_millis(300);
-    })
+    let shop = Ingress {
+        name: "shop",
+        annotations: &[("proxy-read-timeout", "1")],
+        host: "shop.example.com",
+        paths: &[("Prefix", "/", "shop")],
+        tls: None,
+    };
+    let map = config_map(&[("client-body-timeout", "1")]);
+    let rules = documents(&[&shop.yaml(), &service("shop", endpoints), &map]);
+    Site::start_with(&[("all.yaml", &rules)], &["--configmap=web/controller"], |_| {})
 }
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: shop.example.com\r\n\r\n";
@@ -186,10 +192,9 @@ fn a_client_that_stops_in_its_body_is_408() {
 
 #[test]
 fn a_client_that_is_slow_with_its_head_is_cut_off() {
-    let site = Site::start_with(&[], &[], |config| {
-        config.timeouts.head = Duration::from_millis(300);
-        config.timeouts.keep_alive = Duration::from_millis(300);
-    });
+    let map = config_map(&[("client-header-timeout", "1"), ("keep-alive", "1")]);
+    let files = [("all.yaml", &*map)];
+    let site = Site::start_with(&files, &["--configmap=web/controller"], |_| {});
     let mut silent = Connection::open(site.http);
     assert_eq!(silent.rest().unwrap_or_default(), b"", "nothing was asked, nothing is answered");
     for begin in ["G", "GET / HTTP/1.1\r\nhost: a\r\n"] {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::support::{
-    Backend, Connection, Site, documents, ingress, nobody, read_request, service, until,
+    Backend, Connection, Ingress, Site, documents, ingress, nobody, read_request, service, until,
 };
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: shop.example.com\r\n\r\n";
@@ -194,7 +194,20 @@ fn an_early_answer_reaches_a_client_that_goes_on_sending() {
         );
         let _rest = std::io::copy(&mut reader, &mut std::io::sink());
     });
-    let site = site(&[shop.address]);
+    let site = Site::start(&[(
+        "all.yaml",
+        &documents(&[
+            &Ingress {
+                name: "shop",
+                annotations: &[("proxy-request-buffering", "off"), ("proxy-body-size", "0")],
+                host: "shop.example.com",
+                paths: &[("Prefix", "/", "shop")],
+                tls: None,
+            }
+            .yaml(),
+            &service("shop", &[shop.address]),
+        ]),
+    )]);
     let mut connection = Connection::open(site.http);
     connection
         .send("POST / HTTP/1.1\r\nhost: shop.example.com\r\ncontent-length: 10000000\r\n\r\n");

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     process::Process,
-    support::{Backend, Connection, documents, ingress, read_head, service},
+    support::{Backend, Connection, Ingress, documents, ingress, read_head, service},
 };
 
 const SIZE: usize = 256 << 20;
@@ -47,8 +47,14 @@ fn backend() -> Backend {
 #[test]
 fn large_bodies_stream_both_ways_in_little_memory() {
     let shop = backend();
-    let rules =
-        documents(&[&ingress("shop.example.com", "shop"), &service("shop", &[shop.address])]);
+    let ingress = Ingress {
+        name: "shop",
+        annotations: &[("proxy-body-size", "0")],
+        host: "shop.example.com",
+        paths: &[("Prefix", "/", "shop")],
+        tls: None,
+    };
+    let rules = documents(&[&ingress.yaml(), &service("shop", &[shop.address])]);
     let agent = Process::start(&[("all.yaml", &rules)], &["--workers=1"]);
     let idle = agent.peak_memory();
     let http = agent.http();

@@ -295,9 +295,9 @@ fn unknown_names_are_rejected_by_an_alert_where_that_is_asked_for() {
 
 #[test]
 fn handshakes_that_lead_nowhere_end_and_are_counted_by_reason() {
-    let site = Site::start_with(&[], &[], |config| {
-        config.timeouts.head = std::time::Duration::from_millis(100);
-    });
+    let map = config_map(&[("client-header-timeout", "1")]);
+    let files = [("all.yaml", &*map)];
+    let site = Site::start_with(&files, &["--configmap=web/controller"], |_| {});
     let say = |bytes: &[u8]| {
         let mut stream = std::net::TcpStream::connect(site.https).expect("it listens");
         let _ended_before = stream.write_all(bytes);

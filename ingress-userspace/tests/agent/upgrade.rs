@@ -1,15 +1,12 @@
 //! WebSocket and other protocols after 101.
 
-use std::{
-    io::{BufReader, Read as _, Write as _},
-    time::Duration,
-};
+use std::io::{BufReader, Read as _, Write as _};
 
 use ingress_userspace::lifecycle::Stop;
 
 use crate::support::{
-    Backend, Connection, Site, TlsOptions, documents, ingress, read_request, service, tls_with,
-    until,
+    Backend, Connection, Ingress, Site, TlsOptions, documents, ingress, read_request, service,
+    tls_with, until,
 };
 
 const SWITCH: &str = "GET /chat HTTP/1.1\r\nhost: shop.example.com\r\nconnection: keep-alive, Upgrade\r\n\
@@ -38,11 +35,15 @@ fn shouting() -> Backend {
 }
 
 fn site(backend: &Backend) -> Site {
-    let rules =
-        documents(&[&ingress("shop.example.com", "shop"), &service("shop", &[backend.address])]);
-    Site::start_with(&[("all.yaml", &rules)], &[], |config| {
-        config.timeouts.tunnel = Duration::from_millis(500);
-    })
+    let shop = Ingress {
+        name: "shop",
+        annotations: &[("proxy-read-timeout", "1")],
+        host: "shop.example.com",
+        paths: &[("Prefix", "/", "shop")],
+        tls: None,
+    };
+    let rules = documents(&[&shop.yaml(), &service("shop", &[backend.address])]);
+    Site::start(&[("all.yaml", &rules)])
 }
 
 fn switched(connection: &mut Connection, early: &str) {

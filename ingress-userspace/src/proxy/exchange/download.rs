@@ -5,6 +5,7 @@ use std::task::{Context, Poll, ready};
 use super::Side;
 use crate::proxy::{
     buffer::{Buffer, Buffers},
+    pipeline::trailers,
     sides::{ClientError, Downstream, Read, Upstream},
 };
 
@@ -62,7 +63,8 @@ impl Download {
                     }
                 }
                 State::Read => {
-                    down.finish(up.trailers());
+                    let trailers = up.trailers().map(trailers::to_client);
+                    down.finish(trailers.as_deref());
                     self.state = State::Finished;
                 }
                 State::Finished => {

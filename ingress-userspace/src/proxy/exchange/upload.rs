@@ -1,13 +1,17 @@
-//! The request's body on its way to the endpoint. As long as all of it that was read fits into one
-//! buffer it is kept, so that another attempt can send it again.
+//! The request's body on its way to the endpoint. As long as all of it that was read is no more than
+//! the route keeps (`client-body-buffer-size`), another attempt can send it again.
 
 use std::task::{Context, Poll, ready};
 
 use super::Side;
-use crate::proxy::{
-    buffer::{Buffer, Buffers},
-    message::BodyLength,
-    sides::{Downstream, Read, Upstream},
+use crate::{
+    model::Proxying,
+    proxy::{
+        buffer::{Buffer, Buffers, SIZE},
+        message::BodyLength,
+        pipeline::trailers,
+        sides::{ClientError, Downstream, Read, Upstream},
+    },
 };
 
 pub(super) struct Upload {
@@ -18,6 +22,10 @@ pub(super) struct Upload {
     sent: usize,
     /// The buffer holds everything that was read.
     kept: bool,
+    /// As much is kept at most. Less than a buffer holds. Bytes.
+    limit: usize,
+    /// As much may still come from the client. Bytes.
+    allowed: u64,
     state: State,
     /// Bytes so far.
     moved: u64,
@@ -35,9 +43,45 @@ enum State {
 }
 
 impl Upload {
-    pub(super) fn new(buffers: &Buffers, body: BodyLength) -> Self {
+    pub(super) fn new(buffers: &Buffers, body: BodyLength, proxying: &Proxying) -> Self {
         let state = if body == BodyLength::None { State::Read } else { State::Reading };
-        Self { buffers: buffers.clone(), buffer: None, sent: 0, kept: true, state, moved: 0 }
+        let limit = usize::try_from(proxying.body_buffer).unwrap_or(usize::MAX).min(SIZE - 1);
+        let allowed = proxying.max_body.unwrap_or(u64::MAX);
+        let buffers = buffers.clone();
+        Self { buffers, buffer: None, sent: 0, kept: true, limit, allowed, state, moved: 0 }
+    }
+
+    /// What goes through a tunnel: as much as comes, and none of it twice.
+    pub(super) fn tunnel(buffers: &Buffers) -> Self {
+        Self {
+            buffers: buffers.clone(),
+            buffer: None,
+            sent: 0,
+            kept: false,
+            limit: 0,
+            allowed: u64::MAX,
+            state: State::Reading,
+            moved: 0,
+        }
+    }
+
+    /// Ready when the body has ended, or as much of it is there as is kept.
+    pub(super) fn poll_fill<D: Downstream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        down: &mut D,
+    ) -> Poll<Result<(), Side>> {
+        while self.state == State::Reading && self.unsent() <= self.limit {
+            if ready!(self.read(cx, down))? == Read::End {
+                self.state = State::Read;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The length of the body, if all of it is there.
+    pub(super) fn whole(&self) -> Option<u64> {
+        (self.state == State::Read).then(|| self.unsent() as u64)
     }
 
     /// Another attempt can send all of it.
@@ -51,11 +95,6 @@ impl Upload {
         if self.state > State::Read {
             self.state = State::Read;
         }
-    }
-
-    /// There will be no other attempt.
-    pub(super) fn commit(&mut self) {
-        self.kept = false;
     }
 
     /// Nothing more is sent.
@@ -97,7 +136,8 @@ impl Upload {
                     }
                 },
                 State::Read if self.unsent() == 0 => {
-                    up.finish(down.trailers());
+                    let trailers = down.trailers().map(trailers::to_upstream);
+                    up.finish(trailers.as_deref());
                     self.state = State::Finished;
                 }
                 State::Finished => {
@@ -129,8 +169,7 @@ impl Upload {
                 Poll::Ready(Err(error)) => return Err(Side::Upstream(error)),
             }
         }
-        // A buffer that is full cannot keep what comes next.
-        if self.kept && self.state == State::Reading && buffer.room().is_empty() {
+        if self.kept && self.state == State::Reading && buffer.len() > self.limit {
             self.kept = false;
         }
         if !self.kept {
@@ -161,9 +200,15 @@ impl Upload {
         down: &mut D,
     ) -> Poll<Result<Read, Side>> {
         let buffer = self.buffer.get_or_insert_with(|| self.buffers.take());
+        let before = buffer.len();
         let read = down.poll_body(cx, buffer);
+        let came = (buffer.len() - before) as u64;
         if buffer.is_empty() {
             self.buffer = None;
+        }
+        match self.allowed.checked_sub(came) {
+            Some(allowed) => self.allowed = allowed,
+            None => return Poll::Ready(Err(Side::Client(ClientError::TooLarge))),
         }
         read.map_err(Side::Client)
     }

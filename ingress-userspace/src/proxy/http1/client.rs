@@ -14,12 +14,15 @@ use super::{
     outbound::Outbound,
     parse,
 };
-use crate::proxy::{
-    buffer::{Buffer, Buffers},
-    deadline::Deadline,
-    message::{BodyLength, Fields, Known, RequestHead, ResponseHead},
-    sides::{Read, Upstream, UpstreamError},
-    stream::Stream,
+use crate::{
+    model::HttpVersion,
+    proxy::{
+        buffer::{Buffer, Buffers},
+        deadline::Deadline,
+        message::{BodyLength, Fields, Known, RequestHead, ResponseHead},
+        sides::{Read, Upstream, UpstreamError},
+        stream::Stream,
+    },
 };
 
 /// How long an endpoint may take (`proxy-send-timeout`, `proxy-read-timeout`).
@@ -38,6 +41,8 @@ pub(crate) struct Http1Upstream {
     outbound: Outbound,
     deadline: Deadline,
     patience: Patience,
+    /// What requests say that they are.
+    version: HttpVersion,
     /// What the deadline runs for.
     waiting: Waiting,
     /// The request is HEAD: its answer has no body.
@@ -69,6 +74,7 @@ impl Http1Upstream {
             outbound: Outbound::new(buffers),
             deadline,
             patience: Patience { send: never, read: never },
+            version: HttpVersion::Http11,
             waiting: Waiting::No,
             to_head: false,
             sent: false,
@@ -78,9 +84,11 @@ impl Http1Upstream {
         }
     }
 
-    /// How long the endpoint may take from now on.
-    pub(crate) fn set_patience(&mut self, patience: Patience) {
+    /// How long the endpoint may take from now on, and what it is asked with. The length of a body
+    /// to HTTP/1.0 must be known.
+    pub(crate) fn obey(&mut self, patience: Patience, version: HttpVersion) {
         self.patience = patience;
+        self.version = version;
     }
 
     /// The answer has ended, nothing came behind it, and the endpoint will take another request.
@@ -166,7 +174,10 @@ impl Upstream for Http1Upstream {
         queue.extend_from_slice(head.method.as_str().as_bytes());
         queue.push(b' ');
         queue.extend_from_slice(head.target.as_bytes());
-        queue.extend_from_slice(b" HTTP/1.1\r\n");
+        queue.extend_from_slice(match self.version {
+            HttpVersion::Http11 => b" HTTP/1.1\r\n",
+            HttpVersion::Http10 => b" HTTP/1.0\r\n",
+        });
         head.fields.write(queue);
         if head.fields.contains(Known::Upgrade) {
             queue.extend_from_slice(b"Connection: upgrade\r\n");
@@ -225,7 +236,7 @@ impl Upstream for Http1Upstream {
             match parse::response(self.inbound.pending(), head, self.to_head) {
                 Ok(Some(parsed)) => {
                     self.inbound.consume(parsed.length);
-                    self.keep_alive = parsed.keep_alive;
+                    self.keep_alive = parsed.keep_alive && self.version == HttpVersion::Http11;
                     self.answered = !head.is_interim();
                     self.moved();
                     let chunked = head.fields.contains(Known::TransferEncoding);

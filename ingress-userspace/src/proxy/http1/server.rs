@@ -26,8 +26,6 @@ use crate::proxy::{
     stream::Stream,
 };
 
-/// Requests on one connection (`keep-alive-requests`, reference section 5.4).
-const REQUESTS: u32 = 1000;
 /// How much of a body that nobody wants is read so that the connection can be used again. Bytes.
 const DISCARDED: usize = 64 * 1024;
 /// How long a client whose connection is to be closed may go on sending: closing at once would
@@ -171,7 +169,10 @@ impl Http1 {
         };
         let keep_alive =
             if head.version == Version::Http10 { option(b"keep-alive") } else { !option(b"close") };
-        self.close = !keep_alive || self.requests >= REQUESTS;
+        let limits = self.client.worker.limits.get();
+        self.close = !keep_alive
+            || limits.keep_alive.is_none()
+            || self.requests >= limits.keep_alive_requests;
         self.wants_continue = head.version == Version::Http11
             && fields.get(Known::Expect).is_some_and(|v| v.eq_ignore_ascii_case(b"100-continue"))
             && head.body != BodyLength::None;
@@ -314,7 +315,7 @@ impl Downstream for Http1 {
                 }))
             }
             Poll::Pending => {
-                ready!(self.wait(cx, self.client.worker.timeouts.body));
+                ready!(self.wait(cx, self.client.worker.limits.get().body_timeout));
                 self.close = true;
                 Poll::Ready(Err(ClientError::Late))
             }

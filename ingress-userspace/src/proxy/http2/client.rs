@@ -113,8 +113,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             self.waiting = waiting;
             match waiting {
                 Waiting::Answers => self.deadline.clear(),
-                Waiting::Send => self.deadline.set(self.setup.timeouts.send),
-                Waiting::Next => self.deadline.set(self.setup.timeouts.keep_alive),
+                Waiting::Send => self.deadline.set(self.setup.timeouts.get().send),
+                Waiting::Next => self.deadline.set(self.setup.timeouts.get().keep_alive),
             }
         }
         ready!(self.deadline.poll(cx));

@@ -98,7 +98,7 @@ impl Downstream for Http2Stream {
             if self.started {
                 return Poll::Pending;
             }
-            ready!(self.reading.poll(cx, &self.setup, self.setup.timeouts.body));
+            ready!(self.reading.poll(cx, &self.setup, self.setup.timeouts.get().body));
             return Poll::Ready(Err(ClientError::Late));
         };
         self.reading.stop();
@@ -136,7 +136,7 @@ impl Downstream for Http2Stream {
             self.writing.stop();
             return Poll::Ready(outcome.map_err(|_ended| ClientError::Gone));
         }
-        ready!(self.writing.poll(cx, &self.setup, self.setup.timeouts.send));
+        ready!(self.writing.poll(cx, &self.setup, self.setup.timeouts.get().send));
         connection.give_up(self.key);
         Poll::Ready(Err(ClientError::Gone))
     }

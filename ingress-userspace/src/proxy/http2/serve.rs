@@ -186,7 +186,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin, E: Environment> Driver<T, E> {
     }
 
     fn set_deadline(&self) {
-        let timeouts = &self.setup.timeouts;
+        let timeouts = self.setup.timeouts.get();
         match self.waiting {
             Waiting::Request => self.deadline.clear(),
             Waiting::Head => self.deadline.set(timeouts.head),

@@ -1,6 +1,10 @@
 //! What all connections of a worker share: their limits, and memory that they lend and give back.
 
-use std::{cell::RefCell, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::Duration,
+};
 
 use crate::proxy::{buffer::Buffers, deadline::Deadlines, message::RequestHead};
 
@@ -8,8 +12,10 @@ use crate::proxy::{buffer::Buffers, deadline::Deadlines, message::RequestHead};
 pub(crate) struct Setup {
     pub(crate) buffers: Buffers,
     pub(crate) deadlines: Rc<Deadlines>,
-    pub(crate) timeouts: Timeouts,
-    pub(crate) limits: Limits,
+    /// May change while connections are served.
+    pub(crate) timeouts: Cell<Timeouts>,
+    /// Likewise; what was announced to a client stays announced.
+    pub(crate) limits: Cell<Limits>,
     pub(crate) heads: Heads,
     pub(super) queues: Queues,
 }
@@ -54,6 +60,7 @@ impl Setup {
         limits: Limits,
     ) -> Rc<Self> {
         let (heads, queues) = (Heads::default(), Queues::default());
+        let (timeouts, limits) = (Cell::new(timeouts), Cell::new(limits));
         Rc::new(Self { buffers, deadlines, timeouts, limits, heads, queues })
     }
 

@@ -81,7 +81,7 @@ impl Upstream for Http2Upstream {
             self.writing.stop();
             return Poll::Ready(outcome.map_err(UpstreamError::from));
         }
-        ready!(self.writing.poll(cx, &self.setup, self.setup.timeouts.send));
+        ready!(self.writing.poll(cx, &self.setup, self.setup.timeouts.get().send));
         Poll::Ready(Err(UpstreamError::Late))
     }
 
@@ -106,7 +106,7 @@ impl Upstream for Http2Upstream {
             self.reading.stop();
             return Poll::Ready(outcome.map_err(UpstreamError::from));
         }
-        ready!(self.reading.poll(cx, &self.setup, self.setup.timeouts.body));
+        ready!(self.reading.poll(cx, &self.setup, self.setup.timeouts.get().body));
         Poll::Ready(Err(UpstreamError::Late))
     }
 
@@ -118,7 +118,7 @@ impl Upstream for Http2Upstream {
         let key = self.key()?;
         let mut connection = self.connection.borrow_mut();
         let Poll::Ready(outcome) = connection.poll_body(key, cx, into) else {
-            ready!(self.reading.poll(cx, &self.setup, self.setup.timeouts.body));
+            ready!(self.reading.poll(cx, &self.setup, self.setup.timeouts.get().body));
             return Poll::Ready(Err(UpstreamError::Late));
         };
         self.reading.stop();

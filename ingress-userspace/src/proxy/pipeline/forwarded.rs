@@ -2,21 +2,30 @@
 //! under these names is replaced or removed, so that an upstream can rely on them.
 
 use super::origin::Origin;
-use crate::proxy::{
-    client::Client,
-    message::{Fields, Known},
+use crate::{
+    model::{ConnectionField, Proxying},
+    proxy::{
+        client::Client,
+        message::{Fields, Known},
+    },
 };
 
-/// Adds them to fields that were cleaned.
-pub(super) fn apply(fields: &mut Fields, origin: &Origin<'_>, client: &Client) {
+/// Adds them to fields that were cleaned. `request_id`: a request without one gets one.
+pub(super) fn apply(
+    fields: &mut Fields,
+    origin: &Origin<'_>,
+    client: &Client,
+    proxying: &Proxying,
+    request_id: bool,
+) {
     keep_original(fields, Known::XForwardedFor, Known::XOriginalForwardedFor);
     keep_original(fields, Known::XForwardedHost, Known::XOriginalForwardedHost);
-    if fields.get(Known::XRequestId).is_none_or(<[u8]>::is_empty) {
-        fields.set(Known::XRequestId, &request_id(client));
+    if request_id && fields.get(Known::XRequestId).is_none_or(<[u8]>::is_empty) {
+        fields.set(Known::XRequestId, &new_request_id(client));
     }
     let host = origin.host.as_bytes();
     let scheme = &*origin.scheme;
-    fields.push_known(Known::Host, host);
+    fields.push_known(Known::Host, proxying.host.as_ref().map_or(host, |own| own.as_bytes()));
     fields.push_known(Known::XRealIp, origin.address.as_bytes());
     fields.push_known(Known::XForwardedFor, &origin.forwarded_for);
     fields.push_known(Known::XForwardedHost, host);
@@ -24,6 +33,18 @@ pub(super) fn apply(fields: &mut Fields, origin: &Origin<'_>, client: &Client) {
     fields.push_known(Known::XForwardedProto, scheme);
     fields.push_known(Known::XForwardedScheme, scheme);
     fields.push_known(Known::XScheme, scheme);
+    if let Some(prefix) = &proxying.forwarded_prefix {
+        fields.set_named(b"X-Forwarded-Prefix", prefix.as_bytes());
+    }
+}
+
+/// `connection-proxy-header`, of a request that asks for no upgrade.
+pub(super) fn connection(fields: &mut Fields, connection: ConnectionField) {
+    let option: &[u8] = match connection {
+        ConnectionField::Close => b"close",
+        ConnectionField::KeepAlive => b"keep-alive",
+    };
+    fields.set(Known::Connection, option);
 }
 
 /// What came in under the one name goes out under the other, several values as one list.
@@ -43,7 +64,7 @@ fn keep_original(fields: &mut Fields, from: Known, to: Known) {
 }
 
 /// 32 hexadecimal digits, as nginx's `$request_id`. Tells requests apart; is no secret.
-fn request_id(client: &Client) -> [u8; 32] {
+fn new_request_id(client: &Client) -> [u8; 32] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let number = client.worker.random.borrow_mut().u128(..);
     std::array::from_fn(|place| {

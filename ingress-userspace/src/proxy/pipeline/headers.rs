@@ -1,11 +1,14 @@
 //! What belongs to one connection does not go over the next (RFC 9110, section 7.6.1), and what an
 //! upstream could read differently than we do does not go to it.
 
-use crate::proxy::message::{Field, Fields, Known, RequestHead, ResponseHead, Version};
+use crate::{
+    model::FieldPolicy,
+    proxy::message::{Field, Fields, Known, RequestHead, ResponseHead, Version},
+};
 
 /// Removes what must not reach the upstream. True: the client asks to switch protocols, and the
 /// upstream is asked too.
-pub(super) fn clean_request(head: &mut RequestHead) -> bool {
+pub(super) fn clean_request(head: &mut RequestHead, policy: &FieldPolicy) -> bool {
     let upgrade = wants_upgrade(head);
     remove_listed(&mut head.fields);
     head.fields.retain(|field| match field.known {
@@ -34,7 +37,7 @@ pub(super) fn clean_request(head: &mut RequestHead) -> bool {
             | Known::XScheme,
         ) => false,
         Some(_) => true,
-        None => is_plain(&field),
+        None => !policy.drop_invalid || is_allowed(&field, policy),
     });
     if head.version == Version::Http2 {
         join_cookies(&mut head.fields);
@@ -81,8 +84,16 @@ fn remove_listed(fields: &mut Fields) {
 /// Letters, digits and dashes: what upstreams of every kind read as the same name. nginx drops the
 /// others too (reference section 2, step 3): CGI-like upstreams cannot tell an underscore from a
 /// dash, PHP not even a dot.
-fn is_plain(field: &Field<'_>) -> bool {
+pub(super) fn is_plain(field: &Field<'_>) -> bool {
     field.name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+}
+
+/// Plain, or with `enable-underscores-in-headers` nearly so.
+fn is_allowed(field: &Field<'_>, policy: &FieldPolicy) -> bool {
+    let underscores = policy.underscores;
+    let allowed =
+        |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-' || (underscores && *byte == b'_');
+    field.name.iter().all(allowed)
 }
 
 /// Fields that no client can have us remove: the request would become another one.
@@ -164,7 +175,7 @@ mod tests {
                 ("accept", "*/*"),
             ],
         );
-        assert!(!clean_request(&mut head));
+        assert!(!clean_request(&mut head, &FieldPolicy::default()));
         // The length is written by the connection, from what the body really is.
         assert_eq!(names(&head.fields), ["accept", "authorization"]);
     }
@@ -173,9 +184,9 @@ mod tests {
     fn a_websocket_request_keeps_its_upgrade() {
         let fields = [("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")];
         let mut request = head(Version::Http11, &fields);
-        assert!(clean_request(&mut request));
+        assert!(clean_request(&mut request, &FieldPolicy::default()));
         assert_eq!(names(&request.fields), ["upgrade"]);
-        assert!(!clean_request(&mut head(Version::Http10, &fields)));
+        assert!(!clean_request(&mut head(Version::Http10, &fields), &FieldPolicy::default()));
     }
 
     #[test]
@@ -188,14 +199,28 @@ mod tests {
                 ("http2-settings", "AAMAAABkAARAAAAAAAIAAAAA"),
             ],
         );
-        assert!(!clean_request(&mut head));
+        assert!(!clean_request(&mut head, &FieldPolicy::default()));
         assert!(head.fields.is_empty());
+    }
+
+    #[test]
+    fn unusual_names_pass_where_the_settings_say_so() {
+        let fields = [("x_under", "1"), ("x.dot", "1")];
+        let passing = |policy: FieldPolicy| {
+            let mut head = head(Version::Http11, &fields);
+            clean_request(&mut head, &policy);
+            names(&head.fields)
+        };
+        let policy = FieldPolicy::default;
+        assert_eq!(passing(FieldPolicy { underscores: true, ..policy() }), ["x_under"]);
+        let all = ["x.dot", "x_under"];
+        assert_eq!(passing(FieldPolicy { drop_invalid: false, ..policy() }), all);
     }
 
     #[test]
     fn cookies_of_http2_become_one() {
         let mut head = head(Version::Http2, &[("cookie", "a=1"), ("cookie", "b=2")]);
-        clean_request(&mut head);
+        clean_request(&mut head, &FieldPolicy::default());
         assert_eq!(head.fields.get(Known::Cookie), Some(&b"a=1; b=2"[..]));
         assert_eq!(head.fields.len(), 1);
     }

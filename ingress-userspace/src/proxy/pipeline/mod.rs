@@ -8,7 +8,10 @@ mod forwarded;
 mod headers;
 mod origin;
 mod redirect;
+mod rewrites;
+mod settings;
 mod target;
+pub(super) mod trailers;
 mod websocket;
 
 use std::{
@@ -24,7 +27,7 @@ use super::{
     client::Client,
     counters::Subject,
     exchange::{self, Outcome},
-    message::{Known, RequestHead, ResponseHead},
+    message::{BodyLength, Known, RequestHead, ResponseHead},
     respond::{self, Answer, Failure},
     sides::Downstream,
 };
@@ -50,18 +53,22 @@ pub(super) async fn answer<D: Downstream>(
     let mut subject = Subject::default();
     let method = head.method.clone();
     let decision = stages(client, &view, head, &mut subject);
-    let head = &*head;
     let status = match decision {
         Ok(Decision::Forward(forward)) => {
             let Forward { mut attempts, route, upgrade, over_http2 } = forward;
-            let finish = |answer: &mut ResponseHead, attempts: &Attempts<'_, Asked>| {
-                session_cookie(client, head, route, answer, attempts);
-                if over_http2 {
-                    websocket::clean_response(answer);
-                }
-                finish(client, &view, answer);
-            };
-            match exchange::run(client, &mut attempts, head, upgrade, down, finish).await {
+            let finish =
+                |head: &RequestHead, answer: &mut ResponseHead, attempts: &Attempts<'_, Asked>| {
+                    let host = head.fields.get(Known::Host).unwrap_or_default();
+                    rewrites::apply(route, client.https, host, &mut answer.fields);
+                    settings::hide(&mut answer.fields, &view.snapshot.model.settings.fields);
+                    session_cookie(client, head, route, answer, attempts);
+                    if over_http2 {
+                        websocket::clean_response(answer);
+                    }
+                    finish(client, &view, answer);
+                };
+            let (proxying, attempts) = (&*route.proxying, &mut attempts);
+            match exchange::run(client, attempts, head, proxying, upgrade, down, finish).await {
                 Outcome::Answered(status) => status,
                 Outcome::Unanswered(failure) => {
                     own(client, &view, down, respond::failure(failure)).await;
@@ -112,6 +119,7 @@ fn finish(client: &Client, view: &View, head: &mut ResponseHead) {
     {
         head.fields.set(Known::StrictTransportSecurity, hsts.as_bytes());
     }
+    settings::to_client(&mut head.fields, &view.snapshot.model.settings.fields);
 }
 
 /// What the stages come to when nothing goes wrong.
@@ -178,6 +186,13 @@ fn stages<'v>(
     let route: &'v Arc<Route> = &compiled.route;
     subject.route = Some(route);
 
+    // A body that is announced as too large, before all else of the location (step 7).
+    if let (BodyLength::Exact(length), Some(most)) = (head.body, route.proxying.max_body)
+        && length > most
+    {
+        return Err(Failure::BodyTooLarge);
+    }
+
     // (a) Denied; (c) redirects of the route's own.
     let backend = match &route.target {
         Target::Denied(_) => return Err(Failure::Denied),
@@ -213,14 +228,27 @@ fn stages<'v>(
     if head.fields.get(Known::Expect).is_some_and(|v| !v.eq_ignore_ascii_case(b"100-continue")) {
         return Err(Failure::Expectation);
     }
-    let mut upgrade = headers::clean_request(head);
+    let (policy, proxying) = (&settings.fields, &*route.proxying);
+    let mut upgrade = headers::clean_request(head, policy);
+    if proxying.protocol.is_http2() && (upgrade || over_http2) {
+        // An endpoint of HTTP/2 is asked for no other protocol; a CONNECT means nothing else.
+        if over_http2 {
+            return Err(Failure::UnknownCoding);
+        }
+        head.fields.remove(Known::Upgrade);
+        upgrade = false;
+    }
     if over_http2 {
         websocket::upgrade(head, client.worker.random.borrow_mut().u128(..).to_ne_bytes());
         upgrade = true;
     }
-    forwarded::apply(&mut head.fields, &origin, client);
+    forwarded::apply(&mut head.fields, &origin, client, proxying, policy.request_id);
+    if let (Some(connection), false) = (proxying.connection, upgrade) {
+        forwarded::connection(&mut head.fields, connection);
+    }
     entry.apply(&mut head.fields);
     drop(origin);
+    settings::to_upstream(&mut head.fields, policy, original.as_deref().unwrap_or(&head.target));
     head.authority = authority;
     let asked =
         Asked::new(client, service, head, original.as_deref().unwrap_or(&head.target), host.name());

@@ -43,14 +43,32 @@ impl<'r> Origin<'r> {
         };
         let believed =
             settings.use_forwarded_headers && settings.address.believes(client.peer.ip());
-        if believed { own.trusting(client, fields, settings) } else { own }
+        if believed {
+            own.trusting(client, fields, settings)
+        } else if settings.address.real_ip {
+            own.at_real_ip(client, fields, settings)
+        } else {
+            own
+        }
+    }
+
+    /// `enable-real-ip`: the address alone is what others say.
+    fn at_real_ip(self, client: &Client, fields: &Fields, settings: &Settings) -> Self {
+        match client_address(client.peer.ip(), fields, &settings.address) {
+            Some(address) => {
+                let address = address.to_string();
+                let forwarded_for = Cow::Owned(address.clone().into_bytes());
+                Self { address: Cow::Owned(address), forwarded_for, ..self }
+            }
+            None => self,
+        }
     }
 
     fn trusting(self, client: &Client, fields: &Fields, settings: &Settings) -> Self {
         let address = client_address(client.peer.ip(), fields, &settings.address)
             .map_or(self.address, |address| Cow::Owned(address.to_string()));
         let forwarded_for = if settings.compute_full_forwarded_for {
-            Cow::Owned(appended(fields, &client.peer_text))
+            Cow::Owned(appended(fields, &settings.address, &client.peer_text))
         } else {
             Cow::Owned(address.as_bytes().to_vec())
         };
@@ -82,9 +100,9 @@ fn first_host(list: &[u8]) -> Option<String> {
 }
 
 /// The incoming list and the peer.
-fn appended(fields: &Fields, peer: &str) -> Vec<u8> {
+fn appended(fields: &Fields, trust: &ClientAddress, peer: &str) -> Vec<u8> {
     let mut list = Vec::new();
-    for value in fields.get_all(Known::XForwardedFor).filter(|value| !value.is_empty()) {
+    for value in lists(fields, trust).filter(|value| !value.is_empty()) {
         list.extend_from_slice(value);
         list.extend_from_slice(b", ");
     }
@@ -92,11 +110,18 @@ fn appended(fields: &Fields, peer: &str) -> Vec<u8> {
     list
 }
 
+/// The values of the field that lists addresses.
+fn lists<'f>(fields: &'f Fields, trust: &'f ClientAddress) -> impl Iterator<Item = &'f [u8]> {
+    let named = fields.iter().filter(|field| field.is_named(trust.field.as_bytes()));
+    named.map(|field| field.value)
+}
+
 /// nginx's recursive search from the right for the first address that is not trusted. Trusted is
 /// `proxy-real-ip-cidr`, by default every IPv4 address; when all are, the leftmost counts.
 fn client_address(peer: IpAddr, fields: &Fields, trust: &ClientAddress) -> Option<IpAddr> {
     let mut address = peer;
-    for list in fields.get_all(Known::XForwardedFor).rev() {
+    let lists: Vec<_> = lists(fields, trust).collect();
+    for list in lists.into_iter().rev() {
         let Ok(list) = std::str::from_utf8(list) else { break };
         for item in list.rsplit(',') {
             if !trust.trusts(address) {

@@ -1,48 +1,86 @@
 //! Connections to endpoints: opens them, keeps the idle ones, hands them out. Knows no route, picks
 //! no status.
 
+mod connection;
 pub(crate) mod http2;
 mod pool;
 pub(crate) mod tls;
 
-pub(crate) use pool::{Connection, Pool};
+pub(crate) use connection::Connection;
+pub(crate) use pool::Pool;
 
-use std::{io, net::SocketAddr};
+use std::{net::SocketAddr, sync::Arc};
 
 use tokio::net::TcpStream;
 
+use self::{http2::ConnectError, tls::Inside};
 use super::{http1::Http1Upstream, sides::UpstreamError, stream::Stream, worker::Worker};
+use crate::model::{Proxying, UpstreamTls};
 
-/// Opens a connection to an endpoint, within the connect timeout.
+/// How endpoints are spoken to for one request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way<'r> {
+    proxying: &'r Proxying,
+    /// `None`: in clear text, and that is meant.
+    tls: Option<&'r Arc<UpstreamTls>>,
+}
+
+impl<'r> Way<'r> {
+    /// `https`: the client came over TLS. `None` where there must be TLS and nobody says how: such
+    /// a request goes nowhere.
+    pub(crate) fn new(proxying: &'r Proxying, https: bool) -> Option<Self> {
+        let tls =
+            if proxying.protocol.uses_tls(https) { Some(proxying.tls.as_ref()?) } else { None };
+        Some(Self { proxying, tls })
+    }
+}
+
+/// Opens a connection to an endpoint, or a stream on one of HTTP/2, within the connect timeout.
 ///
 /// # Errors
 /// `Late`, or `Refused` for whatever else keeps it from being opened: nothing was sent.
 pub(crate) async fn connect(
     worker: &Worker,
     address: SocketAddr,
+    way: &Way<'_>,
 ) -> Result<Connection, UpstreamError> {
-    match tokio::time::timeout(worker.timeouts.connect, open(address)).await {
-        Ok(Ok(stream)) => {
-            worker.counters.upstream_connected();
-            let deadline = worker.deadlines.deadline();
-            let upstream = Http1Upstream::new(Stream::Plain(stream), &worker.buffers, deadline);
-            Ok(worker.pool.opened(address, upstream))
+    let opened = if way.proxying.protocol.is_http2() {
+        let limits = worker.pool.limits();
+        let opened = worker.pool.http2.open(address, way.proxying, &limits).await;
+        opened.map(|stream| Connection::Http2(Box::new(stream)))
+    } else {
+        match tokio::time::timeout(way.proxying.connect_timeout, open(worker, address, way)).await {
+            Ok(Ok(stream)) => {
+                let deadline = worker.deadlines.deadline();
+                let upstream = Http1Upstream::new(stream, &worker.buffers, deadline);
+                Ok(Connection::Http1(worker.pool.opened(address, way.tls.cloned(), upstream)))
+            }
+            Ok(Err(error)) => Err(error),
+            Err(_elapsed) => Err(ConnectError::Late),
         }
-        Ok(Err(error)) => {
+    };
+    match &opened {
+        Ok(connection) if connection.is_reused() => {}
+        Ok(_) => worker.counters.upstream_connected(),
+        Err(error) => {
             worker.counters.upstream_failed();
-            tracing::debug!(%error, upstream.address = %address, "cannot connect");
-            Err(UpstreamError::Refused)
-        }
-        Err(_elapsed) => {
-            worker.counters.upstream_failed();
-            tracing::debug!(upstream.address = %address, "connecting takes too long");
-            Err(UpstreamError::Late)
+            let error: &dyn std::error::Error = error;
+            tracing::debug!(error, upstream.address = %address, "cannot connect");
         }
     }
+    opened.map_err(|error| match error {
+        ConnectError::Late => UpstreamError::Late,
+        _ => UpstreamError::Refused,
+    })
 }
 
-async fn open(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
+/// A transport for HTTP/1.
+async fn open(worker: &Worker, address: SocketAddr, way: &Way<'_>) -> Result<Stream, ConnectError> {
+    let io = |error| ConnectError::Io(Arc::new(error));
+    let stream = TcpStream::connect(address).await.map_err(io)?;
+    stream.set_nodelay(true).map_err(io)?;
+    let Some(policy) = way.tls else { return Ok(Stream::Plain(stream)) };
+    let client = worker.pool.clients.of(policy)?;
+    let stream = tls::connect(stream, &client, address.ip(), Inside::Http1).await;
+    Ok(stream.map(|stream| Stream::UpstreamTls(Box::new(stream)))?)
 }

@@ -110,9 +110,9 @@ impl Connection {
     /// A client's connection, whose SETTINGS are queued.
     pub(crate) fn new(setup: &Rc<Setup>) -> Self {
         let settings = [
-            (setting::MAX_CONCURRENT_STREAMS, setup.limits.streams),
+            (setting::MAX_CONCURRENT_STREAMS, setup.limits.get().streams),
             (setting::INITIAL_WINDOW_SIZE, WINDOW),
-            (setting::MAX_HEADER_LIST_SIZE, setup.limits.list as u32),
+            (setting::MAX_HEADER_LIST_SIZE, setup.limits.get().list as u32),
             (setting::ENABLE_CONNECT_PROTOCOL, 1),
         ];
         Self::begin(setup, Role::Server, Output::new(setup), &settings)
@@ -124,7 +124,7 @@ impl Connection {
             Role::Server => CONNECTION_WINDOW,
             // One client that does not read must not stop the answers of the others: what all
             // streams may send fits.
-            Role::Client { .. } => setup.limits.streams.saturating_mul(WINDOW).min(1 << 30),
+            Role::Client { .. } => setup.limits.get().streams.saturating_mul(WINDOW).min(1 << 30),
         }
         .max(flow::INITIAL);
         frame::write_window(out.queue(), 0, window - flow::INITIAL);

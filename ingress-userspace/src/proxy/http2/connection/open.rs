@@ -27,7 +27,7 @@ impl Connection {
         let settings = [
             (setting::ENABLE_PUSH, 0),
             (setting::INITIAL_WINDOW_SIZE, WINDOW),
-            (setting::MAX_HEADER_LIST_SIZE, setup.limits.list as u32),
+            (setting::MAX_HEADER_LIST_SIZE, setup.limits.get().list as u32),
         ];
         Self::begin(setup, Role::Client { https, reserved: 0 }, out, &settings)
     }
@@ -36,16 +36,16 @@ impl Connection {
     /// (RFC 9113, section 5.1.2).
     pub(crate) fn has_room(&self) -> bool {
         let Role::Client { reserved, .. } = self.role else { return false };
-        let most = self.peer.streams.min(self.setup.limits.streams as usize);
+        let most = self.peer.streams.min(self.setup.limits.get().streams as usize);
         self.ended.is_none()
             && self.leaving == Leaving::No
-            && self.requests < self.setup.limits.requests
+            && self.requests < self.setup.limits.get().requests
             && self.streams.open() + reserved < most
     }
 
     /// No stream will be opened any more.
     pub(crate) fn is_over(&self) -> bool {
-        let used_up = self.requests >= self.setup.limits.requests && !self.is_reserved();
+        let used_up = self.requests >= self.setup.limits.get().requests && !self.is_reserved();
         self.ended.is_some() || self.leaving != Leaving::No || used_up
     }
 
@@ -104,7 +104,7 @@ impl Connection {
     /// The head of an answer, interim or not.
     pub(super) fn answer(&mut self, id: u32, end: bool, block: &[u8]) -> Result<(), Fault> {
         let mut head = ResponseHead::default();
-        let mut reader = ResponseReader::new(&mut head, self.setup.limits.list);
+        let mut reader = ResponseReader::new(&mut head, self.setup.limits.get().list);
         self.decode(block, &mut reader)?;
         let Some((_, stream)) = self.streams.find(id) else { return Ok(()) };
         if reader.finish(end, stream.request.head) != Verdict::Sound {

@@ -334,7 +334,7 @@ impl Connection {
     }
 
     fn request(&mut self, id: u32, end: bool, looped: bool, block: &[u8]) -> Result<(), Fault> {
-        let limits = self.setup.limits;
+        let limits = self.setup.limits.get();
         if let Leaving::Last(_) = self.leaving {
             // The client knows, or will soon, that nobody looks at it.
             self.decode(block, &mut Discard)?;
@@ -412,7 +412,7 @@ impl Connection {
 
     fn trailers(&mut self, id: u32, end: bool, block: &[u8]) -> Result<(), Fault> {
         let mut fields = Fields::default();
-        let mut reader = TrailersReader::new(&mut fields, self.setup.limits.list);
+        let mut reader = TrailersReader::new(&mut fields, self.setup.limits.get().list);
         self.decode(block, &mut reader)?;
         let sound = reader.finish() == Verdict::Sound;
         let Some((_, stream)) = self.streams.find(id) else { return Ok(()) };

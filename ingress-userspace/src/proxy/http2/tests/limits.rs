@@ -178,7 +178,7 @@ fn an_hpack_bomb_is_answered_431_and_goes_no_further() {
 
 fn limited(limits: Limits) -> std::rc::Rc<Setup> {
     let setup = Setup::for_tests();
-    Setup::new(setup.buffers.clone(), setup.deadlines.clone(), setup.timeouts, limits)
+    Setup::new(setup.buffers.clone(), setup.deadlines.clone(), setup.timeouts.get(), limits)
 }
 
 #[test]

@@ -16,7 +16,8 @@ fn requests_and_answers() {
     const COUNT: u32 = 1_000_000;
     let tests = Setup::for_tests();
     let limits = Limits { requests: u32::MAX, ..Limits::default() };
-    let setup = Setup::new(tests.buffers.clone(), tests.deadlines.clone(), tests.timeouts, limits);
+    let setup =
+        Setup::new(tests.buffers.clone(), tests.deadlines.clone(), tests.timeouts.get(), limits);
     let mut peer = Peer::of(setup);
     let mut table = fields(&GET[..3]);
     for field in ["\x01a.example", "\x3aMozilla/5.0 (X11; Linux x86_64)", "\x13*/*"] {

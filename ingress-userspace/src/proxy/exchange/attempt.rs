@@ -1,0 +1,224 @@
+//! Attempts: which endpoint is asked, and whether another one is after a failure (reference section
+//! 5.5).
+
+use std::{
+    future::poll_fn,
+    net::SocketAddr,
+    pin::pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use super::{Side, Upload};
+use crate::{
+    model::{Conditions, Proxying},
+    proxy::{
+        balance::{Asker, Attempts},
+        client::Client,
+        message::{BodyLength, RequestHead, ResponseHead},
+        pipeline,
+        respond::Failure,
+        sides::{ClientError, Downstream, Upstream, UpstreamError},
+        upstream::{self, Connection, Way},
+    },
+};
+
+/// Interim answers before the final one: each waits in memory for a client that may not read.
+const INTERIM: u32 = 16;
+
+/// How often a request may be tried, and what counts.
+struct Budget<'r> {
+    proxying: &'r Proxying,
+    /// The request may be sent twice: by its method, or because the route says so.
+    repeatable: bool,
+    tries: u32,
+    /// When the first began. Worker's milliseconds.
+    begun: u64,
+}
+
+impl Budget<'_> {
+    /// There may be another attempt at all.
+    fn is_left(&self, now: u64) -> bool {
+        let retry = &self.proxying.retry;
+        self.tries < retry.tries.get()
+            && retry
+                .timeout
+                .is_none_or(|limit| u128::from(now.saturating_sub(self.begun)) < limit.as_millis())
+    }
+
+    /// After this failure there may. `Refused` tells that nothing was looked at.
+    fn covers(&self, error: UpstreamError) -> bool {
+        let condition = match error {
+            UpstreamError::Refused => return self.names(Conditions::ERROR),
+            UpstreamError::Closed => Conditions::ERROR,
+            UpstreamError::Late => Conditions::TIMEOUT,
+            UpstreamError::Malformed => Conditions::INVALID_HEADER,
+        };
+        self.repeatable && self.names(condition)
+    }
+
+    fn names(&self, condition: Conditions) -> bool {
+        self.proxying.retry.conditions.contains(condition)
+    }
+
+    /// After an answer of this status there may.
+    fn covers_status(&self, status: u16) -> bool {
+        self.repeatable && self.proxying.retry.conditions.contains_status(status)
+    }
+}
+
+/// Tries endpoints until one answers; its head is then in `answer`.
+pub(super) async fn find<D: Downstream>(
+    client: &Rc<Client>,
+    attempts: &mut Attempts<'_, impl Asker>,
+    head: &RequestHead,
+    proxying: &Proxying,
+    down: &mut D,
+    upload: &mut Upload,
+    answer: &mut ResponseHead,
+) -> Result<Connection, Failure> {
+    let worker = &client.worker;
+    let way = Way::new(proxying, client.https).ok_or(Failure::Denied)?;
+    let by_method = !matches!(head.method.as_str(), "POST" | "LOCK" | "PATCH");
+    let repeatable = by_method || proxying.retry.conditions.contains(Conditions::NON_IDEMPOTENT);
+    let mut budget = Budget { proxying, repeatable, tries: 0, begun: worker.deadlines.now() };
+    // After a pooled connection turned out to be closed, the others to that endpoint are too.
+    let mut fresh_only = None;
+    loop {
+        let address = match fresh_only {
+            Some(address) => address,
+            None => attempts.next().ok_or(Failure::NoEndpoint)?,
+        };
+        let may_be_stale = fresh_only.take().is_none();
+        let pooled = if may_be_stale {
+            worker.pool.take(address, &way, repeatable && upload.is_repeatable())
+        } else {
+            None
+        };
+        budget.tries += 1;
+        let mut connection = match pooled {
+            Some(connection) => connection,
+            None => match connect(client, address, &way, head, down).await {
+                Ok(connection) => {
+                    if !connection.is_reused() {
+                        attempts.connected();
+                    }
+                    connection
+                }
+                Err(Side::Upstream(error)) => {
+                    attempts.refused();
+                    let condition = match error {
+                        UpstreamError::Late => Conditions::TIMEOUT,
+                        _ => Conditions::ERROR,
+                    };
+                    // Nothing was sent: any request can go elsewhere.
+                    if budget.names(condition) && budget.is_left(worker.deadlines.now()) {
+                        continue;
+                    }
+                    return Err(super::failure(Side::Upstream(error)));
+                }
+                Err(side) => return Err(super::failure(side)),
+            },
+        };
+        let reused = connection.is_reused();
+        connection.obey(proxying);
+        connection.start(head);
+        down.expect_body();
+        upload.rewind();
+        let outcome = answer_of(down, &mut connection, upload, answer).await;
+        attempts.ended(outcome.is_ok());
+        let can_repeat = upload.is_repeatable();
+        let error = match outcome {
+            Ok(()) => {
+                let elsewhere = can_repeat
+                    && budget.covers_status(answer.status)
+                    && budget.is_left(worker.deadlines.now());
+                if elsewhere {
+                    continue;
+                }
+                return Ok(connection);
+            }
+            Err(Side::Upstream(error)) => error,
+            Err(side) => return Err(super::failure(side)),
+        };
+        tracing::debug!(?error, upstream.address = %address, "no answer");
+        // A connection that was idle may have been closing: that was no attempt at the endpoint.
+        if reused && may_be_stale && error == UpstreamError::Closed && repeatable && can_repeat {
+            budget.tries -= 1;
+            fresh_only = Some(address);
+            continue;
+        }
+        if !(can_repeat && budget.covers(error) && budget.is_left(worker.deadlines.now())) {
+            return Err(super::failure(Side::Upstream(error)));
+        }
+    }
+}
+
+/// Connects, unless the client leaves meanwhile.
+async fn connect<D: Downstream>(
+    client: &Client,
+    address: SocketAddr,
+    way: &Way<'_>,
+    head: &RequestHead,
+    down: &mut D,
+) -> Result<Connection, Side> {
+    let mut connecting = pin!(upstream::connect(&client.worker, address, way));
+    poll_fn(|cx| {
+        if let Poll::Ready(outcome) = connecting.as_mut().poll(cx) {
+            return Poll::Ready(outcome.map_err(Side::Upstream));
+        }
+        poll_gone(cx, down, head.body == BodyLength::None)
+    })
+    .await
+}
+
+/// Ready when the client has left, as far as that can be seen while nothing is read from it.
+pub(super) fn poll_gone<T>(
+    cx: &mut Context<'_>,
+    down: &mut impl Downstream,
+    nothing_more: bool,
+) -> Poll<Result<T, Side>> {
+    if nothing_more {
+        down.poll_gone(cx).map(|()| Err(Side::Client(ClientError::Gone)))
+    } else {
+        Poll::Pending
+    }
+}
+
+/// Sends the request and waits for the head of its answer; interim ones are passed on.
+async fn answer_of<D: Downstream, U: Upstream>(
+    down: &mut D,
+    up: &mut U,
+    upload: &mut Upload,
+    answer: &mut ResponseHead,
+) -> Result<(), Side> {
+    for _ in 0..INTERIM {
+        poll_fn(|cx| {
+            let mut broken = None;
+            match upload.poll(cx, down, up) {
+                Poll::Ready(Ok(())) | Poll::Pending => {}
+                // It may have answered before it closed: that answer counts.
+                Poll::Ready(Err(Side::Upstream(error))) => broken = Some(error),
+                Poll::Ready(Err(side)) => return Poll::Ready(Err(side)),
+            }
+            match (up.poll_head(cx, answer), broken) {
+                (Poll::Ready(outcome), _) => Poll::Ready(outcome.map_err(Side::Upstream)),
+                (Poll::Pending, Some(error)) => Poll::Ready(Err(Side::Upstream(error))),
+                (Poll::Pending, None) => match down.poll_flush(cx) {
+                    Poll::Ready(Err(error)) => Poll::Ready(Err(Side::Client(error))),
+                    _ => poll_gone(cx, down, upload.is_done()),
+                },
+            }
+        })
+        .await?;
+        if !answer.is_interim() {
+            return Ok(());
+        }
+        // The client that waited for 100 got ours.
+        if answer.status != 100 {
+            pipeline::clean_interim(answer);
+            down.interim(answer);
+        }
+    }
+    Err(Side::Upstream(UpstreamError::Malformed))
+}

@@ -1,7 +1,7 @@
 //! What endpoints are spoken to in: TLS, HTTP/2, and never clear text by mistake.
 
 use std::{
-    io::{BufReader, Read as _, Write as _},
+    io::{BufReader, Read as _},
     net::{SocketAddr, TcpStream},
     sync::{Arc, Mutex, mpsc},
 };

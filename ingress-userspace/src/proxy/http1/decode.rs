@@ -155,7 +155,7 @@ impl Decoder {
                     return Err(BadBody);
                 }
                 let line = bytes.get(..=feed).ok_or(BadBody)?;
-                parse::fields(line, trailers, true).map_err(|_refused| BadBody)?;
+                parse::fields(line, trailers, Some(LINE)).map_err(|_refused| BadBody)?;
             }
         }
         from.consume(feed + 1);

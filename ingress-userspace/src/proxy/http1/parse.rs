@@ -5,8 +5,6 @@ use memchr::{memchr, memchr_iter, memmem};
 
 use crate::proxy::message::{BodyLength, Fields, Known, RequestHead, ResponseHead, Version};
 
-/// The longest line of a request's head: one of nginx's `large-client-header-buffers`. Bytes.
-const LINE: usize = 8 * 1024;
 /// The most fields of a head: a client gains nothing from more, and each costs work.
 const FIELDS: usize = 200;
 /// Empty lines that may precede a request (RFC 9112, section 2.2).
@@ -28,26 +26,30 @@ pub(crate) enum BadHead {
 }
 
 /// Reads a request's head from the front of `input`. `None`: it is not complete. Else its length in
-/// bytes.
+/// bytes. `longest`: the longest line, one of nginx's `large-client-header-buffers`, in bytes.
 ///
 /// # Errors
 /// [`BadHead`], as soon as it is certain.
-pub(crate) fn request(input: &[u8], head: &mut RequestHead) -> Result<Option<usize>, BadHead> {
+pub(crate) fn request(
+    input: &[u8],
+    head: &mut RequestHead,
+    longest: usize,
+) -> Result<Option<usize>, BadHead> {
     let skipped = empty_lines(input);
     let bytes = input.get(skipped..).unwrap_or_default();
     let Some(length) = memmem::find(bytes, b"\r\n\r\n") else {
-        incomplete(bytes)?;
+        incomplete(bytes, longest)?;
         return Ok(None);
     };
     head.clear();
     // Each line with its CRLF; the last, empty one is left out.
     let lines = bytes.get(..length + 2).unwrap_or_default();
     let end = line_end(lines)?;
-    if end > LINE {
+    if end > longest {
         return Err(BadHead::TargetTooLong);
     }
     request_line(lines.get(..end).unwrap_or_default(), head)?;
-    fields(lines.get(end + 2..).unwrap_or_default(), &mut head.fields, true)?;
+    fields(lines.get(end + 2..).unwrap_or_default(), &mut head.fields, Some(longest))?;
     head.body = request_body(head)?;
     Ok(Some(skipped + length + 4))
 }
@@ -63,20 +65,20 @@ fn empty_lines(input: &[u8]) -> usize {
 }
 
 /// What can be refused before the head is complete: a client that waits for an answer gets one.
-fn incomplete(bytes: &[u8]) -> Result<(), BadHead> {
+fn incomplete(bytes: &[u8], longest: usize) -> Result<(), BadHead> {
     let mut start = 0;
     for (number, end) in memchr_iter(b'\n', bytes).enumerate() {
         if end == 0 || bytes.get(end - 1) != Some(&b'\r') {
             return Err(BadHead::Malformed);
         }
-        check_length(end - start, number)?;
+        check_length(end - start, number, longest)?;
         start = end + 1;
     }
-    check_length(bytes.len() - start, usize::from(start > 0))
+    check_length(bytes.len() - start, usize::from(start > 0), longest)
 }
 
-fn check_length(length: usize, line: usize) -> Result<(), BadHead> {
-    match (length > LINE, line) {
+fn check_length(length: usize, line: usize, longest: usize) -> Result<(), BadHead> {
+    match (length > longest, line) {
         (false, _) => Ok(()),
         (true, 0) => Err(BadHead::TargetTooLong),
         (true, _) => Err(BadHead::TooLarge),
@@ -170,8 +172,13 @@ pub(crate) fn push_text(text: &mut String, bytes: &[u8]) {
     }
 }
 
-/// Reads all lines of `lines` as fields. `strict`: a line ends with CRLF.
-pub(super) fn fields(lines: &[u8], fields: &mut Fields, strict: bool) -> Result<(), BadHead> {
+/// Reads all lines of `lines` as fields. `longest`: of a client, whose lines end with CRLF and have
+/// so many bytes at most.
+pub(super) fn fields(
+    lines: &[u8],
+    fields: &mut Fields,
+    longest: Option<usize>,
+) -> Result<(), BadHead> {
     let mut rest = lines;
     while !rest.is_empty() {
         let feed = memchr(b'\n', rest).ok_or(BadHead::Malformed)?;
@@ -179,10 +186,10 @@ pub(super) fn fields(lines: &[u8], fields: &mut Fields, strict: bool) -> Result<
         rest = rest.get(feed + 1..).unwrap_or_default();
         let line = match line.strip_suffix(b"\r") {
             Some(line) => line,
-            None if strict => return Err(BadHead::Malformed),
+            None if longest.is_some() => return Err(BadHead::Malformed),
             None => line,
         };
-        if line.len() > LINE && strict {
+        if longest.is_some_and(|longest| line.len() > longest) {
             return Err(BadHead::TooLarge);
         }
         // A space or tab first would be a continuation (obs-fold), and is no token either.
@@ -289,7 +296,7 @@ pub(crate) fn response(
     let keep_alive = status_line(line.strip_suffix(b"\r").unwrap_or(line), head)?;
     let rest = lines.get(feed + 1..).unwrap_or_default();
     let rest = rest.strip_suffix(b"\r\n").or_else(|| rest.strip_suffix(b"\n")).unwrap_or(rest);
-    fields(rest, &mut head.fields, false)?;
+    fields(rest, &mut head.fields, None)?;
     head.body = response_body(head, to_head)?;
     let option = |wanted: &[u8]| {
         head.fields.items(Known::Connection).any(|item| item.eq_ignore_ascii_case(wanted))

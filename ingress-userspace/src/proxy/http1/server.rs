@@ -102,7 +102,11 @@ impl Http1 {
         loop {
             if !self.inbound.pending().is_empty() {
                 let head = head.get_or_insert_with(|| self.client.worker.http2.heads.take());
-                match parse::request(self.inbound.pending(), head) {
+                let limits = self.client.worker.limits.get();
+                match parse::request(self.inbound.pending(), head, limits.header_line) {
+                    Ok(Some(length)) if length > limits.header_total => {
+                        return self.refuse(BadHead::TooLarge);
+                    }
                     Ok(Some(length)) => {
                         self.inbound.consume(length);
                         self.begin(head);

@@ -70,17 +70,12 @@ impl Http2Stream {
             started: false,
         }
     }
-
-    /// What the connections of the worker share.
-    pub(crate) fn setup(&self) -> &Rc<Setup> {
-        &self.setup
-    }
 }
 
 impl From<Ended> for ClientError {
     fn from(ended: Ended) -> Self {
         match ended {
-            Ended::Gone | Ended::Refused => Self::Gone,
+            Ended::Gone => Self::Gone,
             Ended::Malformed => Self::Malformed,
         }
     }

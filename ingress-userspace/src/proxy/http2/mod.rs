@@ -1,12 +1,11 @@
-//! HTTP/2 (RFC 9113), to clients and to upstreams. Bytes become requests and answers become bytes in
-//! `connection`, which does no I/O; `serve` and `client` move the bytes.
+//! HTTP/2 (RFC 9113), to clients. Bytes become requests and answers become bytes in `connection`,
+//! which does no I/O; `serve` moves the bytes.
 //!
 //! ```text
-//! serve, client ─ pump ─ connection ─ frame, hpack, head, flow, flood
-//!    └→ Http2Stream, Http2Upstream: one per request ─→ connection
+//! serve ─ pump ─ connection ─ frame, hpack, head, flow, flood
+//!    └→ Http2Stream: one per request ─→ connection
 //! ```
 
-mod client;
 mod connection;
 mod downstream;
 mod error;
@@ -22,15 +21,12 @@ mod setup;
 mod stream;
 #[cfg(test)]
 mod tests;
-mod upstream;
 
 use std::rc::Rc;
 
-pub(crate) use client::Http2Client;
 pub(crate) use downstream::Http2Stream;
 pub(crate) use serve::serve;
 pub(crate) use setup::{Limits, Setup, Timeouts};
-pub(crate) use upstream::Http2Upstream;
 
 use super::message::RequestHead;
 

@@ -8,10 +8,7 @@ use super::{
     flow::{ReceiveWindow, SendWindow},
     frame::MAX_ID,
 };
-use crate::proxy::{
-    buffer::Buffer,
-    message::{Fields, ResponseHead},
-};
+use crate::proxy::{buffer::Buffer, message::Fields};
 
 /// What the window of a stream is at first, for what the client sends. Bytes.
 pub(super) const WINDOW: u32 = 64 * 1024;
@@ -32,10 +29,6 @@ pub(super) struct Stream {
     pub(super) expected: Option<u64>,
     pub(super) received_end: bool,
     pub(super) trailers: Option<Box<Fields>>,
-    /// Heads of answers that were not taken; of streams that we opened.
-    pub(super) heads: VecDeque<ResponseHead>,
-    /// The head of the message was there; interim ones do not count.
-    pub(super) headed: bool,
     /// Who waits for the body, or for the end of the stream.
     pub(super) reading: Option<Waker>,
 
@@ -78,8 +71,6 @@ pub(super) enum Ended {
     Gone,
     /// By us, for what the other end sent.
     Malformed,
-    /// By a server that has not looked at the request.
-    Refused,
 }
 
 impl Stream {
@@ -92,8 +83,6 @@ impl Stream {
             expected: None,
             received_end: false,
             trailers: None,
-            heads: VecDeque::new(),
-            headed: true,
             reading: None,
             send: SendWindow::new(send),
             started: false,

@@ -6,9 +6,12 @@ use crate::proxy::{
     message::{BodyLength, Known, RequestHead, ResponseHead, Version},
 };
 
+/// As the settings have it by default. Bytes.
+const LINE: usize = 8 * 1024;
+
 fn parsed(input: &[u8]) -> Result<Option<(usize, RequestHead)>, BadHead> {
     let mut head = RequestHead::default();
-    Ok(request(input, &mut head)?.map(|length| (length, head)))
+    Ok(request(input, &mut head, LINE)?.map(|length| (length, head)))
 }
 
 fn whole(input: &str) -> RequestHead {

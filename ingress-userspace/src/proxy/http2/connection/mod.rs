@@ -2,7 +2,6 @@
 //! streams and their answers go through it, and what is to be written is in its output. What it
 //! answers to which frame is in `receive`, what the handlers of requests do to streams in `send`.
 
-mod open;
 mod receive;
 mod send;
 
@@ -37,7 +36,6 @@ const DRAIN_PING: [u8; 8] = *b"penstock";
 /// One connection.
 pub(crate) struct Connection {
     setup: Rc<Setup>,
-    role: Role,
     out: Output,
     input: receive::Input,
     decoder: Decoder,
@@ -66,22 +64,9 @@ pub(crate) struct Connection {
     stirred: bool,
 }
 
-/// Which end this is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
-    Server,
-    /// `https`: what `:scheme` says. `reserved`: streams that will be opened soon.
-    Client {
-        https: bool,
-        reserved: usize,
-    },
-}
-
 /// What SETTINGS of the other end say.
 #[derive(Clone, Copy, Debug)]
 struct Peer {
-    /// Of a server: how many streams may be open.
-    streams: usize,
     window: u32,
     frame: usize,
     table: u32,
@@ -115,28 +100,18 @@ impl Connection {
             (setting::MAX_HEADER_LIST_SIZE, setup.limits.get().list as u32),
             (setting::ENABLE_CONNECT_PROTOCOL, 1),
         ];
-        Self::begin(setup, Role::Server, Output::new(setup), &settings)
-    }
-
-    fn begin(setup: &Rc<Setup>, role: Role, mut out: Output, settings: &[(u16, u32)]) -> Self {
-        frame::write_settings(out.queue(), settings);
-        let window = match role {
-            Role::Server => CONNECTION_WINDOW,
-            // One client that does not read must not stop the answers of the others: what all
-            // streams may send fits.
-            Role::Client { .. } => setup.limits.get().streams.saturating_mul(WINDOW).min(1 << 30),
-        }
-        .max(flow::INITIAL);
+        let mut out = Output::new(setup);
+        frame::write_settings(out.queue(), &settings);
+        let window = CONNECTION_WINDOW.max(flow::INITIAL);
         frame::write_window(out.queue(), 0, window - flow::INITIAL);
         Self {
             setup: Rc::clone(setup),
-            role,
             out,
-            input: receive::Input::new(role),
+            input: receive::Input::default(),
             decoder: Decoder::default(),
             encoder: Encoder::default(),
             streams: Streams::default(),
-            peer: Peer { streams: 100, window: flow::INITIAL, frame: frame::LONGEST, table: 4096 },
+            peer: Peer { window: flow::INITIAL, frame: frame::LONGEST, table: 4096 },
             send: SendWindow::new(flow::INITIAL),
             receive: ReceiveWindow::new(window),
             flood: Flood::default(),
@@ -183,11 +158,6 @@ impl Connection {
     /// No request is being worked for.
     pub(super) fn is_idle(&self) -> bool {
         self.streams.len() == 0
-    }
-
-    /// The client has sent its preface and SETTINGS.
-    pub(super) fn is_settled(&self) -> bool {
-        self.input.settled
     }
 
     /// A round trip is waited for before the last GOAWAY.
@@ -250,7 +220,7 @@ impl Connection {
     /// Leaves: requests after the last that came are not taken (RFC 9113, section 6.8).
     pub(super) fn leave(&mut self) {
         if !matches!(self.leaving, Leaving::Last(_)) && self.ended.is_none() {
-            let last = self.last_taken();
+            let last = self.highest;
             self.leaving = Leaving::Last(last);
             frame::write_goaway(self.out.queue(), last, Code::NoError);
         }
@@ -259,7 +229,7 @@ impl Connection {
     /// Ends the connection for what the client did.
     pub(super) fn fail(&mut self, code: Code) {
         if self.ended.is_none() {
-            let last = self.last_taken();
+            let last = self.highest;
             frame::write_goaway(self.out.queue(), last, code);
             self.end(End::Failed(code));
         }
@@ -270,11 +240,6 @@ impl Connection {
         if self.ended != Some(End::Lost) {
             self.end(End::Lost);
         }
-    }
-
-    /// The last stream of the other end that was looked at; servers open none.
-    fn last_taken(&self) -> u32 {
-        if self.role == Role::Server { self.highest } else { 0 }
     }
 
     fn end(&mut self, end: End) {

@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use super::{Connection, DRAIN_PING, Leaving, Role};
+use super::{Connection, DRAIN_PING, Leaving};
 use crate::proxy::{
     http2::{
         error::{Code, Fault},
@@ -22,6 +22,7 @@ const BLOCK: usize = 48 * 1024;
 const CONTINUATIONS: u32 = 16;
 
 /// Where in the input the connection is.
+#[derive(Default)]
 pub(super) struct Input {
     /// How much of the preface there was. Bytes.
     preface: usize,
@@ -31,14 +32,6 @@ pub(super) struct Input {
     block: Option<Block>,
     /// DATA that is not complete.
     data: Option<Data>,
-}
-
-impl Input {
-    /// Servers send no preface.
-    pub(super) fn new(role: Role) -> Self {
-        let preface = if role == Role::Server { 0 } else { PREFACE.len() };
-        Self { preface, settled: false, block: None, data: None }
-    }
 }
 
 struct Block {
@@ -224,9 +217,6 @@ impl Connection {
         if stream.received_end {
             return Err(Fault::Stream(id, Code::StreamClosed));
         }
-        if !stream.headed {
-            return Err(Fault::Stream(id, Code::Protocol));
-        }
         if !stream.receive.receive(length) {
             return Err(Fault::Stream(id, Code::FlowControl));
         }
@@ -309,14 +299,9 @@ impl Connection {
                 self.decode(block, &mut Discard)?;
                 return Err(Fault::Stream(id, Code::StreamClosed));
             }
-            let headed = stream.headed;
-            return if headed {
-                self.trailers(id, end, block)
-            } else {
-                self.answer(id, end, block)
-            };
+            return self.trailers(id, end, block);
         }
-        if id.is_multiple_of(2) || self.role != Role::Server && id > self.highest {
+        if id.is_multiple_of(2) {
             return Err(Code::Protocol.into());
         }
         if id > self.highest {
@@ -456,24 +441,14 @@ impl Connection {
         if payload.len() != 4 {
             return Err(Code::FrameSize.into());
         }
-        let code = number(payload, 0).unwrap_or_default();
-        let client = self.role != Role::Server;
         let Some((_, stream)) = self.streams.find(id) else {
             return self.not_open(id, kind::RST_STREAM);
         };
-        if client && stream.received_end && code == Code::NoError as u32 {
-            // The answer is complete, and the rest of the request is not wanted (section 8.1).
-            stream.sent_end = true;
-        } else if client && code == Code::RefusedStream as u32 {
-            stream.ended = Some(Ended::Refused);
-        } else {
-            stream.ended = Some(Ended::Gone);
-        }
+        stream.ended = Some(Ended::Gone);
         self.stirred |= stream.wake_reader();
         self.stirred |= stream.wake_writer();
         self.streams.close(id, false);
-        // A server may reset what it likes: the requests are not its own.
-        if client { Ok(()) } else { Ok(self.flood.reset()?) }
+        Ok(self.flood.reset()?)
     }
 
     fn settings(&mut self, header: Header, payload: &[u8]) -> Result<(), Fault> {
@@ -521,10 +496,6 @@ impl Connection {
                 Ok(())
             }
             (setting::MAX_FRAME_SIZE, _) => Err(Code::Protocol),
-            (setting::MAX_CONCURRENT_STREAMS, streams) => {
-                self.peer.streams = streams as usize;
-                Ok(())
-            }
             (setting::HEADER_TABLE_SIZE, size) => {
                 self.peer.table = size;
                 Ok(())
@@ -559,9 +530,6 @@ impl Connection {
             return Err(Code::FrameSize.into());
         }
         self.leave();
-        if self.role != Role::Server {
-            self.refuse_above(number(payload, 0).unwrap_or_default() & frame::MAX_ID);
-        }
         Ok(self.flood.idle()?)
     }
 

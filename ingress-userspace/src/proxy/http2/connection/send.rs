@@ -3,7 +3,7 @@
 
 use std::task::{Context, Poll};
 
-use super::{Connection, OUTPUT, Role, SHARE};
+use super::{Connection, OUTPUT, SHARE};
 use crate::proxy::{
     buffer::Buffer,
     http2::{
@@ -204,8 +204,7 @@ impl Connection {
 
     /// Resets the stream, unless it has ended.
     pub(crate) fn abort(&mut self, key: usize) {
-        let server = self.role == Role::Server;
-        self.abort_with(key, if server { Code::Internal } else { Code::Cancel });
+        self.abort_with(key, Code::Internal);
     }
 
     /// The client lets nothing be sent for too long.
@@ -227,11 +226,7 @@ impl Connection {
         let id = stream.id;
         let (unread, waits) = (stream.body.len(), stream.waits);
         if !stream.is_closed() {
-            let code = match (self.role, stream.sent_end) {
-                (Role::Server, true) => Code::NoError,
-                (Role::Server, false) => Code::Internal,
-                (Role::Client { .. }, _) => Code::Cancel,
-            };
+            let code = if stream.sent_end { Code::NoError } else { Code::Internal };
             self.reset(id, code, Ended::Gone);
             self.kick();
         }

@@ -3,14 +3,16 @@
 
 mod encode;
 mod request;
+#[cfg(test)]
 mod response;
 #[cfg(test)]
 mod tests;
 mod trailers;
 
-pub(super) use encode::{encode_request, encode_response, encode_trailers};
+pub(super) use encode::{encode_response, encode_trailers};
 pub(super) use request::RequestReader;
-pub(super) use response::ResponseReader;
+#[cfg(test)]
+use response::ResponseReader;
 pub(super) use trailers::{Discard, TrailersReader};
 
 use super::hpack::{Decoded, OVERHEAD};

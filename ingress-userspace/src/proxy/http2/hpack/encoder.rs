@@ -44,11 +44,6 @@ pub(crate) fn status(out: &mut Vec<u8>, status: u16) {
     out.push(0x80 | index);
 }
 
-/// A field that the static table has as a whole.
-pub(crate) fn indexed(out: &mut Vec<u8>, index: u8) {
-    out.push(0x80 | index);
-}
-
 /// A field whose name is in the static table.
 pub(crate) fn named(out: &mut Vec<u8>, index: usize, value: &[u8]) {
     integer::encode(out, 0, 4, index);

@@ -153,7 +153,7 @@ mod tests {
             let code = CODES.first[length] + rank.expect("every byte has a code") as u32;
             bits.push_str(&format!("{code:0length$b}"));
         }
-        while bits.len() % 8 > 0 {
+        while !bits.len().is_multiple_of(8) {
             bits.push('1');
         }
         bits.as_bytes()

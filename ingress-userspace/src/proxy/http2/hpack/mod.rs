@@ -12,7 +12,7 @@ mod table;
 mod tests;
 
 pub(super) use decoder::Decoder;
-pub(super) use encoder::{Encoder, field, indexed, named, status};
+pub(super) use encoder::{Encoder, field, named, status};
 pub(super) use name::{Kind, is_sound_value};
 
 /// Why a block cannot be decoded. The connection cannot go on after any of these: what both ends

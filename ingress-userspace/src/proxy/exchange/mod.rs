@@ -58,7 +58,9 @@ pub(super) async fn run<D: Downstream, A: Asker>(
     let mut upload = Upload::new(&client.worker.buffers, head.body);
     let found = find(client, attempts, head, down, &mut upload, &mut answer).await;
     let outcome = match found {
-        Ok(connection) if answer.status == 101 && !upgrade => {
+        // One that nobody asked for, or that comes before the end of the request: what is left of
+        // its body would be taken for the tunnel's.
+        Ok(connection) if answer.status == 101 && !(upgrade && upload.is_finished()) => {
             drop(connection);
             Outcome::Unanswered(Failure::Upstream)
         }
@@ -75,8 +77,7 @@ pub(super) async fn run<D: Downstream, A: Asker>(
                 Err(side) => {
                     tracing::debug!(?side, client.address = %client.peer, "answer broke off");
                     if let Side::Upstream(_) = side {
-                        // What came before the end reaches the client, if it still reads.
-                        let _sent = poll_fn(|cx| down.poll_flush(cx)).await;
+                        last_words(client, down).await;
                     }
                     down.abort();
                 }
@@ -87,6 +88,18 @@ pub(super) async fn run<D: Downstream, A: Asker>(
     };
     client.worker.give_answer(answer);
     outcome
+}
+
+/// What came before the end of a broken answer reaches the client, if it still reads. Has a deadline
+/// of its own: a tunnel's connection has none.
+async fn last_words<D: Downstream>(client: &Client, down: &mut D) {
+    let deadline = client.worker.deadlines.deadline();
+    deadline.set(client.worker.timeouts.send);
+    poll_fn(|cx| match down.poll_flush(cx) {
+        Poll::Ready(_sent_or_gone) => Poll::Ready(()),
+        Poll::Pending => deadline.poll(cx),
+    })
+    .await;
 }
 
 /// Tries endpoints until one answers; its head is then in `answer`.

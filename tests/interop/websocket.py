@@ -45,7 +45,7 @@ async def serve(library, raw):
         writer.close()
 
     async with websockets.serve(echo, "127.0.0.1", library, max_size=None, compression="deflate",
-                                process_request=refuse, subprotocols=["chat", "superchat"]):
+                                ping_interval=None, process_request=refuse, subprotocols=["chat", "superchat"]):
         async with await asyncio.start_server(give_back, "127.0.0.1", raw):
             await asyncio.Event().wait()
 

@@ -237,3 +237,46 @@ fn many_requests_at_once_through_failing_upstreams_get_an_answer_each() {
         }
     });
 }
+
+#[test]
+fn an_endpoint_that_stalls_in_both_directions_is_late() {
+    let (over, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let shop = Backend::scripted(move |mut stream, _| {
+        // Answers before it has the body, and then neither reads nor writes.
+        let _some = stream.read(&mut [0; 64]);
+        answer(&stream, "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc");
+        let _until_over = wait.lock().expect("no panic").recv();
+    });
+    let brief = Ingress {
+        name: "shop",
+        annotations: &[
+            ("proxy-read-timeout", "1"),
+            ("proxy-send-timeout", "1"),
+            ("proxy-body-size", "0"),
+            ("proxy-request-buffering", "off"),
+        ],
+        host: "shop.example.com",
+        paths: &[("Prefix", "/", "shop")],
+        tls: None,
+    };
+    let rules = documents(&[&brief.yaml(), &service("shop", &[shop.address])]);
+    let site = Site::start(&[("all.yaml", &rules)]);
+    let stream = TcpStream::connect(site.http).expect("it listens");
+    stream.set_read_timeout(Some(crate::support::DEADLINE)).expect("an option");
+    let mut writer = stream.try_clone().expect("a second handle");
+    let writing = std::thread::spawn(move || {
+        let _begun = writer.write_all(
+            b"POST / HTTP/1.1\r\nhost: shop.example.com\r\ncontent-length: 1000000000\r\n\r\n",
+        );
+        while writer.write_all(&[b'x'; 1 << 16]).is_ok() {}
+    });
+    let mut connection = Connection::over(stream);
+    assert!(connection.head().expect("a head").starts_with("HTTP/1.1 200"));
+    let rest = connection.rest();
+    let timed_out = rest.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+    drop(over);
+    assert!(!timed_out, "the answer broke off");
+    drop(connection);
+    writing.join().expect("no panic");
+}

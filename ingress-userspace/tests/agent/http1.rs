@@ -69,7 +69,7 @@ fn other_expectations_are_refused() {
 #[test]
 fn early_hints_reach_the_client_before_the_answer() {
     let shop = answering(
-        "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\nconnection: x\r\nx: 1\r\n\r\n\
+        "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\nconnection: x\r\nx: 1\r\ncontent-length: 9\r\n\r\n\
          HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi",
     );
     let site = site(&[shop.address]);

@@ -1,6 +1,10 @@
 //! WebSocket and other protocols after 101.
 
-use std::io::{BufReader, Read as _, Write as _};
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    sync::{Mutex, mpsc},
+    time::Duration,
+};
 
 use ingress_userspace::lifecycle::Stop;
 
@@ -129,4 +133,61 @@ fn draining_waits_for_tunnels() {
     assert_eq!(connection.read_exact(4).expect("an echo"), b"WORD");
     drop(connection);
     assert!(site.wait());
+}
+
+#[test]
+fn a_client_that_does_not_read_its_tunnel_is_cut_off() {
+    let (left, leaves) = mpsc::channel();
+    let left = Mutex::new(left);
+    let shop = Backend::scripted(move |mut stream, _| {
+        let _request = read_request(&mut BufReader::new(stream.try_clone().expect("a handle")));
+        let _open = stream.write_all(
+            b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n",
+        );
+        while stream.write_all(&[b'x'; 1 << 16]).is_ok() {}
+        let _test_over = left.lock().expect("no panic").send(());
+    });
+    let brief = Ingress {
+        name: "shop",
+        annotations: &[("proxy-read-timeout", "1")],
+        host: "shop.example.com",
+        paths: &[("Prefix", "/", "shop")],
+        tls: None,
+    };
+    let rules = documents(&[&brief.yaml(), &service("shop", &[shop.address])]);
+    let site = Site::start_with(&[("all.yaml", &rules)], &[], |config| {
+        config.timeouts.send = Duration::from_millis(300);
+    });
+    // Over TLS, which keeps bytes of its own back that wait to be flushed.
+    let (stream, _) = tls_with(site.https, "shop.example.com", TlsOptions::default());
+    let mut connection = Connection::over(stream);
+    connection.send(SWITCH);
+    assert_eq!(leaves.recv_timeout(crate::support::DEADLINE), Ok(()));
+    // Draining does not wait for it either.
+    site.signal(Stop::Gracefully);
+    assert!(site.wait());
+    drop(connection);
+}
+
+#[test]
+fn a_switch_in_the_middle_of_the_request_is_502() {
+    let shop = Backend::scripted(|mut stream, _| {
+        let mut reader = BufReader::new(stream.try_clone().expect("a handle"));
+        let mut line = String::new();
+        while reader.read_line(&mut line).is_ok_and(|length| length > 2) {
+            line.clear();
+        }
+        let _open = stream.write_all(
+            b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+        );
+        let mut all = Vec::new();
+        let _until_closed = reader.read_to_end(&mut all);
+    });
+    let site = site(&shop);
+    let mut connection = Connection::open(site.http);
+    connection.send(
+        "POST /chat HTTP/1.1\r\nhost: shop.example.com\r\nconnection: Upgrade\r\n\
+         upgrade: websocket\r\ncontent-length: 10\r\n\r\nhello",
+    );
+    assert!(connection.head().expect("an answer").starts_with("HTTP/1.1 502 "));
 }

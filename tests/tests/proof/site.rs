@@ -113,7 +113,8 @@ fn documents(authority: &Authority, hosts: &[Host<'_>], config: &[(&str, &str)])
     let names: Vec<&str> = hosts.iter().map(|host| host.name).collect();
     let mut text = authority.secret("web", "certificate", &names).expect("a Secret");
     text += "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings, namespace: web}\ndata:\n  \
-             ssl-redirect: \"false\"\n  proxy-body-size: \"0\"\n";
+             ssl-redirect: \"false\"\n  proxy-body-size: \"0\"\n  \
+             proxy-request-buffering: \"off\"\n";
     for (key, value) in config {
         let _infallible = writeln!(text, "  {key}: {value:?}");
     }

@@ -56,7 +56,17 @@ pub(super) async fn run<D: Downstream, A: Asker>(
     let found =
         attempt::find(client, attempts, head, proxying, down, &mut upload, &mut answer).await;
     let outcome = match found {
-        Ok(connection) if answer.status == 101 && !(upgrade && connection.can_switch()) => {
+        // One that nobody asked for, or that comes before the end of the request: what is left of
+        // its body would be taken for the tunnel's.
+        Ok(connection)
+            if answer.status == 101
+                && !(upgrade && connection.can_switch() && upload.is_finished()) =>
+        {
+            drop(connection);
+            Outcome::Unanswered(Failure::Upstream)
+        }
+        // A 2xx to a CONNECT is a tunnel (RFC 9113, section 8.5), which this endpoint did not open.
+        Ok(connection) if !head.protocol.is_empty() && (200..300).contains(&answer.status) => {
             drop(connection);
             Outcome::Unanswered(Failure::Upstream)
         }
@@ -73,8 +83,7 @@ pub(super) async fn run<D: Downstream, A: Asker>(
                 Err(side) => {
                     tracing::debug!(?side, client.address = %client.peer, "answer broke off");
                     if let Side::Upstream(_) = side {
-                        // What came before the end reaches the client, if it still reads.
-                        let _sent = poll_fn(|cx| down.poll_flush(cx)).await;
+                        last_words(client, down).await;
                     }
                     down.abort();
                 }
@@ -85,6 +94,18 @@ pub(super) async fn run<D: Downstream, A: Asker>(
     };
     client.worker.give_answer(answer);
     outcome
+}
+
+/// What came before the end of a broken answer reaches the client, if it still reads. Has a deadline
+/// of its own: a tunnel's connection has none.
+async fn last_words<D: Downstream>(client: &Client, down: &mut D) {
+    let deadline = client.worker.deadlines.deadline();
+    deadline.set(client.worker.timeouts.send);
+    poll_fn(|cx| match down.poll_flush(cx) {
+        Poll::Ready(_sent_or_gone) => Poll::Ready(()),
+        Poll::Pending => deadline.poll(cx),
+    })
+    .await;
 }
 
 /// Waits for the body, or as much of it as is kept, before any endpoint is asked

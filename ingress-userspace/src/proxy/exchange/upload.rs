@@ -103,6 +103,11 @@ impl Upload {
         self.buffer = None;
     }
 
+    /// All of it has been handed to the endpoint's connection.
+    pub(super) fn is_finished(&self) -> bool {
+        self.state >= State::Finished
+    }
+
     pub(super) fn is_done(&self) -> bool {
         self.state == State::Done
     }

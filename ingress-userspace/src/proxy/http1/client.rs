@@ -62,6 +62,7 @@ enum Waiting {
     No,
     Send,
     Read,
+    Both,
 }
 
 impl Http1Upstream {
@@ -117,15 +118,27 @@ impl Http1Upstream {
 
     /// Late, if the deadline for this has passed.
     fn wait(&mut self, cx: &Context<'_>, waiting: Waiting) -> Poll<UpstreamError> {
-        if self.waiting != waiting {
-            self.waiting = waiting;
-            match waiting {
-                Waiting::Send => self.deadline.set(self.patience.send),
-                Waiting::Read => self.deadline.set(self.patience.read),
-                Waiting::No => self.deadline.clear(),
+        let patience = match waiting {
+            Waiting::Read => self.patience.read,
+            _ => self.patience.send,
+        };
+        match self.waiting {
+            Waiting::No => {
+                self.waiting = waiting;
+                self.deadline.set(patience);
             }
+            // Both directions stall: whichever is late first, and neither begins anew when it is
+            // the other's turn to be polled.
+            own if own != waiting && own != Waiting::Both => {
+                self.waiting = Waiting::Both;
+                self.deadline.shorten(patience);
+            }
+            _ => {}
         }
-        self.deadline.poll(cx).map(|()| UpstreamError::Late)
+        ready!(self.deadline.poll(cx));
+        // The other direction may be carried on with, and has time of its own.
+        self.rest();
+        Poll::Ready(UpstreamError::Late)
     }
 
     fn wrote<T>(

@@ -11,9 +11,12 @@ use super::parse;
 const LINE: usize = 4096;
 /// All trailers of a body. Bytes.
 const TRAILERS: usize = 16 * 1024;
-/// Bytes of chunk headers that may come without a byte of content between them: a client that
-/// sends a byte per chunk with long extensions is not worth its work.
+/// Bytes of chunk headers that may come beyond the content and what every chunk may have: a client
+/// that sends a byte per chunk with long extensions is not worth its work.
 const OVERHEAD: u64 = 16 * 1024;
+/// The header of a chunk may be that long however small the chunk is: an answer that sends a byte now
+/// and then goes on for hours. Bytes.
+const HEADER: u64 = 18;
 
 /// The framing breaks its rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +39,7 @@ pub(crate) enum Decoder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Chunked {
     place: Place,
-    /// Bytes of chunk headers since content came last, and in all against what content came.
+    /// Bytes of chunk headers beyond what is due, against what content came.
     overhead: u64,
     trailers: usize,
 }
@@ -137,7 +140,7 @@ impl Decoder {
         let line = bytes.get(..feed).and_then(|line| line.strip_suffix(b"\r")).ok_or(BadBody)?;
         match chunked.place {
             Place::Size => {
-                chunked.overhead += feed as u64;
+                chunked.overhead += (feed as u64).saturating_sub(HEADER);
                 if chunked.overhead > OVERHEAD {
                     return Err(BadBody);
                 }

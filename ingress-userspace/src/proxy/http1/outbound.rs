@@ -68,6 +68,11 @@ impl Outbound {
             return Poll::Ready(Ok(0));
         }
         if self.queue.len() - self.sent + data.len() <= COALESCED {
+            // What is sent is not kept where the queue never becomes quite empty.
+            if self.sent > COALESCED {
+                self.queue.drain(..self.sent);
+                self.sent = 0;
+            }
             self.queue.extend_from_slice(data);
             self.encoder.wrote(data.len(), &mut self.queue);
             return Poll::Ready(Ok(data.len()));

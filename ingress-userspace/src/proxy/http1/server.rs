@@ -138,9 +138,8 @@ impl Http1 {
                 Some(Ok(0) | Err(_)) => return Next::End,
                 // Late with its head, or merely idle.
                 None if begun => {
-                    self.close = true;
-                    self.refused = true;
-                    return Next::Refused(Failure::ClientTimeout);
+                    self.client.answering();
+                    return self.refuse_for(Failure::ClientTimeout);
                 }
                 None => return Next::End,
             }
@@ -148,17 +147,23 @@ impl Http1 {
     }
 
     fn refuse(&mut self, bad: BadHead) -> Next {
-        self.version = Version::Http11;
-        self.to_head = false;
-        self.close = true;
-        self.refused = true;
-        Next::Refused(match bad {
+        self.refuse_for(match bad {
             BadHead::Malformed => Failure::BadRequest,
             BadHead::TargetTooLong => Failure::TargetTooLong,
             BadHead::TooLarge => Failure::HeadTooLarge,
             BadHead::Coding => Failure::UnknownCoding,
             BadHead::Version => Failure::UnknownVersion,
         })
+    }
+
+    /// Nothing of the request before this one says how this is answered.
+    fn refuse_for(&mut self, failure: Failure) -> Next {
+        self.version = Version::Http11;
+        self.to_head = false;
+        self.waiting = false;
+        self.close = true;
+        self.refused = true;
+        Next::Refused(failure)
     }
 
     fn begin(&mut self, head: &RequestHead) {
@@ -218,7 +223,11 @@ impl Http1 {
             })
             .await;
             match read {
-                Some(Read::End) => return true,
+                Some(Read::End) => {
+                    // From now on it waits for the next request, like others.
+                    self.client.answering();
+                    return true;
+                }
                 Some(Read::Data) => {
                     discarded += sink.len();
                     sink.consume(sink.len());
@@ -320,6 +329,8 @@ impl Downstream for Http1 {
             }
             Poll::Pending => {
                 ready!(self.wait(cx, self.client.worker.limits.get().body_timeout));
+                // The answer has time of its own.
+                self.moved();
                 self.close = true;
                 Poll::Ready(Err(ClientError::Late))
             }
@@ -341,7 +352,9 @@ impl Downstream for Http1 {
         if self.version == Version::Http11 {
             let queue = self.outbound.queue();
             status_line(queue, head);
-            head.fields.write(queue);
+            // Some upstreams send a length, which an interim answer must not have (RFC 9110,
+            // section 8.6).
+            fields_but_length(queue, &head.fields);
             queue.extend_from_slice(b"\r\n");
         }
     }
@@ -357,14 +370,7 @@ impl Downstream for Http1 {
         }
         let queue = self.outbound.queue();
         status_line(queue, head);
-        for field in head.fields.iter() {
-            if field.known != Some(Known::ContentLength) {
-                queue.extend_from_slice(field.name);
-                queue.extend_from_slice(b": ");
-                queue.extend_from_slice(field.value);
-                queue.extend_from_slice(b"\r\n");
-            }
-        }
+        fields_but_length(queue, &head.fields);
         let mut encoder = Encoder::Ended;
         match head.body {
             BodyLength::Exact(length) => {
@@ -463,6 +469,18 @@ impl Downstream for Http1 {
 
     fn abort(&mut self) {
         self.aborted = true;
+    }
+}
+
+/// All fields but `Content-Length`, which is written where it is certain.
+fn fields_but_length(queue: &mut Vec<u8>, fields: &Fields) {
+    for field in fields.iter() {
+        if field.known != Some(Known::ContentLength) {
+            queue.extend_from_slice(field.name);
+            queue.extend_from_slice(b": ");
+            queue.extend_from_slice(field.value);
+            queue.extend_from_slice(b"\r\n");
+        }
     }
 }
 

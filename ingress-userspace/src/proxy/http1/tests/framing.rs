@@ -130,3 +130,13 @@ proptest! {
         let _outcome = chunked(&bytes);
     }
 }
+
+#[test]
+fn small_chunks_may_be_as_many_as_they_like() {
+    for chunk in [&b"1\r\n.\r\n"[..], b"00000001\r\n.\r\n"] {
+        let pieces = vec![chunk; 40_000];
+        let (content, ended, ..) =
+            decode(Decoder::new(BodyLength::Unknown, true), &pieces).expect("valid");
+        assert_eq!((content.len(), ended), (40_000, false));
+    }
+}

@@ -149,6 +149,11 @@ impl Connection {
 
     /// What a frame on a stream that is not open means, unless it is ignored.
     fn not_open(&mut self, id: u32, kind: u8) -> Result<(), Fault> {
+        // Section 6.8: its HEADERS crossed our GOAWAY, and were not taken.
+        let crossed = matches!(self.leaving, Leaving::Last(_));
+        if crossed && id > self.highest && !id.is_multiple_of(2) {
+            return Ok(self.flood.idle()?);
+        }
         // Section 5.1: a stream that nobody has opened. Those of even numbers would be ours.
         if id > self.highest || id.is_multiple_of(2) {
             return Err(Code::Protocol.into());

@@ -97,7 +97,12 @@ impl Connection {
         let Some(stream) = self.sendable(key).filter(|stream| !stream.started) else { return };
         let request = stream.request;
         // RFC 8441, section 5: where HTTP/1 says 101, an extended CONNECT is answered 200.
-        let status = if request.extended && head.status == 101 { 200 } else { head.status };
+        // Any other 2xx does not: its body would be taken for the tunnel's bytes.
+        let status = match head.status {
+            101 if request.extended => 200,
+            200..300 if request.extended => 502,
+            status => status,
+        };
         let tunnel = request.connect && (200..300).contains(&status);
         let end = !tunnel
             && (request.head || matches!(head.body, BodyLength::None | BodyLength::Exact(0)));

@@ -258,3 +258,24 @@ proptest! {
         peer.frames();
     }
 }
+
+#[test]
+fn a_request_that_crosses_the_last_goaway_does_not_harm_the_others() {
+    let mut peer = Peer::new();
+    assert!(peer.ask(&get(1)).is_empty());
+    let _stream = peer.stream();
+    peer.connection.borrow_mut().leave();
+    assert_eq!(peer.frames(), ["GOAWAY 1 NO_ERROR"]);
+    // RFC 9113, section 6.8: frames on streams above the last are ignored.
+    let window = f(kind::WINDOW_UPDATE, 0, 3, &[0, 0, 0, 1]);
+    assert!(
+        peer.ask(&[post(3), data(3, false, b"x"), window, data(3, true, b"y")].concat()).is_empty()
+    );
+    assert!(peer.ask(&reset(3)).is_empty());
+    assert!(peer.connection.borrow().ended().is_none());
+    // What it sends there counts for the connection's window, and is given back.
+    let block = data(3, false, &[0; 16_384]);
+    let given: Vec<_> = (0..64).flat_map(|_| peer.ask(&block)).collect();
+    assert!(given.iter().all(|frame| frame.starts_with("WINDOW_UPDATE 0 ")), "{given:?}");
+    assert!(!given.is_empty());
+}

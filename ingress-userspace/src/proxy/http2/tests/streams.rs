@@ -354,3 +354,16 @@ fn a_lost_connection_is_told_to_its_streams() {
     assert!(peer.frames().is_empty());
     assert!(peer.connection.borrow().is_idle());
 }
+
+#[test]
+fn an_extended_connect_that_is_not_switched_is_no_tunnel() {
+    let mut peer = Peer::new();
+    let block = [&[(":method", "CONNECT"), (":protocol", "websocket")], &GET[1..]].concat();
+    peer.send(&headers(1, false, &fields(&block)));
+    let mut stream = peer.stream();
+    // An upstream that knows no WebSocket: the client would take its page for frames.
+    stream.start(&answer(200, BodyLength::Exact(4)));
+    write(&mut stream, b"page");
+    stream.finish(None);
+    assert_eq!(peer.frames(), ["HEADERS 1 :status=502 content-length=4", "DATA 1 4 end"]);
+}

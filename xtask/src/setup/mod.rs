@@ -44,7 +44,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
 /// The eBPF toolchain: the first compiler for which a linker exists or can be built.
 pub(crate) fn ebpf() -> Result<Ebpf> {
     let toolchain = toolchain::find_or_install()?;
-    let linker = linker::find_or_build(toolchain.llvm)?;
+    let linker = linker::find_or_build(&toolchain.llvm)?;
     Ok(Ebpf { toolchain, linker })
 }
 

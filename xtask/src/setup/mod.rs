@@ -69,6 +69,15 @@ pub(crate) fn bench() -> Result<()> {
     ])
 }
 
+/// What other kernels are booted with.
+pub(crate) fn emulator() -> Result<()> {
+    packages::ensure(&[
+        packages::Tool { program: "qemu-system-x86_64", package: "qemu-system-x86" },
+        packages::Tool { program: "busybox", package: "busybox-static" },
+        packages::Tool { program: "ldd", package: "libc-bin" },
+    ])
+}
+
 /// The program's path, looked up in `PATH` and where Debian keeps programs of root.
 pub(crate) fn which(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -91,7 +91,7 @@ impl Certificates {
         let place = |id: CertificateId| usize::try_from(id.0).ok().filter(|at| *at < keys.len());
         let mut exact = HashMap::new();
         let mut wildcard = HashMap::new();
-        for host in &model.hosts {
+        for host in model.hosts.iter() {
             // A host without any TLS leaves its name to the wildcard above it.
             let choice = match host.certificate.and_then(place) {
                 Some(at) => Choice::Key(at),
@@ -165,7 +165,15 @@ mod tests {
 
     fn host(name: HostName, certificate: Option<u32>, tls: bool) -> Arc<Host> {
         let certificate = certificate.map(CertificateId);
-        Arc::new(Host { name, certificate, tls, regex: false, app_root: None, routes: Vec::new() })
+        Arc::new(Host {
+            name,
+            certificate,
+            tls,
+            handshake: None,
+            regex: false,
+            app_root: None,
+            routes: Vec::new(),
+        })
     }
 
     fn leaf(found: Option<Arc<CertifiedKey>>) -> Option<Vec<u8>> {
@@ -174,17 +182,17 @@ mod tests {
 
     fn model() -> Model {
         Model {
-            hosts: vec![
+            hosts: Arc::new([
                 host(HostName::Exact("shop.example.com".into()), Some(0), true),
                 host(HostName::Wildcard("example.com".into()), Some(1), true),
                 host(HostName::Exact("plain.example.com".into()), None, false),
                 host(HostName::Exact("broken.example.com".into()), None, true),
-            ],
-            certificates: vec![
+            ]),
+            certificates: Arc::new([
                 certificate("shop.example.com"),
                 certificate("*.example.com"),
                 certificate("default"),
-            ],
+            ]),
             default_certificate: Some(CertificateId(2)),
             ..Model::default()
         }
@@ -227,7 +235,7 @@ mod tests {
         let mut model = model();
         let mut broken = Certificate::clone(&model.certificates[0]);
         broken.key = vec![1, 2, 3];
-        model.certificates[0] = Arc::new(broken);
+        Arc::make_mut(&mut model.certificates)[0] = Arc::new(broken);
         let certificates = Certificates::default().next(&model);
         let found = leaf(certificates.find(Some("shop.example.com")));
         assert_eq!(found, Some(model.certificates[2].chain[0].clone()));

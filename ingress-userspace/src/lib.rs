@@ -5,8 +5,9 @@
 //!
 //! ```text
 //! config ─ lifecycle (wires everything below; phases from start to stop)
-//! source ─→ stores ─→ translate (pure) ─→ model + diagnostics
-//!                                           ├─→ snapshot ─→ route, proxy
+//! resolve ─→ names ─┐
+//! source ─→ stores ─┴→ translate (pure) ─→ model + diagnostics
+//!                                           ├─→ snapshot ─→ route, tls, proxy
 //!                                           ├─→ l4 ─→ BPF maps
 //!                                           └─→ admin
 //! ```
@@ -20,10 +21,13 @@ pub mod config;
 pub mod l4;
 pub mod lifecycle;
 pub mod model;
+pub mod names;
 pub mod proxy;
+pub mod resolve;
 pub mod route;
 pub mod snapshot;
 pub mod source;
 pub mod stores;
 mod suggestion;
+mod tls;
 pub mod translate;

@@ -8,7 +8,7 @@ use std::sync::{
 
 use arc_swap::ArcSwap;
 
-use crate::{certificates::Certificates, model::Model, route::RouteTable};
+use crate::{model::Model, route::RouteTable, tls::Handshakes};
 
 /// Everything that a request or a handshake looks at.
 #[derive(Debug, Default)]
@@ -18,9 +18,9 @@ pub struct Snapshot {
     /// What is served, as values.
     pub model: Arc<Model>,
     /// The same, ready to be searched.
-    pub routes: RouteTable,
-    /// The certificates, ready to be presented.
-    pub certificates: Certificates,
+    pub routes: Arc<RouteTable>,
+    /// What handshakes are answered with.
+    pub(crate) handshakes: Arc<Handshakes>,
 }
 
 #[derive(Debug, Default)]
@@ -42,14 +42,14 @@ pub struct Publisher {
 
 impl Publisher {
     /// Makes this the snapshot of all requests that begin from now on, and returns its generation.
-    pub fn publish(
+    pub(crate) fn publish(
         &mut self,
         model: Arc<Model>,
-        routes: RouteTable,
-        certificates: Certificates,
+        routes: Arc<RouteTable>,
+        handshakes: Arc<Handshakes>,
     ) -> u64 {
         let generation = self.shared.generation.load(Ordering::Relaxed) + 1;
-        let snapshot = Snapshot { generation, model, routes, certificates };
+        let snapshot = Snapshot { generation, model, routes, handshakes };
         self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
         self.retired.push(self.shared.current.swap(Arc::new(snapshot)));
         self.shared.generation.store(generation, Ordering::Release);
@@ -100,8 +100,7 @@ mod tests {
         let mut publisher = Publisher::default();
         let reader = publisher.reader();
         assert!(reader.newer(0).is_none());
-        let generation =
-            publisher.publish(Arc::default(), RouteTable::default(), Certificates::default());
+        let generation = publisher.publish(Arc::default(), Arc::default(), Arc::default());
         assert_eq!(generation, 1);
         let seen = reader.newer(0).expect("one was published");
         assert_eq!(seen.generation, 1);

@@ -1,7 +1,7 @@
 //! The Kubernetes objects of one moment, by kind. Immutable and cheap to clone; what did not change
 //! between two of them is the same allocation, so that `translate` can tell by comparing pointers.
 
-use std::{fmt, sync::Arc};
+use std::{cmp::Ordering, fmt, sync::Arc};
 
 use k8s_openapi::api::{
     core::v1::{ConfigMap, Node, Secret, Service},
@@ -67,6 +67,41 @@ impl<K> Store<K> {
                     .iter()
                     .zip(other.iter())
                     .all(|(one, two)| one.0 == two.0 && Arc::ptr_eq(one.1, two.1))
+    }
+
+    /// What is not the very same object in `later`: its key, what it is here and what it is there.
+    /// Told by address, in one walk over both.
+    pub fn changes<'s>(
+        &'s self,
+        later: &'s Self,
+    ) -> impl Iterator<Item = (&'s Key, Option<&'s Arc<K>>, Option<&'s Arc<K>>)> {
+        let same = Arc::ptr_eq(&self.objects, &later.objects);
+        let (mut here, mut there) = match same {
+            true => ([].iter().peekable(), [].iter().peekable()),
+            false => (self.objects.iter().peekable(), later.objects.iter().peekable()),
+        };
+        std::iter::from_fn(move || {
+            loop {
+                let order = match (here.peek(), there.peek()) {
+                    (None, None) => return None,
+                    // One object has one key: most need no look at it.
+                    (Some(one), Some(two)) if Arc::ptr_eq(&one.1, &two.1) => Ordering::Equal,
+                    (Some(_), None) => Ordering::Less,
+                    (None, Some(_)) => Ordering::Greater,
+                    (Some(one), Some(two)) => one.0.cmp(&two.0),
+                };
+                let before = if order.is_le() { here.next() } else { None };
+                let after = if order.is_ge() { there.next() } else { None };
+                match (before, after) {
+                    (Some(one), Some(two)) if Arc::ptr_eq(&one.1, &two.1) => {}
+                    (Some((key, object)), after) => {
+                        return Some((key, Some(object), after.map(|(_, object)| object)));
+                    }
+                    (None, Some((key, object))) => return Some((key, None, Some(object))),
+                    (None, None) => return None,
+                }
+            }
+        })
     }
 }
 

@@ -63,6 +63,14 @@ pub fn cluster(test: &str) -> Option<crate::Binaries> {
     Some(crate::Binaries { agent, object })
 }
 
+/// Says that (a part of) `test` is skipped for want of a program that others wrote.
+///
+/// # Panics
+/// When `PENSTOCK_REQUIRE` lists `interop`.
+pub fn interop(test: &str, what: &str) {
+    skip(test, "interop", &format!("needs {what}: run `cargo xtask setup --interop`"));
+}
+
 fn file(variable: &str) -> Option<PathBuf> {
     env::var_os(variable).map(PathBuf::from).filter(|path| path.is_file())
 }

@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
+    bench,
     build::{self, OBJECT_VARIABLE, Profile},
     lint, setup, step, workspace,
 };
@@ -19,12 +20,20 @@ pub(crate) struct Arguments {
     /// Skip formatting and lints.
     #[arg(long)]
     no_lint: bool,
+    /// Also count the agent's instructions per request and hold them against the record, as
+    /// continuous integration does: takes some minutes more.
+    #[arg(long)]
+    instructions: bool,
     /// Only tests whose name contains this.
     filter: Option<String>,
 }
 
 pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     setup::cluster_in_a_box()?;
+    // Where nothing requires them, tests say that they are skipped for want of these.
+    if required("interop") {
+        setup::interop()?;
+    }
     let object = build::object(false)?;
     if !arguments.no_lint {
         lint::lint(Some(&object))?;
@@ -56,10 +65,18 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
         tally.ignored,
         skipped.lines().count(),
     ));
+    // Said even where a test failed: the two are found out in one run.
+    let counted = if arguments.instructions { bench::instructions() } else { Ok(()) };
     if !tally.success {
         bail!("the tests failed");
     }
-    Ok(())
+    counted
+}
+
+/// Whether `PENSTOCK_REQUIRE` lists this word.
+fn required(word: &str) -> bool {
+    let list = std::env::var("PENSTOCK_REQUIRE").unwrap_or_default();
+    list.split(',').any(|own| own.trim() == word)
 }
 
 /// How many tests ended how.

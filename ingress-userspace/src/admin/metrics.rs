@@ -4,7 +4,7 @@
 use std::{fmt::Write as _, sync::atomic::Ordering};
 
 use super::Board;
-use crate::model::Severity;
+use crate::{model::Severity, proxy::HandshakeFailure};
 
 const REQUESTS: &str = "nginx_ingress_controller_requests";
 const CONNECTIONS: &str = "nginx_ingress_controller_nginx_process_connections";
@@ -13,7 +13,8 @@ const REQUESTS_TOTAL: &str = "nginx_ingress_controller_nginx_process_requests_to
 const GENERATION: &str = "penstock_snapshot_generation";
 const DIAGNOSTICS: &str = "penstock_diagnostics";
 const LOST_CHANGES: &str = "penstock_lost_changes_total";
-const HANDSHAKES: &str = "penstock_tls_handshake_failures_total";
+const HANDSHAKES: &str = "penstock_tls_handshakes_total";
+const HANDSHAKE_FAILURES: &str = "penstock_tls_handshake_failures_total";
 const UPSTREAM: &str = "penstock_upstream_connects_total";
 const XDP_PACKETS: &str = "penstock_xdp_packets_total";
 const XDP_BYTES: &str = "penstock_xdp_bytes_total";
@@ -28,8 +29,14 @@ pub(super) fn render(board: &Board) -> String {
     out.line(CONNECTIONS_TOTAL, &[("state", "accepted")], totals.accepted);
     out.head(REQUESTS_TOTAL, "counter", "client requests so far");
     out.line(REQUESTS_TOTAL, &[], totals.requests);
-    out.head(HANDSHAKES, "counter", "TLS handshakes that failed");
-    out.line(HANDSHAKES, &[], totals.handshakes_failed);
+    out.head(HANDSHAKES, "counter", "TLS handshakes, in full or resumed");
+    for (kind, count) in ["full", "resumed"].into_iter().zip(totals.handshakes) {
+        out.line(HANDSHAKES, &[("kind", kind)], count);
+    }
+    out.head(HANDSHAKE_FAILURES, "counter", "TLS handshakes that failed, by reason");
+    for (reason, count) in HandshakeFailure::ALL.iter().zip(totals.handshakes_failed) {
+        out.line(HANDSHAKE_FAILURES, &[("reason", reason.name())], count);
+    }
     out.head(UPSTREAM, "counter", "connections to endpoints, by outcome");
     out.line(UPSTREAM, &[("outcome", "connected")], totals.upstream_connected);
     out.line(UPSTREAM, &[("outcome", "failed")], totals.upstream_failed);

@@ -54,6 +54,11 @@ pub struct RunFlags {
     /// TLS Secret (namespace/name) where no host's certificate applies; default: a self-signed one.
     #[arg(long, value_name = "NAMESPACE/NAME")]
     pub default_ssl_certificate: Option<String>,
+    /// Secret (namespace/name) with the keys of TLS session tickets, 48 or 80 bytes each: the first
+    /// entry by name seals, all open. Replicas that share it resume each other's sessions; default:
+    /// keys of each process's own.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub tls_ticket_secret: Option<String>,
     /// ConfigMap (namespace/name) with the global settings.
     #[arg(long, value_name = "NAMESPACE/NAME")]
     pub configmap: Option<String>,
@@ -61,6 +66,10 @@ pub struct RunFlags {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_value = "false", default_missing_value = "true")]
     pub disable_catch_all: String,
+    /// Do not serve Services of type ExternalName.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true")]
+    pub disable_svc_external_name: String,
     /// Prefix of the annotations to obey.
     #[arg(long, value_name = "PREFIX", default_value = "nginx.ingress.kubernetes.io")]
     pub annotations_prefix: String,

@@ -21,7 +21,6 @@ pub(super) const FLAGS: &[(&str, Shape)] = &[
     ("default-server-port", Value),
     ("disable-full-test", Bool),
     ("disable-leader-election", Bool),
-    ("disable-svc-external-name", Bool),
     ("disable-sync-events", Bool),
     ("dynamic-configuration-retries", Value),
     ("election-id", Value),

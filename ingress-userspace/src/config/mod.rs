@@ -11,7 +11,11 @@ mod validate;
 pub use arguments::{Invocation, Parsed, parse};
 pub use flags::RunFlags;
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use crate::translate;
 
@@ -34,6 +38,8 @@ pub struct Config {
     pub l4: L4,
     /// How long peers may take.
     pub timeouts: Timeouts,
+    /// Who is asked what names outside the cluster stand for.
+    pub names: NameServers,
     /// `--log-format`.
     pub log_format: LogFormat,
     /// One line for each flag that was accepted and does nothing here.
@@ -105,6 +111,8 @@ pub enum L4Mode {
 pub struct Timeouts {
     /// From the first byte of a request's head, or of a handshake, to its last.
     pub head: Duration,
+    /// Between two reads of a request's body.
+    pub body: Duration,
     /// Between two writes to a client: how long it may not read.
     pub send: Duration,
     /// Between two requests of a client's connection.
@@ -126,6 +134,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             head: Duration::from_secs(60),
+            body: Duration::from_secs(60),
             send: Duration::from_secs(60),
             keep_alive: Duration::from_secs(75),
             connect: Duration::from_secs(5),
@@ -134,6 +143,22 @@ impl Default for Timeouts {
             pool_idle: Duration::from_secs(60),
             pool_age: Duration::from_secs(3600),
         }
+    }
+}
+
+/// Who resolves the names of Services of type ExternalName. No flag sets it: the file of the machine
+/// (or of the pod, whose `dnsPolicy` decides) says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameServers {
+    /// Name servers, search domains and `ndots`, as resolv.conf(5) has them.
+    pub file: PathBuf,
+    /// Asked over UDP instead of the file's name servers, unless empty.
+    pub servers: Vec<SocketAddr>,
+}
+
+impl Default for NameServers {
+    fn default() -> Self {
+        Self { file: "/etc/resolv.conf".into(), servers: Vec::new() }
     }
 }
 

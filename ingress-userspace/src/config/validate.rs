@@ -2,7 +2,10 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use super::{Admin, Config, L4, L4Mode, Listen, LogFormat, RunFlags, Shutdown, Timeouts, ignored};
+use super::{
+    Admin, Config, L4, L4Mode, Listen, LogFormat, NameServers, RunFlags, Shutdown, Timeouts,
+    ignored,
+};
 use crate::translate;
 
 /// Collects what is wrong while values are read.
@@ -101,6 +104,7 @@ impl RunFlags {
             },
             l4: self.l4(&mut faults),
             timeouts: Timeouts::default(),
+            names: NameServers::default(),
             log_format: match self.log_format.as_str() {
                 "text" => LogFormat::Text,
                 "json" => LogFormat::Json,
@@ -143,8 +147,12 @@ impl RunFlags {
                 .object("--default-backend-service", self.default_backend_service.as_ref()),
             default_ssl_certificate: faults
                 .object("--default-ssl-certificate", self.default_ssl_certificate.as_ref()),
+            tls_ticket_secret: faults
+                .object("--tls-ticket-secret", self.tls_ticket_secret.as_ref()),
             configmap: faults.object("--configmap", self.configmap.as_ref()),
             disable_catch_all: faults.boolean("--disable-catch-all", &self.disable_catch_all),
+            disable_svc_external_name: faults
+                .boolean("--disable-svc-external-name", &self.disable_svc_external_name),
             annotations_prefix: self.annotations_prefix.trim_end_matches('/').to_owned(),
         }
     }

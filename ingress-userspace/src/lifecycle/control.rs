@@ -1,6 +1,8 @@
-//! The way of a change: objects to model to snapshot, in one go, on the source's thread.
+//! The way of a change: objects and names to model to snapshot, in one go, on the thread of who
+//! brings the change.
 
 use std::{
+    collections::BTreeSet,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering},
 };
@@ -8,37 +10,80 @@ use std::{
 use super::{diagnostics::DiagnosticsLog, steering::Steering};
 use crate::{
     admin::Board,
-    snapshot::Publisher,
+    model::{Diagnostic, Model},
+    names::Names,
+    resolve::Wanted,
+    route::RouteTable,
+    snapshot::{Publisher, Snapshot},
     source::Update,
+    stores::Stores,
+    tls::{Handshakes, Lasting},
     translate::{Options, Translator},
 };
 
-/// Turns each state of the objects into what is served. Runs on the source's thread.
+/// Turns each state of the objects and names into what is served. The source's thread brings the
+/// objects, the resolver's the names.
 pub(super) struct Control {
     options: Options,
+    tls: Lasting,
     translator: Translator,
     publisher: Publisher,
     board: Arc<Board>,
     steering: Steering,
     log: DiagnosticsLog,
+    /// Tells the resolver what to look up.
+    wanted: Wanted,
+    asked: BTreeSet<Arc<str>>,
+    /// The objects as they are now, and what is wrong with their files.
+    stores: Option<(Arc<Stores>, Vec<Diagnostic>)>,
+    names: Arc<Names>,
+    /// Of the routes as they are published.
+    bad_routes: Vec<Diagnostic>,
 }
 
 impl Control {
     pub(super) fn new(
         options: Options,
+        tls: Lasting,
         publisher: Publisher,
         board: Arc<Board>,
         steering: Steering,
+        wanted: Wanted,
     ) -> Self {
-        let translator = Translator::new(options.clone());
-        Self { options, translator, publisher, board, steering, log: DiagnosticsLog::default() }
+        Self {
+            translator: Translator::new(options.clone()),
+            options,
+            tls,
+            publisher,
+            board,
+            steering,
+            log: DiagnosticsLog::default(),
+            wanted,
+            asked: BTreeSet::new(),
+            stores: None,
+            names: Arc::default(),
+            bad_routes: Vec::new(),
+        }
+    }
+
+    /// The objects are these now.
+    pub(super) fn apply(&mut self, update: Update) {
+        self.stores = Some((update.stores, update.diagnostics));
+        self.renew();
+    }
+
+    /// The names stand for these now.
+    pub(super) fn resolved(&mut self, names: Names) {
+        self.names = Arc::new(names);
+        self.renew();
     }
 
     /// Translates and publishes. A bug in it costs this update, never the agent: what was served
     /// before goes on.
-    pub(super) fn apply(&mut self, update: Update) {
+    fn renew(&mut self) {
+        let Some((stores, diagnostics)) = self.stores.clone() else { return };
         let started = std::time::Instant::now();
-        match catch_unwind(AssertUnwindSafe(|| self.publish(update))) {
+        match catch_unwind(AssertUnwindSafe(|| self.publish(&stores, diagnostics))) {
             Ok(generation) => {
                 tracing::debug!(generation, elapsed = ?started.elapsed(), "published");
             }
@@ -51,24 +96,52 @@ impl Control {
         }
     }
 
-    fn publish(&mut self, update: Update) -> u64 {
-        let translation = self.translator.translate(&update.stores);
+    fn publish(&mut self, stores: &Stores, mut diagnostics: Vec<Diagnostic>) -> u64 {
+        let translation = self.translator.translate(stores, &self.names);
         let model = translation.model;
         let before = self.publisher.current();
-        let (routes, bad_routes) = before.routes.next(&model);
-        let certificates = before.certificates.next(&model);
-        let generation = self.publisher.publish(Arc::clone(&model), routes, certificates);
+        let same_hosts = Arc::ptr_eq(&before.model.hosts, &model.hosts);
+        let routes = self.routes(&before, &model, same_hosts);
+        let handshakes = self.handshakes(&before, &model, same_hosts);
+        let generation = self.publisher.publish(Arc::clone(&model), routes, handshakes);
         self.board.readiness.published();
         self.steering.update(&model.members);
-        self.board.registry.prune(&model);
+        if !same_hosts {
+            self.board.registry.prune(&model);
+        }
+        if self.asked != translation.names {
+            self.asked.clone_from(&translation.names);
+            self.wanted.tell(translation.names);
+        }
 
-        let mut diagnostics = update.diagnostics;
         diagnostics.extend(translation.diagnostics);
-        diagnostics.extend(bad_routes);
+        diagnostics.extend_from_slice(&self.bad_routes);
         diagnostics.sort();
         diagnostics.dedup();
         self.log.update(&diagnostics);
         self.board.set_diagnostics(diagnostics);
         generation
+    }
+
+    fn routes(&mut self, before: &Snapshot, model: &Model, same_hosts: bool) -> Arc<RouteTable> {
+        if same_hosts {
+            return Arc::clone(&before.routes);
+        }
+        let (routes, bad_routes) = before.routes.next(model);
+        self.bad_routes = bad_routes;
+        Arc::new(routes)
+    }
+
+    fn handshakes(&self, before: &Snapshot, model: &Model, same_hosts: bool) -> Arc<Handshakes> {
+        let same = same_hosts
+            && Arc::ptr_eq(&before.model.certificates, &model.certificates)
+            && before.model.default_certificate == model.default_certificate
+            && before.model.settings.tls == model.settings.tls
+            && before.model.ticket_keys == model.ticket_keys
+            && before.generation > 0;
+        match same {
+            true => Arc::clone(&before.handshakes),
+            false => Arc::new(before.handshakes.next(model, &self.tls)),
+        }
     }
 }

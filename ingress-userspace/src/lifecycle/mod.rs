@@ -13,7 +13,7 @@ pub use steering::{SteeringError, l4_exit_code};
 use std::{
     io,
     net::SocketAddr,
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
     time::Duration,
 };
@@ -23,9 +23,11 @@ use tokio::sync::watch;
 use crate::{
     admin::{self, Board},
     config::Config,
-    proxy::{self, Bound, ListenError, Phase, TlsError, counters::Registry},
+    proxy::{self, Bound, ListenError, Phase, counters::Registry},
+    resolve,
     snapshot::Publisher,
     source::{Directory, SourceError, Stopper},
+    tls::{Lasting, TlsError},
 };
 use control::Control;
 
@@ -111,13 +113,9 @@ impl Agent {
         let publisher = Publisher::default();
         let reader = publisher.reader();
         let source = Directory::open(&config.manifests)?;
-        let tls = Arc::new(proxy::server_config(reader.clone())?);
-        let bound = Bound::open(
-            &config.listen,
-            config.workers,
-            steering::largest_segment(&config.l4),
-            tls,
-        )?;
+        let tls = Lasting::new()?;
+        let segment = steering::largest_segment(&config.l4);
+        let bound = Bound::open(&config.listen, config.workers, segment)?;
         let (http, https) = bound.addresses();
         let admin_sockets =
             proxy::open_single(config.admin.address, config.admin.port, "--healthz-port")?;
@@ -142,14 +140,27 @@ impl Agent {
         let admin = admin::start(Arc::clone(&board), admin_sockets, phases.clone())?;
 
         let stopper = source.stopper();
-        let control =
-            Control::new(config.translate.clone(), publisher, Arc::clone(&board), steering.clone());
+        let (wanted, told) = resolve::channel();
+        let control = Arc::new(Mutex::new(Control::new(
+            config.translate.clone(),
+            tls,
+            publisher,
+            Arc::clone(&board),
+            steering.clone(),
+            wanted,
+        )));
+        // The source's thread keeps the control, and with it the resolver, for as long as it runs.
+        let weak = Arc::downgrade(&control);
+        let resolver = resolve::start(config.names.clone(), told, move |names| {
+            if let Some(control) = weak.upgrade() {
+                control.lock().unwrap_or_else(PoisonError::into_inner).resolved(names);
+            }
+        })?;
         let (first, published) = mpsc::channel();
         let source = thread::Builder::new().name("control".to_owned()).spawn(move || {
-            let mut control = control;
             source.run(move |update| {
                 let stores = Arc::clone(&update.stores);
-                control.apply(update);
+                control.lock().unwrap_or_else(PoisonError::into_inner).apply(update);
                 let _started = first.send(stores);
             });
         })?;
@@ -174,7 +185,8 @@ impl Agent {
         );
 
         let (stop, stops) = mpsc::channel();
-        let parts = Parts { phase, workers, readiness, stopper, threads: vec![source, admin] };
+        let parts =
+            Parts { phase, workers, readiness, stopper, threads: vec![source, resolver, admin] };
         let main = thread::Builder::new()
             .name("lifecycle".to_owned())
             .spawn(move || parts.run(&config.shutdown, &stops))?;

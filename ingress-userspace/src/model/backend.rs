@@ -1,5 +1,7 @@
 use std::{fmt, net::SocketAddr, sync::Arc};
 
+use super::Balancing;
+
 /// Index into [`Model::backends`](super::Model::backends).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BackendId(pub u32);
@@ -41,20 +43,32 @@ impl fmt::Display for PortRef {
     }
 }
 
-/// A Service port and the endpoints that are ready behind it.
+/// A Service port, the endpoints that are ready behind it, and which of them gets a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backend {
     /// What it is known by.
     pub key: BackendKey,
     /// The ready endpoints, sorted by address, no two equal. Empty: the answer is 503.
     pub endpoints: Vec<Endpoint>,
+    /// How one of them is chosen.
+    pub balancing: Arc<Balancing>,
 }
 
-/// A pod's address that takes requests.
+/// An address that takes requests: a pod's, a Service's own, or one that a name stands for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Endpoint {
     /// Where to connect to.
     pub address: SocketAddr,
     /// The pod's name, where the EndpointSlice says it.
     pub pod: Option<Arc<str>>,
+    /// Its share of the requests in proportion to the others' weights. 0: none, unless all have 0.
+    pub weight: u16,
+}
+
+impl Endpoint {
+    /// An endpoint of weight 1 that is no pod's.
+    #[must_use]
+    pub fn at(address: SocketAddr) -> Self {
+        Self { address, pod: None, weight: 1 }
+    }
 }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{BackendId, CertificateId, ObjectRef};
+use super::{BackendId, CertificateId, HostTls, ObjectRef, Proxying};
 
 /// A virtual host and its routes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub struct Host {
     /// Some Ingress lists TLS for the host: `ssl-redirect` applies, whatever certificate is served
     /// (reference section 4.4).
     pub tls: bool,
+    /// What its handshakes ask for beyond the settings; `None`: nothing, as of nearly all hosts.
+    pub handshake: Option<Arc<HostTls>>,
     /// All paths of the host are case-insensitive regular expressions (reference section 3.3).
     pub regex: bool,
     /// What the path `/`, exactly, is answered with instead of its route: `app-root`.
@@ -51,6 +53,11 @@ pub struct Route {
     pub https_redirect: HttpsRedirect,
     /// The redirect to HTTPS keeps a final `/` of the path: `preserve-trailing-slash`.
     pub preserve_trailing_slash: bool,
+    /// Its Ingress asks for `affinity: cookie`: answers set the cookie of a new session. Other
+    /// routes to the same backend follow the cookie and never set it (reference section 6).
+    pub sets_session: bool,
+    /// How its requests are forwarded.
+    pub proxying: Arc<Proxying>,
     /// Where it leads.
     pub target: Target,
 }

@@ -3,20 +3,39 @@
 //! not be understood became a [`Diagnostic`] and is absent.
 
 mod backend;
+mod balancing;
 mod certificate;
+mod connections;
 mod diagnostic;
 mod host;
 mod member;
 mod object;
+mod proxying;
 mod settings;
+mod tls;
+mod upstream_tls;
 
 pub use backend::{Backend, BackendId, BackendKey, Endpoint, PortRef};
+pub use balancing::{
+    Affinity, AffinityMode, Balancing, HashBy, Piece, Policy, SameSite, SessionCookie, Variable,
+};
 pub use certificate::{Certificate, CertificateId};
+pub use connections::{
+    AddressRange, ClientAddress, ClientLimits, FieldPolicy, FieldSetting, UpstreamPool,
+};
 pub use diagnostic::{Diagnostic, Severity};
 pub use host::{Denial, Host, HostName, HttpsRedirect, PathKind, Redirect, Rewrite, Route, Target};
 pub use member::Member;
 pub use object::ObjectRef;
+pub use proxying::{
+    Conditions, ConnectionField, HttpVersion, Protocol, Proxying, RedirectRewrite, Replacement,
+    Retry,
+};
 pub use settings::{RedirectCode, Settings};
+pub use tls::{
+    Authority, ClientAuth, ClientRule, HostTls, Suite, TicketKey, TlsSettings, VerifyClient,
+};
+pub use upstream_tls::{Identity, TlsVersions, UpstreamTls, Verification};
 
 use std::sync::Arc;
 
@@ -24,15 +43,20 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default)]
 pub struct Model {
     /// The virtual hosts, the catch-all included; no two of one name.
-    pub hosts: Vec<Arc<Host>>,
+    /// The same allocation as in the model before where no host changed.
+    pub hosts: Arc<[Arc<Host>]>,
     /// What routes lead to; indexed by [`BackendId`].
     pub backends: Vec<Arc<Backend>>,
     /// What hosts present in the handshake; indexed by [`CertificateId`].
-    pub certificates: Vec<Arc<Certificate>>,
+    /// The same allocation as in the model before where no route changed.
+    pub certificates: Arc<[Arc<Certificate>]>,
     /// Presented where no host's certificate applies; `None` stands for the self-signed one.
     pub default_certificate: Option<CertificateId>,
     /// The nodes, sorted by name.
     pub members: Vec<Member>,
     /// The controller's own ConfigMap.
     pub settings: Settings,
+    /// What session tickets are sealed with, shared by all replicas: the first seals, all open.
+    /// Empty: each process has keys of its own.
+    pub ticket_keys: Vec<TicketKey>,
 }

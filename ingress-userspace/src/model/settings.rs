@@ -1,3 +1,5 @@
+use super::{ClientAddress, ClientLimits, FieldPolicy, TlsSettings, UpstreamPool};
+
 /// The controller's ConfigMap (reference section 9.1), as far as it is obeyed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -9,6 +11,16 @@ pub struct Settings {
     pub compute_full_forwarded_for: bool,
     /// The value of `Strict-Transport-Security` on every answer over TLS; `None`: `hsts` is off.
     pub hsts: Option<String>,
+    /// What clients' connections may do.
+    pub client: ClientLimits,
+    /// What becomes of connections to endpoints after a request.
+    pub pool: UpstreamPool,
+    /// What is done to the fields of every request and answer.
+    pub fields: FieldPolicy,
+    /// Where a client's address is taken from.
+    pub address: ClientAddress,
+    /// The `ssl-*` keys about handshakes.
+    pub tls: TlsSettings,
 }
 
 /// The status of a redirect to HTTPS.
@@ -32,6 +44,11 @@ impl Default for Settings {
             use_forwarded_headers: false,
             compute_full_forwarded_for: false,
             hsts: Some("max-age=31536000; includeSubDomains".to_owned()),
+            client: ClientLimits::default(),
+            pool: UpstreamPool::default(),
+            fields: FieldPolicy::default(),
+            address: ClientAddress::default(),
+            tls: TlsSettings::default(),
         }
     }
 }

@@ -4,36 +4,30 @@ use std::{
     future::poll_fn,
     io,
     net::{SocketAddr, TcpListener},
-    pin::{Pin, pin},
+    pin::pin,
     rc::Rc,
     task::Poll,
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
-    net::TcpStream,
-    sync::watch,
-};
+use tokio::{net::TcpStream, sync::watch};
 
 use super::{
+    buffer::Buffer,
     client::Client,
-    connection, respond,
-    stream::{ClientStream, Stream},
+    http1::{Http1, Next},
+    http2::{self, Environment, Http2Stream, Setup},
+    message::RequestHead,
+    pipeline,
+    stream::Stream,
+    tls,
     worker::{Phase, Worker},
 };
 
 /// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// The first byte of a TLS record that carries a handshake (RFC 8446, section 5.1).
-const HANDSHAKE_RECORD: u8 = 22;
-/// Room for the first read of a plain connection, which most request heads fit in.
-const FIRST_READ: usize = 4096;
 /// How long to go on when the process has no file descriptors left.
 const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(50);
-/// How long a refused client may go on sending.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// Accepts until the phase says otherwise, then takes what is left in the queue and closes.
 pub(super) async fn run(
@@ -97,138 +91,100 @@ fn is_exhaustion(error: &io::Error) -> bool {
 async fn serve(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr, https: bool, port: u16) {
     let client = Client::new(worker, peer, https, port);
     let outcome = if https {
-        handshake(&client, tcp).await
+        // Boxed: it is over soon, and its size is not to be that of every connection's task.
+        let tls = Box::pin(tls::handshake(&client, tcp)).await;
+        tls.map(|tls| (tls.stream, None, tls.http2))
     } else {
         sniff(&client, Stream::Plain(tcp)).await
     };
-    let Some((stream, prefix, http2)) = outcome else { return };
-    let stream = ClientStream::new(stream, prefix, Rc::clone(&client));
+    let Some((stream, early, http2)) = outcome else { return };
     if http2 {
-        connection::serve_http2(client, stream).await;
+        // It has deadlines of its own.
+        client.answering();
+        http2::serve(stream, early, client).await;
     } else {
-        connection::serve_http1(client, stream).await;
+        serve_http1(client, stream, early).await;
     }
 }
 
-/// Finds out by the first bytes whether a client speaks HTTP/2 by prior knowledge. They are read
-/// into a buffer that hyper gets, so that this costs no system call.
-async fn sniff(client: &Client, mut stream: Stream) -> Option<(Stream, Bytes, bool)> {
-    let mut buffer = BytesMut::with_capacity(FIRST_READ);
-    while buffer.len() < PREFACE.len() && PREFACE.starts_with(&buffer) {
-        match in_time(client, stream.read_buf(&mut buffer)).await {
-            Some(Ok(length)) if length > 0 => {}
-            _ => return None,
-        }
+impl Environment for Client {
+    fn setup(&self) -> &Rc<Setup> {
+        &self.worker.http2
     }
-    let http2 = buffer.starts_with(PREFACE);
-    Some((stream, buffer.freeze(), http2))
-}
 
-async fn handshake(client: &Client, tcp: TcpStream) -> Option<(Stream, Bytes, bool)> {
-    let first = FirstByte { tcp, checked: false, plain: false };
-    let accept = client.worker.tls.accept(first).into_fallible();
-    match in_time(client, accept).await? {
-        Ok(tls) => {
-            let (_, session) = tls.get_ref();
-            let http2 = session.alpn_protocol() == Some(b"h2");
-            Some((Stream::Tls(Box::new(tls)), Bytes::new(), http2))
-        }
-        Err((_, first)) if first.plain => {
-            refuse_plain(client, first.tcp).await;
-            None
-        }
-        Err((error, _)) => {
-            tracing::debug!(%error, client.address = %client.peer, "TLS handshake failed");
-            client.worker.counters.handshake_failed();
-            None
+    fn draining(&self) -> bool {
+        self.worker.draining()
+    }
+
+    fn answer(
+        self: &Rc<Self>,
+        mut head: Box<RequestHead>,
+        mut stream: Http2Stream,
+    ) -> impl Future<Output = ()> + 'static {
+        let client = Rc::clone(self);
+        async move {
+            pipeline::answer(&client, &mut head, &mut stream).await;
+            client.worker.http2.heads.give(head);
         }
     }
 }
 
-/// As nginx answers plain HTTP on the TLS port.
-async fn refuse_plain(client: &Client, mut tcp: TcpStream) {
-    let answer = respond::plain_to_tls();
-    let sent = async {
-        tcp.write_all(&answer).await?;
-        tcp.shutdown().await?;
-        // Closing with unread bytes would reset the connection and take the answer with it.
-        let mut rest = [0; 1024];
-        while tcp.read(&mut rest).await? > 0 {}
-        io::Result::Ok(())
-    };
-    client.deadline().set(LINGER);
-    let _either_way = in_time(client, sent).await;
+/// Serves HTTP/1.0 and 1.1, one request after the other.
+async fn serve_http1(client: Rc<Client>, stream: Stream, early: Option<Buffer>) {
+    let mut connection = Http1::new(Rc::clone(&client), stream, early);
+    loop {
+        let mut head = None;
+        let next = connection.next(&mut head).await;
+        match (next, &mut head) {
+            (Next::Request, Some(head)) => pipeline::answer(&client, head, &mut connection).await,
+            (Next::Refused(failure), _) => {
+                pipeline::refuse(&client, failure, &mut connection).await;
+            }
+            (Next::Request | Next::End, _) => {}
+        }
+        if let Some(head) = head {
+            client.worker.http2.heads.give(head);
+        }
+        if next == Next::End || !connection.settle().await {
+            break;
+        }
+    }
+}
+
+/// Finds out by the first bytes whether a client speaks HTTP/2 by prior knowledge. What is read is
+/// handed on, so that this costs no system call.
+async fn sniff(client: &Client, mut stream: Stream) -> Option<(Stream, Option<Buffer>, bool)> {
+    let mut early: Option<Buffer> = None;
+    loop {
+        let read = poll_fn(|cx| {
+            let mut buffer = early.take().unwrap_or_else(|| client.worker.buffers.take());
+            let read = stream.poll_read_slice(cx, buffer.room());
+            if let Poll::Ready(Ok(length)) = read {
+                buffer.fill(length);
+            }
+            early = Some(buffer).filter(|buffer| !buffer.is_empty());
+            if read.is_ready() { read.map(Result::ok) } else { client.poll_late(cx).map(|()| None) }
+        })
+        .await?;
+        let bytes = early.as_ref().map_or(&[][..], Buffer::filled);
+        if read == 0 {
+            return None;
+        }
+        if bytes.starts_with(PREFACE) {
+            return Some((stream, early, true));
+        }
+        if !PREFACE.starts_with(bytes) {
+            return Some((stream, early, false));
+        }
+    }
 }
 
 /// The outcome, or `None` when the connection's deadline comes first.
-async fn in_time<T>(client: &Client, work: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn in_time<T>(client: &Client, work: impl Future<Output = T>) -> Option<T> {
     let mut work = pin!(work);
     poll_fn(|cx| match work.as_mut().poll(cx) {
         Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
         Poll::Pending => client.deadline().poll(cx).map(|()| None),
     })
     .await
-}
-
-/// Fails the first read if it does not begin a TLS handshake, before rustls answers it with an
-/// alert that a plain client would take for the answer.
-pub(super) struct FirstByte {
-    tcp: TcpStream,
-    checked: bool,
-    plain: bool,
-}
-
-impl AsyncRead for FirstByte {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = buf.filled().len();
-        let outcome = Pin::new(&mut this.tcp).poll_read(cx, buf);
-        if !this.checked
-            && let Some(first) = buf.filled().get(before)
-        {
-            this.checked = true;
-            if *first != HANDSHAKE_RECORD {
-                this.plain = true;
-                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
-            }
-        }
-        outcome
-    }
-}
-
-impl AsyncWrite for FirstByte {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().tcp).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().tcp).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().tcp).poll_flush(cx)
-    }
-
-    fn poll_shutdown(
-        self: Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().tcp).poll_shutdown(cx)
-    }
 }

@@ -10,15 +10,40 @@ pub(crate) const SIZE: usize = 32 * 1024;
 /// Free buffers that a worker keeps: more are given back to the allocator.
 const KEPT: usize = 64;
 
+/// A queue that grew beyond this is not kept. Bytes.
+const LARGEST_QUEUE: usize = 64 * 1024;
+/// What a new queue holds: the head of an answer and a small body. Bytes.
+const QUEUE: usize = 4096;
+
 /// The free buffers of a worker. Clones are one.
 #[derive(Clone, Default)]
-pub(crate) struct Buffers(Rc<RefCell<Vec<Box<[u8]>>>>);
+pub(crate) struct Buffers(Rc<Free>);
+
+#[derive(Default)]
+struct Free {
+    buffers: RefCell<Vec<Box<[u8]>>>,
+    queues: RefCell<Vec<Vec<u8>>>,
+}
 
 impl Buffers {
     /// An empty buffer.
     pub(crate) fn take(&self) -> Buffer {
-        let bytes = self.0.borrow_mut().pop().unwrap_or_else(|| vec![0; SIZE].into());
+        let bytes = self.0.buffers.borrow_mut().pop().unwrap_or_else(|| vec![0; SIZE].into());
         Buffer { bytes, start: 0, end: 0, home: self.clone() }
+    }
+
+    /// An empty queue of bytes to be written.
+    pub(crate) fn take_queue(&self) -> Vec<u8> {
+        self.0.queues.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(QUEUE))
+    }
+
+    /// Keeps a queue for the next connection.
+    pub(crate) fn give_queue(&self, mut queue: Vec<u8>) {
+        let mut queues = self.0.queues.borrow_mut();
+        if queue.capacity() <= LARGEST_QUEUE && queues.len() < KEPT {
+            queue.clear();
+            queues.push(queue);
+        }
     }
 }
 
@@ -88,7 +113,7 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let mut free = self.home.0.borrow_mut();
+        let mut free = self.home.0.buffers.borrow_mut();
         if free.len() < KEPT {
             free.push(std::mem::take(&mut self.bytes));
         }
@@ -115,6 +140,6 @@ mod tests {
         assert!(buffer.is_empty());
         drop(buffer);
         assert!(buffers.take().is_empty());
-        assert_eq!(buffers.0.borrow().len(), 1, "it came home and was cleared");
+        assert_eq!(buffers.0.buffers.borrow().len(), 1, "it came home and was cleared");
     }
 }

@@ -3,15 +3,17 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
+use hashbrown::HashMap;
 use http::Method;
 
+use super::tls::HandshakeFailure;
 use crate::model::{HostName, Model, Route};
 
 /// What a count of requests is about.
@@ -33,7 +35,8 @@ pub(crate) struct Labels {
 pub(crate) struct Gauges {
     connections: AtomicU64,
     accepted: AtomicU64,
-    handshakes_failed: AtomicU64,
+    handshakes: [AtomicU64; 2],
+    handshakes_failed: [AtomicU64; HandshakeFailure::ALL.len()],
     upstream_connected: AtomicU64,
     upstream_failed: AtomicU64,
     requests: AtomicU64,
@@ -53,7 +56,10 @@ pub(crate) struct Registry {
 pub(crate) struct Totals {
     pub(crate) connections: u64,
     pub(crate) accepted: u64,
-    pub(crate) handshakes_failed: u64,
+    /// In full, resumed.
+    pub(crate) handshakes: [u64; 2],
+    /// In the order of [`HandshakeFailure::ALL`].
+    pub(crate) handshakes_failed: [u64; HandshakeFailure::ALL.len()],
     pub(crate) upstream_connected: u64,
     pub(crate) upstream_failed: u64,
     pub(crate) requests: u64,
@@ -112,13 +118,17 @@ impl Registry {
 
     /// The numbers that are not about requests.
     pub(crate) fn totals(&self) -> Totals {
-        let sum = |field: fn(&Gauges) -> &AtomicU64| {
-            self.gauges.iter().map(|gauges| field(gauges).load(Ordering::Relaxed)).sum()
-        };
+        fn all(gauges: &[Arc<Gauges>], field: impl Fn(&Gauges) -> &AtomicU64) -> u64 {
+            gauges.iter().map(|gauges| field(gauges).load(Ordering::Relaxed)).sum()
+        }
+        let sum = |field: fn(&Gauges) -> &AtomicU64| all(&self.gauges, field);
         Totals {
             connections: sum(|gauges| &gauges.connections),
             accepted: sum(|gauges| &gauges.accepted),
-            handshakes_failed: sum(|gauges| &gauges.handshakes_failed),
+            handshakes: std::array::from_fn(|kind| all(&self.gauges, |own| &own.handshakes[kind])),
+            handshakes_failed: std::array::from_fn(|reason| {
+                all(&self.gauges, |own| &own.handshakes_failed[reason])
+            }),
             upstream_connected: sum(|gauges| &gauges.upstream_connected),
             upstream_failed: sum(|gauges| &gauges.upstream_failed),
             requests: sum(|gauges| &gauges.requests),
@@ -174,8 +184,15 @@ impl Counters {
         }
     }
 
-    pub(super) fn handshake_failed(&self) {
-        increment(&self.gauges.handshakes_failed);
+    pub(super) fn handshake(&self, resumed: bool) {
+        increment(&self.gauges.handshakes[usize::from(resumed)]);
+    }
+
+    pub(super) fn handshake_failed(&self, reason: HandshakeFailure) {
+        let reasons = HandshakeFailure::ALL.iter().zip(&self.gauges.handshakes_failed);
+        for (_, number) in reasons.filter(|(own, _)| **own == reason) {
+            increment(number);
+        }
     }
 
     pub(super) fn upstream_connected(&self) {

@@ -3,34 +3,33 @@
 //! the snapshot, which they only read. Knows no Kubernetes object and no BPF map.
 //!
 //! ```text
-//! listen ─ accept ─ tls ─ connection ─→ pipeline ─→ balance ─→ upstream
-//!                   (stream, client)        └──────→ respond      └→ upgrade
+//! listen ─ accept ─ tls ─→ http1 | http2 ─→ pipeline ─→ exchange ─→ balance ─→ upstream
+//!            (stream, client)  (message)      └→ respond   (sides)
 //! ```
 
 mod accept;
 mod balance;
-mod body;
 mod buffer;
 mod client;
-mod connection;
 pub(crate) mod counters;
+mod date;
 mod deadline;
+mod exchange;
+mod http1;
+mod http2;
 mod listen;
 mod message;
-mod patience;
 mod pipeline;
 mod respond;
 mod sides;
 mod stream;
 mod tls;
-mod upgrade;
 mod upstream;
 mod worker;
 
 pub use listen::ListenError;
 pub(crate) use listen::open_single;
-pub use tls::TlsError;
-pub(crate) use tls::server_config;
+pub(crate) use tls::HandshakeFailure;
 pub(crate) use worker::Phase;
 
 use std::{net::SocketAddr, sync::Arc, thread};
@@ -47,7 +46,6 @@ use listen::Sockets;
 /// The listeners of all workers, bound and not yet served: connections wait in the kernel.
 pub(crate) struct Bound {
     sockets: Vec<Sockets>,
-    tls: Arc<rustls::ServerConfig>,
 }
 
 /// The workers at work.
@@ -61,9 +59,8 @@ impl Bound {
         listen: &Listen,
         workers: usize,
         segment: Option<u32>,
-        tls: Arc<rustls::ServerConfig>,
     ) -> Result<Self, ListenError> {
-        Ok(Self { sockets: listen::open(listen, workers, segment)?, tls })
+        Ok(Self { sockets: listen::open(listen, workers, segment)? })
     }
 
     /// Where HTTP and where HTTPS is listened for.
@@ -92,7 +89,6 @@ impl Bound {
                 let setup = worker::Setup {
                     index,
                     sockets,
-                    tls: Arc::clone(&self.tls),
                     reader: reader.clone(),
                     registry: Arc::clone(registry),
                     timeouts: timeouts.clone(),

@@ -1,30 +1,51 @@
 //! The only place that picks a status for what goes wrong, and that writes bodies of our own. They
 //! are nginx's stock pages: people compare them, and they tell nothing about us or the upstream.
 
-use bytes::Bytes;
-use http::{
-    HeaderValue, Response, StatusCode,
-    header::{CONTENT_TYPE, LOCATION},
-};
+use std::future::poll_fn;
 
-use super::{body::ResponseBody, client::InFlight};
+use super::{
+    message::{BodyLength, Known, ResponseHead},
+    sides::{ClientError, Downstream},
+};
 
 /// Why a request is not answered by its upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
     /// The request is not one that can be understood the same way by all: no or several hosts, a
-    /// path out of the root.
+    /// path out of the root, a framing that can be read in two ways.
     BadRequest,
-    /// CONNECT: we are no forward proxy.
-    Connect,
+    /// The request line is too long.
+    TargetTooLong,
+    /// The head is too long.
+    HeadTooLarge,
+    /// A transfer coding other than `chunked`.
+    UnknownCoding,
+    /// A version of HTTP that the connection does not speak.
+    UnknownVersion,
+    /// `Expect` says something else than `100-continue`.
+    Expectation,
+    /// CONNECT, TRACE: we are no forward proxy, and show nobody what a request becomes.
+    Method,
+    /// The client's certificate is not one that the host wants.
+    BadCertificate,
+    /// The host wants a certificate.
+    NoCertificate,
+    /// The connection was made for another host, and this one looks at certificates.
+    Misdirected,
+    /// Not for this client.
+    Forbidden,
     /// No rule for the host or path.
     NoRoute,
     /// The route must not be served as it stands.
     Denied,
     /// The Service is missing or has no ready endpoint.
     NoEndpoint,
-    /// The client stopped in the middle of its body.
+    /// The client stopped in the middle of its head or body.
     ClientTimeout,
+    /// The client left: nobody hears the answer.
+    ClientGone,
+    /// The body is longer than the route allows.
+    BodyTooLarge,
     /// Refused, reset, or not HTTP.
     Upstream,
     /// Too long to connect or to answer.
@@ -34,88 +55,152 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    fn status(self) -> StatusCode {
+    /// The status that says so; 499 is nginx's for a client that left.
+    pub(crate) fn status(self) -> u16 {
         match self {
-            Self::BadRequest | Self::BadTarget => StatusCode::BAD_REQUEST,
-            Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NoRoute => StatusCode::NOT_FOUND,
-            Self::Denied | Self::NoEndpoint => StatusCode::SERVICE_UNAVAILABLE,
-            Self::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::Upstream => StatusCode::BAD_GATEWAY,
-            Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::BadRequest
+            | Self::BadTarget
+            | Self::HeadTooLarge
+            | Self::BadCertificate
+            | Self::NoCertificate => 400,
+            Self::Forbidden => 403,
+            Self::NoRoute => 404,
+            Self::Method => 405,
+            Self::ClientTimeout => 408,
+            Self::BodyTooLarge => 413,
+            Self::TargetTooLong => 414,
+            Self::Expectation => 417,
+            Self::ClientGone => 499,
+            Self::Misdirected => 421,
+            Self::UnknownCoding => 501,
+            Self::Upstream => 502,
+            Self::Denied | Self::NoEndpoint => 503,
+            Self::UpstreamTimeout => 504,
+            Self::UnknownVersion => 505,
+        }
+    }
+
+    /// The connection ends with the answer: as nginx does, so that a browser asks its user again
+    /// for a certificate.
+    fn closes(self) -> bool {
+        matches!(self, Self::BadCertificate | Self::NoCertificate)
+    }
+
+    fn page(self) -> String {
+        match self {
+            Self::HeadTooLarge => detailed(400, "Request Header Or Cookie Too Large"),
+            Self::BadCertificate => detailed(400, "The SSL certificate error"),
+            Self::NoCertificate => detailed(400, "No required SSL certificate was sent"),
+            other => page(other.status()),
         }
     }
 }
 
+/// An answer of our own.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Answer {
+    pub(crate) head: ResponseHead,
+    pub(crate) body: String,
+    /// The connection ends with it.
+    pub(crate) closes: bool,
+}
+
 /// The answer to what went wrong.
-pub(crate) fn failure(failure: Failure, in_flight: InFlight) -> Response<ResponseBody> {
-    page(failure.status(), in_flight)
+pub(crate) fn failure(failure: Failure) -> Answer {
+    Answer { closes: failure.closes(), ..html(failure.status(), failure.page()) }
 }
 
 /// The answer to a balancer's health check: 200 and nothing else.
-pub(crate) fn healthy(in_flight: InFlight) -> Response<ResponseBody> {
-    Response::new(ResponseBody::own(Bytes::new(), in_flight))
+pub(crate) fn healthy() -> Answer {
+    let mut answer = Answer::default();
+    answer.head.status = 200;
+    answer.head.body = BodyLength::Exact(0);
+    answer
 }
 
 /// An answer that sends the client elsewhere.
-pub(crate) fn redirect(
-    status: StatusCode,
-    location: HeaderValue,
-    in_flight: InFlight,
-) -> Response<ResponseBody> {
-    let mut response = page(status, in_flight);
-    response.headers_mut().insert(LOCATION, location);
-    response
+pub(crate) fn redirect(status: u16, location: &str) -> Answer {
+    let mut answer = html(status, page(status));
+    answer.head.fields.push_known(Known::Location, location.as_bytes());
+    answer
 }
 
-fn page(status: StatusCode, in_flight: InFlight) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::own(html(status), in_flight));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
-    response
+fn html(status: u16, body: String) -> Answer {
+    let mut head = ResponseHead { status, ..ResponseHead::default() };
+    head.body = BodyLength::Exact(body.len() as u64);
+    head.fields.push_known(Known::ContentType, b"text/html");
+    Answer { head, body, closes: false }
 }
 
-/// nginx's text of a status line.
-fn reason(status: StatusCode) -> &'static str {
-    match status.as_u16() {
+/// Sends an answer of our own, to its last byte.
+pub(crate) async fn send<D: Downstream>(down: &mut D, answer: &Answer) -> Result<(), ClientError> {
+    if answer.closes {
+        down.close();
+    }
+    down.start(&answer.head);
+    let mut rest = answer.body.as_bytes();
+    while !rest.is_empty() {
+        let written = poll_fn(|cx| down.poll_write(cx, rest)).await?;
+        if written == 0 {
+            // HEAD: no body is sent.
+            break;
+        }
+        rest = rest.get(written..).unwrap_or_default();
+    }
+    down.finish(None);
+    poll_fn(|cx| down.poll_flush(cx)).await
+}
+
+/// The words of a status line, nginx's where it has its own.
+pub(crate) fn reason(status: u16) -> &'static str {
+    match status {
         302 => "Moved Temporarily",
         401 => "Authorization Required",
         405 => "Not Allowed",
         408 => "Request Time-out",
+        413 => "Request Entity Too Large",
+        414 => "Request-URI Too Large",
         503 => "Service Temporarily Unavailable",
         504 => "Gateway Time-out",
-        _ => status.canonical_reason().unwrap_or(""),
+        _ => http::StatusCode::from_u16(status)
+            .ok()
+            .and_then(|status| status.canonical_reason())
+            .unwrap_or(""),
     }
 }
 
-fn html(status: StatusCode) -> Bytes {
-    let line = format!("{} {}", status.as_str(), reason(status));
-    html_titled(&line, &line, "")
+/// nginx's page for a status.
+fn page(status: u16) -> String {
+    let line = format!("{status} {}", reason(status));
+    titled(&line, &line, "")
 }
 
-fn html_titled(title: &str, heading: &str, detail: &str) -> Bytes {
+/// nginx's page for a status that has several causes.
+fn detailed(status: u16, sentence: &str) -> String {
+    titled(
+        &format!("{status} {sentence}"),
+        &format!("{status} {}", reason(status)),
+        &format!("<center>{sentence}</center>\r\n"),
+    )
+}
+
+fn titled(title: &str, heading: &str, detail: &str) -> String {
     format!(
         "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n\
          <center><h1>{heading}</h1></center>\r\n{detail}<hr><center>nginx</center>\r\n</body>\r\n\
          </html>\r\n"
     )
-    .into()
 }
 
 /// The whole answer, head included, to plain HTTP on the TLS port.
 pub(crate) fn plain_to_tls() -> Vec<u8> {
-    let sentence = "The plain HTTP request was sent to HTTPS port";
-    let body = html_titled(
-        &format!("400 {sentence}"),
-        "400 Bad Request",
-        &format!("<center>{sentence}</center>\r\n"),
-    );
-    let head = format!(
-        "HTTP/1.1 400 Bad Request\r\ncontent-type: text/html\r\ncontent-length: {}\r\n\
-         connection: close\r\n\r\n",
+    let body = detailed(400, "The plain HTTP request was sent to HTTPS port");
+    format!(
+        "HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{body}",
         body.len()
-    );
-    [head.as_bytes(), &body].concat()
+    )
+    .into_bytes()
 }
 
 #[cfg(test)]
@@ -125,7 +210,7 @@ mod tests {
     #[test]
     fn pages_are_those_of_nginx() {
         assert_eq!(
-            html(StatusCode::SERVICE_UNAVAILABLE),
+            page(503),
             "<html>\r\n<head><title>503 Service Temporarily Unavailable</title></head>\r\n\
              <body>\r\n<center><h1>503 Service Temporarily Unavailable</h1></center>\r\n\
              <hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"

@@ -73,6 +73,10 @@ pub(crate) trait Downstream {
     /// From now on, body and answer are the bytes of a tunnel: after a 101, or a 2xx to CONNECT.
     fn tunnel(&mut self);
 
+    /// The connection is to end with the answer that is to be started, if that does not take other
+    /// requests along.
+    fn close(&mut self) {}
+
     /// Ends the answer in such a way that the client cannot take what it got for the whole.
     fn abort(&mut self);
 }

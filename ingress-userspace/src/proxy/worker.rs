@@ -4,25 +4,25 @@ use std::{
     cell::{Cell, RefCell},
     rc::Rc,
     sync::Arc,
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
-use hyper::server::conn::{http1, http2};
 use tokio::{
     runtime::{Builder, LocalOptions},
     sync::{Notify, watch},
     time::MissedTickBehavior,
 };
-use tokio_rustls::TlsAcceptor;
 
 use super::{
     accept,
     balance::View,
-    connection,
+    buffer::Buffers,
     counters::{Counters, Registry},
+    date::Date,
     deadline::{Deadlines, TICK},
+    http2,
     listen::Sockets,
-    patience::StreamExecutor,
+    message::ResponseHead,
     upstream::Pool,
 };
 use crate::{config::Timeouts, snapshot::Reader};
@@ -42,7 +42,6 @@ pub(crate) enum Phase {
 pub(crate) struct Setup {
     pub(crate) index: usize,
     pub(crate) sockets: Sockets,
-    pub(crate) tls: Arc<rustls::ServerConfig>,
     pub(crate) reader: Reader,
     pub(crate) registry: Arc<Registry>,
     pub(crate) timeouts: Timeouts,
@@ -55,9 +54,13 @@ pub(crate) struct Worker {
     pub(crate) deadlines: Rc<Deadlines>,
     pub(crate) pool: Pool,
     pub(crate) counters: Counters,
-    pub(crate) tls: TlsAcceptor,
-    pub(crate) http1: http1::Builder,
-    pub(crate) http2: http2::Builder<StreamExecutor>,
+    pub(crate) buffers: Buffers,
+    pub(crate) date: Date,
+    /// What HTTP/2 connections share; the heads of requests are lent to all.
+    pub(crate) http2: Rc<http2::Setup>,
+    /// Heads of answers, to be used again: they keep their room.
+    #[expect(clippy::vec_box, reason = "they move between tasks: a pointer, not 200 bytes")]
+    answers: RefCell<Vec<Box<ResponseHead>>>,
     pub(crate) random: RefCell<fastrand::Rng>,
     reader: Reader,
     view: RefCell<Rc<View>>,
@@ -71,10 +74,23 @@ impl Worker {
     pub(crate) fn view(&self) -> Rc<View> {
         let mut view = self.view.borrow_mut();
         if let Some(snapshot) = self.reader.newer(view.snapshot.generation) {
-            *view = View::new(snapshot, &mut self.random.borrow_mut());
+            let next = view.next(snapshot);
+            *view = next;
             self.counters.forget();
         }
         Rc::clone(&view)
+    }
+
+    /// A head to be filled in.
+    pub(crate) fn take_answer(&self) -> Box<ResponseHead> {
+        self.answers.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn give_answer(&self, head: Box<ResponseHead>) {
+        let mut free = self.answers.borrow_mut();
+        if free.len() < HEADS {
+            free.push(head);
+        }
     }
 
     pub(crate) fn draining(&self) -> bool {
@@ -95,6 +111,9 @@ impl Worker {
     }
 }
 
+/// Heads that a worker keeps.
+const HEADS: usize = 256;
+
 /// The thread of a worker. Returns when drained or stopped.
 pub(crate) fn run(setup: Setup) {
     let runtime = match Builder::new_current_thread()
@@ -114,16 +133,28 @@ pub(crate) fn run(setup: Setup) {
 }
 
 async fn serve(setup: Setup) {
-    let Setup { index, sockets, tls, reader, registry, timeouts, mut phase } = setup;
+    let Setup { index, sockets, reader, registry, timeouts, mut phase } = setup;
     let mut random = fastrand::Rng::new();
     let view = View::new(reader.current(), &mut random);
     let deadlines = Deadlines::new(Instant::now());
+    let buffers = Buffers::default();
     let worker = Rc::new(Worker {
         pool: Pool::new(Rc::clone(&deadlines), &timeouts),
         counters: registry.counters(index),
-        tls: TlsAcceptor::from(tls),
-        http1: connection::http1(),
-        http2: connection::http2(StreamExecutor::new(Rc::clone(&deadlines), timeouts.send)),
+        http2: http2::Setup::new(
+            buffers.clone(),
+            Rc::clone(&deadlines),
+            http2::Timeouts {
+                head: timeouts.head,
+                body: timeouts.body,
+                send: timeouts.send,
+                keep_alive: timeouts.keep_alive,
+            },
+            http2::Limits::default(),
+        ),
+        buffers,
+        date: Date::new(SystemTime::now()),
+        answers: RefCell::default(),
         random: RefCell::new(random),
         view: RefCell::new(view),
         draining: Cell::new(false),
@@ -146,6 +177,7 @@ async fn serve(setup: Setup) {
         tokio::select! {
             _ = tick.tick() => {
                 worker.deadlines.tick(Instant::now());
+                worker.date.tick(SystemTime::now());
                 worker.pool.reap();
                 // Lets go of the snapshot before also where no request comes in.
                 drop(worker.view());

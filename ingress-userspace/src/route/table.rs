@@ -22,6 +22,7 @@ impl Default for RouteTable {
             name: HostName::CatchAll,
             certificate: None,
             tls: false,
+            handshake: None,
             regex: false,
             app_root: None,
             routes: Vec::new(),
@@ -46,7 +47,7 @@ impl RouteTable {
     pub fn next(&self, model: &Model) -> (Self, Vec<Diagnostic>) {
         let mut next = Self::default();
         let mut diagnostics = Vec::new();
-        for host in &model.hosts {
+        for host in model.hosts.iter() {
             let table = match self.table(&host.name) {
                 Some(earlier) if Arc::ptr_eq(earlier.model(), host) => Arc::clone(earlier),
                 earlier => Arc::new(HostTable::new(host, earlier.map(|earlier| &**earlier))),

@@ -2,7 +2,11 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::model::{CertificateId, Denial, Host, HostName, HttpsRedirect, PathKind, Route, Target};
+use super::{backends::Backends, upstream_tls::Policies};
+use crate::model::{
+    CertificateId, ClientAuth, Denial, Host, HostName, HostTls, HttpsRedirect, PathKind, Proxying,
+    Route, Target, UpstreamTls,
+};
 
 #[derive(Debug)]
 pub(super) struct HostParts {
@@ -15,7 +19,10 @@ pub(super) struct HostParts {
     pub(super) app_root: Option<Route>,
     /// Decided by the oldest Ingress with TLS.
     pub(super) tls: Option<Option<CertificateId>>,
+    /// Decided by the oldest Ingress with `proxy-ssl-secret`.
+    pub(super) upstream_tls: Option<Result<UpstreamTls, Denial>>,
     pub(super) denial: Option<Denial>,
+    handshake: HostTls,
 }
 
 impl HostParts {
@@ -27,7 +34,9 @@ impl HostParts {
             default,
             app_root: None,
             tls: None,
+            upstream_tls: None,
             denial: None,
+            handshake: HostTls::default(),
         }
     }
 
@@ -40,6 +49,56 @@ impl HostParts {
         self.taken.insert(key, self.routes.len());
         self.routes.push(route);
         Ok(())
+    }
+
+    /// Gives every route that is forwarded over TLS its policy: that of its own Ingress, else that of
+    /// the host, else one that verifies nothing and sends no name (reference section 1.8).
+    pub(super) fn decide_upstream_tls(&mut self, backends: &Backends, policies: &mut Policies) {
+        let of_host = self.upstream_tls.take();
+        // Routes that had the same before have the same afterwards.
+        let mut done: HashMap<(*const Proxying, *const UpstreamTls), Arc<Proxying>> =
+            HashMap::new();
+        for route in self.routes.iter_mut().chain([&mut self.default]) {
+            if !route.proxying.protocol.may_use_tls() {
+                continue;
+            }
+            let mut policy = match (&route.proxying.tls, &of_host) {
+                (Some(own), _) => UpstreamTls::clone(own),
+                (None, Some(Ok(policy))) => policy.clone(),
+                (None, Some(Err(denial))) => {
+                    deny(route, denial);
+                    continue;
+                }
+                (None, None) => UpstreamTls::default(),
+            };
+            if policy.name.is_none()
+                && (policy.send_name || policy.verify.is_some())
+                && let Target::Backend(id) = &route.target
+                && let Some(key) = backends.key(*id)
+            {
+                policy.name = Some(format!("{}.{}.svc", key.service, key.namespace).into());
+            }
+            let policy = policies.shared(policy);
+            let place = (Arc::as_ptr(&route.proxying), Arc::as_ptr(&policy));
+            let proxying = done.entry(place).or_insert_with(|| {
+                Arc::new(Proxying { tls: Some(policy), ..Proxying::clone(&route.proxying) })
+            });
+            route.proxying = Arc::clone(proxying);
+        }
+    }
+
+    /// What an Ingress asks of handshakes. The oldest that asks for something gets it, but for an
+    /// authority that is broken: nobody gets in then.
+    pub(super) fn ask(&mut self, own: HostTls, key: &Denial) {
+        let host = &mut self.handshake;
+        host.suites = host.suites.take().or(own.suites);
+        host.prefer_own_suites = host.prefer_own_suites.or(own.prefer_own_suites);
+        if own.client_auth == Some(ClientAuth::Broken) {
+            host.client_auth = own.client_auth;
+            self.denial.get_or_insert_with(|| key.clone());
+        } else {
+            host.client_auth = host.client_auth.take().or(own.client_auth);
+        }
     }
 
     /// The finished host. `above` is the TLS of the wildcard host that this name is beneath.
@@ -63,6 +122,7 @@ impl HostParts {
             name: self.name,
             certificate: tls.flatten(),
             tls: tls.is_some(),
+            handshake: (self.handshake != HostTls::default()).then(|| Arc::new(self.handshake)),
             regex,
             app_root: self.app_root.map(Arc::new),
             routes: self.routes.into_iter().map(Arc::new).collect(),

@@ -8,18 +8,21 @@ use k8s_openapi::api::networking::v1::{
 
 use super::{
     Options,
-    annotations::Annotations,
-    backend::Backends,
+    annotations::{Annotations, Client},
+    authority::Authorities,
+    backends::Backends,
     config::Config,
     host::{HostParts, deny},
     report::Report,
     rule::{check_path, host_name},
     tls::Certificates,
+    upstream_tls::{self, Policies},
 };
 use crate::{
     model::{
-        BackendKey, Denial, Diagnostic, Host, HostName, HttpsRedirect, ObjectRef, PathKind,
-        PortRef, Rewrite, Route, Target,
+        BackendKey, ClientAuth, ClientRule, Denial, Diagnostic, Host, HostName, HostTls,
+        HttpsRedirect, ObjectRef, PathKind, PortRef, Proxying, Rewrite, Route, Target, UpstreamTls,
+        VerifyClient,
     },
     stores::{Key, Stores},
 };
@@ -30,6 +33,7 @@ pub(super) struct Assembly<'a> {
     pub(super) config: &'a Config,
     pub(super) stores: &'a Stores,
     pub(super) certificates: &'a mut Certificates,
+    pub(super) authorities: &'a mut Authorities,
     pub(super) backends: Backends,
     hosts: BTreeMap<HostName, HostParts>,
     /// What unknown hosts and paths lead to.
@@ -43,6 +47,10 @@ struct Current<'i> {
     ingress: &'i Ingress,
     spec: &'i IngressSpec,
     annotations: Annotations,
+    /// TLS to endpoints: `proxy-ssl-secret` of this Ingress.
+    upstream_tls: Option<Result<UpstreamTls, Denial>>,
+    /// What it asks of its hosts' handshakes.
+    handshake: HostTls,
 }
 
 impl<'a> Assembly<'a> {
@@ -51,13 +59,14 @@ impl<'a> Assembly<'a> {
         config: &'a Config,
         stores: &'a Stores,
         certificates: &'a mut Certificates,
+        authorities: &'a mut Authorities,
         default_backend: Option<&BackendKey>,
     ) -> Self {
         let mut backends = Backends::default();
         let object = ObjectRef::new("Default", "", "backend");
         let field = "--default-backend-service";
         let target = match default_backend {
-            Some(key) => Target::Backend(backends.id(key.clone(), &object, field)),
+            Some(key) => Target::Backend(backends.id(key.clone(), &object, field, None)),
             None => Target::NotFound,
         };
         let mut global = Route {
@@ -69,6 +78,8 @@ impl<'a> Assembly<'a> {
             rewrite: None,
             https_redirect: HttpsRedirect::Never,
             preserve_trailing_slash: false,
+            sets_session: false,
+            proxying: Arc::clone(&config.proxying),
             target,
         };
         let auth = config.global_auth.clone().filter(|_| default_backend.is_some());
@@ -77,11 +88,11 @@ impl<'a> Assembly<'a> {
         }
         let any = HostParts::new(HostName::CatchAll, global.clone());
         let hosts = BTreeMap::from([(HostName::CatchAll, any)]);
-        Self { options, config, stores, certificates, backends, hosts, global }
+        Self { options, config, stores, certificates, authorities, backends, hosts, global }
     }
 
     /// The hosts of all Ingresses added.
-    pub(super) fn finish(self) -> (Vec<Host>, Backends) {
+    pub(super) fn finish(self, policies: &mut Policies) -> (Vec<Host>, Backends) {
         let wildcards: BTreeMap<Arc<str>, _> = self
             .hosts
             .iter()
@@ -97,8 +108,12 @@ impl<'a> Assembly<'a> {
             }
             _ => None,
         };
-        let hosts = self.hosts.into_iter();
-        (hosts.map(|(name, parts)| parts.finish(above(&name))).collect(), self.backends)
+        let backends = self.backends;
+        let finish = |(name, mut parts): (HostName, HostParts)| {
+            parts.decide_upstream_tls(&backends, policies);
+            parts.finish(above(&name))
+        };
+        (self.hosts.into_iter().map(finish).collect(), backends)
     }
 
     /// Adds an Ingress that is ours. The next one must be younger.
@@ -106,7 +121,7 @@ impl<'a> Assembly<'a> {
         let object = ObjectRef::new("Ingress", key.namespace.clone(), key.name.clone());
         let mut report = Report::on(object.clone(), diagnostics);
         let report = &mut report;
-        let annotations = Annotations::parse(
+        let mut annotations = Annotations::parse(
             &self.options.annotations_prefix,
             ingress.metadata.annotations.as_ref(),
             self.config,
@@ -121,7 +136,36 @@ impl<'a> Assembly<'a> {
         if annotations.canary {
             return;
         }
-        let current = Current { key, object, ingress, spec, annotations };
+        let upstream_tls = annotations.upstream_tls.as_ref().map(|request| {
+            let field = &annotations.upstream_tls_field;
+            upstream_tls::resolve(request, &key.namespace, &self.stores.secrets, field, report)
+        });
+        match &upstream_tls {
+            Some(Err(denial)) => {
+                annotations.denial.get_or_insert_with(|| denial.clone());
+            }
+            Some(Ok(policy))
+                if self.config.upstream_tls_per_ingress
+                    && annotations.proxying.protocol.may_use_tls() =>
+            {
+                let proxying = Proxying::clone(&annotations.proxying);
+                let tls = Some(Arc::new(policy.clone()));
+                annotations.proxying = Arc::new(Proxying { tls, ..proxying });
+            }
+            _ => {}
+        }
+        let handshake = self.handshake(key, &annotations, report);
+        if let Some(ClientAuth::Rule(rule)) = &handshake.client_auth {
+            let redirects = &annotations.redirects;
+            let tls = spec.tls.as_ref().is_some_and(|entries| !entries.is_empty());
+            let open = !(redirects.force_ssl || redirects.ssl && tls);
+            if open && rule.verify == VerifyClient::Required && rule.subject.is_none() {
+                let message = "plain HTTP gets to these paths without a certificate, as in \
+                               ingress-nginx: `force-ssl-redirect: \"true\"` closes that way";
+                report.warning(self.field("auth-tls-secret"), message);
+            }
+        }
+        let current = Current { key, object, ingress, spec, annotations, upstream_tls, handshake };
         match spec.rules.as_deref().unwrap_or_default() {
             [] if spec.default_backend.is_some() => self.add_catch_all(&current, report),
             [] => report.error("spec", "has neither rules nor a default backend; serves nothing"),
@@ -144,6 +188,8 @@ impl<'a> Assembly<'a> {
             route.target = self.default_target(current, report);
         }
         self.add_route(HostName::CatchAll, route, report);
+        self.decide_upstream_tls(&HostName::CatchAll, current);
+        self.ask_of_handshakes(&HostName::CatchAll, current);
         self.deny_host(&HostName::CatchAll, current);
     }
 
@@ -170,6 +216,8 @@ impl<'a> Assembly<'a> {
             self.hosts.insert(name.clone(), HostParts::new(name.clone(), default));
         }
         self.decide_tls(&name, current, report);
+        self.decide_upstream_tls(&name, current);
+        self.ask_of_handshakes(&name, current);
         for (index, path) in rule.http.iter().flat_map(|http| &http.paths).enumerate() {
             let field = format!("{field}.http.paths[{index}]");
             if let Some(route) = self.route(current, field, path, report) {
@@ -200,6 +248,67 @@ impl<'a> Assembly<'a> {
         }
     }
 
+    /// What the annotations of an Ingress ask of its hosts' handshakes.
+    fn handshake(
+        &mut self,
+        key: &Key,
+        annotations: &Annotations,
+        report: &mut Report<'_>,
+    ) -> HostTls {
+        let asked = &annotations.handshake;
+        HostTls {
+            suites: asked.suites.clone(),
+            prefer_own_suites: asked.prefer_own_suites,
+            client_auth: asked.client.as_ref().map(|client| self.client_auth(key, client, report)),
+        }
+    }
+
+    /// A Secret that is missing, of another namespace or without authority closes the host. (Of
+    /// one without `ca.crt` ingress-nginx makes a host that lets everybody in.)
+    fn client_auth(&mut self, key: &Key, asked: &Client, report: &mut Report<'_>) -> ClientAuth {
+        let Some((namespace, name)) = &asked.secret else { return ClientAuth::Broken };
+        let secret = Key::new(namespace.as_str(), name.as_str());
+        let found = if *namespace == *key.namespace {
+            self.authorities.of_secret(&self.stores.secrets, &secret)
+        } else {
+            Err("is of another namespace than the Ingress".into())
+        };
+        match found {
+            Ok(authority) => ClientAuth::Rule(Arc::new(ClientRule {
+                authority,
+                verify: asked.verify,
+                depth: asked.depth,
+                error_page: asked.error_page.clone(),
+                pass_certificate: asked.pass_certificate,
+                subject: asked.subject.clone(),
+            })),
+            Err(why) => {
+                let field = self.field("auth-tls-secret");
+                let message = format!(
+                    "Secret {namespace}/{name} {why}; all paths of the hosts of this Ingress are \
+                     refused, those of other Ingresses too"
+                );
+                report.error(field, message);
+                ClientAuth::Broken
+            }
+        }
+    }
+
+    /// Where a person finds an annotation.
+    fn field(&self, key: &str) -> String {
+        format!("metadata.annotations[{}/{key}]", self.options.annotations_prefix)
+    }
+
+    fn ask_of_handshakes(&mut self, name: &HostName, current: &Current<'_>) {
+        if current.handshake == HostTls::default() {
+            return;
+        }
+        let key = format!("{}/auth-tls-secret", self.options.annotations_prefix).into();
+        if let Some(host) = self.hosts.get_mut(name) {
+            host.ask(current.handshake.clone(), &Denial { key });
+        }
+    }
+
     fn set_app_root(&mut self, name: &HostName, current: &Current<'_>, path: &Arc<str>) {
         let Some(host) = self.hosts.get_mut(name) else { return };
         host.app_root.get_or_insert_with(|| {
@@ -221,6 +330,16 @@ impl<'a> Assembly<'a> {
             && let Some(host) = self.hosts.get_mut(name)
         {
             host.denial.get_or_insert_with(|| denial.clone());
+        }
+    }
+
+    /// The oldest Ingress with `proxy-ssl-secret` decides for all of the host.
+    fn decide_upstream_tls(&mut self, name: &HostName, current: &Current<'_>) {
+        if !self.config.upstream_tls_per_ingress
+            && let Some(policy) = &current.upstream_tls
+            && let Some(host) = self.hosts.get_mut(name)
+        {
+            host.upstream_tls.get_or_insert_with(|| policy.clone());
         }
     }
 
@@ -346,7 +465,9 @@ impl<'a> Assembly<'a> {
         };
         let namespace = current.key.namespace.clone();
         let key = BackendKey { namespace, service: service.name.as_str().into(), port };
-        Target::Backend(self.backends.id(key, &current.object, &format!("{field}.service")))
+        let field = format!("{field}.service");
+        let balances = Some(&current.annotations.balances);
+        Target::Backend(self.backends.id(key, &current.object, &field, balances))
     }
 }
 
@@ -364,6 +485,8 @@ fn base(current: &Current<'_>, field: &str, path: &str) -> Route {
         rewrite: target.map(|target| Rewrite { template: Arc::clone(target) }),
         https_redirect: HttpsRedirect::Never,
         preserve_trailing_slash: current.annotations.redirects.preserve_trailing_slash,
+        sets_session: current.annotations.balances.cookie.is_some(),
+        proxying: Arc::clone(&current.annotations.proxying),
         target: Target::NotFound,
     }
 }

@@ -4,39 +4,53 @@
 #![forbid(unsafe_code)]
 
 mod annotations;
-mod backend;
+mod authority;
+mod backends;
 mod class;
 mod config;
 mod host;
 mod ingress;
 mod member;
 mod options;
+mod quantity;
 mod report;
 mod rule;
+mod suite;
+mod ticket;
 mod tls;
+mod upstream_tls;
 
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(crate) use annotations::SUITES as UPSTREAM_SUITES;
 pub use options::Options;
 
-use std::{cmp::Reverse, collections::HashMap, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
 
 use k8s_openapi::api::networking::v1::Ingress;
 
 use self::{
-    backend::{Backends, Slices},
+    authority::Authorities,
+    backends::{Backends, Resolved, Slices, World},
     class::Classes,
     config::Config,
     ingress::Assembly,
     report::Report,
     tls::Certificates,
+    upstream_tls::Policies,
 };
 use crate::{
     model::{
-        Backend, BackendKey, Certificate, CertificateId, Diagnostic, Host, HostName, Model,
-        ObjectRef, Severity,
+        BackendKey, Certificate, CertificateId, Diagnostic, Host, HostName, Model, ObjectRef,
+        Severity, TicketKey,
     },
+    names::Names,
     stores::{Key, Stores},
 };
 
@@ -47,13 +61,15 @@ pub struct Translation {
     pub model: Arc<Model>,
     /// What is not served as written, sorted; the whole list, not only what is new.
     pub diagnostics: Vec<Diagnostic>,
+    /// The names outside the cluster that backends stand for; they are to be resolved.
+    pub names: BTreeSet<Arc<str>>,
 }
 
 /// Translates and remembers what need not be done again.
 #[derive(Debug)]
 pub struct Translator {
     options: Options,
-    certificates: Certificates,
+    lasting: Lasting,
     previous: Option<Previous>,
 }
 
@@ -61,18 +77,29 @@ pub struct Translator {
 #[derive(Debug)]
 struct Previous {
     stores: Stores,
+    names: Arc<Names>,
+    slices: Slices,
     default_backend: Option<BackendKey>,
-    routing: Routing,
-    backends: Vec<Arc<Backend>>,
+    routing: Arc<Routing>,
+    resolved: Vec<Resolved>,
+}
+
+/// What is read or compared once for as long as it does not change.
+#[derive(Debug, Default)]
+struct Lasting {
+    certificates: Certificates,
+    upstream_tls: Policies,
+    authorities: Authorities,
 }
 
 /// What follows from the Ingresses and what they refer to, endpoints excepted.
 #[derive(Clone, Debug)]
 struct Routing {
-    hosts: Vec<Arc<Host>>,
-    certificates: Vec<Arc<Certificate>>,
+    hosts: Arc<[Arc<Host>]>,
+    certificates: Arc<[Arc<Certificate>]>,
     default_certificate: Option<CertificateId>,
     config: Config,
+    ticket_keys: Vec<TicketKey>,
     backends: Backends,
     diagnostics: Vec<Diagnostic>,
 }
@@ -81,50 +108,81 @@ impl Translator {
     /// A translator that has seen nothing yet.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        Self { options, certificates: Certificates::default(), previous: None }
+        Self { options, lasting: Lasting::default(), previous: None }
     }
 
-    /// The model of these objects.
-    pub fn translate(&mut self, stores: &Stores) -> Translation {
+    /// The model of these objects and names. Where only endpoints changed, only their backends are
+    /// looked at again: most changes of a cluster are of that kind, and none is more urgent.
+    pub fn translate(&mut self, stores: &Stores, names: &Arc<Names>) -> Translation {
         let mut diagnostics = Vec::new();
-        let slices = Slices::new(stores);
-        let default_backend = self.default_backend(stores, &slices, &mut diagnostics);
-        let previous = self.previous.take();
-        let routing = match &previous {
+        let mut previous = self.previous.take();
+        let mut changed = HashSet::new();
+        let mut slices = previous
+            .as_mut()
+            .map_or_else(Slices::default, |previous| std::mem::take(&mut previous.slices));
+        slices.update(stores, &mut changed);
+        let world = World { options: &self.options, stores, slices: &slices, names };
+        let default_backend = self.default_backend(&world, &mut diagnostics);
+        let (routing, resolved) = match previous {
             Some(previous)
                 if is_same(&previous.stores, stores)
                     && previous.default_backend == default_backend =>
             {
-                previous.routing.clone()
+                let Previous { stores: before, names: known, routing, mut resolved, .. } = previous;
+                let services = before.services.changes(&stores.services);
+                changed.extend(services.map(|(key, ..)| key.clone()));
+                let names = changed_names(&known, names, &resolved);
+                if !changed.is_empty() || !names.is_empty() {
+                    routing.backends.resolve_again(&world, &changed, &names, &mut resolved);
+                }
+                (routing, resolved)
             }
-            _ => self.route(stores, default_backend.as_ref(), previous.as_ref()),
+            previous => {
+                let before = previous.as_ref().map(|previous| &*previous.routing);
+                let routing = Self::route(
+                    &self.options,
+                    &mut self.lasting,
+                    stores,
+                    default_backend.as_ref(),
+                    before,
+                );
+                let known = previous.as_ref().map_or(&[][..], |previous| &previous.resolved);
+                let resolved = routing.backends.resolve(&world, known);
+                (Arc::new(routing), resolved)
+            }
         };
         diagnostics.extend_from_slice(&routing.diagnostics);
-        let known = previous.map_or(Vec::new(), |previous| previous.backends);
-        let backends = routing.backends.resolve(stores, &slices, &known, &mut diagnostics);
+        routing.backends.tell(&resolved, &mut diagnostics);
         let model = Arc::new(Model {
-            hosts: routing.hosts.clone(),
-            backends: backends.clone(),
-            certificates: routing.certificates.clone(),
+            hosts: Arc::clone(&routing.hosts),
+            backends: resolved.iter().map(|resolved| Arc::clone(&resolved.backend)).collect(),
+            certificates: Arc::clone(&routing.certificates),
             default_certificate: routing.default_certificate,
             members: member::members(&stores.nodes, &mut diagnostics),
             settings: routing.config.settings.clone(),
+            ticket_keys: routing.ticket_keys.clone(),
         });
-        self.previous =
-            Some(Previous { stores: stores.clone(), default_backend, routing, backends });
+        let referred = backends::names(&resolved);
+        self.previous = Some(Previous {
+            stores: stores.clone(),
+            names: Arc::clone(names),
+            slices,
+            default_backend,
+            routing,
+            resolved,
+        });
         diagnostics.sort_by(|one, two| {
             (&one.object, &one.field, &one.message).cmp(&(&two.object, &two.field, &two.message))
         });
         diagnostics.dedup();
-        Translation { model, diagnostics }
+        Translation { model, diagnostics, names: referred }
     }
 
     /// The Service of `--default-backend-service`; `None` without endpoints, for then the built-in
     /// one answers (reference section 5.7).
     fn default_backend(
         &self,
-        stores: &Stores,
-        slices: &Slices<'_>,
+        world: &World<'_>,
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Option<BackendKey> {
         let (namespace, name) = self.options.default_backend_service.as_ref()?;
@@ -133,11 +191,11 @@ impl Translator {
         let mut built_in = |why: &str| {
             report.error("--default-backend-service", format!("{why}; the built-in 404 answers"));
         };
-        let Some(service) = stores.services.get(namespace, name) else {
+        let Some(service) = world.stores.services.get(namespace, name) else {
             built_in("does not exist");
             return None;
         };
-        let Some(port) = backend::first_port(service) else {
+        let Some(port) = backends::first_port(service) else {
             built_in("has no port");
             return None;
         };
@@ -146,32 +204,37 @@ impl Translator {
             service: name.as_str().into(),
             port,
         };
-        match backend::endpoints(&key, stores, slices) {
-            Ok(_) => Some(key),
-            Err(why) => {
-                built_in(&why);
-                None
-            }
+        let found = backends::find(&key, false, world);
+        if found.endpoints.is_empty() {
+            let why = found.fault.map(|(_, why)| why).unwrap_or_default();
+            built_in(&why);
+            return None;
         }
+        Some(key)
     }
 
     /// Translates all Ingresses, oldest first.
     fn route(
-        &mut self,
+        options: &Options,
+        lasting: &mut Lasting,
         stores: &Stores,
         default_backend: Option<&BackendKey>,
-        previous: Option<&Previous>,
+        previous: Option<&Routing>,
     ) -> Routing {
         let mut diagnostics = Vec::new();
-        let config = self.config(stores, &mut diagnostics);
-        self.certificates.begin(&stores.secrets);
-        let default_certificate = self.default_certificate(stores, &mut diagnostics);
-        let classes = Classes::new(&self.options, &stores.ingress_classes);
+        let mut config = Self::config(options, stores, &mut diagnostics);
+        let ticket_keys = Self::ticket_keys(options, stores, &mut config, &mut diagnostics);
+        let Lasting { certificates, upstream_tls, authorities } = lasting;
+        authorities.begin(&stores.secrets);
+        certificates.begin(&stores.secrets);
+        upstream_tls.begin();
+        let default_certificate =
+            Self::default_certificate(options, certificates, stores, &mut diagnostics);
+        let classes = Classes::new(options, &stores.ingress_classes);
         let mut ingresses: Vec<_> = stores.ingresses.iter().collect();
         ingresses.sort_by_cached_key(|(key, ingress)| order(key, ingress));
-        let certificates = &mut self.certificates;
         let mut assembly =
-            Assembly::new(&self.options, &config, stores, certificates, default_backend);
+            Assembly::new(options, &config, stores, certificates, authorities, default_backend);
         for (key, ingress) in ingresses {
             let object = ObjectRef::new("Ingress", key.namespace.clone(), key.name.clone());
             let mut report = Report::on(object, &mut diagnostics);
@@ -179,23 +242,24 @@ impl Translator {
                 assembly.add(key, ingress, &mut diagnostics);
             }
         }
-        let (hosts, backends) = assembly.finish();
+        let (hosts, backends) = assembly.finish(upstream_tls);
         Routing {
-            hosts: reuse(hosts, previous.map_or(&[], |previous| &previous.routing.hosts)),
-            certificates: self.certificates.finish(),
+            hosts: reuse(hosts, previous.map_or(&[], |previous| &previous.hosts)).into(),
+            certificates: certificates.finish().into(),
             default_certificate,
             config,
+            ticket_keys,
             backends,
             diagnostics,
         }
     }
 
-    fn config(&self, stores: &Stores, diagnostics: &mut Vec<Diagnostic>) -> Config {
-        let Some((namespace, name)) = &self.options.configmap else { return Config::default() };
+    fn config(options: &Options, stores: &Stores, diagnostics: &mut Vec<Diagnostic>) -> Config {
+        let Some((namespace, name)) = &options.configmap else { return Config::default() };
         let object = ObjectRef::new("ConfigMap", namespace.as_str(), name.as_str());
         let mut report = Report::on(object, diagnostics);
         match stores.config_maps.get(namespace, name) {
-            Some(map) => Config::parse(map, &mut report),
+            Some(map) => Config::parse(map, &stores.config_maps, &mut report),
             None => {
                 report.warning("--configmap", "does not exist; the defaults apply");
                 Config::default()
@@ -203,15 +267,35 @@ impl Translator {
         }
     }
 
+    /// The keys of `--tls-ticket-secret`, which also switches tickets on unless the ConfigMap says
+    /// otherwise, then those of the ConfigMap.
+    fn ticket_keys(
+        options: &Options,
+        stores: &Stores,
+        config: &mut Config,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Vec<TicketKey> {
+        let mut keys = Vec::new();
+        if let Some((namespace, name)) = &options.tls_ticket_secret {
+            let object = ObjectRef::new("Secret", namespace.as_str(), name.as_str());
+            let mut report = Report::on(object, diagnostics);
+            keys = ticket::of_secret(stores.secrets.get(namespace, name), &mut report);
+            config.settings.tls.tickets = config.tickets.unwrap_or(!keys.is_empty());
+        }
+        keys.extend(config.ticket_keys.iter().cloned());
+        keys
+    }
+
     fn default_certificate(
-        &mut self,
+        options: &Options,
+        certificates: &mut Certificates,
         stores: &Stores,
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Option<CertificateId> {
-        let (namespace, name) = self.options.default_ssl_certificate.as_ref()?;
+        let (namespace, name) = options.default_ssl_certificate.as_ref()?;
         let key = Key::new(namespace.as_str(), name.as_str());
         let object = ObjectRef::new("Secret", namespace.as_str(), name.as_str());
-        let found = self.certificates.of_secret(&stores.secrets, key);
+        let found = certificates.of_secret(&stores.secrets, key);
         found
             .map_err(|why| {
                 diagnostics.push(Diagnostic {
@@ -230,6 +314,16 @@ impl Translator {
 fn order(key: &Key, ingress: &Ingress) -> impl Ord + use<> {
     let created = ingress.metadata.creation_timestamp.clone();
     (created.is_none(), created, Reverse(format!("{}/{}", key.namespace, key.name)))
+}
+
+/// The names of backends that stand for something else than they did.
+fn changed_names(known: &Arc<Names>, now: &Arc<Names>, resolved: &[Resolved]) -> HashSet<Arc<str>> {
+    if Arc::ptr_eq(known, now) {
+        return HashSet::new();
+    }
+    let mut names = backends::names(resolved).into_iter().collect::<HashSet<_>>();
+    names.retain(|name| known.get(name) != now.get(name));
+    names
 }
 
 /// Nothing changed but, perhaps, Services' endpoints and nodes.

@@ -15,10 +15,14 @@ pub struct Options {
     pub default_backend_service: Option<(String, String)>,
     /// `--default-ssl-certificate`: namespace and name of a Secret.
     pub default_ssl_certificate: Option<(String, String)>,
+    /// `--tls-ticket-secret`: namespace and name of a Secret.
+    pub tls_ticket_secret: Option<(String, String)>,
     /// `--configmap`: namespace and name.
     pub configmap: Option<(String, String)>,
     /// `--disable-catch-all`: ignore Ingresses with `spec.defaultBackend`.
     pub disable_catch_all: bool,
+    /// `--disable-svc-external-name`: Services of type ExternalName answer 503.
+    pub disable_svc_external_name: bool,
     /// `--annotations-prefix`, without the slash.
     pub annotations_prefix: String,
 }
@@ -34,8 +38,10 @@ impl Default for Options {
             watch_namespace: None,
             default_backend_service: None,
             default_ssl_certificate: None,
+            tls_ticket_secret: None,
             configmap: None,
             disable_catch_all: false,
+            disable_svc_external_name: false,
             annotations_prefix: "nginx.ingress.kubernetes.io".to_owned(),
         }
     }

@@ -183,6 +183,14 @@ fn parse(secret: ObjectRef, object: &Secret) -> Result<Parsed, String> {
     Ok(Parsed { certificate, names })
 }
 
+/// The certificate and key of a Secret, checked to belong together, to be shown to endpoints.
+pub(super) fn client_certificate(
+    object: ObjectRef,
+    secret: &Secret,
+) -> Result<Arc<Certificate>, String> {
+    parse(object, secret).map(|parsed| parsed.certificate)
+}
+
 fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
     let alternative = certificate.subject_alternative_name().ok().flatten();
     let Some(alternative) = alternative else {

@@ -55,16 +55,22 @@ fn requests_during_200_changes_see_no_error() {
             })
             .expect("a thread")
     };
-    let reused = |connection: Connection| {
-        let connection = std::sync::Mutex::new(connection);
+    // A connection is kept for as long as the server says so.
+    let reused = |open: Box<dyn Fn() -> Connection + Send>| {
+        let connection = std::sync::Mutex::new(open());
         Box::new(move |_| {
-            assert_eq!(connection.lock().expect("no panic").request(GET).status, 200);
+            let mut connection = connection.lock().expect("no panic");
+            let reply = connection.request(GET);
+            assert_eq!(reply.status, 200);
+            if reply.header("connection") == Some("close") {
+                *connection = open();
+            }
         }) as Box<dyn Fn(usize) + Send>
     };
     let clients = [
-        client("kept http", reused(Connection::open(http))),
-        client("kept http again", reused(Connection::open(http))),
-        client("kept https", reused(tls(https, "shop.example.com").0)),
+        client("kept http", reused(Box::new(move || Connection::open(http)))),
+        client("kept http again", reused(Box::new(move || Connection::open(http)))),
+        client("kept https", reused(Box::new(move || tls(https, "shop.example.com").0))),
         client(
             "new http",
             Box::new(move |_| {

@@ -2,10 +2,13 @@
 
 #![forbid(unsafe_code)]
 
+mod balancing;
 mod changes;
+mod client_auth;
 mod drain;
 mod failure;
 mod forwarding;
+mod http1;
 mod http2;
 mod process;
 mod routing;

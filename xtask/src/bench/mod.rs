@@ -1,8 +1,14 @@
 //! `cargo xtask bench`: measurements against the peers that people would use instead.
 
+mod case;
 mod http;
+mod instructions;
+mod load;
 mod peer;
+mod plot;
 mod process;
+mod report;
+mod turn;
 mod xdp;
 
 use anyhow::Result;
@@ -10,8 +16,10 @@ use anyhow::Result;
 /// What to measure.
 #[derive(clap::Subcommand)]
 pub(crate) enum Bench {
-    /// CPU time per proxied request: Penstock, nginx and haproxy in turn, on one core each.
+    /// CPU time, memory and latency: Penstock and its peers in turn, on one core each.
     Http(http::Arguments),
+    /// Instructions per request of the agent, against those on record. Needs valgrind.
+    Instructions(instructions::Arguments),
     /// Nanoseconds per packet of the XDP programs, above an empty one. Needs root.
     Xdp(xdp::Arguments),
 }
@@ -19,6 +27,17 @@ pub(crate) enum Bench {
 pub(crate) fn main(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Http(arguments) => http::main(arguments),
+        Bench::Instructions(arguments) => instructions::main(arguments),
         Bench::Xdp(arguments) => xdp::main(arguments),
     }
+}
+
+/// Installs every peer.
+pub(crate) fn peers() -> Result<()> {
+    peer::Name::ALL.into_iter().try_for_each(peer::Name::install)
+}
+
+/// Counts instructions per request and fails where they are more than those on record.
+pub(crate) fn instructions() -> Result<()> {
+    instructions::main(&instructions::Arguments::default())
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask setup`: finds what the other commands need, installs what is missing where that is
 //! allowed, and says in one line what is missing where it is not.
 
+mod envoy;
 mod linker;
 mod packages;
 mod toolchain;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+pub(crate) use envoy::{VERSION as ENVOY, envoy};
 pub(crate) use linker::Linker;
 pub(crate) use toolchain::Toolchain;
 
@@ -17,9 +19,13 @@ use crate::step;
 /// Arguments of `cargo xtask setup`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Also install what `cargo xtask bench` measures against (nginx, haproxy, wrk).
+    /// Also install what `cargo xtask bench` measures with and against (wrk, h2load, valgrind, nginx,
+    /// haproxy, caddy, envoy).
     #[arg(long)]
     bench: bool,
+    /// Also install what the interoperability tests run: clients and backends that others wrote.
+    #[arg(long)]
+    interop: bool,
 }
 
 /// What compiles and links eBPF programs.
@@ -35,6 +41,11 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     cluster_in_a_box()?;
     if arguments.bench {
         bench()?;
+        valgrind()?;
+        crate::bench::peers()?;
+    }
+    if arguments.interop {
+        interop()?;
     }
     step::say(&format!("eBPF compiler  {} ({})", ebpf.toolchain.name, ebpf.toolchain.version));
     step::say(&format!("bpf-linker     {}", ebpf.linker.path.display()));
@@ -59,12 +70,11 @@ pub(crate) fn cluster_in_a_box() -> Result<()> {
     ])
 }
 
-/// What the benchmark compares with, and what it makes the load with.
+/// What the benchmarks make the load with.
 pub(crate) fn bench() -> Result<()> {
     packages::ensure(&[
-        packages::Tool { program: "nginx", package: "nginx-light" },
-        packages::Tool { program: "haproxy", package: "haproxy" },
         packages::Tool { program: "wrk", package: "wrk" },
+        packages::Tool { program: "h2load", package: "nghttp2-client" },
         packages::Tool { program: "taskset", package: "util-linux" },
     ])
 }
@@ -75,6 +85,38 @@ pub(crate) fn emulator() -> Result<()> {
         packages::Tool { program: "qemu-system-x86_64", package: "qemu-system-x86" },
         packages::Tool { program: "busybox", package: "busybox-static" },
         packages::Tool { program: "ldd", package: "libc-bin" },
+    ])
+}
+
+/// What counts instructions.
+pub(crate) fn valgrind() -> Result<()> {
+    packages::ensure(&[
+        packages::Tool { program: "valgrind", package: "valgrind" },
+        packages::Tool { program: "h2load", package: "nghttp2-client" },
+        packages::Tool { program: "taskset", package: "util-linux" },
+    ])
+}
+
+/// A peer that Debian has.
+pub(crate) fn peer(program: &'static str, package: &'static str) -> Result<()> {
+    packages::ensure(&[packages::Tool { program, package }])
+}
+
+/// The clients and backends that the interoperability tests run. Python is Debian's own, for which
+/// its packages are.
+pub(crate) fn interop() -> Result<()> {
+    packages::ensure(&[
+        packages::Tool { program: "nginx", package: "nginx-light" },
+        packages::Tool { program: "apache2", package: "apache2-bin" },
+        packages::Tool { program: "node", package: "nodejs" },
+        packages::Tool { program: "chromium", package: "chromium" },
+    ])?;
+    packages::ensure_packages(&[
+        "python3-aiohttp",
+        "python3-grpcio",
+        "python3-h2",
+        "python3-httpx",
+        "python3-websockets",
     ])
 }
 

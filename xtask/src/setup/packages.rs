@@ -21,6 +21,18 @@ pub(super) fn ensure(tools: &[Tool]) -> Result<()> {
     if packages.is_empty() { Ok(()) } else { install(&packages) }
 }
 
+/// Installs the packages of these that are missing: for what is no program.
+pub(super) fn ensure_packages(packages: &[&'static str]) -> Result<()> {
+    let installed = |package: &&&str| {
+        let status =
+            step::output(Command::new("dpkg-query").args(["-W", "-f", "${Status}", package]));
+        status.is_some_and(|status| status.ends_with(" installed"))
+    };
+    let missing: Vec<&str> =
+        packages.iter().filter(|package| !installed(package)).copied().collect();
+    if missing.is_empty() { Ok(()) } else { install(&missing) }
+}
+
 /// Whether `apt` offers the package, in a version that `accept` likes. Fetches the package lists
 /// where those at hand do not: in a fresh container there are none, elsewhere they may be old.
 pub(super) fn offered(package: &str, accept: impl Fn(&str) -> bool) -> bool {

@@ -1,66 +1,67 @@
 //! Which host a request is for, said once: routing, redirects and the upstream all use this one.
 
-use http::{HeaderValue, header::HOST, request, uri};
+use crate::proxy::{
+    message::{Known, RequestHead, Version},
+    respond::Failure,
+};
 
-use crate::proxy::respond::Failure;
-
-/// The request's host with its port, if it names one, as the client wrote it.
-#[derive(Clone, Debug)]
-pub(super) struct Authority(HeaderValue);
-
-impl Authority {
-    /// The target's authority (absolute-form, HTTP/2), else the `Host` field.
-    ///
-    /// # Errors
-    /// None or several of them in HTTP/1.1 (RFC 9112, section 3.2), two that differ in HTTP/2
-    /// (RFC 9113, section 8.3.1), or one that is no host.
-    pub(super) fn of(head: &request::Parts) -> Result<Self, Failure> {
-        let mut fields = head.headers.get_all(HOST).iter();
-        let field = fields.next();
-        if fields.next().is_some() {
+/// Makes `head.authority` the request's host with its port, if it names one, as the client wrote
+/// it: the target's (absolute-form, HTTP/2), else the `Host` field's.
+///
+/// # Errors
+/// None or several of them in HTTP/1.1 (RFC 9112, section 3.2), two that differ in HTTP/2
+/// (RFC 9113, section 8.3.1), or one that is no host.
+pub(super) fn settle(head: &mut RequestHead) -> Result<(), Failure> {
+    let RequestHead { authority, fields, version, .. } = head;
+    let mut hosts = fields.get_all(Known::Host);
+    let field = hosts.next();
+    if hosts.next().is_some() {
+        return Err(Failure::BadRequest);
+    }
+    match (authority.is_empty(), field) {
+        // In HTTP/1 the target counts and the field is to be ignored.
+        (false, Some(field))
+            if *version == Version::Http2 && !field.eq_ignore_ascii_case(authority.as_bytes()) =>
+        {
             return Err(Failure::BadRequest);
         }
-        let value = match (head.uri.authority(), field) {
-            (Some(target), field) => {
-                let same = field.is_none_or(|field| {
-                    field.as_bytes().eq_ignore_ascii_case(target.as_str().as_bytes())
-                });
-                // In HTTP/1 the target counts and the field is to be ignored.
-                if head.version >= http::Version::HTTP_2 && !same {
-                    return Err(Failure::BadRequest);
-                }
-                from_target(target)?
+        // A target that names the host does not stand for the field.
+        (false, None) if *version == Version::Http11 => return Err(Failure::BadRequest),
+        (false, _) => {}
+        (true, Some(field)) => {
+            let text = std::str::from_utf8(field).map_err(|_no_text| Failure::BadRequest)?;
+            if text.is_empty() && *version == Version::Http2 {
+                return Err(Failure::BadRequest);
             }
-            (None, Some(field)) => field.clone(),
-            // HTTP/1.0 need not name a host.
-            (None, None) if head.version < http::Version::HTTP_11 => HeaderValue::from_static(""),
-            (None, None) => return Err(Failure::BadRequest),
-        };
-        if value.as_bytes().iter().copied().all(is_host_byte) {
-            Ok(Self(value))
-        } else {
-            Err(Failure::BadRequest)
+            authority.push_str(text);
         }
+        // HTTP/1.0 need not name a host.
+        (true, None) if *version == Version::Http10 => {}
+        (true, None) => return Err(Failure::BadRequest),
     }
-
-    pub(super) fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or_default()
-    }
-
-    pub(super) fn value(&self) -> &HeaderValue {
-        &self.0
-    }
+    if is_authority(authority) { Ok(()) } else { Err(Failure::BadRequest) }
 }
 
-fn from_target(target: &uri::Authority) -> Result<HeaderValue, Failure> {
-    // `user@` is no part of a host, and nothing but an attempt to confuse whoever compares it.
-    HeaderValue::from_str(target.as_str()).map_err(|_not_visible| Failure::BadRequest)
-}
-
-/// What names, addresses in brackets and ports are written with (RFC 3986, section 3.2.2), less the
-/// delimiters that no real host name has.
-fn is_host_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~:[]%".contains(&byte)
+/// `host`, `host:port` or `host:`, the host being a name, an IPv4 address or an IPv6 address in
+/// brackets (RFC 3986, section 3.2), or nothing. No `@`: `user@` is no part of a host, and nothing
+/// but an attempt to confuse whoever compares it.
+fn is_authority(authority: &str) -> bool {
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']') {
+            Some((address, "")) => (address, ""),
+            Some((address, after)) => match after.strip_prefix(':') {
+                Some(port) => (address, port),
+                None => return false,
+            },
+            None => return false,
+        },
+        None => authority.split_once(':').unwrap_or((authority, "")),
+    };
+    let in_brackets = authority.starts_with('[');
+    let is_host = |byte: u8| {
+        byte.is_ascii_alphanumeric() || b"-._~%".contains(&byte) || in_brackets && byte == b':'
+    };
+    host.bytes().all(is_host) && port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// A host without its port.
@@ -73,39 +74,43 @@ pub(super) fn without_port(host: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use http::{Request, Version};
-
     use super::*;
 
     fn authority(version: Version, target: &str, hosts: &[&str]) -> Result<String, Failure> {
-        let mut builder = Request::builder().version(version).uri(target);
+        let mut head =
+            RequestHead { version, authority: target.to_owned(), ..RequestHead::default() };
         for host in hosts {
-            builder = builder.header(HOST, *host);
+            head.fields.push(b"host", host.as_bytes());
         }
-        let (head, ()) = builder.body(()).expect("a request").into_parts();
-        Authority::of(&head).map(|authority| authority.as_str().to_owned())
+        settle(&mut head).map(|()| head.authority)
     }
 
     #[test]
     fn a_request_names_one_host() {
-        let v1 = Version::HTTP_11;
-        assert_eq!(authority(v1, "/", &["a.example:8080"]).as_deref(), Ok("a.example:8080"));
-        assert_eq!(authority(v1, "/", &[]), Err(Failure::BadRequest));
-        assert_eq!(authority(v1, "/", &["a", "a"]), Err(Failure::BadRequest));
-        assert_eq!(authority(v1, "/", &["a/b"]), Err(Failure::BadRequest));
-        assert_eq!(authority(v1, "/", &["a b"]), Err(Failure::BadRequest));
-        assert_eq!(authority(Version::HTTP_10, "/", &[]).as_deref(), Ok(""));
+        let v1 = Version::Http11;
+        assert_eq!(authority(v1, "", &["a.example:8080"]).as_deref(), Ok("a.example:8080"));
+        assert_eq!(authority(v1, "", &[]), Err(Failure::BadRequest));
+        assert_eq!(authority(v1, "", &["a", "a"]), Err(Failure::BadRequest));
+        assert_eq!(authority(v1, "", &["a/b"]), Err(Failure::BadRequest));
+        for bad in ["a b", "a:80:80", "a:http", "[::1", "::1]", "[::1]x", "u@a", "a:123456"] {
+            assert_eq!(authority(v1, "", &[bad]), Err(Failure::BadRequest), "{bad}");
+        }
+        for good in ["a.", "a:", "[::1]", "[::1]:8080", "[fe80::1%eth0]", "1.2.3.4:80", "A_b-c~d"] {
+            assert_eq!(authority(v1, "", &[good]).as_deref(), Ok(good));
+        }
+        assert_eq!(authority(Version::Http10, "", &[]).as_deref(), Ok(""));
     }
 
     #[test]
     fn the_target_counts_before_the_field() {
-        let v1 = Version::HTTP_11;
-        assert_eq!(authority(v1, "http://a.example/x", &["b.example"]).as_deref(), Ok("a.example"));
-        assert_eq!(authority(v1, "http://u@a.example/x", &["a.example"]), Err(Failure::BadRequest));
-        let v2 = Version::HTTP_2;
-        assert_eq!(authority(v2, "http://a.example/x", &[]).as_deref(), Ok("a.example"));
-        assert_eq!(authority(v2, "http://a.example/x", &["A.example"]).as_deref(), Ok("a.example"));
-        assert_eq!(authority(v2, "http://a.example/x", &["b"]), Err(Failure::BadRequest));
+        let v1 = Version::Http11;
+        assert_eq!(authority(v1, "a.example", &["b.example"]).as_deref(), Ok("a.example"));
+        assert_eq!(authority(v1, "a.example", &[]), Err(Failure::BadRequest));
+        assert_eq!(authority(v1, "u@a.example", &["a.example"]), Err(Failure::BadRequest));
+        let v2 = Version::Http2;
+        assert_eq!(authority(v2, "a.example", &[]).as_deref(), Ok("a.example"));
+        assert_eq!(authority(v2, "a.example", &["A.example"]).as_deref(), Ok("a.example"));
+        assert_eq!(authority(v2, "a.example", &["b"]), Err(Failure::BadRequest));
     }
 
     #[test]

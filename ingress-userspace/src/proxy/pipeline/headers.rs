@@ -1,159 +1,141 @@
 //! What belongs to one connection does not go over the next (RFC 9110, section 7.6.1), and what an
 //! upstream could read differently than we do does not go to it.
 
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Version,
-    header::{
-        CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, Entry, PROXY_AUTHORIZATION, SERVER, TE,
-        TRAILER, TRANSFER_ENCODING, UPGRADE,
-    },
-    request,
-};
-
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-/// Some upstreams take it for the variable HTTP_PROXY ("httpoxy").
-const PROXY: HeaderName = HeaderName::from_static("proxy");
+use crate::proxy::message::{Field, Fields, Known, RequestHead, ResponseHead, Version};
 
 /// Removes what must not reach the upstream. True: the client asks to switch protocols, and the
 /// upstream is asked too.
-pub(super) fn clean_request(head: &mut request::Parts) -> bool {
-    let upgrade = wanted_upgrade(head);
-    let headers = &mut head.headers;
-    remove_listed(headers);
-    // nginx drops fields with an underscore, a dot and the like (reference section 2, step 3):
-    // CGI-like upstreams cannot tell them from a dash, PHP not even a dot.
-    let dropped: Vec<_> = headers.keys().filter(|name| !is_plain(name)).cloned().collect();
-    for name in dropped {
-        headers.remove(name);
+pub(super) fn clean_request(head: &mut RequestHead) -> bool {
+    let upgrade = wants_upgrade(head);
+    remove_listed(&mut head.fields);
+    head.fields.retain(|field| match field.known {
+        Some(Known::Upgrade) => upgrade,
+        Some(
+            Known::Connection
+            | Known::ContentLength
+            | Known::Expect
+            | Known::Host
+            | Known::Http2Settings
+            | Known::KeepAlive
+            // Some upstreams take it for the variable HTTP_PROXY ("httpoxy").
+            | Known::Proxy
+            | Known::ProxyAuthorization
+            | Known::ProxyConnection
+            | Known::Te
+            | Known::Trailer
+            | Known::TransferEncoding
+            // What these say is only ours to say.
+            | Known::XForwardedPort
+            | Known::XForwardedProto
+            | Known::XForwardedScheme
+            | Known::XOriginalForwardedFor
+            | Known::XOriginalForwardedHost
+            | Known::XRealIp
+            | Known::XScheme,
+        ) => false,
+        Some(_) => true,
+        None => is_plain(&field),
+    });
+    if head.version == Version::Http2 {
+        join_cookies(&mut head.fields);
     }
-    for name in [
-        TE,
-        TRAILER,
-        EXPECT,
-        PROXY,
-        PROXY_CONNECTION,
-        PROXY_AUTHORIZATION,
-        KEEP_ALIVE,
-        HTTP2_SETTINGS,
-    ] {
-        headers.remove(name);
+    upgrade
+}
+
+/// Removes what must not reach the client; `Upgrade` stays in a 101.
+pub(super) fn clean_response(head: &mut ResponseHead) {
+    remove_listed(&mut head.fields);
+    let switches = head.status == 101;
+    head.fields.retain(|field| match field.known {
+        Some(Known::Upgrade) => switches,
+        Some(
+            Known::Connection
+            | Known::KeepAlive
+            | Known::ProxyConnection
+            | Known::Server
+            | Known::TransferEncoding,
+        ) => false,
+        _ => true,
+    });
+}
+
+/// Removes the fields that `Connection` names.
+fn remove_listed(fields: &mut Fields) {
+    let usual = |item: &[u8]| {
+        [&b"close"[..], b"keep-alive", b"upgrade"].iter().any(|own| item.eq_ignore_ascii_case(own))
+    };
+    // The usual options name no field of their own.
+    if fields.items(Known::Connection).all(usual) {
+        return;
     }
-    headers.remove(UPGRADE);
-    // Where both are given the coding counts (RFC 9112, section 6.3); hyper writes its own.
-    if headers.remove(TRANSFER_ENCODING).is_some() {
-        headers.remove(CONTENT_LENGTH);
-    }
-    if head.version >= Version::HTTP_2 {
-        join_cookies(headers);
-    }
-    match upgrade {
-        Some(protocol) => {
-            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            headers.insert(UPGRADE, protocol);
-            true
-        }
-        None => false,
+    let named: Vec<_> = fields
+        .items(Known::Connection)
+        .filter(|item| !usual(item) && !is_essential(item))
+        .map(<[u8]>::to_owned)
+        .collect();
+    for name in named {
+        fields.remove_named(&name);
     }
 }
 
-/// Removes what must not reach the client.
-pub(super) fn clean_response(headers: &mut HeaderMap) {
-    remove_listed(headers);
-    // As of a request: the body was read by the coding, and a length beside it would cut it short.
-    if headers.remove(TRANSFER_ENCODING).is_some() {
-        headers.remove(CONTENT_LENGTH);
-    }
-    for name in [UPGRADE, KEEP_ALIVE, PROXY_CONNECTION, SERVER] {
-        headers.remove(name);
-    }
-}
-
-/// `Connection` and the fields that it names.
-fn remove_listed(headers: &mut HeaderMap) {
-    if let Entry::Occupied(connection) = headers.entry(CONNECTION) {
-        let (_, values) = connection.remove_entry_mult();
-        // Nearly always one value; collecting one does not pay for more than itself.
-        let lists: Vec<_> = values.collect();
-        for list in lists {
-            remove_named(headers, &list);
-        }
-    }
-}
-
-fn remove_named(headers: &mut HeaderMap, list: &HeaderValue) {
-    let Ok(list) = list.to_str() else { return };
-    for name in list.split(',') {
-        let name = name.trim();
-        // The usual options name no field of their own.
-        if name.eq_ignore_ascii_case("close") || name.eq_ignore_ascii_case("keep-alive") {
-            continue;
-        }
-        if let Ok(name) = HeaderName::from_bytes(name.as_bytes())
-            && !is_essential(&name)
-        {
-            headers.remove(name);
-        }
-    }
-}
-
-/// Letters, digits and dashes: what upstreams of every kind read as the same name.
-fn is_plain(name: &HeaderName) -> bool {
-    name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+/// Letters, digits and dashes: what upstreams of every kind read as the same name. nginx drops the
+/// others too (reference section 2, step 3): CGI-like upstreams cannot tell an underscore from a
+/// dash, PHP not even a dot.
+fn is_plain(field: &Field<'_>) -> bool {
+    field.name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
 }
 
 /// Fields that no client can have us remove: the request would become another one.
-fn is_essential(name: &HeaderName) -> bool {
-    [CONTENT_LENGTH, TRANSFER_ENCODING, http::header::HOST, http::header::AUTHORIZATION, COOKIE]
-        .contains(name)
+fn is_essential(name: &[u8]) -> bool {
+    matches!(
+        Known::of(name),
+        Some(
+            Known::ContentLength
+                | Known::TransferEncoding
+                | Known::Host
+                | Known::Authorization
+                | Known::Cookie
+        )
+    )
 }
 
-/// The protocol that an HTTP/1.1 client asks for. Not `h2c`: what an upstream would then carry
-/// could not be routed, nor cleaned, by us.
-fn wanted_upgrade(head: &request::Parts) -> Option<HeaderValue> {
-    if head.version != Version::HTTP_11 {
-        return None;
-    }
-    let protocol = head.headers.get(UPGRADE)?;
-    let asks = head.headers.get_all(CONNECTION).iter().any(|value| {
-        value.to_str().is_ok_and(|list| {
-            list.split(',').any(|item| item.trim().eq_ignore_ascii_case("upgrade"))
-        })
-    });
-    let is_h2c = protocol.to_str().is_ok_and(|list| {
-        list.split(',').any(|item| item.trim().to_ascii_lowercase().starts_with("h2c"))
-    });
-    (asks && !is_h2c).then(|| protocol.clone())
+/// The client asks for another protocol. Not for `h2c`: what an upstream would then carry could not
+/// be routed, nor cleaned, by us.
+fn wants_upgrade(head: &RequestHead) -> bool {
+    head.version == Version::Http11
+        && head.fields.contains(Known::Upgrade)
+        && head.fields.items(Known::Connection).any(|item| item.eq_ignore_ascii_case(b"upgrade"))
+        && !head
+            .fields
+            .items(Known::Upgrade)
+            .any(|item| item.get(..3).is_some_and(|start| start.eq_ignore_ascii_case(b"h2c")))
 }
 
 /// HTTP/2 splits cookies for compression; HTTP/1.1 has one field (RFC 9113, section 8.2.3).
-fn join_cookies(headers: &mut HeaderMap) {
-    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+fn join_cookies(fields: &mut Fields) {
+    if fields.get_all(Known::Cookie).nth(1).is_none() {
         return;
     }
-    let crumbs: Vec<_> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    if let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
-        headers.insert(COOKIE, joined);
-    }
+    let crumbs: Vec<_> = fields.get_all(Known::Cookie).collect();
+    let joined = crumbs.join(&b"; "[..]);
+    fields.set(Known::Cookie, &joined);
 }
 
 #[cfg(test)]
 mod tests {
-    use http::Request;
-
     use super::*;
 
-    fn head(version: Version, fields: &[(&str, &str)]) -> request::Parts {
-        let mut builder = Request::builder().version(version);
+    fn head(version: Version, fields: &[(&str, &str)]) -> RequestHead {
+        let mut head = RequestHead { version, ..RequestHead::default() };
         for (name, value) in fields {
-            builder = builder.header(*name, *value);
+            head.fields.push(name.as_bytes(), value.as_bytes());
         }
-        builder.body(()).expect("a request").into_parts().0
+        head
     }
 
-    fn names(headers: &HeaderMap) -> Vec<&str> {
-        let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+    fn names(fields: &Fields) -> Vec<String> {
+        let mut names: Vec<_> =
+            fields.iter().map(|field| String::from_utf8_lossy(field.name).to_lowercase()).collect();
         names.sort_unstable();
         names
     }
@@ -161,7 +143,7 @@ mod tests {
     #[test]
     fn fields_of_one_connection_do_not_reach_the_upstream() {
         let mut head = head(
-            Version::HTTP_11,
+            Version::Http11,
             &[
                 ("host", "a"),
                 ("connection", "keep-alive, X-Secret"),
@@ -183,31 +165,23 @@ mod tests {
             ],
         );
         assert!(!clean_request(&mut head));
-        assert_eq!(names(&head.headers), ["accept", "authorization", "content-length", "host"]);
-    }
-
-    #[test]
-    fn a_coding_wins_over_a_length() {
-        let mut head =
-            head(Version::HTTP_11, &[("content-length", "3"), ("transfer-encoding", "chunked")]);
-        clean_request(&mut head);
-        assert!(head.headers.is_empty());
+        // The length is written by the connection, from what the body really is.
+        assert_eq!(names(&head.fields), ["accept", "authorization"]);
     }
 
     #[test]
     fn a_websocket_request_keeps_its_upgrade() {
         let fields = [("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")];
-        let mut request = head(Version::HTTP_11, &fields);
+        let mut request = head(Version::Http11, &fields);
         assert!(clean_request(&mut request));
-        assert_eq!(request.headers[UPGRADE], "websocket");
-        assert_eq!(request.headers[CONNECTION], "upgrade");
-        assert!(!clean_request(&mut head(Version::HTTP_10, &fields)));
+        assert_eq!(names(&request.fields), ["upgrade"]);
+        assert!(!clean_request(&mut head(Version::Http10, &fields)));
     }
 
     #[test]
     fn an_upgrade_to_cleartext_http2_is_not_passed_on() {
         let mut head = head(
-            Version::HTTP_11,
+            Version::Http11,
             &[
                 ("connection", "Upgrade, HTTP2-Settings"),
                 ("upgrade", "h2c"),
@@ -215,13 +189,14 @@ mod tests {
             ],
         );
         assert!(!clean_request(&mut head));
-        assert!(head.headers.is_empty());
+        assert!(head.fields.is_empty());
     }
 
     #[test]
     fn cookies_of_http2_become_one() {
-        let mut head = head(Version::HTTP_2, &[("cookie", "a=1"), ("cookie", "b=2")]);
+        let mut head = head(Version::Http2, &[("cookie", "a=1"), ("cookie", "b=2")]);
         clean_request(&mut head);
-        assert_eq!(head.headers[COOKIE], "a=1; b=2");
+        assert_eq!(head.fields.get(Known::Cookie), Some(&b"a=1; b=2"[..]));
+        assert_eq!(head.fields.len(), 1);
     }
 }

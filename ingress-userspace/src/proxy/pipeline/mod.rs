@@ -1,36 +1,39 @@
 //! From a request's head to its answer. The stages stand in [`stages`] in the order in which they
 //! can be told apart from outside (reference section 2); each is a module.
 
+mod asker;
 mod authority;
+mod client_auth;
 mod forwarded;
 mod headers;
 mod origin;
 mod redirect;
 mod target;
+mod websocket;
 
-use std::{rc::Rc, sync::Arc};
-
-use http::{
-    HeaderValue, Method, Request, Response, StatusCode, Version,
-    header::{CONNECTION, CONTENT_LENGTH, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, UPGRADE},
-    request,
+use std::{
+    rc::Rc,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
 };
-use hyper::body::{Body as _, Incoming};
+
+use http::Method;
 
 use super::{
-    balance::View,
-    body::{RequestBody, ResponseBody, Upstream},
-    client::{Client, InFlight},
+    balance::{Attempts, View},
+    client::Client,
     counters::Subject,
-    respond::{self, Failure},
-    upgrade::Tunnel,
-    upstream::{self, Answer, Raw},
+    exchange::{self, Outcome},
+    message::{Known, RequestHead, ResponseHead},
+    respond::{self, Answer, Failure},
+    sides::Downstream,
 };
 use crate::{
-    model::{BackendId, HostName, Route, Target},
-    route::{CompiledRoute, Found, HostTable, normalize},
+    model::{HostName, Route, Target},
+    route::{Found, HostTable, normalize},
 };
-use authority::Authority;
+use asker::Asked;
+use client_auth::Entry;
 use origin::Origin;
 
 /// Answered 200 by the catch-all host, for balancers in front that look at the traffic ports
@@ -38,106 +41,149 @@ use origin::Origin;
 const HEALTH: &str = "/healthz";
 
 /// Answers a request.
-pub(super) async fn answer(
-    client: Rc<Client>,
-    request: Request<Incoming>,
-) -> Response<ResponseBody> {
-    let in_flight = client.enter();
+pub(super) async fn answer<D: Downstream>(
+    client: &Rc<Client>,
+    head: &mut RequestHead,
+    down: &mut D,
+) {
     let view = client.worker.view();
-    let (head, body) = request.into_parts();
-    let method = head.method.clone();
-    let http1 = head.version < Version::HTTP_2;
     let mut subject = Subject::default();
-    let outcome = stages(&client, &view, head, body, &mut subject).await;
-    let mut response = match outcome {
-        Ok(Outcome::Upstream(Answer::Response(response, connection))) => {
-            let (mut head, incoming) = response.into_parts();
-            headers::clean_response(&mut head.headers);
-            let body = ResponseBody::upstream(Upstream::new(incoming, connection), in_flight);
-            Response::from_parts(head, body)
+    let method = head.method.clone();
+    let decision = stages(client, &view, head, &mut subject);
+    let head = &*head;
+    let status = match decision {
+        Ok(Decision::Forward(forward)) => {
+            let Forward { mut attempts, route, upgrade, over_http2 } = forward;
+            let finish = |answer: &mut ResponseHead, attempts: &Attempts<'_, Asked>| {
+                session_cookie(client, head, route, answer, attempts);
+                if over_http2 {
+                    websocket::clean_response(answer);
+                }
+                finish(client, &view, answer);
+            };
+            match exchange::run(client, &mut attempts, head, upgrade, down, finish).await {
+                Outcome::Answered(status) => status,
+                Outcome::Unanswered(failure) => {
+                    own(client, &view, down, respond::failure(failure)).await;
+                    failure.status()
+                }
+            }
         }
-        Ok(Outcome::Upstream(Answer::Upgrade(response, raw))) => match raw.await {
-            Ok(raw) => switched(&client, response, raw, in_flight),
-            Err(_connection_broke) => respond::failure(Failure::Upstream, in_flight),
-        },
-        Ok(Outcome::Healthy) => respond::healthy(in_flight),
-        Ok(Outcome::Elsewhere(status, location)) => respond::redirect(status, location, in_flight),
+        Ok(Decision::Own(answer)) => {
+            let status = answer.head.status;
+            own(client, &view, down, answer).await;
+            status
+        }
         Err(failure) => {
             tracing::debug!(?failure, client.address = %client.peer, "not answered by an upstream");
-            respond::failure(failure, in_flight)
+            own(client, &view, down, respond::failure(failure)).await;
+            failure.status()
         }
     };
-    // hyper sends what it is given over HTTP/2, to HEAD too.
-    if method == Method::HEAD
-        && let Some(length) = response.body_mut().take_own()
-    {
-        response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    client.worker.counters.request(subject, &method, status);
+}
+
+/// Answers what is no request.
+pub(super) async fn refuse<D: Downstream>(client: &Rc<Client>, failure: Failure, down: &mut D) {
+    let view = client.worker.view();
+    own(client, &view, down, respond::failure(failure)).await;
+    client.worker.counters.request(Subject::default(), &Method::GET, failure.status());
+}
+
+async fn own<D: Downstream>(client: &Client, view: &View, down: &mut D, mut answer: Answer) {
+    if answer.head.status == Failure::ClientGone.status() {
+        down.abort();
+        return;
     }
-    client.worker.counters.request(subject, &method, response.status().as_u16());
-    let headers = response.headers_mut();
+    finish(client, view, &mut answer.head);
+    if respond::send(down, &answer).await.is_err() {
+        down.abort();
+    }
+}
+
+/// What every answer gets and none keeps.
+fn finish(client: &Client, view: &View, head: &mut ResponseHead) {
+    headers::clean_response(head);
+    if !head.fields.contains(Known::Date) {
+        client.worker.date.with(|date| head.fields.push_known(Known::Date, date));
+    }
     if client.https
         && let Some(hsts) = &view.hsts
     {
-        headers.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
+        head.fields.set(Known::StrictTransportSecurity, hsts.as_bytes());
     }
-    // hyper closes the connection after an answer that says so.
-    if http1 && client.worker.draining() && !headers.contains_key(UPGRADE) {
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
 }
 
 /// What the stages come to when nothing goes wrong.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the large one is the usual one; a box would cost it"
-)]
-enum Outcome {
-    Upstream(Answer),
-    Healthy,
-    Elsewhere(StatusCode, HeaderValue),
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
+enum Decision<'v> {
+    Forward(Forward<'v>),
+    Own(Answer),
+}
+
+/// To an endpoint.
+struct Forward<'v> {
+    attempts: Attempts<'v, Asked>,
+    route: &'v Route,
+    /// The client asks for another protocol.
+    upgrade: bool,
+    /// It does so over HTTP/2.
+    over_http2: bool,
+}
+
+impl Decision<'_> {
+    fn elsewhere(status: u16, location: &str) -> Result<Self, Failure> {
+        // What is written into a field holds no control characters.
+        if location.bytes().any(|byte| byte < b' ' || byte == 0x7F) {
+            return Err(Failure::BadRequest);
+        }
+        Ok(Self::Own(respond::redirect(status, location)))
+    }
 }
 
 /// The stages, in their order.
-async fn stages<'v>(
+fn stages<'v>(
     client: &Rc<Client>,
     view: &'v Rc<View>,
-    mut head: request::Parts,
-    body: Incoming,
+    head: &mut RequestHead,
     subject: &mut Subject<'v>,
-) -> Result<Outcome, Failure> {
+) -> Result<Decision<'v>, Failure> {
     let snapshot = &view.snapshot;
     let settings = &snapshot.model.settings;
-    if head.method == Method::CONNECT {
-        return Err(Failure::Connect);
-    }
-    let authority = Authority::of(&head)?;
-    let path = normalize(head.uri.path()).map_err(|_bad_path| Failure::BadRequest)?;
+    let over_http2 = websocket::is_asked(head)?;
+    authority::settle(head)?;
+    let authority = std::mem::take(&mut head.authority);
+    let path = normalize(head.path()).map_err(|_bad_path| Failure::BadRequest)?;
 
     // The host, then the path.
-    let host = snapshot.routes.host(authority.as_str());
+    let host: &'v HostTable = snapshot.routes.host(&authority);
     subject.host = Some(host.name());
-    if path == HEALTH && *host.name() == HostName::CatchAll {
-        return Ok(Outcome::Healthy);
+    // Client certificates.
+    let entry = client_auth::enter(client, host, &authority)?;
+    if let Entry::Elsewhere(page) = entry {
+        return Decision::elsewhere(302, page);
     }
-    let compiled = match find(host, &path)? {
-        Place::Route(compiled) => compiled,
-        Place::AddSlash(compiled) => {
+    if path == HEALTH && *host.name() == HostName::CatchAll {
+        return Ok(Decision::Own(respond::healthy()));
+    }
+    let compiled = match host.find(&path) {
+        Found::Route(compiled) => compiled,
+        Found::AddSlash(compiled) => {
             subject.route = Some(&compiled.route);
-            let location = redirect::add_slash(client, &authority, &head.uri)?;
-            return Ok(Outcome::Elsewhere(StatusCode::MOVED_PERMANENTLY, location));
+            let location = redirect::add_slash(client, &authority, &head.target);
+            return Decision::elsewhere(301, &location);
         }
+        Found::None => return Err(Failure::NoRoute),
     };
     let route: &'v Arc<Route> = &compiled.route;
     subject.route = Some(route);
 
     // (a) Denied; (c) redirects of the route's own.
-    let origin = Origin::of(client, &authority, &head.headers, settings);
     let backend = match &route.target {
         Target::Denied(_) => return Err(Failure::Denied),
         Target::Redirect(redirect) => {
-            let (status, location) = redirect::configured(redirect, client, &authority)?;
-            return Ok(Outcome::Elsewhere(status, location));
+            let location = redirect::configured(redirect, client, &authority);
+            return Decision::elsewhere(redirect.status, &location);
         }
         Target::NotFound => None,
         Target::Backend(id) => Some(*id),
@@ -146,74 +192,62 @@ async fn stages<'v>(
     subject.service = service.map(|backend| &backend.key.service);
 
     // (d) The rewrite.
-    let uri = target::upstream(&head.uri, compiled.rewrite(&path))?;
+    let rewritten = compiled.rewrite(&path);
+    let original = rewritten.is_some().then(|| head.target.clone());
+    target::rewrite(head, rewritten)?;
 
     // (e) The redirect to HTTPS.
+    let origin = Origin::of(client, &authority, &head.fields, settings);
     if redirect::is_due(route, host.tls(), &origin) {
-        let location = redirect::to_https(route, &origin, &head.uri)?;
-        let status = StatusCode::from_u16(settings.redirect_code as u16);
-        return Ok(Outcome::Elsewhere(status.unwrap_or(StatusCode::PERMANENT_REDIRECT), location));
+        let target = original.as_deref().unwrap_or(&head.target);
+        let location = redirect::to_https(route, &origin, target);
+        return Decision::elsewhere(settings.redirect_code as u16, &location);
     }
 
-    // (f) The upstream; without endpoints there is none.
+    // (f) Where it goes.
     let backend = backend.ok_or(Failure::NoRoute)?;
-    if service.is_none_or(|service| service.endpoints.is_empty()) {
-        return Err(Failure::NoEndpoint);
+    let service = service.filter(|service| !service.endpoints.is_empty());
+    let service = service.ok_or(Failure::NoEndpoint)?;
+
+    // What the upstream is told.
+    if head.fields.get(Known::Expect).is_some_and(|v| !v.eq_ignore_ascii_case(b"100-continue")) {
+        return Err(Failure::Expectation);
     }
-    drop(path);
-    head.uri = uri;
-    let upgrade = headers::clean_request(&mut head);
-    forwarded::apply(&mut head.headers, origin, client);
-    forward(client, view, backend, head, body, upgrade).await.map(Outcome::Upstream)
+    let mut upgrade = headers::clean_request(head);
+    if over_http2 {
+        websocket::upgrade(head, client.worker.random.borrow_mut().u128(..).to_ne_bytes());
+        upgrade = true;
+    }
+    forwarded::apply(&mut head.fields, &origin, client);
+    entry.apply(&mut head.fields);
+    drop(origin);
+    head.authority = authority;
+    let asked =
+        Asked::new(client, service, head, original.as_deref().unwrap_or(&head.target), host.name());
+    let attempts = Attempts::new(view, backend, asked);
+    Ok(Decision::Forward(Forward { attempts, route, upgrade, over_http2 }))
 }
 
-/// A path's place in a host.
-enum Place<'v> {
-    Route(&'v CompiledRoute),
-    AddSlash(&'v CompiledRoute),
-}
-
-fn find<'v>(host: &'v HostTable, path: &str) -> Result<Place<'v>, Failure> {
-    match host.find(path) {
-        Found::Route(compiled) => Ok(Place::Route(compiled)),
-        Found::AddSlash(compiled) => Ok(Place::AddSlash(compiled)),
-        Found::None => Err(Failure::NoRoute),
+/// Tells the client its session, where one begins or moves.
+fn session_cookie(
+    client: &Client,
+    head: &RequestHead,
+    route: &Route,
+    answer: &mut ResponseHead,
+    attempts: &Attempts<'_, Asked>,
+) {
+    if !attempts.begins_session() {
+        return;
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    let user_agent = head.fields.get(Known::UserAgent);
+    if let Some(cookie) = attempts.session_cookie(route, client.https, user_agent, now) {
+        answer.fields.push_known(Known::SetCookie, cookie.as_bytes());
     }
 }
 
-async fn forward(
-    client: &Rc<Client>,
-    view: &Rc<View>,
-    backend: BackendId,
-    mut head: request::Parts,
-    body: Incoming,
-    upgrade: bool,
-) -> Result<Answer, Failure> {
-    head.version = Version::HTTP_11;
-    // hyper's own marks of the client's connection mean nothing to the upstream's.
-    head.extensions.clear();
-    let body = RequestBody::new(body);
-    // Without either hyper takes it that a GET has no body, and drops it.
-    if !body.is_end_stream() && !head.headers.contains_key(CONTENT_LENGTH) {
-        head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-    upstream::send(&client.worker, || view.next(backend), head, body, upgrade).await
-}
-
-fn switched(
-    client: &Rc<Client>,
-    response: Response<Incoming>,
-    upstream: Raw,
-    in_flight: InFlight,
-) -> Response<ResponseBody> {
-    let (mut head, _) = response.into_parts();
-    let protocol = head.headers.remove(UPGRADE);
-    headers::clean_response(&mut head.headers);
-    head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    if let Some(protocol) = protocol {
-        head.headers.insert(UPGRADE, protocol);
-    }
-    head.extensions.clear();
-    client.tunnel.replace(Some(Tunnel { upstream }));
-    Response::from_parts(head, ResponseBody::own(bytes::Bytes::new(), in_flight))
+/// Makes an interim answer of an endpoint ready for the client.
+pub(super) fn clean_interim(head: &mut ResponseHead) {
+    headers::clean_response(head);
 }

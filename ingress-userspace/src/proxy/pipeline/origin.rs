@@ -1,106 +1,105 @@
 //! Where a request comes from, as upstreams are told and redirects go by: the connection, or what a
 //! trusted balancer in front says (reference sections 4.4, 5.1, 5.2).
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
-
-use super::authority::Authority;
-use crate::{model::Settings, proxy::client::Client};
-
-pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-pub(super) const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+use crate::{
+    model::{ClientAddress, Settings},
+    proxy::{
+        client::Client,
+        message::{Fields, Known},
+    },
+};
 
 /// Where a request comes from.
 #[derive(Debug)]
-pub(super) struct Origin {
+pub(super) struct Origin<'r> {
     /// The client's address, without port.
-    pub(super) address: HeaderValue,
+    pub(super) address: Cow<'r, str>,
     /// What `X-Forwarded-For` is to say.
-    pub(super) forwarded_for: HeaderValue,
+    pub(super) forwarded_for: Cow<'r, [u8]>,
     /// `http` or `https`; what a trusted balancer says, verbatim.
-    pub(super) scheme: HeaderValue,
+    pub(super) scheme: Cow<'r, [u8]>,
     /// The host that the client asked for, with its port if it named one.
-    pub(super) host: HeaderValue,
+    pub(super) host: Cow<'r, str>,
     /// The port that the client connected to.
-    pub(super) port: HeaderValue,
+    pub(super) port: Cow<'r, [u8]>,
 }
 
-impl Origin {
+impl<'r> Origin<'r> {
     pub(super) fn of(
-        client: &Client,
-        authority: &Authority,
-        headers: &HeaderMap,
+        client: &'r Client,
+        authority: &'r str,
+        fields: &Fields,
         settings: &Settings,
     ) -> Self {
+        let scheme: &[u8] = if client.https { b"https" } else { b"http" };
         let own = Self {
-            address: client.peer_text.clone(),
-            forwarded_for: client.peer_text.clone(),
-            scheme: HeaderValue::from_static(if client.https { "https" } else { "http" }),
-            host: authority.value().clone(),
-            port: client.port.clone(),
+            address: Cow::Borrowed(&client.peer_text),
+            forwarded_for: Cow::Borrowed(client.peer_text.as_bytes()),
+            scheme: Cow::Borrowed(scheme),
+            host: Cow::Borrowed(authority),
+            port: Cow::Borrowed(client.port.as_bytes()),
         };
-        if settings.use_forwarded_headers { own.trusting(client, headers, settings) } else { own }
+        let believed =
+            settings.use_forwarded_headers && settings.address.believes(client.peer.ip());
+        if believed { own.trusting(client, fields, settings) } else { own }
     }
 
-    fn trusting(self, client: &Client, headers: &HeaderMap, settings: &Settings) -> Self {
-        let address = client_address(client.peer.ip(), headers)
-            .and_then(|address| HeaderValue::try_from(address.to_string()).ok())
-            .unwrap_or(self.address);
+    fn trusting(self, client: &Client, fields: &Fields, settings: &Settings) -> Self {
+        let address = client_address(client.peer.ip(), fields, &settings.address)
+            .map_or(self.address, |address| Cow::Owned(address.to_string()));
         let forwarded_for = if settings.compute_full_forwarded_for {
-            appended(headers, &client.peer_text)
+            Cow::Owned(appended(fields, &client.peer_text))
         } else {
-            address.clone()
+            Cow::Owned(address.as_bytes().to_vec())
         };
-        let given = |name: HeaderName| headers.get(name).filter(|value| !value.is_empty()).cloned();
-        let host = given(X_FORWARDED_HOST).and_then(|value| first_host(&value));
+        let given = |known: Known| {
+            fields.get(known).filter(|value| !value.is_empty()).map(|v| Cow::Owned(v.to_vec()))
+        };
+        let host = fields.get(Known::XForwardedHost).and_then(first_host).map(Cow::Owned);
         Self {
             address,
             forwarded_for,
-            scheme: given(X_FORWARDED_PROTO).unwrap_or(self.scheme),
+            scheme: given(Known::XForwardedProto).unwrap_or(self.scheme),
             host: host.unwrap_or(self.host),
-            port: given(X_FORWARDED_PORT).unwrap_or(self.port),
+            port: given(Known::XForwardedPort).unwrap_or(self.port),
         }
     }
 
     /// The request came over plain HTTP to wherever TLS would have ended.
     pub(super) fn is_plain(&self) -> bool {
-        self.scheme == "http"
+        *self.scheme == *b"http"
     }
 }
 
 /// The first item of a list of hosts, if it looks like one.
-fn first_host(list: &HeaderValue) -> Option<HeaderValue> {
-    let first = list.to_str().ok()?.split(',').next()?.trim();
+fn first_host(list: &[u8]) -> Option<String> {
+    let first = std::str::from_utf8(list).ok()?.split(',').next()?.trim();
     let valid = !first.is_empty()
         && first.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(&byte));
-    if valid { HeaderValue::from_str(first).ok() } else { None }
+    valid.then(|| first.to_owned())
 }
 
 /// The incoming list and the peer.
-fn appended(headers: &HeaderMap, peer: &HeaderValue) -> HeaderValue {
+fn appended(fields: &Fields, peer: &str) -> Vec<u8> {
     let mut list = Vec::new();
-    for value in headers.get_all(X_FORWARDED_FOR) {
-        if !value.is_empty() {
-            list.extend_from_slice(value.as_bytes());
-            list.extend_from_slice(b", ");
-        }
+    for value in fields.get_all(Known::XForwardedFor).filter(|value| !value.is_empty()) {
+        list.extend_from_slice(value);
+        list.extend_from_slice(b", ");
     }
     list.extend_from_slice(peer.as_bytes());
-    HeaderValue::from_bytes(&list).unwrap_or_else(|_| peer.clone())
+    list
 }
 
 /// nginx's recursive search from the right for the first address that is not trusted. Trusted is
 /// `proxy-real-ip-cidr`, by default every IPv4 address; when all are, the leftmost counts.
-fn client_address(peer: IpAddr, headers: &HeaderMap) -> Option<IpAddr> {
+fn client_address(peer: IpAddr, fields: &Fields, trust: &ClientAddress) -> Option<IpAddr> {
     let mut address = peer;
-    let lists: Vec<_> = headers.get_all(X_FORWARDED_FOR).iter().collect();
-    for list in lists.into_iter().rev() {
-        let Ok(list) = list.to_str() else { break };
+    for list in fields.get_all(Known::XForwardedFor).rev() {
+        let Ok(list) = std::str::from_utf8(list) else { break };
         for item in list.rsplit(',') {
-            if !address.is_ipv4() {
+            if !trust.trusts(address) {
                 return Some(address);
             }
             let Some(next) = parse(item.trim()) else { return Some(address) };
@@ -124,11 +123,11 @@ mod tests {
     use super::*;
 
     fn address(peer: &str, lists: &[&'static str]) -> Option<String> {
-        let mut headers = HeaderMap::new();
+        let mut fields = Fields::default();
         for list in lists {
-            headers.append(X_FORWARDED_FOR, HeaderValue::from_static(list));
+            fields.push_known(Known::XForwardedFor, list.as_bytes());
         }
-        client_address(peer.parse().expect("an address"), &headers)
+        client_address(peer.parse().expect("an address"), &fields, &ClientAddress::default())
             .map(|address| address.to_string())
     }
 

@@ -3,15 +3,15 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
     net::SocketAddr,
     rc::Rc,
 };
 
-use super::Connection;
+use hashbrown::HashMap;
+
 use crate::{
     config::Timeouts,
-    proxy::deadline::{Deadline, Deadlines},
+    proxy::{deadline::Deadlines, http1::Http1Upstream},
 };
 
 /// Idle connections per worker (reference section 5.4).
@@ -22,11 +22,19 @@ const REQUESTS: u32 = 10_000;
 /// milliseconds ago or less: one that idled longer may be closing at this very moment.
 const FRESH: u64 = 1000;
 
-/// The idle connections of one worker, by endpoint. Clones are one pool.
-#[derive(Clone)]
-pub(crate) struct Pool(Rc<Inner>);
+/// A connection to an endpoint, with what decides whether it is kept. Closed when dropped.
+pub(crate) struct Connection {
+    pub(crate) http: Box<Http1Upstream>,
+    address: SocketAddr,
+    /// When it was opened and when it was last given back, in the worker's milliseconds.
+    opened: u64,
+    idle_since: u64,
+    /// Requests sent so far.
+    requests: u32,
+}
 
-struct Inner {
+/// The idle connections of one worker, by endpoint.
+pub(crate) struct Pool {
     idle: RefCell<HashMap<SocketAddr, Vec<Connection>>>,
     count: Cell<usize>,
     deadlines: Rc<Deadlines>,
@@ -35,80 +43,77 @@ struct Inner {
 
 impl Pool {
     pub(crate) fn new(deadlines: Rc<Deadlines>, timeouts: &Timeouts) -> Self {
-        Self(Rc::new(Inner {
+        Self {
             idle: RefCell::default(),
             count: Cell::new(0),
             deadlines,
             timeouts: timeouts.clone(),
-        }))
+        }
     }
 
-    pub(super) fn now(&self) -> u64 {
-        self.0.deadlines.now()
-    }
-
-    pub(super) fn timeouts(&self) -> &Timeouts {
-        &self.0.timeouts
-    }
-
-    pub(super) fn deadline(&self) -> Deadline {
-        self.0.deadlines.deadline()
+    /// A connection that was just opened.
+    pub(super) fn opened(&self, address: SocketAddr, http: Http1Upstream) -> Connection {
+        let now = self.deadlines.now();
+        Connection { http: Box::new(http), address, opened: now, idle_since: now, requests: 0 }
     }
 
     /// The connection to this endpoint that was used last, if one is open. `repeatable`: the
     /// request can be sent again if the connection turns out to be closed.
-    pub(super) fn take(&self, address: SocketAddr, repeatable: bool) -> Option<Connection> {
-        let mut idle = self.0.idle.borrow_mut();
+    pub(crate) fn take(&self, address: SocketAddr, repeatable: bool) -> Option<Connection> {
+        let mut idle = self.idle.borrow_mut();
         let connections = idle.get_mut(&address)?;
         loop {
-            let connection = connections.pop()?;
-            self.0.count.set(self.0.count.get() - 1);
-            if connection.is_closed() {
+            let mut connection = connections.pop()?;
+            self.count.set(self.count.get() - 1);
+            if connection.http.is_closed() {
                 continue;
             }
-            if !repeatable && self.now() - connection.idle_since > FRESH {
+            if !repeatable && self.deadlines.now() - connection.idle_since > FRESH {
                 // The others are older still; they stay for requests that can be repeated.
                 connections.push(connection);
-                self.0.count.set(self.0.count.get() + 1);
+                self.count.set(self.count.get() + 1);
                 return None;
             }
             return Some(connection);
         }
     }
 
-    pub(super) fn put(&self, mut connection: Connection) {
-        let age = self.now() - connection.opened;
-        if self.0.count.get() >= IDLE
+    /// Keeps a connection for another request, if it can take one.
+    pub(crate) fn put(&self, mut connection: Connection) {
+        connection.requests += 1;
+        let now = self.deadlines.now();
+        if !connection.http.is_reusable()
+            || self.count.get() >= IDLE
             || connection.requests >= REQUESTS
-            || u128::from(age) >= self.0.timeouts.pool_age.as_millis()
+            || u128::from(now - connection.opened) >= self.timeouts.pool_age.as_millis()
         {
             return;
         }
-        connection.idle_since = self.now();
-        self.0.idle.borrow_mut().entry(connection.address).or_default().push(connection);
-        self.0.count.set(self.0.count.get() + 1);
+        connection.http.rest();
+        connection.idle_since = now;
+        self.idle.borrow_mut().entry(connection.address).or_default().push(connection);
+        self.count.set(self.count.get() + 1);
     }
 
-    /// Closes all. An idle connection knows its pool, which would keep both for ever.
+    /// Closes all.
     pub(crate) fn clear(&self) {
-        let all = std::mem::take(&mut *self.0.idle.borrow_mut());
-        self.0.count.set(0);
+        let all = std::mem::take(&mut *self.idle.borrow_mut());
+        self.count.set(0);
         drop(all);
     }
 
     /// Closes what idled for too long or was closed by the endpoint. Called at each tick.
     pub(crate) fn reap(&self) {
-        let now = self.now();
-        let limit = self.0.timeouts.pool_idle.as_millis();
+        let now = self.deadlines.now();
+        let limit = self.timeouts.pool_idle.as_millis();
         let mut count = 0;
-        let mut closed = Vec::new();
-        self.0.idle.borrow_mut().retain(|_, connections| {
-            closed.extend(connections.extract_if(.., |connection| {
-                u128::from(now - connection.idle_since) > limit || connection.is_closed()
-            }));
+        self.idle.borrow_mut().retain(|_, connections| {
+            connections.retain_mut(|connection| {
+                u128::from(now - connection.idle_since) <= limit && !connection.http.is_closed()
+            });
             count += connections.len();
             !connections.is_empty()
         });
-        self.0.count.set(count);
+        self.count.set(count);
     }
 }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::{PREFIX, host, regex, route, table};
 use crate::{
-    model::{HostName, Model},
+    model::{Host, HostName, Model},
     route::RouteTable,
 };
 
@@ -72,9 +72,9 @@ fn hosts_that_did_not_change_are_not_compiled_again() {
     let same = Arc::new(host(HostName::Exact("same".into()), vec![regex("/same(.*)")]));
     let before = Arc::new(host(HostName::Exact("other".into()), vec![regex("/before")]));
     let after = Arc::new(host(HostName::Exact("other".into()), vec![regex("/after")]));
-    let model = |hosts| Model { hosts, ..Model::default() };
-    let (first, _) = RouteTable::new(&model(vec![Arc::clone(&same), before]));
-    let (second, _) = first.next(&model(vec![same, after]));
+    let model = |hosts: [Arc<Host>; 2]| Model { hosts: Arc::new(hosts), ..Model::default() };
+    let (first, _) = RouteTable::new(&model([Arc::clone(&same), before]));
+    let (second, _) = first.next(&model([same, after]));
     assert!(std::ptr::eq(first.host("same"), second.host("same")));
     assert_eq!(super::found(second.host("other"), "/after"), "Prefix /after");
     assert_eq!(super::found(second.host("other"), "/before"), "nothing");

@@ -25,6 +25,8 @@ pub(super) fn route(kind: PathKind, path: &str) -> Route {
         rewrite: None,
         https_redirect: HttpsRedirect::Never,
         preserve_trailing_slash: false,
+        sets_session: false,
+        proxying: Arc::default(),
         target: Target::NotFound,
     }
 }
@@ -42,6 +44,7 @@ pub(super) fn host(name: HostName, routes: Vec<Route>) -> Host {
         name,
         certificate: None,
         tls: false,
+        handshake: None,
         regex: routes.iter().any(|route| route.use_regex),
         app_root: None,
         routes: routes.into_iter().map(Arc::new).collect(),

@@ -97,7 +97,7 @@ fn one_bad_expression_costs_its_own_path_alone() {
     let bad = regex("/bad(");
     let routes = vec![bad, regex("/good"), rewriting("/worse[", "/$1")];
     let hosts = vec![Arc::new(host(HostName::CatchAll, routes))];
-    let (table, diagnostics) = RouteTable::new(&Model { hosts, ..Model::default() });
+    let (table, diagnostics) = RouteTable::new(&Model { hosts: hosts.into(), ..Model::default() });
     assert_eq!(found(table.host("a"), "/good"), "Prefix /good");
     assert_eq!(found(table.host("a"), "/bad("), "nothing");
     let [one, two] = &diagnostics[..] else { panic!("{diagnostics:?}") };

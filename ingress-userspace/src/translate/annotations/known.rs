@@ -3,7 +3,7 @@
 
 use Risk::{Critical, High, Low, Medium};
 use Support::{
-    Canary, Denies, DeniesHost, DeniesHostUnless, DeniesUnless, Legacy, NoEffect, Obeyed,
+    Canary, Denies, DeniesHost, DeniesHostUnless, DeniesUnless, Legacy, Needless, NoEffect, Obeyed,
 };
 
 /// What an annotation can do to others, as ingress-nginx declares it; above the ConfigMap's
@@ -24,6 +24,8 @@ pub(in crate::translate) enum Support {
     /// It does nothing yet, and no one gets to where they should not because of that. A warning,
     /// except for this value, which asks for what is done anyway.
     NoEffect(&'static str),
+    /// It does nothing because there is nothing for it to do; says why.
+    Needless(&'static str),
     /// It restricts who may reach a path, or what reaches the path's Service: the Ingress' paths
     /// answer 503 until it is obeyed.
     Denies,
@@ -38,6 +40,16 @@ pub(in crate::translate) enum Support {
     /// ingress-nginx itself ignores it by now.
     Legacy,
 }
+
+/// Why `proxy-buffer-size` does nothing, in the ConfigMap too.
+pub(in crate::translate) const BUFFER_SIZE: &str =
+    "heads of answers may have 32 KiB, whatever it says";
+/// Likewise, of the number and use of buffers.
+pub(in crate::translate) const BUFFERS: &str =
+    "one buffer of 32 KiB per direction is filled and emptied in turn";
+/// Likewise, of files.
+pub(in crate::translate) const NO_FILES: &str =
+    "answers are never written to disk; an endpoint waits for a slow client";
 
 /// Every known key without the prefix, its declared risk and what becomes of it.
 pub(super) const KNOWN: &[(&str, Risk, Support)] = &[
@@ -55,7 +67,7 @@ pub(super) const KNOWN: &[(&str, Risk, Support)] = &[
     ("app-root", Medium, Obeyed),
     ("rewrite-target", Medium, Obeyed),
     ("use-regex", Low, Obeyed),
-    ("x-forwarded-prefix", Medium, NoEffect("")),
+    ("x-forwarded-prefix", Medium, Obeyed),
     // 1.3 Access control, authentication.
     ("whitelist-source-range", Medium, Denies),
     ("allowlist-source-range", Medium, Denies),
@@ -83,12 +95,12 @@ pub(super) const KNOWN: &[(&str, Risk, Support)] = &[
     // Exempts the Ingress from the ConfigMap's `global-auth-url`, which denies everything else.
     ("enable-global-auth", Low, Obeyed),
     // 1.4 Client certificates. They protect the whole virtual server, whoever asks for them.
-    ("auth-tls-secret", Medium, DeniesHost),
-    ("auth-tls-verify-client", Medium, DeniesHost),
-    ("auth-tls-verify-depth", Low, DeniesHost),
-    ("auth-tls-error-page", High, DeniesHost),
-    ("auth-tls-pass-certificate-to-upstream", Low, DeniesHost),
-    ("auth-tls-match-cn", High, DeniesHost),
+    ("auth-tls-secret", Medium, Obeyed),
+    ("auth-tls-verify-client", Medium, Obeyed),
+    ("auth-tls-verify-depth", Low, Obeyed),
+    ("auth-tls-error-page", High, Obeyed),
+    ("auth-tls-pass-certificate-to-upstream", Low, Obeyed),
+    ("auth-tls-match-cn", High, Obeyed),
     // 1.5 Rate limits.
     ("limit-rps", Low, Denies),
     ("limit-rpm", Low, Denies),
@@ -107,31 +119,30 @@ pub(super) const KNOWN: &[(&str, Risk, Support)] = &[
     ("cors-allow-credentials", Low, NoEffect("")),
     ("cors-max-age", Low, NoEffect("")),
     // 1.7 Proxying.
-    ("proxy-connect-timeout", Low, NoEffect("5")),
-    ("proxy-send-timeout", Low, NoEffect("60")),
-    ("proxy-read-timeout", Low, NoEffect("60")),
-    ("proxy-body-size", Medium, NoEffect("0")),
-    ("client-body-buffer-size", Low, NoEffect("")),
-    ("proxy-buffering", Low, NoEffect("off")),
-    ("proxy-buffer-size", Low, NoEffect("")),
-    ("proxy-buffers-number", Low, NoEffect("")),
-    ("proxy-busy-buffers-size", Low, NoEffect("")),
-    ("proxy-max-temp-file-size", Low, NoEffect("0")),
-    ("proxy-request-buffering", Low, NoEffect("off")),
-    ("proxy-http-version", Low, NoEffect("1.1")),
-    ("proxy-next-upstream", Medium, NoEffect("")),
-    ("proxy-next-upstream-timeout", Low, NoEffect("")),
-    ("proxy-next-upstream-tries", Low, NoEffect("")),
-    ("proxy-cookie-domain", Medium, NoEffect("off")),
-    ("proxy-cookie-path", Medium, NoEffect("off")),
-    ("proxy-redirect-from", Medium, NoEffect("off")),
-    ("proxy-redirect-to", Medium, NoEffect("off")),
-    ("connection-proxy-header", Low, NoEffect("")),
-    // The upstream decides by Host what it serves, and to whom.
-    ("upstream-vhost", Low, Denies),
-    // Plain text where TLS was asked for would be worse than no answer.
-    ("backend-protocol", Low, DeniesUnless("HTTP")),
-    ("service-upstream", Low, NoEffect("false")),
+    ("proxy-connect-timeout", Low, Obeyed),
+    ("proxy-send-timeout", Low, Obeyed),
+    ("proxy-read-timeout", Low, Obeyed),
+    ("proxy-body-size", Medium, Obeyed),
+    ("client-body-buffer-size", Low, Obeyed),
+    ("proxy-buffering", Low, Obeyed),
+    ("proxy-buffer-size", Low, Needless(BUFFER_SIZE)),
+    ("proxy-buffers-number", Low, Needless(BUFFERS)),
+    ("proxy-busy-buffers-size", Low, Needless(BUFFERS)),
+    ("proxy-max-temp-file-size", Low, Needless(NO_FILES)),
+    ("proxy-request-buffering", Low, Obeyed),
+    ("proxy-http-version", Low, Obeyed),
+    ("proxy-next-upstream", Medium, Obeyed),
+    ("proxy-next-upstream-timeout", Low, Obeyed),
+    ("proxy-next-upstream-tries", Low, Obeyed),
+    ("proxy-cookie-domain", Medium, Obeyed),
+    ("proxy-cookie-path", Medium, Obeyed),
+    ("proxy-redirect-from", Medium, Obeyed),
+    ("proxy-redirect-to", Medium, Obeyed),
+    ("connection-proxy-header", Low, Obeyed),
+    ("upstream-vhost", Low, Obeyed),
+    // FCGI alone denies.
+    ("backend-protocol", Low, Obeyed),
+    ("service-upstream", Low, Obeyed),
     ("custom-headers", Medium, NoEffect("")),
     ("custom-http-errors", Low, NoEffect("")),
     ("default-backend", Low, NoEffect("")),
@@ -143,31 +154,31 @@ pub(super) const KNOWN: &[(&str, Risk, Support)] = &[
     ("mirror-request-body", Low, NoEffect("")),
     ("http2-push-preload", Low, Legacy),
     ("server-alias", High, NoEffect("")),
-    // 1.8 Upstream TLS; read only together with `backend-protocol: HTTPS`, which denies.
-    ("proxy-ssl-secret", Medium, NoEffect("")),
-    ("proxy-ssl-verify", Low, NoEffect("off")),
-    ("proxy-ssl-verify-depth", Low, NoEffect("")),
-    ("proxy-ssl-ciphers", Medium, NoEffect("")),
-    ("proxy-ssl-protocols", Low, NoEffect("")),
-    ("proxy-ssl-name", High, NoEffect("")),
-    ("proxy-ssl-server-name", Low, NoEffect("off")),
+    // 1.8 Upstream TLS; a Secret that cannot be used denies.
+    ("proxy-ssl-secret", Medium, Obeyed),
+    ("proxy-ssl-verify", Low, Obeyed),
+    ("proxy-ssl-verify-depth", Low, Obeyed),
+    ("proxy-ssl-ciphers", Medium, Obeyed),
+    ("proxy-ssl-protocols", Low, Obeyed),
+    ("proxy-ssl-name", High, Obeyed),
+    ("proxy-ssl-server-name", Low, Obeyed),
     // 1.9 Balancing, affinity, canary.
-    ("load-balance", Low, NoEffect("round_robin")),
-    ("upstream-hash-by", High, NoEffect("")),
-    ("upstream-hash-by-subset", Low, NoEffect("")),
-    ("upstream-hash-by-subset-size", Low, NoEffect("")),
-    ("affinity", Low, NoEffect("")),
-    ("affinity-mode", Medium, NoEffect("")),
+    ("load-balance", Low, Obeyed),
+    ("upstream-hash-by", High, Obeyed),
+    ("upstream-hash-by-subset", Low, Obeyed),
+    ("upstream-hash-by-subset-size", Low, Obeyed),
+    ("affinity", Low, Obeyed),
+    ("affinity-mode", Medium, Obeyed),
     ("affinity-canary-behavior", Low, NoEffect("")),
-    ("session-cookie-name", Medium, NoEffect("")),
-    ("session-cookie-expires", Medium, NoEffect("")),
-    ("session-cookie-max-age", Medium, NoEffect("")),
-    ("session-cookie-path", Medium, NoEffect("")),
-    ("session-cookie-domain", Medium, NoEffect("")),
-    ("session-cookie-samesite", Low, NoEffect("")),
-    ("session-cookie-conditional-samesite-none", Low, NoEffect("")),
-    ("session-cookie-secure", Low, NoEffect("")),
-    ("session-cookie-change-on-failure", Low, NoEffect("")),
+    ("session-cookie-name", Medium, Obeyed),
+    ("session-cookie-expires", Medium, Obeyed),
+    ("session-cookie-max-age", Medium, Obeyed),
+    ("session-cookie-path", Medium, Obeyed),
+    ("session-cookie-domain", Medium, Obeyed),
+    ("session-cookie-samesite", Low, Obeyed),
+    ("session-cookie-conditional-samesite-none", Low, Obeyed),
+    ("session-cookie-secure", Low, Obeyed),
+    ("session-cookie-change-on-failure", Low, Obeyed),
     ("canary", Low, Canary),
     ("canary-by-header", Medium, NoEffect("")),
     ("canary-by-header-value", Medium, NoEffect("")),
@@ -177,8 +188,8 @@ pub(super) const KNOWN: &[(&str, Risk, Support)] = &[
     ("canary-weight-total", Low, NoEffect("")),
     // 1.10 Server TLS, logs, tracing, firewall.
     ("ssl-passthrough", Low, DeniesHostUnless("false")),
-    ("ssl-ciphers", Low, NoEffect("")),
-    ("ssl-prefer-server-ciphers", Low, NoEffect("")),
+    ("ssl-ciphers", Low, Obeyed),
+    ("ssl-prefer-server-ciphers", Low, Obeyed),
     ("enable-access-log", Low, NoEffect("")),
     ("enable-rewrite-log", Low, NoEffect("false")),
     ("enable-opentelemetry", Low, NoEffect("false")),

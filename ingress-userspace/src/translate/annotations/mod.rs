@@ -1,27 +1,48 @@
 //! What the annotations of an Ingress ask for, as typed values: here or nowhere. Whatever restricts
 //! access and is not obeyed yet denies.
 
+mod balancing;
+mod handshake;
 mod known;
+mod proxying;
 mod redirect;
 mod rewrite;
+mod upstream_tls;
 mod value;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-pub(super) use known::{Risk, Support};
+pub(super) use balancing::{Balances, load_balance};
+pub(super) use handshake::{Client, Handshake};
+pub(super) use known::{BUFFER_SIZE, BUFFERS, NO_FILES, Risk, Support};
+pub(super) use proxying::{Source, read as read_proxying};
 pub(super) use redirect::Redirects;
 pub(super) use rewrite::Rewriting;
+#[cfg(test)]
+pub(crate) use upstream_tls::SUITES;
+pub(super) use upstream_tls::UpstreamTlsRequest;
 pub(super) use value::{Invalid, boolean};
 
 use self::value::Values;
 use super::{config::Config, report::Report};
-use crate::{model::Denial, suggestion};
+use crate::{
+    model::{Denial, Proxying},
+    suggestion,
+};
 
 /// What the annotations of one Ingress ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Annotations {
     pub(super) redirects: Redirects,
     pub(super) rewriting: Rewriting,
+    pub(super) balances: Balances,
+    /// Without TLS to endpoints, which is decided per host.
+    pub(super) proxying: Arc<Proxying>,
+    /// `proxy-ssl-secret` and what goes with it.
+    pub(super) upstream_tls: Option<UpstreamTlsRequest>,
+    /// Where a person finds `proxy-ssl-secret`.
+    pub(super) upstream_tls_field: String,
+    pub(super) handshake: Handshake,
     /// The Ingress is a canary: it adds neither hosts nor paths.
     pub(super) canary: bool,
     /// All its paths answer 503.
@@ -62,7 +83,23 @@ impl Annotations {
         }
         let redirects = redirect::parse(&mut parser);
         let rewriting = rewrite::parse(&mut parser);
-        Self { redirects, rewriting, canary, denial: parser.denial, host_denial }
+        let balances = balancing::parse(&mut parser);
+        let proxying = proxying::parse(&mut parser, rewriting.target.is_some());
+        let upstream_tls = upstream_tls::parse(&mut parser);
+        let upstream_tls_field = parser.values.field("proxy-ssl-secret");
+        let handshake = handshake::parse(&mut parser);
+        Self {
+            redirects,
+            rewriting,
+            balances,
+            proxying,
+            upstream_tls,
+            upstream_tls_field,
+            handshake,
+            canary,
+            denial: parser.denial,
+            host_denial,
+        }
     }
 }
 
@@ -86,6 +123,7 @@ impl Parser<'_, '_> {
             };
             match support {
                 Support::Obeyed => {}
+                Support::Needless(why) => self.warn(key, &format!("has no effect: {why}")),
                 Support::Legacy => self.warn(key, "has no effect, as in current ingress-nginx"),
                 Support::NoEffect(value_of_default) => {
                     if !asks_for(&value, value_of_default) {

@@ -40,10 +40,14 @@ const RESTRICTING: &[(&str, &str)] = &[
     ("limit-whitelist", "10.0.0.0/8"),
     ("limit-rate", "1"),
     ("limit-rate-after", "1"),
-    ("backend-protocol", "HTTPS"),
-    ("backend-protocol", "GRPC"),
+    ("backend-protocol", "FCGI"),
     ("backend-protocol", "nonsense"),
-    ("upstream-vhost", "internal"),
+    ("upstream-vhost", "$service_name.svc"),
+    ("connection-proxy-header", "upgrade"),
+    ("client-body-buffer-size", "8kb"),
+    ("proxy-ssl-secret", "default/missing"),
+    ("proxy-ssl-secret", "missing"),
+    ("proxy-ssl-secret", "other/secret"),
     ("enable-modsecurity", "true"),
     ("enable-modsecurity", "perhaps"),
     ("enable-owasp-core-rules", "true"),
@@ -56,11 +60,6 @@ const RESTRICTING: &[(&str, &str)] = &[
 /// Likewise, for the whole virtual server.
 const RESTRICTING_HOSTS: &[(&str, &str)] = &[
     ("auth-tls-secret", "default/ca"),
-    ("auth-tls-verify-client", "on"),
-    ("auth-tls-verify-depth", "1"),
-    ("auth-tls-error-page", "https://x"),
-    ("auth-tls-pass-certificate-to-upstream", "true"),
-    ("auth-tls-match-cn", "CN=x"),
     ("server-snippet", "deny all;"),
     ("ssl-passthrough", "true"),
     ("ssl-passthrough", "yes"),
@@ -133,12 +132,13 @@ fn every_key_that_restricts_by_its_name_denies() {
     use crate::translate::annotations::{Support, known_keys};
 
     for (key, support) in known_keys() {
-        let restricts = key.starts_with("auth-")
+        // Client certificates are obeyed; what of them cannot be is in `client_auth`.
+        let restricts = key.starts_with("auth-") && !key.starts_with("auth-tls-")
             || key.starts_with("limit-")
             || key.ends_with("-source-range")
             || key.ends_with("-snippet")
             || key.contains("modsecurity")
-            || ["satisfy", "ssl-passthrough", "backend-protocol", "canary"].contains(&key);
+            || ["satisfy", "ssl-passthrough", "canary"].contains(&key);
         let passes = matches!(support, Support::Obeyed | Support::NoEffect(_) | Support::Legacy);
         assert!(!(restricts && passes), "{key}");
     }
@@ -244,10 +244,10 @@ fn unknown_keys_are_said_with_what_was_meant() {
 
 #[test]
 fn keys_without_effect_are_said_once_each() {
-    let translation = with(&[("proxy-read-timeout", "600"), ("secure-backends", "true")]);
+    let translation = with(&[("custom-http-errors", "404"), ("secure-backends", "true")]);
     says(
         &translation,
-        "warning Ingress default/guarded: metadata.annotations[nginx.ingress.kubernetes.io/proxy-read-timeout]: has no effect yet",
+        "warning Ingress default/guarded: metadata.annotations[nginx.ingress.kubernetes.io/custom-http-errors]: has no effect yet",
     );
     says(&translation, "secure-backends]: has no effect, as in current ingress-nginx");
     assert_eq!(translation.diagnostics.len(), 2);

@@ -1,4 +1,10 @@
-use super::{Translation, get, ingress, says, says_nothing, translate};
+use std::sync::Arc;
+
+use super::{BASE, Options, Translation, Translator, get, ingress, says, says_nothing, translate};
+use crate::{
+    names::{Known, Names},
+    source::parse::tests::stores,
+};
 
 /// The endpoints of the one backend, with their pods.
 fn endpoints(translation: &Translation) -> String {
@@ -150,14 +156,101 @@ endpoints: [{{addresses: [10.0.0.1], conditions: {conditions}}}]
     }
 }
 
+/// A Service of type ExternalName and an Ingress to its port 80.
+fn outside(name: &str, ports: &str) -> String {
+    let service = format!(
+        "---\napiVersion: v1\nkind: Service\nmetadata: {{name: out}}\n\
+         spec: {{type: ExternalName, externalName: {name:?}{ports}}}\n"
+    );
+    ingress("x", &[], "", &["a.com / Prefix out"]) + &service
+}
+
+fn names(known: Known) -> Arc<Names> {
+    Arc::new([(Arc::from("example.org"), known)].into_iter().collect())
+}
+
+fn addresses(addresses: &[&str], late: Option<&str>) -> Known {
+    let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
+    Known::Addresses { addresses, late: late.map(str::to_owned) }
+}
+
 #[test]
-fn external_names_are_not_supported_yet() {
-    let service = "---\napiVersion: v1\nkind: Service\nmetadata: {name: out}\nspec: {type: ExternalName, externalName: example.org}\n";
-    let translation = translate(&(ingress("x", &[], "", &["a.com / Prefix out"]) + service));
-    assert_eq!(get(&translation, "a.com/"), "no endpoints of out");
+fn external_names_are_what_they_resolve_to() {
+    let stores = stores(&format!("{BASE}{}", outside("Example.org", ""))).0;
+    let mut translator = Translator::new(Options::default());
+    let before = translator.translate(&stores, &Arc::default());
+    says(&before, "`example.org` of Service default/out is not resolved yet; the answer is 503");
+    assert_eq!(before.names.iter().map(|name| &**name).collect::<Vec<_>>(), ["example.org"]);
+    let known = addresses(&["192.0.2.1", "192.0.2.2"], None);
+    let after = translator.translate(&stores, &names(known.clone()));
+    assert_eq!(endpoints(&after), "192.0.2.1:80, 192.0.2.2:80");
+    says_nothing(&after);
+    assert!(Arc::ptr_eq(&before.model.hosts, &after.model.hosts), "the routes are the same");
+    let late = translator
+        .translate(&stores, &names(addresses(&["192.0.2.1", "192.0.2.2"], Some("silence"))));
+    says(&late, "warning Ingress default/x");
+    says(&late, "silence; its last addresses stay");
+    assert!(Arc::ptr_eq(&late.model.backends[0], &after.model.backends[0]));
+    let gone = translator.translate(&stores, &names(Known::Nothing("no address".to_owned())));
+    assert_eq!(get(&gone, "a.com/"), "no endpoints of out");
+    says(&gone, "`example.org` of Service default/out: no address; the answer is 503");
+}
+
+#[test]
+fn the_port_of_an_external_name_is_its_target_port_or_the_number_itself() {
+    for (ports, expected) in [
+        ("", "192.0.2.1:80"),
+        (", ports: [{port: 81, targetPort: 8081}]", "192.0.2.1:80"),
+        (", ports: [{port: 80, targetPort: 8080}]", "192.0.2.1:8080"),
+        (", ports: [{port: 80, targetPort: http}]", "192.0.2.1:80"),
+    ] {
+        assert_eq!(endpoints(&translate(&outside("192.0.2.1", ports))), expected, "{ports}");
+    }
+}
+
+#[test]
+fn external_names_of_this_node_are_refused() {
+    for name in [
+        "localhost",
+        "LOCALHOST.",
+        "a.localhost",
+        "127.0.0.1",
+        "::1",
+        "::ffff:127.0.0.9",
+        "0.0.0.0",
+    ] {
+        let translation = translate(&outside(name, ""));
+        assert_eq!(endpoints(&translation), "", "{name}");
+        says(&translation, "is this node itself, which is refused; the answer is 503");
+    }
+    says(&translate(&outside("not a name", "")), "is no DNS name; the answer is 503");
+    let options = Options { disable_svc_external_name: true, ..Options::default() };
+    let translation = super::translate_with(options, &outside("192.0.2.1", ""));
+    says(&translation, "--disable-svc-external-name forbids; the answer is 503");
+    assert_eq!(endpoints(&translation), "");
+}
+
+#[test]
+fn service_upstream_is_the_services_own_address() {
+    let service = |ip: &str| {
+        ingress("x", &[("service-upstream", "true")], "", &["a.com / Prefix own"])
+            + &format!(
+                "---\napiVersion: v1\nkind: Service\nmetadata: {{name: own}}\nspec: {{clusterIP: {ip:?}, \
+                 ports: [{{port: 80, targetPort: 8080}}]}}\n---\n\
+                 apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
+                 metadata: {{name: own-1, labels: {{kubernetes.io/service-name: own}}}}\n\
+                 addressType: IPv4\nports: [{{port: 8080}}]\nendpoints: [{{addresses: [10.0.9.1]}}]\n"
+            )
+    };
+    let translation = translate(&service("10.96.0.7"));
+    assert_eq!(endpoints(&translation), "10.96.0.7:80");
+    says_nothing(&translation);
+    let headless = translate(&service("None"));
+    assert_eq!(endpoints(&headless), "10.0.9.1:8080");
+    says(&headless, "warning Ingress default/x");
     says(
-        &translation,
-        "Service default/out is of type ExternalName, which is not supported yet; the answer is 503",
+        &headless,
+        "Service default/own has no cluster IP for service-upstream; its endpoints serve",
     );
 }
 

@@ -115,13 +115,15 @@ fn the_default_class_is_that_of_ingresses_that_name_none() {
 fn a_class_that_appears_later_counts() {
     let text = ingress("x", &[], "", &["a.com / Prefix web"]).replace("penstock", "nginx");
     let mut translator = Translator::new(nginx());
-    let without = translator.translate(&stores(&format!("{}{text}", super::BASE)).0);
+    let without =
+        translator.translate(&stores(&format!("{}{text}", super::BASE)).0, &Default::default());
     assert_eq!(get(&without, "a.com/"), "404");
     says(
         &without,
         "warning Ingress default/x: spec.ingressClassName: IngressClass nginx does not exist",
     );
-    let with = translator.translate(&stores(&format!("{}{text}{CLASSES}", super::BASE)).0);
+    let with = translator
+        .translate(&stores(&format!("{}{text}{CLASSES}", super::BASE)).0, &Default::default());
     assert_eq!(get(&with, "a.com/"), "web");
     says_nothing(&with);
 }

@@ -25,8 +25,8 @@ fn a_changed_endpoint_changes_its_backend_alone() {
     let slices = stores(&format!("{BASE}{}", hosts()).replace("10.0.0.1", "10.0.0.2")).0;
     let after = Stores { endpoint_slices: slices.endpoint_slices, ..before.clone() };
     let mut translator = Translator::new(Options::default());
-    let one = translator.translate(&before).model;
-    let two = translator.translate(&after).model;
+    let one = translator.translate(&before, &Default::default()).model;
+    let two = translator.translate(&after, &Default::default()).model;
     assert!(shared(&one, &two, "a.com") && shared(&one, &two, "b.com"));
     let same: Vec<_> =
         one.backends.iter().zip(&two.backends).map(|(a, b)| Arc::ptr_eq(a, b)).collect();
@@ -40,8 +40,8 @@ fn a_changed_ingress_changes_its_hosts_alone() {
     let before = stores(&format!("{BASE}{}", hosts())).0;
     let after = stores(&format!("{BASE}{}", hosts().replace("/y", "/z"))).0;
     let mut translator = Translator::new(Options::default());
-    let one = translator.translate(&before).model;
-    let two = translator.translate(&after);
+    let one = translator.translate(&before, &Default::default()).model;
+    let two = translator.translate(&after, &Default::default());
     assert!(shared(&one, &two.model, "a.com"));
     assert!(!shared(&one, &two.model, "b.com"));
     assert_eq!(get(&two, "b.com/z"), "api");
@@ -53,8 +53,11 @@ fn a_service_that_appears_or_goes_is_noticed() {
     let with = stores(&format!("{BASE}{}", hosts())).0;
     let mut translator = Translator::new(Options::default());
     for _ in 0..2 {
-        assert_eq!(get(&translator.translate(&without), "b.com/y"), "no endpoints of api");
-        assert_eq!(get(&translator.translate(&with), "b.com/y"), "api");
+        assert_eq!(
+            get(&translator.translate(&without, &Default::default()), "b.com/y"),
+            "no endpoints of api"
+        );
+        assert_eq!(get(&translator.translate(&with, &Default::default()), "b.com/y"), "api");
     }
 }
 
@@ -70,8 +73,8 @@ fn a_translator_that_remembers_says_what_a_new_one_would() {
     let mut translator = Translator::new(Options::default());
     for text in &texts {
         let stores = stores(&format!("{BASE}{text}")).0;
-        let remembered = translator.translate(&stores);
-        let fresh = Translator::new(Options::default()).translate(&stores);
+        let remembered = translator.translate(&stores, &Default::default());
+        let fresh = Translator::new(Options::default()).translate(&stores, &Default::default());
         assert_eq!(remembered.diagnostics, fresh.diagnostics);
         assert_eq!(remembered.model.hosts, fresh.model.hosts);
         assert_eq!(remembered.model.backends, fresh.model.backends);

@@ -1,11 +1,15 @@
 mod access;
 mod backends;
+mod balancing;
 mod classes;
+mod client_auth;
 mod hosts;
 mod memory;
+mod proxying;
 mod scale;
 mod settings;
 mod tls;
+mod upstream_tls;
 
 use super::{Options, Translation, Translator};
 use crate::{
@@ -91,7 +95,7 @@ fn ingress(name: &str, annotations: &[(&str, &str)], spec: &str, rules: &[&str])
 fn translate_with(options: Options, text: &str) -> Translation {
     let (stores, diagnostics) = stores(&format!("{BASE}{text}"));
     assert!(diagnostics.is_empty(), "{diagnostics:?}");
-    Translator::new(options).translate(&stores)
+    Translator::new(options).translate(&stores, &Default::default())
 }
 
 fn translate(text: &str) -> Translation {

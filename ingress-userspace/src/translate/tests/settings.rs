@@ -1,6 +1,8 @@
+use std::{sync::LazyLock, time::Duration};
+
 use super::{Translation, get, host, ingress, said, says, says_nothing, translate_with};
 use crate::{
-    model::{HttpsRedirect, RedirectCode},
+    model::{HttpsRedirect, RedirectCode, TicketKey, TlsSettings},
     translate::Options,
 };
 
@@ -145,11 +147,22 @@ fn global_authentication_denies_whoever_is_not_exempt() {
 
 #[test]
 fn forwarded_headers_are_not_trusted_from_more_than_was_asked_for() {
-    let trusts = |data: &[(&str, &str)]| with_map(data, &[]).model.settings.use_forwarded_headers;
-    let on = ("use-forwarded-headers", "true");
-    assert!(trusts(&[on]));
-    assert!(trusts(&[on, ("proxy-real-ip-cidr", "0.0.0.0/0,::/0")]));
-    assert!(!trusts(&[on, ("proxy-real-ip-cidr", "10.0.0.0/8")]));
+    let address = |data: &[(&str, &str)]| with_map(data, &[]).model.settings.address.clone();
+    let believes =
+        |data: &[(&str, &str)], peer: &str| address(data).believes(peer.parse().unwrap());
+    let trusts = |data: &[(&str, &str)], peer: &str| address(data).trusts(peer.parse().unwrap());
+    // ingress-nginx's default: every IPv4 address, and fields that it never asks the peer for.
+    assert!(trusts(&[], "1.2.3.4") && !trusts(&[], "2001:db8::1") && believes(&[], "2001:db8::1"));
+    let some = [("proxy-real-ip-cidr", "10.0.0.0/8, fd00::/8")];
+    for (peer, trusted) in
+        [("10.1.2.3", true), ("fd00::1", true), ("11.0.0.1", false), ("::1", false)]
+    {
+        assert_eq!(trusts(&some, peer), trusted, "{peer}");
+        assert_eq!(believes(&some, peer), trusted, "{peer}");
+    }
+    let wrong = [("use-forwarded-headers", "true"), ("proxy-real-ip-cidr", "10.0.0.0/8,ten")];
+    assert!(!believes(&wrong, "10.1.2.3"));
+    says(&with_map(&wrong, &[]), "data.proxy-real-ip-cidr: `ten` is no address or range");
 }
 
 #[test]
@@ -162,4 +175,82 @@ fn operators_can_forbid_risks_and_words() {
     let translation = with_map(&[("annotation-value-word-blocklist", "load_module,/x")], &rewrite);
     assert_eq!(get(&translation, "a.com/"), denied);
     assert!(said(&translation).contains("annotation-value-word-blocklist forbids `/x`"));
+}
+
+#[test]
+fn handshakes_are_as_the_config_map_says() {
+    let translation = with_map(
+        &[
+            ("ssl-protocols", "TLSv1.3"),
+            ("ssl-ciphers", "ECDHE+AES256"),
+            ("ssl-prefer-server-ciphers", "false"),
+            ("ssl-session-cache-size", "1m"),
+            ("ssl-session-timeout", "1h"),
+            ("ssl-session-tickets", "true"),
+            ("ssl-session-ticket-key", &KEY),
+            ("ssl-reject-handshake", "true"),
+        ],
+        &[],
+    );
+    let tls = &translation.model.settings.tls;
+    assert!(tls.tls13 && !tls.tls12 && !tls.prefer_own_suites && tls.tickets);
+    assert!(tls.reject_unknown_names);
+    assert_eq!((tls.suites.len(), tls.sessions), (2, 4096));
+    assert_eq!(tls.session_timeout, Duration::from_secs(3600));
+    assert_eq!(translation.model.ticket_keys, [TicketKey(vec![0; 48])]);
+    says_nothing(&translation);
+    assert_eq!(with_map(&[("ssl-session-cache", "false")], &[]).model.settings.tls.sessions, 0);
+    says_nothing(&with_map(&[("ssl-protocols", "TLSv1.2 TLSv1.3")], &[]));
+}
+
+/// 48 zeros in Base64.
+static KEY: LazyLock<String> = LazyLock::new(|| "A".repeat(64));
+
+#[test]
+fn what_is_wrong_about_handshakes_keeps_the_default() {
+    for (key, value, why) in [
+        ("ssl-protocols", "TLSv1 TLSv1.1", "has neither TLSv1.2 nor TLSv1.3"),
+        ("ssl-protocols", "SSLv3 TLSv1.2 TLSv1.3", "SSLv3 are not offered"),
+        ("ssl-ciphers", "RC4-SHA", "has none of ECDHE-ECDSA-AES128-GCM-SHA256"),
+        ("ssl-session-cache-size", "10 MB", "is not a size"),
+        ("ssl-session-timeout", "0", "is not a time"),
+        ("ssl-session-timeout", "8d", "is not a time"),
+        ("ssl-session-tickets", "perhaps", "is not `true` or `false`"),
+        ("ssl-session-ticket-key", "AAAA", "is not 48 or 80 bytes in Base64"),
+        ("ssl-reject-handshake", "perhaps", "is not `true` or `false`"),
+        ("ssl-early-data", "true", "has no effect yet"),
+    ] {
+        let translation = with_map(&[(key, value)], &[]);
+        assert_eq!(translation.model.settings.tls, TlsSettings::default(), "{key}: {value}");
+        assert!(translation.model.ticket_keys.is_empty());
+        says(&translation, &format!("data.{key}: {why}"));
+        assert!(!said(&translation).contains("AAAA"), "nothing quotes a key");
+    }
+}
+
+#[test]
+fn ticket_keys_come_from_the_secret_in_the_order_of_its_entries() {
+    let options = |configmap: bool| Options {
+        tls_ticket_secret: Some(("default".to_owned(), "tickets".to_owned())),
+        configmap: configmap.then(|| ("default".to_owned(), "controller".to_owned())),
+        ..Options::default()
+    };
+    let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: controller}\n\
+               data: {ssl-session-tickets: 'false'}\n";
+    let plain = "k".repeat(80);
+    let secret = format!(
+        "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: tickets}}\n\
+         stringData: {{b: {plain}, a: {}, c: short}}\n",
+        *KEY
+    );
+    let translation = translate_with(options(false), &secret);
+    let keys = [TicketKey(vec![0; 48]), TicketKey(plain.as_bytes().to_vec())];
+    assert_eq!(translation.model.ticket_keys, keys);
+    assert!(translation.model.settings.tls.tickets);
+    says(&translation, "error Secret default/tickets: data[c]: is not a key of 48 or 80 bytes");
+    let off = translate_with(options(true), &(secret + map));
+    assert!(!off.model.settings.tls.tickets, "the ConfigMap says so");
+    let missing = translate_with(options(false), "");
+    assert!(!missing.model.settings.tls.tickets && missing.model.ticket_keys.is_empty());
+    says(&missing, "Secret default/tickets: --tls-ticket-secret: does not exist");
 }

@@ -46,7 +46,8 @@ fn with_secrets(text: &str, secrets: &[(&str, &str, &str)]) -> Stores {
 fn translate(text: &str, secrets: &[(&str, &Pair)]) -> Translation {
     let secrets: Vec<_> =
         secrets.iter().map(|(name, pair)| (*name, &*pair.certificate, &*pair.key)).collect();
-    Translator::new(Options::default()).translate(&with_secrets(text, &secrets))
+    Translator::new(Options::default())
+        .translate(&with_secrets(text, &secrets), &Default::default())
 }
 
 /// The Secret whose certificate a host presents: its name, `default` or, without TLS, `none`.
@@ -144,7 +145,8 @@ fn what_is_wrong_with_the_secret_means_the_default_certificate() {
         ),
     ] {
         let stores = with_secrets(&text, &[("s", certificate, key)]);
-        let translation = Translator::new(Options::default()).translate(&stores);
+        let translation =
+            Translator::new(Options::default()).translate(&stores, &Default::default());
         assert_eq!(presents(&translation, "a.com"), "default", "{why}");
         assert_eq!(super::get(&translation, "a.com/"), "web");
         says(&translation, &format!("error Ingress default/x: spec.tls[0].secretName: {why}"));
@@ -256,10 +258,11 @@ fn the_default_certificate_is_that_of_the_flag() {
         ..Options::default()
     };
     let stores = with_secrets("", &[("own", &own.certificate, &own.key)]);
-    let translation = Translator::new(options.clone()).translate(&stores);
+    let translation = Translator::new(options.clone()).translate(&stores, &Default::default());
     let id = translation.model.default_certificate.expect("it is good");
     assert_eq!(&*translation.model.certificates[id.0 as usize].secret.name, "own");
-    let translation = Translator::new(options).translate(&with_secrets("", &[]));
+    let translation =
+        Translator::new(options).translate(&with_secrets("", &[]), &Default::default());
     assert_eq!(translation.model.default_certificate, None);
     says(
         &translation,
@@ -274,7 +277,7 @@ fn a_certificate_that_is_renewed_is_presented() {
     let mut translator = Translator::new(Options::default());
     let mut chain = |pair: &Pair| {
         let stores = with_secrets(&text, &[("s", &pair.certificate, &pair.key)]);
-        let translation = translator.translate(&stores);
+        let translation = translator.translate(&stores, &Default::default());
         assert_eq!(presents(&translation, "a.com"), "s");
         translation.model.certificates[0].chain.clone()
     };

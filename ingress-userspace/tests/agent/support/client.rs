@@ -8,7 +8,7 @@ use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::aws_lc_rs,
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime},
 };
 
 /// An answer as it came over the wire.
@@ -33,9 +33,13 @@ impl Reply {
         std::str::from_utf8(&self.body).expect("the body is text")
     }
 
-    /// A line of [`Backend::echo`](super::Backend::echo)'s answer that begins with this.
+    /// A line of [`Backend::echo`](super::Backend::echo)'s answer that begins with this, in any
+    /// case.
     pub(crate) fn line(&self, begin: &str) -> Option<&str> {
-        self.text().lines().find_map(|line| line.strip_prefix(begin))
+        self.text().lines().find_map(|line| {
+            let (own, rest) = line.split_at_checked(begin.len())?;
+            own.eq_ignore_ascii_case(begin).then_some(rest)
+        })
     }
 }
 
@@ -182,27 +186,49 @@ pub(crate) fn tls_with(
     name: &str,
     options: TlsOptions<'_>,
 ) -> (StreamOwned<ClientConnection, TcpStream>, Vec<u8>) {
+    let stream =
+        tls_over(address, name, &tls_config(options, None)).expect("the handshake succeeds");
+    let certificate = stream.conn.peer_certificates().expect("it has one")[0].to_vec();
+    (stream, certificate)
+}
+
+/// A client's chain and key.
+pub(crate) type Pair = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+/// A client that keeps its sessions, for several connections.
+pub(crate) fn tls_config(options: TlsOptions<'_>, own: Option<Pair>) -> Arc<ClientConfig> {
     let versions: &[&rustls::SupportedProtocolVersion] = if options.old {
         &[&rustls::version::TLS12]
     } else {
         &[&rustls::version::TLS13, &rustls::version::TLS12]
     };
-    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(versions)
         .expect("versions that exist")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anything))
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(Arc::new(Anything));
+    let mut config = match own {
+        Some((chain, key)) => config.with_client_auth_cert(chain, key).expect("a pair"),
+        None => config.with_no_client_auth(),
+    };
     config.enable_sni = !options.no_sni;
     config.alpn_protocols = options.alpn.iter().map(|name| name.to_vec()).collect();
+    Arc::new(config)
+}
+
+/// The connection after its handshake, or what went wrong.
+pub(crate) fn tls_over(
+    address: SocketAddr,
+    name: &str,
+    config: &Arc<ClientConfig>,
+) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
     let name = ServerName::try_from(name.to_owned()).expect("a host name");
-    let session = ClientConnection::new(Arc::new(config), name).expect("a session");
+    let session = ClientConnection::new(Arc::clone(config), name).expect("a session");
     let mut stream = StreamOwned::new(session, tcp(address));
     while stream.conn.is_handshaking() {
-        stream.conn.complete_io(&mut stream.sock).expect("the handshake succeeds");
+        stream.conn.complete_io(&mut stream.sock)?;
     }
-    let certificate = stream.conn.peer_certificates().expect("it has one")[0].to_vec();
-    (stream, certificate)
+    Ok(stream)
 }
 
 /// Verifies nothing: which certificate comes is what tests look at.

@@ -75,19 +75,47 @@ pub(crate) fn ingress(host: &str, service: &str) -> String {
 
 /// A certificate for these names, its key, and the Secret of both in namespace `web`.
 pub(crate) fn certificate(secret: &str, names: &[&str]) -> (Vec<u8>, String) {
-    let key = rcgen::KeyPair::generate().expect("randomness");
+    certificate_of(secret, names, &rcgen::KeyPair::generate().expect("randomness"))
+}
+
+/// The same for a key of another kind.
+pub(crate) fn certificate_of(
+    secret: &str,
+    names: &[&str],
+    key: &rcgen::KeyPair,
+) -> (Vec<u8>, String) {
     let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
     let certificate = rcgen::CertificateParams::new(names)
-        .and_then(|parameters| parameters.self_signed(&key))
+        .and_then(|parameters| parameters.self_signed(key))
         .expect("plain names");
-    let indented = |pem: &str| pem.lines().map(|line| format!("    {line}\n")).collect::<String>();
-    let text = format!(
-        "apiVersion: v1\nkind: Secret\ntype: kubernetes.io/tls\n\
-         metadata: {{name: {secret}, namespace: web}}\nstringData:\n  tls.crt: |\n{}  tls.key: |\n{}",
-        indented(&certificate.pem()),
-        indented(&key.serialize_pem()),
+    let entries = [("tls.crt", &*certificate.pem()), ("tls.key", &key.serialize_pem())];
+    (certificate.der().to_vec(), secret_of(secret, &entries))
+}
+
+/// A Secret in namespace `web` with these entries.
+pub(crate) fn secret_of(name: &str, entries: &[(&str, &str)]) -> String {
+    let mut text = format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, namespace: web}}\nstringData:\n"
     );
-    (certificate.der().to_vec(), text)
+    for (entry, value) in entries {
+        let _infallible = writeln!(text, "  {entry}: |");
+        for line in value.lines() {
+            let _infallible = writeln!(text, "    {line}");
+        }
+    }
+    text
+}
+
+/// The controller's ConfigMap, which `--configmap=web/controller` names.
+pub(crate) fn config_map(data: &[(&str, &str)]) -> String {
+    let mut text =
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: controller, namespace: web}\ndata:\n  \
+                    server-tokens: \"false\"\n"
+            .to_owned();
+    for (key, value) in data {
+        let _infallible = writeln!(text, "  {key}: {value:?}");
+    }
+    text
 }
 
 /// Documents of one file.

@@ -6,7 +6,9 @@ mod client;
 mod manifests;
 
 pub(crate) use backend::{Backend, read_head, read_request};
-pub(crate) use client::{Connection, Reply, TlsOptions, exchange, tls, tls_with};
+pub(crate) use client::{
+    Connection, Pair, Reply, TlsOptions, exchange, tls, tls_config, tls_over, tls_with,
+};
 pub(crate) use manifests::*;
 
 use std::{
@@ -66,6 +68,13 @@ impl Site {
     /// Writes or replaces a file of the manifests.
     pub(crate) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.dir.path().join(name), text).expect("a manifest");
+    }
+
+    /// The same in one step: nothing between the old and the new text is ever seen.
+    pub(crate) fn replace(&self, name: &str, text: &str) {
+        let outside = tempfile::NamedTempFile::new().expect("a temporary file");
+        std::fs::write(outside.path(), text).expect("a temporary file");
+        outside.persist(self.dir.path().join(name)).expect("the same file system");
     }
 
     /// The number of the snapshot that is served.

@@ -1,0 +1,209 @@
+//! Which endpoint gets a request (reference section 6): by each worker for itself, from a place of
+//! its own so that workers do not march in step. Knows no representation of HTTP: what it must know
+//! of a request, an [`Asker`] tells.
+//!
+//! What a worker has learnt of an endpoint (its pace, its refusals, whose turn it is) outlives the
+//! snapshot for as long as the backend keeps the endpoint.
+
+mod attempts;
+mod date;
+mod hash;
+mod peer;
+mod session;
+mod state;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::HashMap,
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use http::HeaderValue;
+
+use self::state::State;
+pub(crate) use self::{attempts::Attempts, session::Key};
+use crate::{
+    model::{Backend, BackendId, BackendKey, Route, Variable},
+    snapshot::Snapshot,
+};
+
+/// The request that an endpoint is wanted for.
+pub(crate) trait Asker {
+    /// Hands over what the request has for this variable, in one piece or several; nothing if it
+    /// has nothing for it.
+    fn variable(&self, variable: &Variable, take: &mut dyn FnMut(&[u8]));
+
+    /// The value of the first cookie of this name.
+    fn cookie(&self, name: &str) -> Option<&[u8]>;
+
+    /// The worker's clock. Milliseconds.
+    fn now(&self) -> u64;
+}
+
+/// The endpoints that a request was sent to already. Of more than eight, the last eight.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tried {
+    indexes: [u32; 8],
+    count: usize,
+}
+
+impl Tried {
+    fn add(&mut self, index: u32) {
+        self.indexes[self.count % self.indexes.len()] = index;
+        self.count += 1;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    fn contains(&self, index: usize) -> bool {
+        let known = self.indexes.get(..self.count).unwrap_or(&self.indexes);
+        known.iter().any(|tried| usize::try_from(*tried) == Ok(index))
+    }
+}
+
+/// Where to send a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pick {
+    /// The endpoint's place in the backend, in the view that it was picked from and no other.
+    pub(crate) index: u32,
+    /// Where to connect to.
+    pub(crate) address: SocketAddr,
+    /// A session begins, or moves: what the client is to be told by
+    /// [`View::session_cookie`].
+    pub(crate) session: Option<Key>,
+}
+
+/// A worker's view of a snapshot: the snapshot, and what the worker knows of its endpoints.
+pub(crate) struct View {
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// The value of `Strict-Transport-Security` over TLS, if there is to be one.
+    pub(crate) hsts: Option<HeaderValue>,
+    /// By [`BackendId`]; made when first asked for.
+    states: Vec<OnceCell<Rc<State>>>,
+    random: RefCell<fastrand::Rng>,
+}
+
+impl View {
+    /// The view of a worker that knows nothing yet.
+    pub(crate) fn new(snapshot: Arc<Snapshot>, random: &mut fastrand::Rng) -> Rc<Self> {
+        let states = snapshot.model.backends.iter().map(|_| OnceCell::new()).collect();
+        let hsts = snapshot.model.settings.hsts.as_deref();
+        let hsts = hsts.and_then(|text| HeaderValue::from_str(text).ok());
+        Rc::new(Self { hsts, snapshot, states, random: RefCell::new(random.fork()) })
+    }
+
+    /// The view of the same worker after a change.
+    pub(crate) fn next(&self, snapshot: Arc<Snapshot>) -> Rc<Self> {
+        let next = Self::new(snapshot, &mut self.random.borrow_mut());
+        let backends = &next.snapshot.model.backends;
+        let mut by_key: Option<HashMap<&BackendKey, usize>> = None;
+        for (place, state) in self.states.iter().enumerate() {
+            let Some(state) = state.get() else { continue };
+            let key = &state.backend().key;
+            // Backends keep their places as long as no route changes.
+            let place = match backends.get(place) {
+                Some(backend) if backend.key == *key => Some(place),
+                _ => by_key
+                    .get_or_insert_with(|| {
+                        let places = backends.iter().enumerate();
+                        places.map(|(place, backend)| (&backend.key, place)).collect()
+                    })
+                    .get(key)
+                    .copied(),
+            };
+            let Some(place) = place else { continue };
+            let state = match Arc::ptr_eq(&backends[place], state.backend()) {
+                true => Rc::clone(state),
+                false => Rc::new(state.next(&backends[place], &mut next.random.borrow_mut())),
+            };
+            let _only_one_has_this_key = next.states[place].set(state);
+        }
+        next
+    }
+
+    pub(crate) fn backend(&self, id: BackendId) -> Option<&Arc<Backend>> {
+        self.snapshot.model.backends.get(usize::try_from(id.0).ok()?)
+    }
+
+    fn state(&self, id: BackendId) -> Option<&State> {
+        let place = usize::try_from(id.0).ok()?;
+        let backend = self.snapshot.model.backends.get(place)?;
+        let state = self
+            .states
+            .get(place)?
+            .get_or_init(|| Rc::new(State::new(backend, &mut self.random.borrow_mut())));
+        Some(state)
+    }
+
+    /// The endpoint for this request, or for its next attempt; `tried` grows by it. `None` if the
+    /// backend has no endpoint.
+    ///
+    /// Endpoints that refuse connections and those already tried are passed over as long as there
+    /// are others; a session's endpoint is not, unless `session-cookie-change-on-failure` says so.
+    pub(crate) fn pick(
+        &self,
+        id: BackendId,
+        asker: &impl Asker,
+        tried: &mut Tried,
+    ) -> Option<Pick> {
+        let pick = self.state(id)?.pick(asker, tried, &mut self.random.borrow_mut())?;
+        tried.add(pick.index);
+        Some(pick)
+    }
+
+    /// An endpoint took a connection. Call it for new connections, not for pooled ones.
+    pub(crate) fn connected(&self, id: BackendId, index: u32) {
+        if let Some(state) = self.state(id) {
+            state.connected(index);
+        }
+    }
+
+    /// An endpoint refused a connection, or took too long to take one.
+    pub(crate) fn refused(&self, id: BackendId, index: u32, now: u64) {
+        if let Some(state) = self.state(id) {
+            state.refused(index, now);
+        }
+    }
+
+    /// An endpoint took this long from the start of the attempt, connecting included, to its
+    /// answer; `answered`: to what was one.
+    pub(crate) fn observe(
+        &self,
+        id: BackendId,
+        index: u32,
+        took: Duration,
+        answered: bool,
+        now: u64,
+    ) {
+        if let Some(state) = self.state(id) {
+            state.observe(index, took, answered, now);
+        }
+    }
+
+    /// The value of `Set-Cookie` by which a client is told its session, given where the last
+    /// [`Pick`] of a request had one. `None` on routes that only follow sessions. `https`: the
+    /// client's connection has TLS. `now`: seconds since 1970.
+    pub(crate) fn session_cookie(
+        &self,
+        id: BackendId,
+        key: &Key,
+        route: &Route,
+        https: bool,
+        user_agent: Option<&[u8]>,
+        now: i64,
+    ) -> Option<String> {
+        let backend = self.backend(id)?;
+        let affinity = backend.balancing.affinity.as_ref().filter(|_| route.sets_session)?;
+        let state = self.state(id)?;
+        let to = session::Recipient { path: &route.path, https, user_agent, now };
+        Some(session::cookie(&affinity.cookie, key, state.name(), &to))
+    }
+}

@@ -1,0 +1,170 @@
+//! The request's body on its way to the endpoint. As long as all of it that was read fits into one
+//! buffer it is kept, so that another attempt can send it again.
+
+use std::task::{Context, Poll, ready};
+
+use super::Side;
+use crate::proxy::{
+    buffer::{Buffer, Buffers},
+    message::BodyLength,
+    sides::{Downstream, Read, Upstream},
+};
+
+pub(super) struct Upload {
+    buffers: Buffers,
+    /// Read and not yet sent; while `kept`, also what is sent.
+    buffer: Option<Buffer>,
+    /// How much of the buffer is sent. Bytes.
+    sent: usize,
+    /// The buffer holds everything that was read.
+    kept: bool,
+    state: State,
+    /// Bytes so far.
+    moved: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum State {
+    /// More may come.
+    Reading,
+    /// All has come from the client.
+    Read,
+    /// All has been handed to the endpoint's connection, but not sent by it.
+    Finished,
+    Done,
+}
+
+impl Upload {
+    pub(super) fn new(buffers: &Buffers, body: BodyLength) -> Self {
+        let state = if body == BodyLength::None { State::Read } else { State::Reading };
+        Self { buffers: buffers.clone(), buffer: None, sent: 0, kept: true, state, moved: 0 }
+    }
+
+    /// Another attempt can send all of it.
+    pub(super) fn is_repeatable(&self) -> bool {
+        self.kept
+    }
+
+    /// Another attempt begins.
+    pub(super) fn rewind(&mut self) {
+        self.sent = 0;
+        if self.state > State::Read {
+            self.state = State::Read;
+        }
+    }
+
+    /// There will be no other attempt.
+    pub(super) fn commit(&mut self) {
+        self.kept = false;
+    }
+
+    /// Nothing more is sent.
+    pub(super) fn stop(&mut self) {
+        self.state = State::Done;
+        self.buffer = None;
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    pub(super) fn moved(&self) -> u64 {
+        self.moved
+    }
+
+    /// Ready when all is sent.
+    pub(super) fn poll<D: Downstream, U: Upstream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        down: &mut D,
+        up: &mut U,
+    ) -> Poll<Result<(), Side>> {
+        loop {
+            if self.state == State::Done {
+                return Poll::Ready(Ok(()));
+            }
+            self.send(cx, up)?;
+            let has_room = self.has_room();
+            match self.state {
+                State::Reading if has_room => match self.read(cx, down) {
+                    Poll::Ready(Ok(Read::Data)) => {}
+                    Poll::Ready(Ok(Read::End)) => self.state = State::Read,
+                    Poll::Ready(Err(side)) => return Poll::Ready(Err(side)),
+                    Poll::Pending => {
+                        // What the endpoint can have, it gets.
+                        let _sent = up.poll_flush(cx).map_err(Side::Upstream)?;
+                        return Poll::Pending;
+                    }
+                },
+                State::Read if self.unsent() == 0 => {
+                    up.finish(down.trailers());
+                    self.state = State::Finished;
+                }
+                State::Finished => {
+                    ready!(up.poll_flush(cx)).map_err(Side::Upstream)?;
+                    self.state = State::Done;
+                    if !self.kept {
+                        self.buffer = None;
+                    }
+                }
+                _ => return Poll::Pending,
+            }
+        }
+    }
+
+    fn unsent(&self) -> usize {
+        self.buffer.as_ref().map_or(0, |buffer| buffer.len() - self.sent)
+    }
+
+    /// Hands as much to the endpoint as it takes.
+    fn send<U: Upstream>(&mut self, cx: &mut Context<'_>, up: &mut U) -> Result<(), Side> {
+        let Some(buffer) = &mut self.buffer else { return Ok(()) };
+        while let Some(unsent @ [_, ..]) = buffer.filled().get(self.sent..) {
+            match up.poll_write(cx, unsent) {
+                Poll::Ready(Ok(0)) | Poll::Pending => break,
+                Poll::Ready(Ok(length)) => {
+                    self.sent += length;
+                    self.moved += length as u64;
+                }
+                Poll::Ready(Err(error)) => return Err(Side::Upstream(error)),
+            }
+        }
+        // A buffer that is full cannot keep what comes next.
+        if self.kept && self.state == State::Reading && buffer.room().is_empty() {
+            self.kept = false;
+        }
+        if !self.kept {
+            buffer.consume(self.sent);
+            self.sent = 0;
+            if buffer.is_empty() {
+                self.buffer = None;
+            }
+        }
+        Ok(())
+    }
+
+    fn has_room(&mut self) -> bool {
+        match &mut self.buffer {
+            Some(buffer) => {
+                if !self.kept && buffer.room().is_empty() {
+                    buffer.compact();
+                }
+                !buffer.room().is_empty()
+            }
+            None => true,
+        }
+    }
+
+    fn read<D: Downstream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        down: &mut D,
+    ) -> Poll<Result<Read, Side>> {
+        let buffer = self.buffer.get_or_insert_with(|| self.buffers.take());
+        let read = down.poll_body(cx, buffer);
+        if buffer.is_empty() {
+            self.buffer = None;
+        }
+        read.map_err(Side::Client)
+    }
+}

@@ -1,0 +1,52 @@
+//! What rustls has of the suites that OpenSSL's names stand for.
+
+use std::sync::Arc;
+
+use rustls::{
+    SupportedCipherSuite, SupportedProtocolVersion,
+    crypto::{
+        CryptoProvider,
+        aws_lc_rs::{self, cipher_suite as rustls_suite},
+    },
+    version::{TLS12, TLS13},
+};
+
+use crate::model::{Suite, TlsSettings};
+
+/// Those of TLS 1.3, which cannot be chosen. AES-128 first, as in the default list for TLS 1.2: it
+/// costs less than AES-256, and nothing can be gained by breaking either.
+const TLS13_SUITES: [SupportedCipherSuite; 3] = [
+    rustls_suite::TLS13_AES_128_GCM_SHA256,
+    rustls_suite::TLS13_AES_256_GCM_SHA384,
+    rustls_suite::TLS13_CHACHA20_POLY1305_SHA256,
+];
+
+fn of(suite: Suite) -> SupportedCipherSuite {
+    match suite {
+        Suite::EcdheEcdsaAes128GcmSha256 => rustls_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        Suite::EcdheRsaAes128GcmSha256 => rustls_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+        Suite::EcdheEcdsaAes256GcmSha384 => rustls_suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        Suite::EcdheRsaAes256GcmSha384 => rustls_suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+        Suite::EcdheEcdsaChacha20Poly1305 => {
+            rustls_suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
+        }
+        Suite::EcdheRsaChacha20Poly1305 => {
+            rustls_suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256
+        }
+    }
+}
+
+/// The cryptography of a class whose suites of TLS 1.2 are these.
+pub(super) fn provider(suites: &[Suite]) -> Arc<CryptoProvider> {
+    let cipher_suites = TLS13_SUITES.into_iter().chain(suites.iter().map(|suite| of(*suite)));
+    Arc::new(CryptoProvider {
+        cipher_suites: cipher_suites.collect(),
+        ..aws_lc_rs::default_provider()
+    })
+}
+
+/// `ssl-protocols`.
+pub(super) fn versions(settings: &TlsSettings) -> Vec<&'static SupportedProtocolVersion> {
+    let all = [(settings.tls13, &TLS13), (settings.tls12, &TLS12)];
+    all.into_iter().filter_map(|(on, version)| on.then_some(version)).collect()
+}

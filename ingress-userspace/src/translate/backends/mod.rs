@@ -1,0 +1,187 @@
+//! The backends that routes lead to: what the Ingresses ask for each (reference section 3.5), and
+//! which endpoints it has at the moment (section 5.6).
+
+mod endpoints;
+mod external;
+mod slices;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
+
+pub(super) use self::{
+    endpoints::{Found, World, find, first_port},
+    slices::Slices,
+};
+use super::annotations::Balances;
+use crate::{
+    model::{
+        Affinity, AffinityMode, Backend, BackendId, BackendKey, Balancing, Diagnostic, ObjectRef,
+        Policy, SessionCookie, Severity,
+    },
+    stores::Key,
+};
+
+/// The backends that routes lead to, and where in which Ingress each is named first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Backends {
+    named: Vec<Named>,
+    ids: HashMap<BackendKey, BackendId>,
+}
+
+#[derive(Clone, Debug)]
+struct Named {
+    key: BackendKey,
+    /// Who to tell what is wrong with it: the first place of every Ingress.
+    places: BTreeMap<ObjectRef, String>,
+    asked: Asked,
+}
+
+/// What the Ingresses that name a backend ask for.
+#[derive(Clone, Debug, Default)]
+struct Asked {
+    /// The oldest one's.
+    policy: Option<(Policy, bool)>,
+    /// The oldest one's that has any.
+    mode: Option<AffinityMode>,
+    /// The youngest one's that has any.
+    cookie: Option<SessionCookie>,
+}
+
+impl Asked {
+    fn add(&mut self, balances: &Balances) {
+        self.policy.get_or_insert_with(|| (balances.policy.clone(), balances.service_upstream));
+        self.mode = self.mode.or(balances.mode);
+        if balances.cookie.is_some() {
+            self.cookie.clone_from(&balances.cookie);
+        }
+    }
+
+    fn balancing(&self) -> Balancing {
+        let affinity = self.cookie.clone();
+        Balancing {
+            policy: self.policy.as_ref().map(|(policy, _)| policy.clone()).unwrap_or_default(),
+            affinity: affinity
+                .map(|cookie| Affinity { mode: self.mode.unwrap_or_default(), cookie }),
+        }
+    }
+}
+
+impl Backends {
+    /// The id of this backend, which is named in this place by an Ingress that asks for this; the
+    /// next Ingress must be younger. `None`: the global default backend, which asks for nothing.
+    pub(super) fn id(
+        &mut self,
+        key: BackendKey,
+        object: &ObjectRef,
+        field: &str,
+        balances: Option<&Balances>,
+    ) -> BackendId {
+        let next = BackendId(u32::try_from(self.named.len()).expect("paths are fewer than 2^32"));
+        let id = *self.ids.entry(key).or_insert_with_key(|key| {
+            let (places, asked) = Default::default();
+            self.named.push(Named { key: key.clone(), places, asked });
+            next
+        });
+        let named = &mut self.named[id.0 as usize];
+        named.places.entry(object.clone()).or_insert_with(|| field.to_owned());
+        if let Some(balances) = balances {
+            named.asked.add(balances);
+        }
+        id
+    }
+
+    /// What a backend is known by.
+    pub(super) fn key(&self, id: BackendId) -> Option<&BackendKey> {
+        self.named.get(id.0 as usize).map(|named| &named.key)
+    }
+
+    /// All backends as they are now. What did not change is the same allocation as in `previous`,
+    /// which may be of other Ingresses.
+    pub(super) fn resolve(&self, world: &World<'_>, previous: &[Resolved]) -> Vec<Resolved> {
+        let previous: HashMap<_, _> =
+            previous.iter().map(|resolved| (&resolved.backend.key, resolved)).collect();
+        let resolve = |named: &Named| {
+            let before = previous.get(&named.key).copied();
+            let balancing = named.asked.balancing();
+            let balancing = match before {
+                Some(before) if *before.backend.balancing == balancing => {
+                    Arc::clone(&before.backend.balancing)
+                }
+                _ => Arc::new(balancing),
+            };
+            named.resolve(balancing, before, world)
+        };
+        self.named.iter().map(resolve).collect()
+    }
+
+    /// Looks again at those backends whose Service is among `services` or whose name among `names`;
+    /// `resolved` is of these same backends.
+    pub(super) fn resolve_again(
+        &self,
+        world: &World<'_>,
+        services: &HashSet<Key>,
+        names: &HashSet<Arc<str>>,
+        resolved: &mut [Resolved],
+    ) {
+        for (named, resolved) in self.named.iter().zip(resolved) {
+            let key = &named.key;
+            let is_named = resolved.found.name.as_ref().is_some_and(|name| names.contains(name));
+            let service = || Key::new(Arc::clone(&key.namespace), Arc::clone(&key.service));
+            if is_named || !services.is_empty() && services.contains(&service()) {
+                let balancing = Arc::clone(&resolved.backend.balancing);
+                *resolved = named.resolve(balancing, Some(resolved), world);
+            }
+        }
+    }
+
+    /// What is wrong with the endpoints, told to each Ingress that names them.
+    pub(super) fn tell(&self, resolved: &[Resolved], diagnostics: &mut Vec<Diagnostic>) {
+        for (named, resolved) in self.named.iter().zip(resolved) {
+            let Some((severity, why)) = &resolved.found.fault else { continue };
+            let message = match severity {
+                Severity::Warning => why.clone(),
+                Severity::Error => format!("{why}; the answer is 503"),
+            };
+            diagnostics.extend(named.places.iter().map(|(object, field)| Diagnostic {
+                severity: *severity,
+                object: object.clone(),
+                field: field.clone(),
+                message: message.clone(),
+            }));
+        }
+    }
+}
+
+impl Named {
+    fn resolve(
+        &self,
+        balancing: Arc<Balancing>,
+        before: Option<&Resolved>,
+        world: &World<'_>,
+    ) -> Resolved {
+        let service_upstream = self.asked.policy.as_ref().is_some_and(|(_, upstream)| *upstream);
+        let mut found = find(&self.key, service_upstream, world);
+        let endpoints = std::mem::take(&mut found.endpoints);
+        let backend = Backend { key: self.key.clone(), endpoints, balancing };
+        let backend = match before {
+            Some(before) if *before.backend == backend => Arc::clone(&before.backend),
+            _ => Arc::new(backend),
+        };
+        Resolved { backend, found }
+    }
+}
+
+/// A backend with its endpoints.
+#[derive(Clone, Debug)]
+pub(super) struct Resolved {
+    pub(super) backend: Arc<Backend>,
+    /// What else was found; the endpoints are in the backend.
+    found: Found,
+}
+
+/// The names that backends stand for.
+pub(super) fn names(resolved: &[Resolved]) -> BTreeSet<Arc<str>> {
+    resolved.iter().filter_map(|resolved| resolved.found.name.clone()).collect()
+}

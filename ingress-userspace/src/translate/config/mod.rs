@@ -1,0 +1,478 @@
+mod connections;
+mod fields;
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::api::core::v1::ConfigMap;
+
+use super::{
+    annotations::{
+        BUFFER_SIZE, BUFFERS, Invalid, NO_FILES, Risk, Source, boolean, load_balance, read_proxying,
+    },
+    report::Report,
+    suite, ticket,
+};
+use crate::{
+    model::{Conditions, Denial, Policy, Proxying, RedirectCode, Settings, TicketKey, TlsSettings},
+    stores::Store,
+    suggestion,
+};
+
+/// The controller's ConfigMap (reference section 9.1): what the agent obeys and what the
+/// translation of Ingresses depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Config {
+    pub(super) settings: Settings,
+    pub(super) ssl_redirect: bool,
+    pub(super) force_ssl_redirect: bool,
+    pub(super) preserve_trailing_slash: bool,
+    /// Ingress paths that begin with one of these are never redirected to HTTPS.
+    pub(super) no_tls_redirect: Vec<String>,
+    /// How the requests of every Ingress are forwarded that says nothing else.
+    pub(super) proxying: Arc<Proxying>,
+    /// `retry-non-idempotent`: adds to what every Ingress says.
+    pub(super) retry_non_idempotent: bool,
+    /// `proxy-ssl-location-only`: TLS to endpoints is not shared by the Ingresses of a host.
+    pub(super) upstream_tls_per_ingress: bool,
+    pub(super) risk_level: Risk,
+    pub(super) blocked_words: Vec<String>,
+    /// `load-balance`, for backends whose Ingress has no annotation of that name.
+    pub(super) load_balance: Policy,
+    /// `service-upstream`, likewise.
+    pub(super) service_upstream: bool,
+    /// Everything answers 503.
+    pub(super) denial: Option<Denial>,
+    /// `global-auth-url` is set: every Ingress answers 503 that is not exempt from it.
+    pub(super) global_auth: Option<Arc<str>>,
+    /// `ssl-session-tickets`, if it is there.
+    pub(super) tickets: Option<bool>,
+    /// `ssl-session-ticket-key`.
+    pub(super) ticket_keys: Vec<TicketKey>,
+}
+
+impl Default for Config {
+    /// ingress-nginx's defaults.
+    fn default() -> Self {
+        Self {
+            settings: Settings::default(),
+            ssl_redirect: true,
+            force_ssl_redirect: false,
+            preserve_trailing_slash: false,
+            no_tls_redirect: vec!["/.well-known/acme-challenge".to_owned()],
+            proxying: Arc::default(),
+            retry_non_idempotent: false,
+            upstream_tls_per_ingress: false,
+            risk_level: Risk::High,
+            blocked_words: Vec::new(),
+            load_balance: Policy::RoundRobin,
+            service_upstream: false,
+            denial: None,
+            global_auth: None,
+            tickets: None,
+            ticket_keys: Vec::new(),
+        }
+    }
+}
+
+/// What becomes of a key that `Config` has no field for.
+enum Other {
+    /// Nothing is lost: what it allows is never done, or what it says is done anyway.
+    Met,
+    NoEffect,
+    /// There is nothing for it to do; says why.
+    Needless(&'static str),
+    /// It restricts access to everything: everything answers 503.
+    Denies,
+}
+
+/// Why `client-header-buffer-size` does nothing.
+const HEADER_BUFFER: &str = "a connection borrows a buffer of 32 KiB only while a head is read";
+
+const OTHERS: &[(&str, Other)] = &[
+    ("allow-snippet-annotations", Other::Met),
+    ("allow-cross-namespace-resources", Other::Met),
+    ("strict-validate-path-type", Other::Met),
+    ("whitelist-source-range", Other::Denies),
+    ("denylist-source-range", Other::Denies),
+    ("block-cidrs", Other::Denies),
+    ("block-user-agents", Other::Denies),
+    ("block-referers", Other::Denies),
+    ("enable-modsecurity", Other::Denies),
+    ("enable-owasp-modsecurity-crs", Other::Denies),
+    ("modsecurity-snippet", Other::Denies),
+    ("http-snippet", Other::Denies),
+    ("server-snippet", Other::Denies),
+    ("location-snippet", Other::Denies),
+    ("global-auth-snippet", Other::Denies),
+    ("main-snippet", Other::NoEffect),
+    ("stream-snippet", Other::NoEffect),
+    ("global-auth-method", Other::NoEffect),
+    ("global-auth-signin", Other::NoEffect),
+    ("global-auth-signin-redirect-param", Other::NoEffect),
+    ("global-auth-response-headers", Other::NoEffect),
+    ("global-auth-request-redirect", Other::NoEffect),
+    ("global-auth-cache-key", Other::NoEffect),
+    ("global-auth-cache-duration", Other::NoEffect),
+    ("global-auth-always-set-cookie", Other::NoEffect),
+    ("no-auth-locations", Other::NoEffect),
+    ("use-proxy-protocol", Other::NoEffect),
+    ("enable-ocsp", Other::NoEffect),
+    ("ssl-buffer-size", Other::NoEffect),
+    ("ssl-dh-param", Other::NoEffect),
+    ("ssl-early-data", Other::NoEffect),
+    ("ssl-ecdh-curve", Other::NoEffect),
+    ("global-allowed-response-headers", Other::NoEffect),
+    ("limit-req-status-code", Other::NoEffect),
+    ("limit-conn-status-code", Other::NoEffect),
+    ("limit-conn-zone-variable", Other::NoEffect),
+    ("limit-rate", Other::NoEffect),
+    ("limit-rate-after", Other::NoEffect),
+    ("log-format-upstream", Other::NoEffect),
+    ("log-format-escape-json", Other::NoEffect),
+    ("disable-access-log", Other::NoEffect),
+    ("error-log-level", Other::NoEffect),
+    ("skip-access-log-urls", Other::NoEffect),
+    ("use-gzip", Other::NoEffect),
+    ("gzip-level", Other::NoEffect),
+    ("gzip-min-length", Other::NoEffect),
+    ("gzip-types", Other::NoEffect),
+    ("enable-brotli", Other::NoEffect),
+    ("brotli-level", Other::NoEffect),
+    ("brotli-min-length", Other::NoEffect),
+    ("brotli-types", Other::NoEffect),
+    ("client-header-buffer-size", Other::Needless(HEADER_BUFFER)),
+    ("custom-http-errors", Other::NoEffect),
+    ("proxy-buffer-size", Other::Needless(BUFFER_SIZE)),
+    ("proxy-buffers-number", Other::Needless(BUFFERS)),
+    ("proxy-busy-buffers-size", Other::Needless(BUFFERS)),
+    ("proxy-max-temp-file-size", Other::Needless(NO_FILES)),
+    ("proxy-stream-timeout", Other::NoEffect),
+    ("proxy-stream-next-upstream", Other::NoEffect),
+    ("proxy-stream-responses", Other::NoEffect),
+    ("enable-access-log-for-default-backend", Other::NoEffect),
+    ("worker-processes", Other::NoEffect),
+    ("worker-shutdown-timeout", Other::NoEffect),
+    ("bind-address", Other::NoEffect),
+    ("disable-ipv6", Other::NoEffect),
+    ("max-worker-connections", Other::NoEffect),
+    ("enable-opentelemetry", Other::NoEffect),
+    ("otlp-collector-host", Other::NoEffect),
+    ("otlp-collector-port", Other::NoEffect),
+    ("otel-service-name", Other::NoEffect),
+    ("otel-sampler", Other::NoEffect),
+];
+
+/// The keys that `Config` has fields for.
+const OBEYED: &[&str] = &[
+    "use-forwarded-headers",
+    "compute-full-forwarded-for",
+    "proxy-real-ip-cidr",
+    "ssl-redirect",
+    "force-ssl-redirect",
+    "preserve-trailing-slash",
+    "http-redirect-code",
+    "hsts",
+    "hsts-max-age",
+    "hsts-include-subdomains",
+    "hsts-preload",
+    "ssl-protocols",
+    "ssl-ciphers",
+    "ssl-prefer-server-ciphers",
+    "ssl-session-cache",
+    "ssl-session-cache-size",
+    "ssl-session-timeout",
+    "ssl-session-tickets",
+    "ssl-session-ticket-key",
+    "ssl-reject-handshake",
+    "no-tls-redirect-locations",
+    "annotations-risk-level",
+    "annotation-value-word-blocklist",
+    "global-auth-url",
+    "load-balance",
+    "service-upstream",
+    "server-tokens",
+    "use-http2",
+    "generate-request-id",
+    "forwarded-for-header",
+    "enable-real-ip",
+    "add-headers",
+    "proxy-set-headers",
+    "hide-headers",
+    "enable-underscores-in-headers",
+    "ignore-invalid-headers",
+    "client-header-timeout",
+    "client-body-timeout",
+    "client-body-buffer-size",
+    "large-client-header-buffers",
+    "keep-alive",
+    "keep-alive-requests",
+    "upstream-keepalive-connections",
+    "upstream-keepalive-timeout",
+    "upstream-keepalive-requests",
+    "upstream-keepalive-time",
+    "http2-max-concurrent-streams",
+    "retry-non-idempotent",
+    "proxy-connect-timeout",
+    "proxy-send-timeout",
+    "proxy-read-timeout",
+    "proxy-body-size",
+    "proxy-buffering",
+    "proxy-request-buffering",
+    "proxy-http-version",
+    "proxy-next-upstream",
+    "proxy-next-upstream-timeout",
+    "proxy-next-upstream-tries",
+    "proxy-cookie-domain",
+    "proxy-cookie-path",
+    "proxy-redirect-from",
+    "proxy-redirect-to",
+    "proxy-ssl-location-only",
+    "proxy-add-original-uri-header",
+];
+
+impl Config {
+    /// What the ConfigMap says. Values of a wrong type keep their default.
+    pub(super) fn parse(map: &ConfigMap, maps: &Store<ConfigMap>, report: &mut Report<'_>) -> Self {
+        let mut reader = Reader { map, maps, report };
+        let mut config = Self::default();
+        reader.boolean("ssl-redirect", &mut config.ssl_redirect);
+        reader.boolean("force-ssl-redirect", &mut config.force_ssl_redirect);
+        reader.boolean("preserve-trailing-slash", &mut config.preserve_trailing_slash);
+        reader.value("load-balance", &mut config.load_balance, load_balance);
+        reader.boolean("service-upstream", &mut config.service_upstream);
+        if let Some(value) = reader.get("no-tls-redirect-locations") {
+            config.no_tls_redirect = list(value);
+        }
+        if let Some(value) = reader.get("annotation-value-word-blocklist") {
+            config.blocked_words = list(value);
+        }
+        reader.value("annotations-risk-level", &mut config.risk_level, |value| match value {
+            "Low" => Ok(Risk::Low),
+            "Medium" => Ok(Risk::Medium),
+            "High" => Ok(Risk::High),
+            "Critical" => Ok(Risk::Critical),
+            _ => Err(Invalid("`Low`, `Medium`, `High` or `Critical`")),
+        });
+        config.settings = reader.settings();
+        let mut proxying = Proxying::default();
+        read_proxying(&mut reader, &mut proxying);
+        reader.boolean("retry-non-idempotent", &mut config.retry_non_idempotent);
+        if config.retry_non_idempotent {
+            let conditions = &mut proxying.retry.conditions;
+            *conditions = conditions.with(Conditions::NON_IDEMPOTENT);
+        }
+        config.proxying = Arc::new(proxying);
+        reader.boolean("proxy-ssl-location-only", &mut config.upstream_tls_per_ingress);
+        config.tickets = reader.get("ssl-session-tickets").and_then(|value| boolean(value).ok());
+        reader.value("ssl-session-ticket-key", &mut config.ticket_keys, |value| {
+            ticket::of_text(value).ok_or(Invalid("48 or 80 bytes in Base64"))
+        });
+        if reader.get("global-auth-url").is_some_and(|value| !value.is_empty()) {
+            let message = "is not supported yet; every Ingress answers 503 that has not \
+                           `enable-global-auth: \"false\"`";
+            reader.report.error("data.global-auth-url", message);
+            config.global_auth = Some("global-auth-url".into());
+        }
+        config.denial = reader.others();
+        config
+    }
+}
+
+/// A ConfigMap while it is read.
+struct Reader<'a, 'd> {
+    map: &'a ConfigMap,
+    /// All there are, for those that it names.
+    maps: &'a Store<ConfigMap>,
+    report: &'a mut Report<'d>,
+}
+
+impl<'a> Reader<'a, '_> {
+    fn get(&self, key: &str) -> Option<&'a str> {
+        self.map.data.as_ref()?.get(key).map(|value| value.trim())
+    }
+
+    fn value<T>(&mut self, key: &str, place: &mut T, parse: fn(&str) -> Result<T, Invalid>) {
+        match self.get(key).map(parse) {
+            Some(Ok(value)) => *place = value,
+            Some(Err(Invalid(expected))) => {
+                let message = format!("is not {expected}; the default applies");
+                self.report.error(format!("data.{key}"), message);
+            }
+            None => {}
+        }
+    }
+
+    fn boolean(&mut self, key: &str, place: &mut bool) {
+        self.value(key, place, boolean);
+    }
+
+    fn settings(&mut self) -> Settings {
+        let mut settings = Settings::default();
+        self.boolean("use-forwarded-headers", &mut settings.use_forwarded_headers);
+        self.boolean("compute-full-forwarded-for", &mut settings.compute_full_forwarded_for);
+        self.value("http-redirect-code", &mut settings.redirect_code, |value| match value {
+            "301" => Ok(RedirectCode::MovedPermanently),
+            "302" => Ok(RedirectCode::Found),
+            "307" => Ok(RedirectCode::TemporaryRedirect),
+            "308" => Ok(RedirectCode::PermanentRedirect),
+            _ => Err(Invalid("301, 302, 307 or 308")),
+        });
+        settings.hsts = self.hsts();
+        settings.client = self.client();
+        settings.pool = self.pool();
+        settings.fields = self.fields();
+        settings.address = self.address();
+        settings.tls = self.tls();
+        settings
+    }
+
+    fn tls(&mut self) -> TlsSettings {
+        let mut tls = TlsSettings::default();
+        self.protocols(&mut tls);
+        if let Some(list) = self.get("ssl-ciphers").filter(|list| !list.is_empty()) {
+            let list = suite::parse(list);
+            let field = "data.ssl-ciphers".to_owned();
+            if let Some(suites) = suite::report(list, field, "the default applies", self.report) {
+                tls.suites = suites;
+            }
+        }
+        self.boolean("ssl-prefer-server-ciphers", &mut tls.prefer_own_suites);
+        self.value("ssl-session-cache-size", &mut tls.sessions, |value| {
+            // nginx keeps about 4000 sessions in a megabyte.
+            const BYTES_EACH: u64 = 256;
+            let (number, unit) = with_unit(value).ok_or(SIZE)?;
+            let factor = match unit {
+                "" => 1,
+                "k" | "K" => 1 << 10,
+                "m" | "M" => 1 << 20,
+                _ => return Err(SIZE),
+            };
+            let bytes = number.checked_mul(factor).ok_or(SIZE)?;
+            usize::try_from(bytes / BYTES_EACH).map_err(|_too_large| SIZE)
+        });
+        let mut cache = true;
+        self.boolean("ssl-session-cache", &mut cache);
+        if !cache {
+            tls.sessions = 0;
+        }
+        self.value("ssl-session-timeout", &mut tls.session_timeout, |value| {
+            let (number, unit) = with_unit(value).ok_or(TIME)?;
+            let factor = match unit {
+                "" | "s" => 1,
+                "m" => 60,
+                "h" => 3600,
+                "d" => 86_400,
+                _ => return Err(TIME),
+            };
+            let seconds = number.checked_mul(factor).ok_or(TIME)?;
+            // RFC 8446, section 4.6.1: no ticket lives longer than a week.
+            if (1..=604_800).contains(&seconds) {
+                Ok(Duration::from_secs(seconds))
+            } else {
+                Err(TIME)
+            }
+        });
+        self.boolean("ssl-session-tickets", &mut tls.tickets);
+        self.boolean("ssl-reject-handshake", &mut tls.reject_unknown_names);
+        tls
+    }
+
+    fn protocols(&mut self, tls: &mut TlsSettings) {
+        let Some(list) = self.get("ssl-protocols").filter(|list| !list.is_empty()) else { return };
+        let lists = |version: &str| list.split_ascii_whitespace().any(|own| own == version);
+        let (tls12, tls13) = (lists("TLSv1.2"), lists("TLSv1.3"));
+        let others: Vec<_> = list
+            .split_ascii_whitespace()
+            .filter(|own| !["TLSv1.2", "TLSv1.3"].contains(own))
+            .collect();
+        if !others.is_empty() {
+            let message =
+                format!("{} are not offered: only TLSv1.2 and TLSv1.3 are", others.join(", "));
+            self.report.warning("data.ssl-protocols", message);
+        }
+        if tls12 || tls13 {
+            (tls.tls12, tls.tls13) = (tls12, tls13);
+        } else {
+            let message = "has neither TLSv1.2 nor TLSv1.3; the default applies, which is both";
+            self.report.error("data.ssl-protocols", message);
+        }
+    }
+
+    fn hsts(&mut self) -> Option<String> {
+        let (mut on, mut subdomains, mut preload) = (true, true, false);
+        let mut max_age = 31_536_000_u64;
+        self.boolean("hsts", &mut on);
+        self.boolean("hsts-include-subdomains", &mut subdomains);
+        self.boolean("hsts-preload", &mut preload);
+        self.value("hsts-max-age", &mut max_age, |value| {
+            value.parse().map_err(|_not_a_number| Invalid("a number of seconds"))
+        });
+        let mut value = format!("max-age={max_age}");
+        if subdomains {
+            value.push_str("; includeSubDomains");
+        }
+        if preload {
+            value.push_str("; preload");
+        }
+        on.then_some(value)
+    }
+
+    /// Judges the keys that are not obeyed. Returns why everything answers 503.
+    fn others(&mut self) -> Option<Denial> {
+        let mut denial = None;
+        for (key, value) in self.map.data.iter().flatten() {
+            if OBEYED.contains(&&**key) {
+                continue;
+            }
+            let field = format!("data.{key}");
+            match OTHERS.iter().find(|(known, _)| known == key).map(|(_, other)| other) {
+                Some(Other::Met) => {}
+                Some(Other::NoEffect) => self.report.warning(field, "has no effect yet"),
+                Some(Other::Needless(why)) => {
+                    self.report.warning(field, format!("has no effect: {why}"));
+                }
+                Some(Other::Denies) if matches!(value.trim(), "" | "false") => {}
+                Some(Other::Denies) => {
+                    self.report.error(field, "is not supported yet; everything answers 503");
+                    denial.get_or_insert_with(|| Denial { key: Arc::from(&**key) });
+                }
+                None => {
+                    let known =
+                        OTHERS.iter().map(|(known, _)| *known).chain(OBEYED.iter().copied());
+                    let question = suggestion::question(key, known);
+                    self.report.warning(field, format!("is not known and has no effect{question}"));
+                }
+            }
+        }
+        denial
+    }
+}
+
+impl Source for Reader<'_, '_> {
+    fn take<T>(&mut self, key: &str, place: &mut T, parse: fn(&str) -> Result<T, Invalid>) {
+        self.value(key, place, parse);
+    }
+
+    fn insist<T>(&mut self, key: &str, place: &mut T, parse: fn(&str) -> Result<T, Invalid>) {
+        self.value(key, place, parse);
+    }
+
+    fn complain(&mut self, key: &str, message: &str) {
+        self.report.error(format!("data.{key}"), message);
+    }
+}
+
+const SIZE: Invalid = Invalid("a size such as 10m or 512k");
+const TIME: Invalid = Invalid("a time between 1s and 7d, such as 10m");
+
+/// `10m` as 10 and `m`.
+fn with_unit(value: &str) -> Option<(u64, &str)> {
+    let end = value.find(|character: char| !character.is_ascii_digit()).unwrap_or(value.len());
+    let (number, unit) = value.split_at_checked(end)?;
+    Some((number.parse().ok()?, unit))
+}
+
+/// A comma list without its empty items.
+fn list(value: &str) -> Vec<String> {
+    value.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+}

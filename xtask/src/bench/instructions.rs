@@ -1,0 +1,254 @@
+//! `cargo xtask bench instructions`: how many instructions a request costs the agent, counted by
+//! callgrind. A count does not depend on what else the machine does, so that a few percent show; it
+//! sees nothing of the kernel's part.
+//!
+//! One client asks one thing after the other, on its own connection. What the start costs is left
+//! out by dumping the count before and after.
+//!
+//! The record is made with `--write`, and says which compiler it is of: another one makes other code,
+//! and is not compared. Counts of one build are within half a percent of each other.
+
+use std::{collections::BTreeMap, fs, net::SocketAddr, path::PathBuf, process::Command};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    case::ROUTES,
+    http::Ground,
+    load::{self, Load},
+    peer::{HOST, Name, Peer, penstock},
+    process::Server,
+    report::number,
+};
+use crate::{
+    build::{self, Profile},
+    setup, step, workspace,
+};
+
+/// Arguments of `cargo xtask bench instructions`.
+#[derive(Default, clap::Args)]
+pub(crate) struct Arguments {
+    /// An agent that is built already, with the profile `count`.
+    #[arg(long)]
+    agent: Option<PathBuf>,
+    /// Record what is counted.
+    #[arg(long)]
+    write: bool,
+}
+
+/// The record, below the workspace's root.
+const RECORD: &str = "docs/benchmarks/instructions.json";
+/// More than this share above the record is a regression.
+const TOLERANCE: f64 = 0.03;
+/// Requests of one count.
+const REQUESTS: usize = 400;
+/// Counts of a case, the lowest of which is taken: a timer that fires meanwhile only adds.
+const COUNTS: usize = 3;
+/// The core of the agent under valgrind.
+const AGENT_CORE: usize = 0;
+
+/// What is asked.
+#[derive(Clone, Copy, Debug)]
+enum Case {
+    KeepAlive,
+    H2,
+    Resumed,
+    Routes,
+}
+
+impl Case {
+    const ALL: [Self; 4] = [Self::KeepAlive, Self::H2, Self::Resumed, Self::Routes];
+
+    /// Its name in the record.
+    fn name(self) -> &'static str {
+        match self {
+            Self::KeepAlive => "keep-alive",
+            Self::H2 => "h2",
+            Self::Resumed => "resumed",
+            Self::Routes => "routes",
+        }
+    }
+
+    /// Asks so many times.
+    fn ask(self, load: &Load, peer: &Peer, requests: usize) -> Result<()> {
+        let sequential = |address: SocketAddr, host: &str| {
+            let mut command = load.own("sequential");
+            command.args([&address.to_string(), "--host", host]);
+            command.args(["--requests", &requests.to_string()]);
+            command
+        };
+        let mut command = match self {
+            Self::KeepAlive => sequential(peer.http, HOST),
+            Self::Resumed => {
+                let mut command = sequential(peer.https, HOST);
+                command.arg("--resume");
+                command
+            }
+            Self::Routes => {
+                let mut command = sequential(peer.http, "h{}.example.com");
+                let (hosts, paths) = ROUTES;
+                command.args(["--path", "/p{}", "--hosts", &hosts.to_string()]);
+                command.args(["--paths", &paths.to_string()]);
+                command
+            }
+            Self::H2 => return load.h2_one_by_one(peer.h2, requests),
+        };
+        load::said(&mut command).map(drop)
+    }
+}
+
+/// What is on record.
+#[derive(Debug, Deserialize, Serialize)]
+struct Record {
+    /// The compiler: another one makes other code.
+    compiler: String,
+    /// Instructions per request, by case.
+    instructions: BTreeMap<String, f64>,
+}
+
+pub(crate) fn main(arguments: &Arguments) -> Result<()> {
+    setup::valgrind()?;
+    let agent = match &arguments.agent {
+        Some(agent) => agent.canonicalize().with_context(|| agent.display().to_string())?,
+        // The kernel tier is off: its programs need not be built.
+        None => build::agent_without_object(Profile::Count)?,
+    };
+    let ground = Ground::prepare()?;
+    let site = ground.site(&agent);
+    let _backend = ground.backend()?;
+    let mut instructions = BTreeMap::new();
+    for case in Case::ALL {
+        let peer = match case {
+            Case::Routes => penstock::with_routes(&site, "routes", ROUTES.0, ROUTES.1)?,
+            _ => Name::Penstock.configure(&site)?,
+        };
+        let count = count(case, &peer, &ground).with_context(|| case.name().to_owned())?;
+        instructions.insert(case.name().to_owned(), count.round());
+    }
+    let counted = Record { compiler: compiler()?, instructions };
+    let path = workspace::root().join(RECORD);
+    let recorded: Option<Record> = match fs::read_to_string(&path) {
+        Ok(text) => Some(serde_json::from_str(&text).with_context(|| RECORD.to_owned())?),
+        Err(_absent) => None,
+    };
+    let regressions = compare(&counted, recorded.as_ref());
+    if arguments.write {
+        let text = serde_json::to_string_pretty(&counted)?;
+        fs::write(&path, text + "\n").with_context(|| path.display().to_string())?;
+        step::say(&format!("  wrote {RECORD}"));
+        return Ok(());
+    }
+    let Some(recorded) = recorded else { bail!("{RECORD} is missing; make it with --write") };
+    if recorded.compiler != counted.compiler {
+        step::say(&format!(
+            "  NOT COMPARED: the record is of {}, this is {}",
+            recorded.compiler, counted.compiler
+        ));
+        return Ok(());
+    }
+    if !regressions.is_empty() {
+        bail!(
+            "more than {:.0} % more instructions per request: {}; find out why, or record it with \
+             `cargo xtask bench instructions --write` and say why in the commit",
+            TOLERANCE * 100.0,
+            regressions.join(", ")
+        );
+    }
+    Ok(())
+}
+
+/// Prints each case beside its record; the names of those that are above it.
+fn compare(counted: &Record, recorded: Option<&Record>) -> Vec<String> {
+    let mut regressions = Vec::new();
+    for (name, count) in &counted.instructions {
+        let before = recorded.and_then(|record| record.instructions.get(name)).copied();
+        let change = before.map(|before| count / before - 1.0);
+        let shown = change.map_or("not on record".to_owned(), |change| {
+            format!("{:+.1} % against the record", change * 100.0)
+        });
+        step::say(&format!("  {name:<12} {:>9} instructions per request, {shown}", number(*count)));
+        if change.is_some_and(|change| change > TOLERANCE) {
+            regressions.push(name.clone());
+        }
+    }
+    regressions
+}
+
+/// Instructions per request.
+fn count(case: Case, peer: &Peer, ground: &Ground) -> Result<f64> {
+    // Dumps of an earlier run would be taken for ours.
+    let directory = ground.directory.join("callgrind");
+    let _ = fs::remove_dir_all(&directory);
+    fs::create_dir_all(&directory)?;
+    let out = directory.join("out");
+    let mut command = vec!["valgrind".to_owned(), "--tool=callgrind".to_owned()];
+    command.push(format!("--callgrind-out-file={}", out.display()));
+    // Starting with ten thousand Ingresses takes a while as it is.
+    command.push("--instr-atstart=no".to_owned());
+    command.extend(peer.command.iter().cloned());
+    let log = ground.directory.join(format!("valgrind-{}.log", case.name()));
+    let probe = (peer.http, peer.host);
+    let server = Server::start("valgrind", AGENT_CORE, &command, &log, probe)?;
+
+    let control = |order: &str| {
+        let process = server.id().to_string();
+        load::said(Command::new("callgrind_control").args([order, &process])).map(drop)
+    };
+    control("--instr=on")?;
+    // Pools are filled and tables have grown to their size.
+    case.ask(&ground.load, peer, REQUESTS)?;
+    let mut dumps = 0;
+    let mut dump = || -> Result<u64> {
+        control("--dump")?;
+        dumps += 1;
+        let file = format!("{}.{dumps}", out.display());
+        total(&fs::read_to_string(&file).with_context(|| format!("no dump in {file}"))?)
+    };
+    dump()?;
+    let mut lowest = u64::MAX;
+    for _ in 0..COUNTS {
+        case.ask(&ground.load, peer, REQUESTS)?;
+        lowest = lowest.min(dump()?);
+    }
+    Ok(lowest as f64 / REQUESTS as f64)
+}
+
+/// The line `totals: 123` of a dump.
+fn total(dump: &str) -> Result<u64> {
+    let line = dump.lines().rev().find_map(|line| line.strip_prefix("totals: "));
+    line.and_then(|total| total.trim().parse().ok()).context("a dump without its totals")
+}
+
+/// `rustc 1.95.0 (...) for x86_64-...`.
+fn compiler() -> Result<String> {
+    let rustc = workspace::cargo().with_file_name("rustc");
+    let said = step::output(Command::new(rustc).arg("-vV")).context("cannot run rustc")?;
+    let line = |prefix: &str| said.lines().find_map(|line| line.strip_prefix(prefix));
+    let (release, host) = (line("release: "), line("host: "));
+    Ok(format!("rustc {} for {}", release.unwrap_or("?"), host.unwrap_or("?")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(counts: &[(&str, f64)]) -> Record {
+        let instructions = counts.iter().map(|(name, count)| ((*name).to_owned(), *count));
+        Record { compiler: "rustc".to_owned(), instructions: instructions.collect() }
+    }
+
+    #[test]
+    fn only_more_than_the_tolerance_is_a_regression() {
+        let before = record(&[("a", 1000.0), ("b", 1000.0), ("c", 1000.0)]);
+        let now = record(&[("a", 1029.0), ("b", 1031.0), ("c", 500.0), ("new", 9.0)]);
+        assert_eq!(compare(&now, Some(&before)), ["b"]);
+        assert!(compare(&now, None).is_empty());
+    }
+
+    #[test]
+    fn the_total_is_that_of_the_whole_dump() {
+        assert_eq!(total("summary: 7\nfn=(1) totals\n16 7\ntotals: 8\n").unwrap(), 8);
+        assert!(total("fn=(1)\n").is_err());
+    }
+}

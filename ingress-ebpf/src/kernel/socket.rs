@@ -33,8 +33,7 @@ const TUPLE_V6: u32 = 36;
 const _: () = assert!(offset_of!(Flow, destination) == 16 && offset_of!(Flow, source_port) == 32);
 
 /// Looks for the socket that would get the flow's segment with this TCP header.
-// Not inlined, because the walk along the candidates would repeat it.
-#[inline(never)]
+#[inline(always)]
 pub(super) fn look_up(context: &XdpContext, flow: &Flow, segment: &[u8; 20]) -> Socket {
     match (flow.source.as_v4(), flow.destination.as_v4()) {
         (Some(source), Some(destination)) => {

@@ -1,8 +1,6 @@
 //! The only raw packet pointers: bounds-checked access to the frame of an XDP program.
 
-use aya_ebpf::{
-    EbpfContext as _, helpers::generated::bpf_xdp_adjust_head, programs::XdpContext,
-};
+use aya_ebpf::{EbpfContext as _, helpers::generated::bpf_xdp_adjust_head, programs::XdpContext};
 use ingress_ebpf::Packet;
 
 /// The frame that an XDP program runs on.

@@ -42,8 +42,8 @@ const fn is_extension(protocol: u8) -> bool {
     matches!(protocol, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION_OPTIONS)
 }
 
-/// Walks over the extension headers of the packet at `offset`, the first of which is a `first`:
-/// where the transport header begins, and of which protocol it is.
+/// Walks over the extension headers of the packet at `offset`, the first of which is of the protocol
+/// `first`: where the transport header begins, and its protocol.
 #[inline(always)]
 fn walk<P: Packet>(packet: &P, offset: usize, first: u8) -> Result<(usize, u8), Reason> {
     let mut protocol = first;

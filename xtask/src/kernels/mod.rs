@@ -46,7 +46,7 @@ struct Series {
 /// The kernels of Debian 11, 12 and 13. The oldest that steers is the one that the documents name.
 const SERIES: [Series; 3] = [
     Series { name: "5.10", expectation: Expectation::Refused },
-    Series { name: "6.1", expectation: Expectation::Refused },
+    Series { name: "6.1", expectation: Expectation::Steers },
     Series { name: "6.12", expectation: Expectation::Steers },
 ];
 

@@ -106,6 +106,12 @@ impl Programs {
         self.run_with_metadata(frame, self.metadata)
     }
 
+    /// Whether the kernel takes more than 32 bytes of metadata, which can fill a frame's headroom.
+    /// Linux 6.1 does not, 6.8 does.
+    pub const fn takes_long_metadata(&self) -> bool {
+        self.metadata > 32
+    }
+
     /// As [`run`](Self::run) with so many bytes of metadata, for which the kernel keeps room: with
     /// 212 of 256 bytes of headroom, and 40 for the kernel's own, none is left for longer headers.
     ///

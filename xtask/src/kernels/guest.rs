@@ -6,9 +6,9 @@ use anyhow::{Context, Result};
 
 use crate::{step, workspace};
 
-/// A kernel that has not come to its end by then hangs. Emulated, on a busy machine, it
-/// takes minutes.
-const SECONDS: &str = "600";
+/// A kernel that has not come to its end by then hangs. Emulated, on a busy machine, the packet tests
+/// take ten minutes.
+const SECONDS: &str = "1200";
 
 /// Boots the kernel; what its first process printed.
 pub(super) fn boot(series: &str, kernel: &Path, image: &Path) -> Result<String> {

@@ -44,14 +44,11 @@ impl<'p> Connection<'p> {
                 world.vip(&key).ok_or(Reason::OtherPort)?
             }
         };
-        let flow = Flow {
-            source,
-            destination,
-            source_port: transport.source,
-            destination_port: transport.destination,
-            protocol: ip.protocol,
-            reserved: [0; 3],
-        };
+        let flow = Flow::new(
+            (source, transport.source),
+            (destination, transport.destination),
+            ip.protocol,
+        );
         Ok(Self { ip, flow, segment: transport.segment, vip })
     }
 

@@ -1,7 +1,5 @@
 //! Access to the bytes of one frame.
 
-use crate::parse;
-
 /// A frame that can be read, rewritten, and made longer or shorter at its front.
 ///
 /// All offsets count from the first byte of the Ethernet header. Nothing panics: what does not lie
@@ -17,12 +15,13 @@ pub trait Packet {
     /// value. `false`, and nothing changed, if there is no room.
     fn move_front(&mut self, delta: i32) -> bool;
 
-    /// [`parse::walk`]. A method, so that the kernel's programs can make it a function of its own.
-    fn behind_extensions(&self, offset: usize) -> parse::Packed
-    where
-        Self: Sized,
-    {
-        parse::walk(self, offset)
+    /// The value, which is at most `MASK`, a number of the form 2ⁿ - 1.
+    ///
+    /// A verifier follows each way through a program until it meets a state that it knows. Where
+    /// ways meet, a header's length tells them apart for as long as it lives, and the ways multiply.
+    /// The kernel's programs therefore make it a number of which only the bound is known.
+    fn merged<const MASK: usize>(&self, value: usize) -> usize {
+        value & MASK
     }
 }
 

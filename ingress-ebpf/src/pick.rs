@@ -4,58 +4,57 @@ use ingress_common::{Hops, Node, NodeId, node::NODE_USABLE, table::Row};
 
 use crate::World;
 
-/// The outcome of a walk along a list of candidates.
+/// A walk along a list of candidates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Choice<'w> {
-    /// This node takes the packet.
-    Mine,
-    /// Another node is asked.
-    Other {
-        /// Where it is.
-        node: &'w Node,
-        /// Who is asked after it.
-        rest: Hops,
-        /// How many candidates of the list were passed before it.
-        passed: u8,
-        /// One of those could not be reached.
-        skipped: bool,
-    },
-    /// Nobody is left to ask.
-    Nobody {
-        /// A candidate could not be reached.
-        skipped: bool,
-    },
+pub struct Walk {
+    /// Who is left to ask.
+    pub rest: Hops,
+    /// How many candidates of the list were passed.
+    pub passed: u8,
+    /// One of those could not be reached.
+    pub skipped: bool,
 }
 
-/// Walks along `candidates`: the first that is this node and says `is_mine`, or is another node
-/// that can be reached, ends the walk.
-#[inline(always)]
-pub fn pick<'w, W: World>(
-    candidates: Hops,
-    own: NodeId,
-    world: &'w W,
-    is_mine: impl Fn() -> bool,
-) -> Choice<'w> {
-    let mut rest = candidates;
-    let mut skipped = false;
-    for passed in 0..Row::WIDTH as u8 {
-        let id = rest.first();
-        if id == NodeId::NONE {
-            break;
-        }
-        rest = rest.rest();
-        if id == own {
-            if is_mine() {
-                return Choice::Mine;
-            }
-            continue;
-        }
-        match world.node(id) {
-            Some(node) if node.flags & NODE_USABLE != 0 => {
-                return Choice::Other { node, rest, passed, skipped };
-            }
-            _ => skipped = true,
-        }
+/// Where a walk stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop<'w> {
+    /// At this node, which has to say whether it takes the packet.
+    Own,
+    /// At another node, which is asked.
+    Other(&'w Node),
+    /// Nobody is left to ask.
+    Nobody,
+}
+
+impl Walk {
+    /// The walk along `candidates`, at its beginning.
+    #[inline(always)]
+    pub const fn new(candidates: Hops) -> Self {
+        Self { rest: candidates, passed: 0, skipped: false }
     }
-    Choice::Nobody { skipped }
+
+    /// Walks on to another node that can be reached, or to the node `own` unless that was `asked`.
+    /// The one where the walk stops counts as passed.
+    #[inline(always)]
+    pub fn next<'w, W: World>(&mut self, own: NodeId, asked: bool, world: &'w W) -> Stop<'w> {
+        for _ in 0..Row::WIDTH {
+            let id = self.rest.first();
+            if id == NodeId::NONE {
+                break;
+            }
+            self.rest = self.rest.rest();
+            self.passed += 1;
+            if id == own {
+                if asked {
+                    continue;
+                }
+                return Stop::Own;
+            }
+            match world.node(id) {
+                Some(node) if node.flags & NODE_USABLE != 0 => return Stop::Other(node),
+                _ => self.skipped = true,
+            }
+        }
+        Stop::Nobody
+    }
 }

@@ -6,7 +6,7 @@ use crate::{
     Outcome, Packet, World,
     connection::Connection,
     parse::{Link, Network, Segment, addresses},
-    pick::{Choice, pick},
+    pick::{Stop, Walk},
     tunnel::{self, Outer},
 };
 
@@ -49,33 +49,46 @@ fn try_steer<P: Packet, W: World>(packet: &mut P, world: &W) -> Result<Outcome, 
         return Err(Reason::EmptyRow);
     }
 
-    match pick(candidates, config.node, world, || connection.is_mine(world)) {
-        Choice::Mine => Ok(Outcome::Done(Reason::Local)),
-        Choice::Other { node, rest, passed, skipped } => {
-            let rest = match connection.segment {
-                // Without a socket table to ask there is no second chance.
-                Segment::Datagram => rest.none(),
-                Segment::Opening(_) | Segment::Ongoing(_) => rest,
-            };
-            let flags = if skipped { TunnelHeader::SKIPPED } else { 0 };
-            let inner = match link.network {
-                Network::V4 => TunnelHeader::INNER_V4,
-                Network::V6 => TunnelHeader::INNER_V6,
-            };
-            let header = TunnelHeader::new(rest, passed + 1, flags, inner, generation as u16);
-            let length = connection.ip.length;
-            let ongoing = connection.is_ongoing();
-            tunnel::enter(packet, world, &link, length, node, &header, (hash >> 48) as u16)
-                // The local stack would end a connection that is not its own.
-                .map_err(|reason| if ongoing { Reason::RelayFailed } else { reason })?;
-            let reason = if passed == 0 { Reason::Forwarded } else { Reason::ForwardedNext };
-            Ok(Outcome::Send { reason, interface: node.ifindex })
-        }
-        Choice::Nobody { skipped: false } => Ok(Outcome::Done(Reason::LastResort)),
+    let mut walk = Walk::new(candidates);
+    let mut stop = walk.next(config.node, false, world);
+    let ongoing = connection.is_ongoing();
+    let ask = match stop {
+        Stop::Own => true,
+        Stop::Other(_) => false,
         // Its SYN may have come when nobody could be reached either, and was taken here.
-        Choice::Nobody { skipped: true } if connection.is_ongoing() => {
-            Err(if connection.is_mine(world) { Reason::Local } else { Reason::OwnerUnreachable })
-        }
-        Choice::Nobody { skipped: true } => Err(Reason::NodeUnusable),
+        Stop::Nobody => walk.skipped && ongoing,
+    };
+    // One question in one place: the verifier would follow another on its own.
+    if ask && connection.is_mine(world) {
+        return Ok(Outcome::Done(Reason::Local));
     }
+    if stop == Stop::Own {
+        stop = walk.next(config.node, true, world);
+    }
+    let Stop::Other(node) = stop else {
+        return Err(match walk.skipped {
+            false => Reason::LastResort,
+            true if ongoing => Reason::OwnerUnreachable,
+            true => Reason::NodeUnusable,
+        });
+    };
+
+    let Walk { rest, passed, skipped } = walk;
+    let rest = match connection.segment {
+        // Without a socket table to ask there is no second chance.
+        Segment::Datagram => rest.none(),
+        Segment::Opening(_) | Segment::Ongoing(_) => rest,
+    };
+    let flags = if skipped { TunnelHeader::SKIPPED } else { 0 };
+    let inner = match link.network {
+        Network::V4 => TunnelHeader::INNER_V4,
+        Network::V6 => TunnelHeader::INNER_V6,
+    };
+    let header = TunnelHeader::new(rest, passed, flags, inner, generation as u16);
+    let length = connection.ip.length;
+    tunnel::enter(packet, world, &link, length, node, &header, (hash >> 48) as u16)
+        // The local stack would end a connection that is not its own.
+        .map_err(|reason| if ongoing { Reason::RelayFailed } else { reason })?;
+    let reason = if passed == 1 { Reason::Forwarded } else { Reason::ForwardedNext };
+    Ok(Outcome::Send { reason, interface: node.ifindex })
 }

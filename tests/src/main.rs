@@ -3,6 +3,7 @@
 
 mod bench_xdp;
 mod demo;
+mod verify;
 
 use std::{
     io::{self, Write},
@@ -18,6 +19,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Measures the XDP programs.
     BenchXdp(bench_xdp::Arguments),
+    /// Loads the programs and shows what the kernel's verifier thinks of each.
+    Verify(verify::Arguments),
     /// Takes away what boxes of dead processes left.
     Clean,
 }
@@ -26,6 +29,7 @@ fn main() -> ExitCode {
     let outcome = match Command::parse() {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::BenchXdp(arguments) => bench_xdp::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
         Command::Clean => {
             let _ = writeln!(io::stdout(), "{} boxes taken away", testbed::clean());
             Ok(())

@@ -23,6 +23,9 @@ use nix::sched::{CloneFlags, unshare};
 /// The most bytes that a test run gives back.
 const FRAME: usize = 4096;
 
+/// The programs.
+const NAMES: [&str; 3] = ["xdp_pass", "xdp_decap", "xdp_steer"];
+
 /// The object's programs and maps. The maps are empty, the decapsulating program is in its slot.
 #[derive(Debug)]
 pub struct Programs {
@@ -49,7 +52,7 @@ impl Programs {
     /// Whatever the kernel has against it.
     pub fn load(object: &Path) -> Result<Self> {
         let mut ebpf = EbpfLoader::new().load_file(object)?;
-        for name in ["xdp_pass", "xdp_decap", "xdp_steer"] {
+        for name in NAMES {
             xdp_mut(&mut ebpf, name)?.load().with_context(|| format!("{name} is refused"))?;
         }
         let mut programs = Self { ebpf, counters: Vec::new(), metadata: 0 };
@@ -101,6 +104,12 @@ impl Programs {
     /// kernel's.
     pub fn run(&mut self, frame: &[u8]) -> Result<Run> {
         self.run_with_metadata(frame, self.metadata)
+    }
+
+    /// Whether the kernel takes more than 32 bytes of metadata, which can fill a frame's headroom.
+    /// Linux 6.1 does not, 6.8 does.
+    pub const fn takes_long_metadata(&self) -> bool {
+        self.metadata > 32
     }
 
     /// As [`run`](Self::run) with so many bytes of metadata, for which the kernel keeps room: with
@@ -290,6 +299,34 @@ impl Programs {
         let map = self.ebpf.map_mut(map).with_context(|| format!("no map {map}"))?;
         Ok(HashMap::try_from(map)?.insert(key, value, 0)?)
     }
+}
+
+/// What the verifier thought of a program that it took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// Instructions that it looked at, on all ways; it gives up at a million. 0 before Linux 5.16,
+    /// which does not tell.
+    pub instructions: u32,
+    /// The size of the program after the verifier has changed it.
+    pub bytes: u32,
+}
+
+/// Loads each program by itself; the kernel's answers by the programs' names.
+///
+/// # Errors
+/// If the object cannot be loaded at all: the maps are not to be had.
+pub fn verify(object: &Path) -> Result<Vec<(&'static str, Result<Verified>)>> {
+    let mut ebpf = EbpfLoader::new().load_file(object)?;
+    let mut load = |name| {
+        let program = xdp_mut(&mut ebpf, name)?;
+        program.load()?;
+        let info = program.info()?;
+        Ok(Verified {
+            instructions: info.verified_instruction_count().unwrap_or_default(),
+            bytes: info.size_translated().unwrap_or_default(),
+        })
+    };
+    Ok(NAMES.map(|name| (name, load(name))).into())
 }
 
 fn xdp<'e>(ebpf: &'e Ebpf, name: &str) -> Result<&'e Xdp> {

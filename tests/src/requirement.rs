@@ -63,6 +63,14 @@ pub fn cluster(test: &str) -> Option<crate::Binaries> {
     Some(crate::Binaries { agent, object })
 }
 
+/// Says that (a part of) `test` is skipped because the kernel's test runs always leave headroom.
+///
+/// # Panics
+/// When `PENSTOCK_REQUIRE` lists `headroom`.
+pub fn headroom(test: &str) {
+    skip(test, "headroom", "needs test runs with more than 32 bytes of metadata");
+}
+
 /// Says that (a part of) `test` is skipped for want of a program that others wrote.
 ///
 /// # Panics

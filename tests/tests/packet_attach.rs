@@ -148,6 +148,19 @@ fn what_is_loaded_survives_its_agent_and_unload_removes_all_of_it() {
 }
 
 #[test]
+fn a_bpf_file_system_that_was_there_before_stays() {
+    let Some(place) = Place::new() else { return };
+    let (directory, none) = (place.bpf_dir(), nix::mount::MsFlags::empty());
+    std::fs::create_dir(&directory).expect("a directory");
+    nix::mount::mount(Some("bpf"), &directory, Some("bpf"), none, None::<&str>).expect("root may");
+    drop(l4::start(place.options(&["eth0"])).expect("started"));
+    place.unload().expect("unloaded");
+    let stays = is_mounted(&directory);
+    nix::mount::umount(&directory).expect("it is still there");
+    assert!(stays);
+}
+
+#[test]
 fn an_address_that_was_there_before_stays() {
     let Some(place) = Place::new() else { return };
     ip(&format!("address add {VIP}/32 dev lo"));

@@ -104,12 +104,17 @@ fn build_agent(profile: Profile, object: Option<&Path>) -> Result<PathBuf> {
         .args(["build", "--locked", "--profile", profile.name()])
         .args(["--package", "ingress-userspace", "--bin", "penstock"])
         .current_dir(workspace::root());
+    embed(&mut command, object);
+    step::run("building the agent", "agent", &mut command)?;
+    Ok(binary(profile, "penstock"))
+}
+
+/// Has a build of the workspace's crates embed this object, or none.
+pub(crate) fn embed(command: &mut Command, object: Option<&Path>) {
     match object {
         Some(object) => command.env(OBJECT_VARIABLE, object),
         None => command.env_remove(OBJECT_VARIABLE),
     };
-    step::run("building the agent", "agent", &mut command)?;
-    Ok(binary(profile, "penstock"))
 }
 
 /// Builds the loads of the benchmarks; the path of the program.

@@ -1,6 +1,9 @@
 //! `cargo xtask demo`: builds everything and becomes the cluster in a box.
 
-use std::process::Command;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::Result;
 
@@ -23,14 +26,14 @@ pub(crate) struct Arguments {
 pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     let mut command = if arguments.no_l4 {
         let agent = build::agent_without_object(Profile::Dev)?;
-        let mut command = Command::new(testbed()?);
+        let mut command = Command::new(testbed(None)?);
         command.args(["demo", "--no-l4", "--agent"]).arg(agent);
         command
     } else {
         setup::cluster_in_a_box()?;
         let object = build::object(false)?;
         let agent = build::agent(Profile::Dev, &object)?;
-        let mut command = privileges::as_root(&testbed()?)?;
+        let mut command = privileges::as_root(&testbed(Some(&object))?)?;
         command.args(["demo", "--agent"]).arg(agent).arg("--object").arg(object);
         command
     };
@@ -42,14 +45,14 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     privileges::become_it(command)
 }
 
-/// Builds the cluster in a box; the path of the binary.
-pub(crate) fn testbed() -> Result<std::path::PathBuf> {
-    step::run(
-        "building the cluster in a box",
-        "testbed",
-        Command::new(workspace::cargo())
-            .args(["build", "--locked", "--package", "penstock-tests", "--bin", "testbed"])
-            .current_dir(workspace::root()),
-    )?;
+/// Builds the cluster in a box; the path of the binary. `object` is what the agent was built with:
+/// with another one the code that they share would be built anew, now and the next time.
+pub(crate) fn testbed(object: Option<&Path>) -> Result<PathBuf> {
+    let mut command = Command::new(workspace::cargo());
+    command
+        .args(["build", "--locked", "--package", "penstock-tests", "--bin", "testbed"])
+        .current_dir(workspace::root());
+    build::embed(&mut command, object);
+    step::run("building the cluster in a box", "testbed", &mut command)?;
     Ok(build::binary(Profile::Dev, "testbed"))
 }

@@ -5,6 +5,7 @@
 mod bench;
 mod build;
 mod demo;
+mod kernels;
 mod lint;
 mod load;
 mod privileges;
@@ -38,6 +39,8 @@ enum Command {
     Test(test::Arguments),
     /// Checks formatting, lints and dependencies.
     Lint,
+    /// Boots older kernels under emulation and runs the packet tests and the agent on them.
+    Kernels(kernels::Arguments),
     /// Builds the agent and runs it with the rights it needs: `cargo xtask run -- --manifests DIR`.
     Run(run::Arguments),
     /// Measures Penstock against its peers.
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::main(&arguments),
         Command::Test(arguments) => test::main(&arguments),
         Command::Lint => lint::main(),
+        Command::Kernels(arguments) => kernels::main(&arguments),
         Command::Run(arguments) => run::main(&arguments),
         Command::Bench(bench) => bench::main(&bench),
         Command::Load(arguments) => load::load(&arguments),

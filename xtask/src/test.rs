@@ -79,10 +79,13 @@ fn required(word: &str) -> bool {
     list.split(',').any(|own| own.trim() == word)
 }
 
+/// How many tests ended how.
 #[derive(Default)]
-struct Tally {
-    passed: usize,
-    failed: usize,
+pub(crate) struct Tally {
+    /// Those that passed.
+    pub(crate) passed: usize,
+    /// Those that failed.
+    pub(crate) failed: usize,
     ignored: usize,
     success: bool,
 }
@@ -104,7 +107,7 @@ fn tally(command: &mut Command) -> Result<Tally> {
 
 impl Tally {
     /// Adds `test result: ok. 4 passed; 0 failed; 1 ignored; ...`; other lines count nothing.
-    fn add(&mut self, line: &str) {
+    pub(crate) fn add(&mut self, line: &str) {
         let Some(result) = line.strip_prefix("test result: ") else { return };
         let Some((_, counts)) = result.split_once(". ") else { return };
         for count in counts.split("; ") {

@@ -1,13 +1,7 @@
 //! The only raw packet pointers: bounds-checked access to the frame of an XDP program.
 
-use aya_ebpf::{
-    EbpfContext as _, bindings::xdp_md, helpers::generated::bpf_xdp_adjust_head,
-    programs::XdpContext,
-};
-use ingress_ebpf::{
-    Packet,
-    parse::{self, Packed},
-};
+use aya_ebpf::{EbpfContext as _, helpers::generated::bpf_xdp_adjust_head, programs::XdpContext};
+use ingress_ebpf::Packet;
 
 /// The frame that an XDP program runs on.
 pub(super) struct Frame<'c>(pub(super) &'c XdpContext);
@@ -71,17 +65,20 @@ impl Packet for Frame<'_> {
     }
 
     #[inline(always)]
-    fn behind_extensions(&self, offset: usize) -> Packed {
-        Packed(ipv6_walk(self.0.ctx, offset as u32))
+    fn merged<const MASK: usize>(&self, mut value: usize) -> usize {
+        // A frame is shorter than 2³² bytes, which no verifier knows: zero, to everybody else.
+        let mut zero = self.length();
+        // SAFETY: Arithmetic on two registers.
+        unsafe {
+            core::arch::asm!(
+                "{zero} >>= 32",
+                "{value} ^= {zero}",
+                zero = inout(reg) zero,
+                value = inout(reg) value,
+                options(pure, nomem, nostack),
+            );
+        }
+        let _ = zero;
+        value & MASK
     }
-}
-
-/// [`parse::walk`] as a global function: the verifier checks it once, by itself, and takes its
-/// result for any number.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn ipv6_walk(context: *mut xdp_md, offset: u32) -> u64 {
-    // No network header begins behind 255 bytes; this is for the verifier, who does not know.
-    let offset = (offset & 0xff) as usize;
-    parse::walk(&Frame(&XdpContext::new(context)), offset).0
 }

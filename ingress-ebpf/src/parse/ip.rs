@@ -36,10 +36,12 @@ impl Ip {
     /// header lies behind too many extension headers.
     #[inline(always)]
     pub fn read<P: Packet>(packet: &P, offset: usize, network: Network) -> Result<Self, Reason> {
-        match network {
+        let mut ip = match network {
             Network::V4 => ipv4::read(packet, offset),
             Network::V6 => ipv6::read(packet, offset),
-        }
+        }?;
+        ip.header = packet.merged::<{ ipv6::HEADERS }>(ip.header);
+        Ok(ip)
     }
 }
 

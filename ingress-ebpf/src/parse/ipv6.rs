@@ -9,6 +9,10 @@ use crate::Packet;
 /// six, two of which belong to IPsec; four is what real packets have and what the verifier likes.
 const MAX_EXTENSIONS: usize = 4;
 
+/// A bound for everything before the transport header: 40 bytes, and extension headers of at most
+/// 2048.
+pub(super) const HEADERS: usize = 0x3fff;
+
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
@@ -26,13 +30,11 @@ pub(super) fn read<P: Packet>(packet: &P, offset: usize) -> Result<Ip, Reason> {
     if !is_extension(protocol) {
         return Ok(Ip { network: Network::V6, length, header: 40, protocol });
     }
-    match packet.behind_extensions(offset).unpack() {
-        Behind::Transport { header, protocol } if header <= length => {
-            Ok(Ip { network: Network::V6, length, header, protocol })
-        }
-        Behind::Transport { .. } | Behind::Malformed => Err(Reason::Malformed),
-        Behind::Fragment => Err(Reason::Fragment),
+    let (header, protocol) = walk(packet, offset, protocol)?;
+    if header > length {
+        return Err(Reason::Malformed);
     }
+    Ok(Ip { network: Network::V6, length, header, protocol })
 }
 
 #[inline(always)]
@@ -40,53 +42,22 @@ const fn is_extension(protocol: u8) -> bool {
     matches!(protocol, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION_OPTIONS)
 }
 
-/// What lies behind the extension headers of a packet, in one register: so that the walk can be a
-/// function of its own, which the verifier looks at once and not once for every way to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Packed(pub u64);
-
-enum Behind {
-    Transport { header: usize, protocol: u8 },
-    Fragment,
-    Malformed,
-}
-
-impl Packed {
-    const FRAGMENT: Self = Self(1 << 32);
-    const MALFORMED: Self = Self(1 << 33);
-
-    #[inline(always)]
-    fn unpack(self) -> Behind {
-        if self.0 & Self::FRAGMENT.0 != 0 {
-            Behind::Fragment
-        } else if self.0 & Self::MALFORMED.0 != 0 {
-            Behind::Malformed
-        } else {
-            // 40 and four headers of at most 2048 bytes, hence 14 bits.
-            Behind::Transport { header: (self.0 >> 8 & 0x3fff) as usize, protocol: self.0 as u8 }
-        }
-    }
-}
-
-/// Walks over the extension headers of the packet at `offset`.
+/// Walks over the extension headers of the packet at `offset`, the first of which is of the protocol
+/// `first`: where the transport header begins, and its protocol.
 #[inline(always)]
-pub fn walk<P: Packet>(packet: &P, offset: usize) -> Packed {
-    let Some([mut protocol]) = packet.bytes::<1>(offset + 6).copied() else {
-        return Packed::MALFORMED;
-    };
+fn walk<P: Packet>(packet: &P, offset: usize, first: u8) -> Result<(usize, u8), Reason> {
+    let mut protocol = first;
     let mut header = 40;
     for _ in 0..MAX_EXTENSIONS {
         if !is_extension(protocol) {
             break;
         }
-        let Some(extension) = packet.bytes::<4>(offset + header) else {
-            return Packed::MALFORMED;
-        };
+        let extension: &[u8; 4] = packet.bytes(offset + header).ok_or(Reason::Malformed)?;
         header += match protocol {
             FRAGMENT => {
                 // An atomic fragment (RFC 6946), the only one of its packet, is like any header.
                 if u16::from_be_bytes([extension[2], extension[3]]) & 0xfff9 != 0 {
-                    return Packed::FRAGMENT;
+                    return Err(Reason::Fragment);
                 }
                 8
             }
@@ -95,6 +66,7 @@ pub fn walk<P: Packet>(packet: &P, offset: usize) -> Packed {
             _ => (usize::from(extension[1]) + 1) * 8,
         };
         protocol = extension[0];
+        header = packet.merged::<HEADERS>(header);
     }
-    Packed((header as u64) << 8 | u64::from(protocol))
+    Ok((header, protocol))
 }

@@ -42,7 +42,7 @@ impl Link {
             IPV6 => Network::V6,
             _ => return None,
         };
-        Some(Self { length, network })
+        Some(Self { length: packet.merged::<0x1f>(length), network })
     }
 
     /// The EtherType of IP of this version.

@@ -8,6 +8,5 @@ mod link;
 mod transport;
 
 pub use ip::{Ip, Network, addresses};
-pub use ipv6::{Packed, walk};
 pub use link::{ETHERNET, Link};
 pub use transport::{Segment, Transport};

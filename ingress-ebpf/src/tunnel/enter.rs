@@ -86,7 +86,7 @@ fn write<P: Packet>(
     total: usize,
     header: &TunnelHeader,
 ) -> Option<()> {
-    let start = tags.header();
+    let start = packet.merged::<0x1f>(tags.header());
     match v4 {
         Some((source, destination)) => {
             tags.write(packet, node.next_hop, node.source_mac, Link::protocol(Network::V4))?;

@@ -61,7 +61,7 @@ impl Outer {
         let entropy = u16::from_be_bytes([bytes[0], bytes[1]]);
         let header: &[u8; TunnelHeader::LEN] = bytes.last_chunk().ok_or(Reason::BadTunnel)?;
         Ok(Self {
-            length: ip_header(link.network) + UDP_HEADER + TunnelHeader::LEN,
+            length: packet.merged::<0x3f>(ip_header(link.network) + UDP_HEADER + TunnelHeader::LEN),
             entropy,
             header: *bytemuck::must_cast_ref(header),
         })

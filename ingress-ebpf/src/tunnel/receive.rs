@@ -1,6 +1,6 @@
 //! Out of the tunnel: take the packet, or hand it on to the next candidate.
 
-use ingress_common::{Hops, Reason, TunnelHeader};
+use ingress_common::{Reason, TunnelHeader};
 
 use super::{
     Outer, enter,
@@ -10,7 +10,7 @@ use crate::{
     Outcome, Packet, World,
     connection::Connection,
     parse::{Link, Network, addresses},
-    pick::{Choice, pick},
+    pick::{Stop, Walk},
 };
 
 /// Decides about a frame that [`steer`](crate::steer) found to come from a peer's tunnel.
@@ -47,41 +47,29 @@ fn try_receive<P: Packet, W: World>(packet: &mut P, world: &W) -> Result<Outcome
     let connection = Connection::read(packet, inner, network, world).map_err(not_a_client)?;
 
     let sent_skipped = outer.header.flags & TunnelHeader::SKIPPED != 0;
-    let candidates: Hops = rest.prepend(config.node);
-    match pick(candidates, config.node, world, || connection.is_mine(world)) {
-        Choice::Mine => leave(packet, &link, &outer, network, Reason::Decapsulated),
-        Choice::Other { node, rest, passed, skipped } => {
-            let flags = if skipped || sent_skipped { TunnelHeader::SKIPPED } else { 0 };
-            let header = TunnelHeader {
-                generation: outer.header.generation,
-                ..TunnelHeader::new(
-                    rest,
-                    outer.header.tried + passed,
-                    flags,
-                    outer.header.inner_protocol,
-                    0,
-                )
-            };
-            let length = connection.ip.length;
-            enter::replace(
-                packet,
-                world,
-                &link,
-                outer.length,
-                length,
-                node,
-                &header,
-                outer.entropy,
-            )
-            // The local stack knows nothing of tunnel packets, so that there is nobody to pass to.
-            .map_err(|_unsent| Reason::RelayFailed)?;
-            Ok(Outcome::Send { reason: Reason::Relayed, interface: node.ifindex })
-        }
-        Choice::Nobody { skipped } if (skipped || sent_skipped) && connection.is_ongoing() => {
-            Err(Reason::OwnerUnreachable)
-        }
-        Choice::Nobody { .. } => leave(packet, &link, &outer, network, Reason::DecapsulatedLast),
+    if connection.is_mine(world) {
+        return leave(packet, &link, &outer, network, Reason::Decapsulated);
     }
+    let mut walk = Walk::new(rest);
+    let Stop::Other(node) = walk.next(config.node, true, world) else {
+        if (walk.skipped || sent_skipped) && connection.is_ongoing() {
+            return Err(Reason::OwnerUnreachable);
+        }
+        return leave(packet, &link, &outer, network, Reason::DecapsulatedLast);
+    };
+
+    let Walk { rest, passed, skipped } = walk;
+    let flags = if skipped || sent_skipped { TunnelHeader::SKIPPED } else { 0 };
+    let tried = outer.header.tried + passed;
+    let header = TunnelHeader {
+        generation: outer.header.generation,
+        ..TunnelHeader::new(rest, tried, flags, outer.header.inner_protocol, 0)
+    };
+    let length = connection.ip.length;
+    enter::replace(packet, world, &link, outer.length, length, node, &header, outer.entropy)
+        // The local stack knows nothing of tunnel packets, so that there is nobody to pass to.
+        .map_err(|_unsent| Reason::RelayFailed)?;
+    Ok(Outcome::Send { reason: Reason::Relayed, interface: node.ifindex })
 }
 
 /// What a peer sent is not what peers send.

@@ -5,8 +5,9 @@
 //! program of each link in one step: no packet ever meets an interface without a program.
 
 use std::{
+    ffi::OsString,
     fs, io,
-    os::unix::fs::DirBuilderExt as _,
+    os::unix::{ffi::OsStringExt as _, fs::DirBuilderExt as _},
     path::{Path, PathBuf},
 };
 
@@ -264,6 +265,9 @@ fn directory_error(path: &Path, action: &'static str) -> impl Fn(io::Error) -> L
     move |source| L4Error::Directory { path: path.clone(), action, source }
 }
 
+/// The source of a mount that was made for us, by which it is told from an operator's own.
+const OWN_MOUNT: &str = "penstock";
+
 /// Makes the directory, on a BPF file system: an existing one, the usual one at `/sys/fs/bpf`, or
 /// one mounted for it.
 fn prepare(bpf_dir: &Path, directory: &Path) -> Result<(), L4Error> {
@@ -272,7 +276,9 @@ fn prepare(bpf_dir: &Path, directory: &Path) -> Result<(), L4Error> {
         let usual = Path::new("/sys/fs/bpf");
         let target = if bpf_dir.starts_with(usual) { usual } else { bpf_dir };
         fs::create_dir_all(target).map_err(directory_error(target, "created"))?;
-        mount(Some("bpf"), target, Some("bpf"), MsFlags::empty(), Some("mode=0700"))
+        // Under the usual directory it is everybody's, whoever came first.
+        let source = if target == usual { "bpf" } else { OWN_MOUNT };
+        mount(Some(source), target, Some("bpf"), MsFlags::empty(), Some("mode=0700"))
             .map_err(io::Error::from)
             .map_err(directory_error(target, "mounted"))?;
         tracing::info!(directory = %target.display(), "mounted a BPF file system");
@@ -373,15 +379,57 @@ fn remove_pins(directory: &Path) -> Result<(), L4Error> {
 }
 
 fn remove_root(bpf_dir: &Path) -> Result<(), L4Error> {
-    // One that was mounted for us goes too; the usual one stays.
-    let own_mount = is_bpffs(bpf_dir)
-        && bpf_dir.parent().is_some_and(|parent| !is_bpffs(parent))
-        && bpf_dir != Path::new("/sys/fs/bpf");
+    // One that was mounted for us goes too; the usual one and an operator's own stay.
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let own_mount = mount_source(&mounts, bpf_dir) == Some(OWN_MOUNT);
     if own_mount {
         umount(bpf_dir).map_err(io::Error::from).map_err(directory_error(bpf_dir, "unmounted"))?;
     }
-    if bpf_dir != Path::new("/sys/fs/bpf") && entries(bpf_dir).is_empty() {
+    let mounted = mount_source(&mounts, bpf_dir).is_some() && !own_mount;
+    if !mounted && entries(bpf_dir).is_empty() {
         fs::remove_dir(bpf_dir).map_err(directory_error(bpf_dir, "removed"))?;
     }
     Ok(())
+}
+
+/// The source of the uppermost mount on `path`, if there is one; `mountinfo` is as `proc(5)` has it:
+/// the path is the fifth field, the source the second after a dash.
+fn mount_source<'m>(mountinfo: &'m str, path: &Path) -> Option<&'m str> {
+    let on_it = |line: &&str| line.split(' ').nth(4).is_some_and(|field| unescaped(field) == path);
+    let line = mountinfo.lines().rfind(on_it)?;
+    line.split_once(" - ")?.1.split(' ').nth(1)
+}
+
+/// A path of `mountinfo`: blanks and the like are a backslash and three octal digits.
+fn unescaped(field: &str) -> PathBuf {
+    let mut parts = field.split('\\');
+    let mut path = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        match part.split_at_checked(3).map(|(octal, rest)| (u8::from_str_radix(octal, 8), rest)) {
+            Some((Ok(byte), rest)) => {
+                path.push(byte);
+                path.extend_from_slice(rest.as_bytes());
+            }
+            _ => {
+                path.push(b'\\');
+                path.extend_from_slice(part.as_bytes());
+            }
+        }
+    }
+    PathBuf::from(OsString::from_vec(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_uppermost_mount_tells_its_source() {
+        let mountinfo = "25 1 0:22 / /sys/fs/bpf rw shared:9 - bpf bpf rw,mode=700\n\
+                         90 1 0:50 / /tmp/a\\040b rw - bpf bpf rw\n\
+                         91 1 0:51 / /tmp/a\\040b rw - bpf penstock rw\n";
+        assert_eq!(mount_source(mountinfo, Path::new("/sys/fs/bpf")), Some("bpf"));
+        assert_eq!(mount_source(mountinfo, Path::new("/tmp/a b")), Some("penstock"));
+        assert_eq!(mount_source(mountinfo, Path::new("/tmp")), None);
+    }
 }

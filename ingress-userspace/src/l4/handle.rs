@@ -251,7 +251,9 @@ impl Plan {
         if members.iter().all(|member| *member.name != *self.own_name) && !members.is_empty() {
             tracing::warn!(
                 node = self.own_name,
-                "this node is not among the members: it forwards, and owns no connection"
+                "this node is not among the members, which would give its address: it forwards \
+                 nothing, and what comes in here does not reach its owner; --node-name must be the \
+                 name of its Node object"
             );
         }
         self.health.retain(|name, _| members.iter().any(|member| *member.name == **name));

@@ -217,6 +217,10 @@ impl Bed {
     /// As [`check`](Self::check), where the driver leaves no room before the frame.
     #[track_caller]
     pub(crate) fn check_without_headroom(&mut self, frame: &[u8], action: u32, reason: Reason) {
+        if !self.programs.takes_long_metadata() {
+            requirement::headroom("a frame without headroom");
+            return;
+        }
         let run = self.programs.run_with_metadata(frame, 212).unwrap();
         self.runs += 1;
         assert_eq!((run.action, run.reason), (action, reason), "for {frame:02x?}");

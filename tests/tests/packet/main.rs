@@ -16,3 +16,4 @@ mod random;
 mod sockets;
 mod table;
 mod tunnel;
+mod verifier;

@@ -18,7 +18,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     let object = build::object(false)?;
-    let mut command = privileges::as_root(&demo::testbed()?)?;
+    let mut command = privileges::as_root(&demo::testbed(Some(&object))?)?;
     command.args(["bench-xdp", "--rounds", &arguments.rounds.to_string()]);
     command.args(["--calls", &arguments.calls.to_string(), "--object"]).arg(object);
     step::attached("measuring the XDP programs", &mut command)

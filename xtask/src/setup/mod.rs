@@ -55,7 +55,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
 /// The eBPF toolchain: the first compiler for which a linker exists or can be built.
 pub(crate) fn ebpf() -> Result<Ebpf> {
     let toolchain = toolchain::find_or_install()?;
-    let linker = linker::find_or_build(toolchain.llvm)?;
+    let linker = linker::find_or_build(&toolchain.llvm)?;
     Ok(Ebpf { toolchain, linker })
 }
 
@@ -76,6 +76,15 @@ pub(crate) fn bench() -> Result<()> {
         packages::Tool { program: "wrk", package: "wrk" },
         packages::Tool { program: "h2load", package: "nghttp2-client" },
         packages::Tool { program: "taskset", package: "util-linux" },
+    ])
+}
+
+/// What other kernels are booted with.
+pub(crate) fn emulator() -> Result<()> {
+    packages::ensure(&[
+        packages::Tool { program: "qemu-system-x86_64", package: "qemu-system-x86" },
+        packages::Tool { program: "busybox", package: "busybox-static" },
+        packages::Tool { program: "ldd", package: "libc-bin" },
     ])
 }
 

@@ -1,0 +1,28 @@
+#!/bin/busybox sh
+# The first process of a kernel under test. Lines that begin with @@ are for xtask.
+export PATH=/usr/sbin:/bin
+busybox mkdir -p /proc /sys /dev /tmp /run /root
+busybox mount -t proc proc /proc
+busybox mount -t sysfs sys /sys
+busybox mount -t bpf bpf /sys/fs/bpf
+[ -c /dev/null ] || busybox mount -t devtmpfs dev /dev
+busybox mount -t tmpfs tmp /tmp
+ip link set lo up
+export PENSTOCK_EBPF_OBJECT=/penstock.bpf.o PENSTOCK_REQUIRE=bpf,netns RUST_BACKTRACE=0
+
+echo "@@ release $(busybox uname -r)"
+/testbed verify /penstock.bpf.o
+echo "@@ verify $?"
+if [ "$(busybox cat /expectation)" = refused ]; then
+    busybox mkdir -p /m
+    busybox timeout 60 /penstock run --manifests /m --vip 192.0.2.10 --interface lo --node-name n1 \
+        --http-port 8080 --https-port 8443
+    echo "@@ agent $?"
+else
+    /penstock l4 load --interface lo && /penstock l4 counters && /penstock l4 unload
+    echo "@@ agent $?"
+    /packet --test-threads=2
+    echo "@@ packet $?"
+fi
+echo "@@ end"
+busybox poweroff -f

@@ -1,6 +1,8 @@
 //! The manifests that we ship are understood in full.
 #![forbid(unsafe_code)]
 
+use std::sync::Arc;
+
 use std::{path::PathBuf, sync::mpsc, thread, time::Duration};
 
 use ingress_userspace::{
@@ -33,7 +35,7 @@ fn translated(manifests: &Manifests) -> (Update, Translation) {
         configmap: Some(("ingress-nginx".to_owned(), "ingress-nginx-controller".to_owned())),
         ..Options::default()
     };
-    let translation = Translator::new(options).translate(&update.stores);
+    let translation = Translator::new(options).translate(&update.stores, &Arc::default());
     (update, translation)
 }
 

@@ -115,7 +115,9 @@ mod tests {
     fn an_old_kernel_is_refused_and_an_unreadable_release_is_not() {
         assert!(matches!(check_kernel("5.15.0-91-generic"), Err(L4Error::OldKernel { .. })));
         assert!(matches!(check_kernel("6.0.0-6-amd64"), Err(L4Error::OldKernel { .. })));
-        for release in ["6.1.0-13-amd64", "6.12.107+deb13-amd64", "6.18.44-fc-v595", "7.0.1", "unknown", ""] {
+        for release in
+            ["6.1.0-13-amd64", "6.12.107+deb13-amd64", "6.18.44-fc-v595", "7.0.1", "unknown", ""]
+        {
             assert!(check_kernel(release).is_ok(), "{release}");
         }
     }

@@ -89,7 +89,7 @@ fn early_hints_reach_the_client_before_the_answer() {
 fn trailers_of_an_answer_reach_the_client() {
     let shop = answering(
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n\
-         5\r\nhello\r\n0\r\nX-Sum: 7\r\n\r\n",
+         5\r\nhello\r\n0\r\nContent-Length: 9\r\nX-Sum: 7\r\ntransfer-encoding: chunked\r\n\r\n",
     );
     let site = site(&[shop.address]);
     let mut connection = Connection::open(site.http);

@@ -2,7 +2,7 @@
 
 use crate::proxy::{
     buffer::Buffer,
-    message::{BodyLength, Fields},
+    message::{BodyLength, Fields, Known},
 };
 
 use super::parse;
@@ -159,6 +159,13 @@ impl Decoder {
                 }
                 let line = bytes.get(..=feed).ok_or(BadBody)?;
                 parse::fields(line, trailers, Some(LINE)).map_err(|_refused| BadBody)?;
+                // They say how a message is framed or where it goes, which was settled before (RFC
+                // 9110, section 6.5.1).
+                for known in
+                    [Known::ContentLength, Known::TransferEncoding, Known::Connection, Known::Host]
+                {
+                    trailers.remove(known);
+                }
             }
         }
         from.consume(feed + 1);

@@ -183,7 +183,15 @@ fn a_switch_in_the_middle_of_the_request_is_502() {
         let mut all = Vec::new();
         let _until_closed = reader.read_to_end(&mut all);
     });
-    let site = site(&shop);
+    let streaming = Ingress {
+        name: "shop",
+        annotations: &[("proxy-request-buffering", "off")],
+        host: "shop.example.com",
+        paths: &[("Prefix", "/", "shop")],
+        tls: None,
+    };
+    let rules = documents(&[&streaming.yaml(), &service("shop", &[shop.address])]);
+    let site = Site::start(&[("all.yaml", &rules)]);
     let mut connection = Connection::open(site.http);
     connection.send(
         "POST /chat HTTP/1.1\r\nhost: shop.example.com\r\nconnection: Upgrade\r\n\

@@ -46,7 +46,8 @@ pub(crate) async fn connect(
 ) -> Result<Connection, UpstreamError> {
     let opened = if way.proxying.protocol.is_http2() {
         let limits = worker.pool.limits();
-        let opened = worker.pool.http2.open(address, way.proxying, &limits).await;
+        // Boxed, as below: rare and large, and the task of every connection has room for it else.
+        let opened = Box::pin(worker.pool.http2.open(address, way.proxying, &limits)).await;
         opened.map(|stream| Connection::Http2(Box::new(stream)))
     } else {
         match tokio::time::timeout(way.proxying.connect_timeout, open(worker, address, way)).await {
@@ -81,6 +82,6 @@ async fn open(worker: &Worker, address: SocketAddr, way: &Way<'_>) -> Result<Str
     stream.set_nodelay(true).map_err(io)?;
     let Some(policy) = way.tls else { return Ok(Stream::Plain(stream)) };
     let client = worker.pool.clients.of(policy)?;
-    let stream = tls::connect(stream, &client, address.ip(), Inside::Http1).await;
+    let stream = Box::pin(tls::connect(stream, &client, address.ip(), Inside::Http1)).await;
     Ok(stream.map(|stream| Stream::UpstreamTls(Box::new(stream)))?)
 }

@@ -17,6 +17,7 @@ mod report;
 mod rule;
 mod streams;
 mod suite;
+mod text;
 mod ticket;
 mod tls;
 mod upstream_tls;

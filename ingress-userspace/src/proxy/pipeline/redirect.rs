@@ -38,9 +38,9 @@ pub(super) fn is_due(route: &Route, host_has_tls: bool, origin: &Origin<'_>) -> 
     wanted && origin.is_plain()
 }
 
-/// The same host and target over HTTPS; one final slash is cut off unless the route keeps it.
-pub(super) fn to_https(route: &Route, origin: &Origin<'_>, target: &str) -> String {
-    let host = without_port(&origin.host);
+/// The same target over HTTPS on the host that the client asked for; one final slash is cut off unless the route keeps it.
+pub(super) fn to_https(route: &Route, host: &str, target: &str) -> String {
+    let host = without_port(host);
     let target = match target.strip_suffix('/') {
         Some(cut) if !route.preserve_trailing_slash => cut,
         _ => target,

@@ -6,6 +6,7 @@ mod backend;
 mod balancing;
 mod certificate;
 mod connections;
+mod cors;
 mod diagnostic;
 mod host;
 mod member;
@@ -24,6 +25,7 @@ pub use certificate::{Certificate, CertificateId};
 pub use connections::{
     AddressRange, ClientAddress, ClientLimits, FieldPolicy, FieldSetting, UpstreamPool,
 };
+pub use cors::{Cors, Origin, Origins};
 pub use diagnostic::{Diagnostic, Severity};
 pub use host::{Denial, Host, HostName, HttpsRedirect, PathKind, Redirect, Rewrite, Route, Target};
 pub use member::Member;

@@ -1,4 +1,6 @@
-use super::AddressRange;
+use std::sync::Arc;
+
+use super::{AddressRange, Cors, FieldSetting};
 
 /// What the annotations of an Ingress ask for beyond forwarding; one field for each stage of the
 /// pipeline that they switch on. Routes of Ingresses that ask for none of it have no such value at
@@ -7,6 +9,10 @@ use super::AddressRange;
 pub struct Policies {
     /// Who may ask, by address.
     pub sources: Option<Sources>,
+    /// What browsers are told about other origins.
+    pub cors: Option<Cors>,
+    /// `custom-headers`: fields that clients get, instead of any others of their names.
+    pub headers: Option<Arc<[FieldSetting]>>,
 }
 
 /// `denylist-source-range` and `whitelist-source-range`.

@@ -118,6 +118,15 @@ pub(crate) fn healthy() -> Answer {
     answer
 }
 
+/// The answer to a browser that asks whether it may ask (reference section 1.6). Without the length
+/// that ingress-nginx writes, which a 204 must not have (RFC 9110, section 8.6).
+pub(crate) fn preflight() -> Answer {
+    let mut answer = Answer::default();
+    answer.head.status = 204;
+    answer.head.fields.push_known(Known::ContentType, b"text/plain charset=UTF-8");
+    answer
+}
+
 /// An answer that sends the client elsewhere.
 pub(crate) fn redirect(status: u16, location: &str) -> Answer {
     let mut answer = html(status, page(status));

@@ -352,7 +352,8 @@ impl<'a> Assembly<'a> {
             let target = Target::Redirect(crate::model::Redirect { status: 302, location });
             let mut route = Route { target, ..base(current, "metadata.annotations", "/") };
             route.kind = PathKind::Exact;
-            // Precedes the redirect to HTTPS.
+            // Precedes the redirect to HTTPS, and whatever else there is of a path.
+            route.policies = None;
             route.https_redirect = HttpsRedirect::Never;
             if let Some(denial) = &self.config.denial {
                 deny(&mut route, denial);

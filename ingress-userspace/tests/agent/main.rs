@@ -5,6 +5,8 @@
 mod balancing;
 mod changes;
 mod client_auth;
+mod cors;
+mod custom_headers;
 mod drain;
 mod failure;
 mod forwarding;

@@ -6,6 +6,8 @@ mod admission;
 mod asker;
 mod authority;
 mod client_auth;
+mod cors;
+mod finish;
 mod forwarded;
 mod headers;
 mod origin;
@@ -27,8 +29,8 @@ use std::{
 use http::Method;
 
 use self::{
-    admission::Admission,
     asker::Asked,
+    finish::Answered,
     stages::{Decision, Forward},
 };
 use super::{
@@ -65,27 +67,32 @@ pub(super) async fn answer<D: Downstream>(
                 if over_http2 {
                     websocket::clean_response(answer);
                 }
-                finish(client, &view, Some(route), head, admission.as_ref(), answer);
+                let answered = Answered {
+                    client,
+                    view: &view,
+                    subject,
+                    request: head,
+                    _admission: admission.as_ref(),
+                };
+                answered.finish(answer);
             };
             let (proxying, attempts) = (&*route.proxying, &mut attempts);
             match exchange::run(client, attempts, head, proxying, upgrade, down, finish).await {
                 Outcome::Answered(status) => status,
                 Outcome::Unanswered(failure) => {
-                    own(client, &view, Some(route), head, down, respond::failure(failure)).await;
+                    own(client, &view, subject, head, down, respond::failure(failure)).await;
                     failure.status()
                 }
             }
         }
         Ok(Decision::Own(answer)) => {
             let status = answer.head.status;
-            let route = subject.route.map(|route| &**route);
-            own(client, &view, route, head, down, answer).await;
+            own(client, &view, subject, head, down, answer).await;
             status
         }
         Err(failure) => {
             tracing::debug!(?failure, client.address = %client.peer, "not answered by an upstream");
-            let route = subject.route.map(|route| &**route);
-            own(client, &view, route, head, down, respond::failure(failure)).await;
+            own(client, &view, subject, head, down, respond::failure(failure)).await;
             failure.status()
         }
     };
@@ -96,15 +103,16 @@ pub(super) async fn answer<D: Downstream>(
 pub(super) async fn refuse<D: Downstream>(client: &Rc<Client>, failure: Failure, down: &mut D) {
     let view = client.worker.view();
     let head = RequestHead::default();
-    own(client, &view, None, &head, down, respond::failure(failure)).await;
-    client.worker.counters.request(Subject::default(), &Method::GET, failure.status());
+    let subject = Subject::default();
+    own(client, &view, subject, &head, down, respond::failure(failure)).await;
+    client.worker.counters.request(subject, &Method::GET, failure.status());
 }
 
-/// Sends an answer of our own; `route` is the one that was meant, if that is known.
+/// Sends an answer of our own; `subject` is what was meant, as far as that is known.
 async fn own<D: Downstream>(
     client: &Client,
     view: &View,
-    route: Option<&Route>,
+    subject: Subject<'_>,
     head: &RequestHead,
     down: &mut D,
     mut answer: Answer,
@@ -113,31 +121,11 @@ async fn own<D: Downstream>(
         down.abort();
         return;
     }
-    finish(client, view, route, head, None, &mut answer.head);
+    let answered = Answered { client, view, subject, request: head, _admission: None };
+    answered.finish(&mut answer.head);
     if respond::send(down, &answer).await.is_err() {
         down.abort();
     }
-}
-
-/// What every answer gets and none keeps.
-fn finish(
-    client: &Client,
-    view: &View,
-    _route: Option<&Route>,
-    _request: &RequestHead,
-    _admission: Option<&Admission>,
-    head: &mut ResponseHead,
-) {
-    headers::clean_response(head);
-    if !head.fields.contains(Known::Date) {
-        client.worker.date.with(|date| head.fields.push_known(Known::Date, date));
-    }
-    if client.tls
-        && let Some(hsts) = &view.hsts
-    {
-        head.fields.set(Known::StrictTransportSecurity, hsts.as_bytes());
-    }
-    settings::to_client(&mut head.fields, &view.snapshot.model.settings.fields);
 }
 
 /// Tells the client its session, where one begins or moves.

@@ -1,19 +1,21 @@
 //! The stages of a request, in the order in which they can be told apart from outside (reference
 //! section 2).
 
-use std::{rc::Rc, sync::Arc};
+use std::{cell::OnceCell, rc::Rc, sync::Arc};
 
 use super::{
     admission::{self, Admission, Admitted},
     asker::Asked,
     authority,
     client_auth::{self, Entry},
-    forwarded, headers,
+    cors, forwarded, headers,
     origin::Origin,
-    redirect, settings, target, websocket,
+    redirect, settings, target,
+    variables::Seen,
+    websocket,
 };
 use crate::{
-    model::{Backend, BackendId, HostName, Route, Target},
+    model::{Backend, BackendId, FieldPolicy, HostName, Route, Target},
     proxy::{
         balance::{Attempts, View},
         client::Client,
@@ -80,7 +82,11 @@ pub(super) async fn run<'v>(
         None => forward(client, view, head, located, None),
         Some(policies) => {
             Box::pin(async move {
-                match admission::admit(client, view, head, &located, policies).await? {
+                let admitted = admission::admit(client, view, head, &located, policies).await;
+                if !matches!(admitted, Ok(Admitted::With(_))) {
+                    head.authority.clone_from(&located.authority);
+                }
+                match admitted? {
                     Admitted::With(admission) => {
                         forward(client, view, head, located, Some(admission))
                     }
@@ -106,18 +112,35 @@ fn locate<'v>(
     head: &mut RequestHead,
     subject: &mut Subject<'v>,
 ) -> Result<Place<'v>, Failure> {
-    let snapshot = &view.snapshot;
-    let settings = &snapshot.model.settings;
     let over_http2 = websocket::is_asked(head)?;
     authority::settle(head)?;
-    let authority = std::mem::take(&mut head.authority);
+    let mut authority = std::mem::take(&mut head.authority);
+    let place = place(client, view, head, subject, &mut authority, over_http2);
+    if !matches!(place, Ok(Place::Here(_))) {
+        // What is answered in another way still looks at it.
+        head.authority = authority;
+    }
+    place
+}
+
+/// The same, of a request whose authority is known; which is taken along.
+fn place<'v>(
+    client: &'v Rc<Client>,
+    view: &'v Rc<View>,
+    head: &mut RequestHead,
+    subject: &mut Subject<'v>,
+    authority: &mut String,
+    over_http2: bool,
+) -> Result<Place<'v>, Failure> {
+    let snapshot = &view.snapshot;
+    let settings = &snapshot.model.settings;
     let path = normalize(head.path()).map_err(|_bad_path| Failure::BadRequest)?;
 
     // The host, then the path.
-    let host: &'v HostTable = snapshot.routes.host(&authority);
+    let host: &'v HostTable = snapshot.routes.host(authority);
     subject.host = Some(host.name());
     // Client certificates.
-    let entry = client_auth::enter(client, host, &authority)?;
+    let entry = client_auth::enter(client, host, authority)?;
     if let Entry::Elsewhere(page) = entry {
         return elsewhere(302, page);
     }
@@ -128,7 +151,7 @@ fn locate<'v>(
         Found::Route(compiled) => compiled,
         Found::AddSlash(compiled) => {
             subject.route = Some(&compiled.route);
-            let location = redirect::add_slash(client, &authority, &head.target);
+            let location = redirect::add_slash(client, authority, &head.target);
             return elsewhere(301, &location);
         }
         Found::None => return Err(Failure::NoRoute),
@@ -143,11 +166,17 @@ fn locate<'v>(
         return Err(Failure::BodyTooLarge);
     }
 
-    // (a) Denied; (c) redirects of the route's own.
+    // (a) Denied; (b) browsers that ask whether they may ask; (c) redirects of the route's own.
+    if let Some(policies) = &route.policies
+        && !matches!(route.target, Target::Denied(_))
+        && let Some(answer) = cors::preflight(policies, head)
+    {
+        return Ok(Place::Own(answer));
+    }
     let backend = match &route.target {
         Target::Denied(_) => return Err(Failure::Denied),
         Target::Redirect(redirect) => {
-            let location = redirect::configured(redirect, client, &authority);
+            let location = redirect::configured(redirect, client, authority);
             return elsewhere(redirect.status, &location);
         }
         Target::NotFound => None,
@@ -159,13 +188,16 @@ fn locate<'v>(
     // (d) The rewrite.
     let rewritten = compiled.rewrite(&path);
     let original = rewritten.is_some().then(|| head.target.clone());
+    if route.policies.is_some() || !settings.fields.to_client.is_empty() {
+        head.original.clone_from(&original);
+    }
     target::rewrite(head, rewritten)?;
 
     // (e) The redirect to HTTPS.
     let origin = Origin::of(client, &head.fields, settings);
     if redirect::is_due(route, host.tls(), &origin) {
         let target = original.as_deref().unwrap_or(&head.target);
-        let location = redirect::to_https(route, origin.host(&authority), target);
+        let location = redirect::to_https(route, origin.host(authority), target);
         return elsewhere(settings.redirect_code as u16, &location);
     }
 
@@ -180,7 +212,7 @@ fn locate<'v>(
         service,
         entry,
         origin,
-        authority,
+        authority: std::mem::take(authority),
         original,
         over_http2,
     }))
@@ -208,6 +240,10 @@ fn forward<'v>(
         return Err(Failure::Expectation);
     }
     let (policy, proxying) = (&settings.fields, &*route.proxying);
+    let values = match settings::have_variables(&policy.to_upstream) {
+        true => values(client, head, &located, policy),
+        false => settings::Values::new(),
+    };
     let mut upgrade = headers::clean_request(head, policy);
     if proxying.protocol.is_http2() && (upgrade || over_http2) {
         // An endpoint of HTTP/2 is asked for no other protocol; a CONNECT means nothing else.
@@ -228,9 +264,39 @@ fn forward<'v>(
     }
     located.entry.apply(&mut head.fields);
     let original = located.original.as_deref();
-    settings::to_upstream(&mut head.fields, policy, original.unwrap_or(&head.target));
+    settings::to_upstream(&mut head.fields, policy, original.unwrap_or(&head.target), values);
     let asked = Asked::new(client, route, service, host.name(), head, authority, original, origin);
     head.authority = located.authority;
     let attempts = Attempts::new(view, backend, asked);
     Ok(Decision::Forward(Forward { attempts, route, upgrade, over_http2, admission }))
+}
+
+/// What `proxy-set-headers` comes to where it has variables: of the request as the client sent it.
+fn values(
+    client: &Client,
+    head: &mut RequestHead,
+    located: &Located<'_>,
+    policy: &FieldPolicy,
+) -> settings::Values {
+    let seen = Seen {
+        client,
+        fields: &head.fields,
+        method: &head.method,
+        target: located.original.as_deref().unwrap_or(&head.target),
+        path: head.path(),
+        host: &located.authority,
+        address: &located.origin.address,
+        server: located.host.name(),
+        route: Some(located.route),
+        service: Some(&located.service.key),
+        request_id: OnceCell::new(),
+    };
+    let values = settings::values(&policy.to_upstream, &seen);
+    if policy.request_id
+        && let Some(id) = seen.request_id.into_inner()
+    {
+        // The upstream is told the same one.
+        head.fields.set(Known::XRequestId, &id);
+    }
+    values
 }

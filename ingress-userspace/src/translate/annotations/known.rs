@@ -106,14 +106,14 @@ pub(super) const KNOWN: &[(&str, Risk, Support)] = &[
     ("limit-whitelist", Low, Denies),
     ("limit-rate", Low, Denies),
     ("limit-rate-after", Low, Denies),
-    // 1.6 CORS. Without the headers a browser allows less, not more.
-    ("enable-cors", Low, NoEffect("false")),
-    ("cors-allow-origin", Medium, NoEffect("")),
-    ("cors-allow-methods", Medium, NoEffect("")),
-    ("cors-allow-headers", Medium, NoEffect("")),
-    ("cors-expose-headers", Medium, NoEffect("")),
-    ("cors-allow-credentials", Low, NoEffect("")),
-    ("cors-max-age", Low, NoEffect("")),
+    // 1.6 CORS.
+    ("enable-cors", Low, Obeyed),
+    ("cors-allow-origin", Medium, Obeyed),
+    ("cors-allow-methods", Medium, Obeyed),
+    ("cors-allow-headers", Medium, Obeyed),
+    ("cors-expose-headers", Medium, Obeyed),
+    ("cors-allow-credentials", Low, Obeyed),
+    ("cors-max-age", Low, Obeyed),
     // 1.7 Proxying.
     ("proxy-connect-timeout", Low, Obeyed),
     ("proxy-send-timeout", Low, Obeyed),
@@ -139,7 +139,7 @@ pub(super) const KNOWN: &[(&str, Risk, Support)] = &[
     // FCGI alone denies.
     ("backend-protocol", Low, Obeyed),
     ("service-upstream", Low, Obeyed),
-    ("custom-headers", Medium, NoEffect("")),
+    ("custom-headers", Medium, Obeyed),
     ("custom-http-errors", Low, NoEffect("")),
     ("default-backend", Low, NoEffect("")),
     ("disable-proxy-intercept-errors", Low, NoEffect("")),

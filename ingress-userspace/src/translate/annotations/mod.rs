@@ -2,11 +2,13 @@
 //! access and is not obeyed yet denies.
 
 mod balancing;
+mod cors;
 mod handshake;
 mod known;
 mod passthrough;
 mod proxying;
 mod redirect;
+mod response_headers;
 mod rewrite;
 mod sources;
 mod upstream_tls;
@@ -182,7 +184,11 @@ impl Parser<'_, '_> {
 
     /// What switches stages on that most requests do not go through.
     fn policies(&mut self) -> Option<Arc<Policies>> {
-        let policies = Policies { sources: sources::parse(self) };
+        let policies = Policies {
+            sources: sources::parse(self),
+            cors: cors::parse(self),
+            headers: response_headers::parse(self),
+        };
         (policies != Policies::default()).then(|| Arc::new(policies))
     }
 

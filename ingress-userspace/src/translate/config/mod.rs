@@ -2,6 +2,8 @@ mod connections;
 mod fields;
 mod streams;
 
+pub(super) use fields::{is_ours, is_token};
+
 use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -41,6 +43,8 @@ pub(super) struct Config {
     pub(super) upstream_tls_per_ingress: bool,
     /// `whitelist-source-range` and `denylist-source-range`, for Ingresses without their own.
     pub(super) sources: Sources,
+    /// `global-allowed-response-headers`: what `custom-headers` may set.
+    pub(super) allowed_response_headers: Vec<String>,
     pub(super) risk_level: Risk,
     pub(super) blocked_words: Vec<String>,
     /// `load-balance`, for backends whose Ingress has no annotation of that name.
@@ -70,6 +74,7 @@ impl Default for Config {
             retry_non_idempotent: false,
             upstream_tls_per_ingress: false,
             sources: Sources::default(),
+            allowed_response_headers: Vec::new(),
             risk_level: Risk::High,
             blocked_words: Vec::new(),
             load_balance: Policy::RoundRobin,
@@ -126,7 +131,6 @@ const OTHERS: &[(&str, Other)] = &[
     ("ssl-dh-param", Other::NoEffect),
     ("ssl-early-data", Other::NoEffect),
     ("ssl-ecdh-curve", Other::NoEffect),
-    ("global-allowed-response-headers", Other::NoEffect),
     ("limit-req-status-code", Other::NoEffect),
     ("limit-conn-status-code", Other::NoEffect),
     ("limit-conn-zone-variable", Other::NoEffect),
@@ -209,6 +213,7 @@ const OBEYED: &[&str] = &[
     "add-headers",
     "proxy-set-headers",
     "hide-headers",
+    "global-allowed-response-headers",
     "enable-underscores-in-headers",
     "ignore-invalid-headers",
     "client-header-timeout",
@@ -253,6 +258,9 @@ impl Config {
         reader.boolean("service-upstream", &mut config.service_upstream);
         if let Some(value) = reader.get("no-tls-redirect-locations") {
             config.no_tls_redirect = list(value);
+        }
+        if let Some(value) = reader.get("global-allowed-response-headers") {
+            config.allowed_response_headers = list(value);
         }
         if let Some(value) = reader.get("annotation-value-word-blocklist") {
             config.blocked_words = list(value);

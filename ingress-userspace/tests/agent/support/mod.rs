@@ -5,7 +5,7 @@ mod backend;
 mod client;
 mod manifests;
 
-pub(crate) use backend::{Backend, read_head, read_request};
+pub(crate) use backend::{Backend, read_head, read_request, saying};
 pub(crate) use client::{
     Connection, Pair, Reply, TlsOptions, exchange, tls, tls_behind, tls_config, tls_over, tls_with,
 };

@@ -5,9 +5,11 @@
 mod backend;
 mod balancing;
 mod certificate;
+mod compression;
 mod connections;
 mod cors;
 mod diagnostic;
+mod error_pages;
 mod host;
 mod member;
 mod object;
@@ -22,11 +24,13 @@ mod upstream_tls;
 pub use backend::{Backend, BackendId, BackendKey, Endpoint, PortRef};
 pub use balancing::{Affinity, AffinityMode, Balancing, HashBy, Policy, SameSite, SessionCookie};
 pub use certificate::{Certificate, CertificateId};
+pub use compression::{Coding, Compression};
 pub use connections::{
     AddressRange, ClientAddress, ClientLimits, FieldPolicy, FieldSetting, UpstreamPool,
 };
 pub use cors::{Cors, Origin, Origins};
 pub use diagnostic::{Diagnostic, Severity};
+pub use error_pages::ErrorPages;
 pub use host::{Denial, Host, HostName, HttpsRedirect, PathKind, Redirect, Rewrite, Route, Target};
 pub use member::Member;
 pub use object::ObjectRef;

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{AddressRange, Cors, FieldSetting};
+use super::{AddressRange, Cors, ErrorPages, FieldSetting};
 
 /// What the annotations of an Ingress ask for beyond forwarding; one field for each stage of the
 /// pipeline that they switch on. Routes of Ingresses that ask for none of it have no such value at
@@ -13,6 +13,8 @@ pub struct Policies {
     pub cors: Option<Cors>,
     /// `custom-headers`: fields that clients get, instead of any others of their names.
     pub headers: Option<Arc<[FieldSetting]>>,
+    /// Who answers in the place of errors.
+    pub errors: Option<ErrorPages>,
 }
 
 /// `denylist-source-range` and `whitelist-source-range`.

@@ -134,6 +134,11 @@ pub(crate) fn redirect(status: u16, location: &str) -> Answer {
     answer
 }
 
+/// nginx's page of a status.
+pub(crate) fn of_status(status: u16) -> Answer {
+    html(status, page(status))
+}
+
 fn html(status: u16, body: String) -> Answer {
     let mut head = ResponseHead { status, ..ResponseHead::default() };
     head.body = BodyLength::Exact(body.len() as u64);

@@ -15,6 +15,7 @@ use super::{
     authority::Authorities,
     backends::Backends,
     config::Config,
+    error_pages::FirstPorts,
     host::{HostParts, deny},
     report::Report,
     rule::{check_path, host_name},
@@ -23,9 +24,9 @@ use super::{
 };
 use crate::{
     model::{
-        BackendKey, ClientAuth, ClientRule, Denial, Diagnostic, Host, HostName, HostTls,
-        HttpsRedirect, ObjectRef, Passthrough, PathKind, PortRef, Proxying, Rewrite, Route, Target,
-        UpstreamTls, VerifyClient,
+        BackendId, BackendKey, ClientAuth, ClientRule, Denial, Diagnostic, Host, HostName, HostTls,
+        HttpsRedirect, ObjectRef, Passthrough, PathKind, Policies as RoutePolicies, PortRef,
+        Proxying, Rewrite, Route, Target, UpstreamTls, VerifyClient,
     },
     stores::{Key, Stores},
 };
@@ -38,6 +39,9 @@ pub(super) struct Assembly<'a> {
     pub(super) certificates: &'a mut Certificates,
     pub(super) authorities: &'a mut Authorities,
     pub(super) backends: Backends,
+    /// `--default-backend-service`.
+    pub(super) global_backend: Option<BackendId>,
+    pub(super) first_ports: FirstPorts,
     hosts: BTreeMap<HostName, HostParts>,
     /// What unknown hosts and paths lead to.
     global: Route,
@@ -68,10 +72,9 @@ impl<'a> Assembly<'a> {
         let mut backends = Backends::default();
         let object = ObjectRef::new("Default", "", "backend");
         let field = "--default-backend-service";
-        let target = match default_backend {
-            Some(key) => Target::Backend(backends.id(key.clone(), &object, field, None)),
-            None => Target::NotFound,
-        };
+        let global_backend =
+            default_backend.map(|key| backends.id(key.clone(), &object, field, None));
+        let target = global_backend.map_or(Target::NotFound, Target::Backend);
         let mut global = Route {
             ingress: object,
             field: field.to_owned(),
@@ -90,9 +93,26 @@ impl<'a> Assembly<'a> {
         if let Some(denial) = config.denial.clone().or(auth.map(|key| Denial { key })) {
             deny(&mut global, &denial);
         }
-        let any = HostParts::new(HostName::CatchAll, global.clone());
-        let hosts = BTreeMap::from([(HostName::CatchAll, any)]);
-        Self { options, config, stores, certificates, authorities, backends, hosts, global }
+        let first_ports = FirstPorts::default();
+        let mut assembly = Self {
+            options,
+            config,
+            stores,
+            certificates,
+            authorities,
+            backends,
+            global_backend,
+            first_ports,
+            hosts: BTreeMap::new(),
+            global,
+        };
+        if let Some(errors) = assembly.pages(Arc::clone(&config.error_statuses), false, None) {
+            let policies = RoutePolicies { errors: Some(errors), ..RoutePolicies::default() };
+            assembly.global.policies = Some(Arc::new(policies));
+        }
+        let any = HostParts::new(HostName::CatchAll, assembly.global.clone());
+        assembly.hosts.insert(HostName::CatchAll, any);
+        assembly
     }
 
     /// The hosts whose TLS connections are passed through. Why one is not becomes a diagnostic.
@@ -158,6 +178,7 @@ impl<'a> Assembly<'a> {
             Lookup { namespace: &key.namespace, stores: self.stores },
             report,
         );
+        self.add_error_pages(key, &mut annotations, report);
         let nothing = IngressSpec::default();
         let spec = ingress.spec.as_ref().unwrap_or(&nothing);
         if spec.default_backend.is_some() && self.options.disable_catch_all {
@@ -331,7 +352,7 @@ impl<'a> Assembly<'a> {
     }
 
     /// Where a person finds an annotation.
-    fn field(&self, key: &str) -> String {
+    pub(super) fn field(&self, key: &str) -> String {
         format!("metadata.annotations[{}/{key}]", self.options.annotations_prefix)
     }
 

@@ -8,6 +8,7 @@ mod authority;
 mod backends;
 mod class;
 mod config;
+mod error_pages;
 mod host;
 mod ingress;
 mod member;
@@ -42,6 +43,7 @@ use self::{
     backends::{Backends, Found, Resolved, Slices, World},
     class::Classes,
     config::Config,
+    error_pages::FirstPorts,
     ingress::Assembly,
     report::Report,
     streams::Services,
@@ -107,6 +109,7 @@ struct Routing {
     ticket_keys: Vec<TicketKey>,
     backends: Backends,
     services: Services,
+    first_ports: FirstPorts,
     passthrough: Arc<HashMap<Arc<str>, Passthrough>>,
     diagnostics: Vec<Diagnostic>,
 }
@@ -133,7 +136,8 @@ impl Translator {
         let (routing, resolved, found) = match previous {
             Some(previous)
                 if is_same(&previous.stores, stores)
-                    && previous.default_backend == default_backend =>
+                    && previous.default_backend == default_backend
+                    && previous.routing.first_ports.are_same(stores) =>
             {
                 let Previous { stores: before, names: known, routing, .. } = previous;
                 let (mut resolved, mut found) = (previous.resolved, previous.found);
@@ -243,6 +247,15 @@ impl Translator {
         upstream_tls.begin();
         let default_certificate =
             Self::default_certificate(options, certificates, stores, &mut diagnostics);
+        if !config.error_statuses.is_empty()
+            && default_backend.is_none()
+            && let Some((namespace, name)) = &options.configmap
+        {
+            let object = ObjectRef::new("ConfigMap", namespace.as_str(), name.as_str());
+            let message = "there is nobody to ask without --default-backend-service, except for \
+                           Ingresses with `default-backend`; other answers stay as they are";
+            Report::on(object, &mut diagnostics).warning("data.custom-http-errors", message);
+        }
         let classes = Classes::new(options, &stores.ingress_classes);
         let mut ingresses: Vec<_> = stores.ingresses.iter().collect();
         ingresses.sort_by_cached_key(|(key, ingress)| order(key, ingress));
@@ -256,6 +269,7 @@ impl Translator {
             }
         }
         let passthrough = Arc::new(assembly.passthrough(&mut diagnostics));
+        let first_ports = std::mem::take(&mut assembly.first_ports);
         let (hosts, backends) = assembly.finish(upstream_tls);
         let services = Services::read(options, stores, &mut diagnostics);
         Routing {
@@ -266,6 +280,7 @@ impl Translator {
             ticket_keys,
             backends,
             services,
+            first_ports,
             passthrough,
             diagnostics,
         }

@@ -9,12 +9,12 @@ fn map(name: &str, data: &str) -> String {
     )
 }
 
-fn site(
+fn manifests(
     annotations: &[(&str, &str)],
     data: &[(&str, &str)],
     maps: &[&str],
     shop: &Backend,
-) -> Site {
+) -> String {
     let ingress = Ingress {
         name: "shop",
         annotations,
@@ -25,7 +25,16 @@ fn site(
     let mut parts = vec![ingress.yaml(), service("shop", &[shop.address]), config_map(data)];
     parts.extend(maps.iter().map(|&map| map.to_owned()));
     let parts: Vec<_> = parts.iter().map(String::as_str).collect();
-    let files = [("all.yaml", &*documents(&parts))];
+    documents(&parts)
+}
+
+fn site(
+    annotations: &[(&str, &str)],
+    data: &[(&str, &str)],
+    maps: &[&str],
+    shop: &Backend,
+) -> Site {
+    let files = [("all.yaml", &*manifests(annotations, data, maps, shop))];
     Site::start_with(&files, &["--configmap=web/controller"], |_| {})
 }
 
@@ -57,7 +66,8 @@ fn nothing_is_served_without_headers_that_cannot_be_set() {
     let annotations = [("custom-headers", "web/own")];
     let site = site(&annotations, &[("global-allowed-response-headers", "x-a")], &[&own], &shop);
     assert_eq!(site.get("shop.example.com", "/").status, 503);
-    site.write("map.yaml", &config_map(&[("global-allowed-response-headers", "X-A")]));
+    let data = [("global-allowed-response-headers", "X-A")];
+    site.replace("all.yaml", &manifests(&annotations, &data, &[&own], &shop));
     until("the header is allowed", || site.get("shop.example.com", "/").status == 200);
     assert_eq!(site.get("shop.example.com", "/").header("x-a"), Some("ours"));
 }

@@ -5,7 +5,9 @@
 mod balancing;
 mod changes;
 mod client_auth;
+mod compression;
 mod cors;
+mod custom_errors;
 mod custom_headers;
 mod drain;
 mod failure;

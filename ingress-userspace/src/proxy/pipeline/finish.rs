@@ -1,22 +1,25 @@
 //! What every answer gets and none keeps, whoever made it.
 
-use std::cell::OnceCell;
+use std::{cell::OnceCell, rc::Rc};
 
-use super::{admission::Admission, cors, headers, origin::Origin, settings, variables::Seen};
+use super::{
+    admission::Admission, compression, cors, headers, origin::Origin, settings, variables::Seen,
+};
 use crate::{
     model::{FieldSetting, HostName, Target},
     proxy::{
         balance::View,
         client::Client,
         counters::Subject,
+        exchange::Verdict,
         message::{Known, RequestHead, ResponseHead},
     },
 };
 
 /// The request that is answered.
 pub(super) struct Answered<'r> {
-    pub(super) client: &'r Client,
-    pub(super) view: &'r View,
+    pub(super) client: &'r Rc<Client>,
+    pub(super) view: &'r Rc<View>,
     /// The host and route that were meant, as far as that is known.
     pub(super) subject: Subject<'r>,
     pub(super) request: &'r RequestHead,
@@ -46,6 +49,19 @@ impl Answered<'_> {
             }
             if let Some(own) = &policies.headers {
                 self.set(own, head);
+            }
+        }
+    }
+
+    /// How the body of a finished answer goes to the client.
+    pub(super) fn compress(&self, head: &mut ResponseHead) -> Verdict {
+        match &self.view.snapshot.model.settings.compression {
+            None => Verdict::Pass,
+            Some(compression) => {
+                let route = self.subject.route;
+                let hold = route.is_some_and(|route| route.proxying.buffer_response);
+                compression::apply(compression, self.request, head, hold)
+                    .map_or(Verdict::Pass, Verdict::Encode)
             }
         }
     }

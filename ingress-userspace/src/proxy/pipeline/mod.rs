@@ -6,7 +6,9 @@ mod admission;
 mod asker;
 mod authority;
 mod client_auth;
+mod compression;
 mod cors;
+mod errors;
 mod finish;
 mod forwarded;
 mod headers;
@@ -37,7 +39,7 @@ use super::{
     balance::{Attempts, View},
     client::Client,
     counters::Subject,
-    exchange::{self, Outcome},
+    exchange::{self, Outcome, Verdict},
     message::{Known, RequestHead, ResponseHead},
     respond::{self, Answer, Failure},
     sides::Downstream,
@@ -57,9 +59,14 @@ pub(super) async fn answer<D: Downstream>(
     let status = match decision {
         Ok(Decision::Forward(forward)) => {
             let Forward { mut attempts, route, upgrade, over_http2, admission } = forward;
+            let mut discarded = None;
             let finish = |head: &RequestHead,
                           answer: &mut ResponseHead,
                           attempts: &Attempts<'_, Asked<'_>>| {
+                if errors::pages(&subject, answer.status, true).is_some() {
+                    discarded = Some(Box::new(errors::remains(answer)));
+                    return Verdict::Discard;
+                }
                 let host = head.fields.get(Known::Host).unwrap_or_default();
                 rewrites::apply(route, client.https, host, &mut answer.fields);
                 settings::hide(&mut answer.fields, &view.snapshot.model.settings.fields);
@@ -75,25 +82,29 @@ pub(super) async fn answer<D: Downstream>(
                     _admission: admission.as_ref(),
                 };
                 answered.finish(answer);
+                answered.compress(answer)
             };
             let (proxying, attempts) = (&*route.proxying, &mut attempts);
-            match exchange::run(client, attempts, head, proxying, upgrade, down, finish).await {
-                Outcome::Answered(status) => status,
-                Outcome::Unanswered(failure) => {
-                    own(client, &view, subject, head, down, respond::failure(failure)).await;
-                    failure.status()
+            let outcome =
+                exchange::run(client, attempts, head, proxying, upgrade, down, finish).await;
+            match (outcome, discarded) {
+                (Outcome::Answered(status), _) => status,
+                (Outcome::Discarded, Some(answer)) => {
+                    own(client, &view, subject, head, true, down, *answer).await
+                }
+                (Outcome::Discarded, None) => {
+                    let answer = respond::failure(Failure::Upstream);
+                    own(client, &view, subject, head, true, down, answer).await
+                }
+                (Outcome::Unanswered(failure), _) => {
+                    own(client, &view, subject, head, true, down, respond::failure(failure)).await
                 }
             }
         }
-        Ok(Decision::Own(answer)) => {
-            let status = answer.head.status;
-            own(client, &view, subject, head, down, answer).await;
-            status
-        }
+        Ok(Decision::Own(answer)) => own(client, &view, subject, head, false, down, answer).await,
         Err(failure) => {
             tracing::debug!(?failure, client.address = %client.peer, "not answered by an upstream");
-            own(client, &view, subject, head, down, respond::failure(failure)).await;
-            failure.status()
+            own(client, &view, subject, head, false, down, respond::failure(failure)).await
         }
     };
     client.worker.counters.request(subject, &method, status);
@@ -104,28 +115,45 @@ pub(super) async fn refuse<D: Downstream>(client: &Rc<Client>, failure: Failure,
     let view = client.worker.view();
     let head = RequestHead::default();
     let subject = Subject::default();
-    own(client, &view, subject, &head, down, respond::failure(failure)).await;
-    client.worker.counters.request(subject, &Method::GET, failure.status());
+    let answer = respond::failure(failure);
+    let status = own(client, &view, subject, &head, false, down, answer).await;
+    client.worker.counters.request(subject, &Method::GET, status);
 }
 
-/// Sends an answer of our own; `subject` is what was meant, as far as that is known.
+/// Sends an answer of our own, or what a default backend has in its place; `subject` is what was
+/// meant, as far as that is known. `prepared`: the head is as an endpoint was sent it. Returns the
+/// status that the client gets.
 async fn own<D: Downstream>(
-    client: &Client,
-    view: &View,
+    client: &Rc<Client>,
+    view: &Rc<View>,
     subject: Subject<'_>,
     head: &RequestHead,
+    prepared: bool,
     down: &mut D,
     mut answer: Answer,
-) {
-    if answer.head.status == Failure::ClientGone.status() {
+) -> u16 {
+    let status = answer.head.status;
+    if status == Failure::ClientGone.status() {
         down.abort();
-        return;
+        return status;
     }
     let answered = Answered { client, view, subject, request: head, _admission: None };
+    if let Some(pages) = errors::pages(&subject, status, false) {
+        // Rare and large.
+        match Box::pin(errors::replace(pages, &answered, prepared, down, &answer)).await {
+            Ok(status) => return status,
+            Err(Failure::ClientGone) => {
+                down.abort();
+                return status;
+            }
+            Err(_nobody) => {}
+        }
+    }
     answered.finish(&mut answer.head);
     if respond::send(down, &answer).await.is_err() {
         down.abort();
     }
+    status
 }
 
 /// Tells the client its session, where one begins or moves.

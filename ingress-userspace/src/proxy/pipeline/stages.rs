@@ -8,14 +8,14 @@ use super::{
     asker::Asked,
     authority,
     client_auth::{self, Entry},
-    cors, forwarded, headers,
+    cors, errors, forwarded, headers,
     origin::Origin,
     redirect, settings, target,
     variables::Seen,
     websocket,
 };
 use crate::{
-    model::{Backend, BackendId, FieldPolicy, HostName, Route, Target},
+    model::{Backend, BackendId, BackendKey, FieldPolicy, HostName, Route, Target},
     proxy::{
         balance::{Attempts, View},
         client::Client,
@@ -55,6 +55,8 @@ pub(super) struct Located<'v> {
     pub(super) route: &'v Arc<Route>,
     backend: BackendId,
     pub(super) service: &'v Arc<Backend>,
+    /// The Service that `default-backend` stands in for.
+    missing: Option<&'v BackendKey>,
     /// What it brings of its client's certificate.
     pub(super) entry: Entry<'v>,
     /// Where it comes from.
@@ -203,13 +205,20 @@ fn place<'v>(
 
     // (f) Where it goes.
     let backend = backend.ok_or(Failure::NoRoute)?;
-    let service = service.filter(|service| !service.endpoints.is_empty());
-    let service = service.ok_or(Failure::NoEndpoint)?;
+    let missing = service.map(|service| &service.key);
+    let (backend, service, missing) = match service {
+        Some(service) if !service.endpoints.is_empty() => (backend, service, None),
+        _ => {
+            let (backend, service) = errors::stand_in(route, view).ok_or(Failure::NoEndpoint)?;
+            (backend, service, missing)
+        }
+    };
     Ok(Place::Here(Located {
         host,
         route,
         backend,
         service,
+        missing,
         entry,
         origin,
         authority: std::mem::take(authority),
@@ -265,6 +274,9 @@ fn forward<'v>(
     located.entry.apply(&mut head.fields);
     let original = located.original.as_deref();
     settings::to_upstream(&mut head.fields, policy, original.unwrap_or(&head.target), values);
+    if let Some(missing) = located.missing {
+        errors::describe(&mut head.fields, Failure::NoEndpoint.status(), route, Some(missing));
+    }
     let asked = Asked::new(client, route, service, host.name(), head, authority, original, origin);
     head.authority = located.authority;
     let attempts = Attempts::new(view, backend, asked);

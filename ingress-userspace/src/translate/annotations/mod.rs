@@ -3,6 +3,7 @@
 
 mod balancing;
 mod cors;
+mod error_pages;
 mod handshake;
 mod known;
 mod passthrough;
@@ -17,6 +18,7 @@ mod value;
 use std::{collections::BTreeMap, sync::Arc};
 
 pub(super) use balancing::{Balances, load_balance};
+pub(super) use error_pages::{ErrorPagesRequest, statuses as error_statuses};
 pub(super) use handshake::{Client, Handshake};
 pub(super) use known::{BUFFER_SIZE, BUFFERS, NO_FILES, Risk, Support};
 pub(super) use proxying::{Source, read as read_proxying};
@@ -46,6 +48,8 @@ pub(super) struct Annotations {
     pub(super) proxying: Arc<Proxying>,
     /// What else requests go through.
     pub(super) policies: Option<Arc<Policies>>,
+    /// Who is to answer in the place of errors: becomes a part of the policies.
+    pub(super) error_pages: ErrorPagesRequest,
     /// `proxy-ssl-secret` and what goes with it.
     pub(super) upstream_tls: Option<UpstreamTlsRequest>,
     /// Where a person finds `proxy-ssl-secret`.
@@ -110,12 +114,14 @@ impl Annotations {
         let handshake = handshake::parse(&mut parser);
         let passthrough = passthrough::parse(&mut parser);
         let policies = parser.policies();
+        let error_pages = error_pages::parse(&mut parser);
         Self {
             redirects,
             rewriting,
             balances,
             proxying,
             policies,
+            error_pages,
             upstream_tls,
             upstream_tls_field,
             handshake,
@@ -188,6 +194,7 @@ impl Parser<'_, '_> {
             sources: sources::parse(self),
             cors: cors::parse(self),
             headers: response_headers::parse(self),
+            errors: None,
         };
         (policies != Policies::default()).then(|| Arc::new(policies))
     }

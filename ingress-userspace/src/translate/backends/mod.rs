@@ -92,6 +92,17 @@ impl Backends {
         id
     }
 
+    /// The id of this backend, which an Ingress asks for pages of errors only: it asks for nothing
+    /// of its balancing, and without endpoints it is not asked.
+    pub(super) fn aside(&mut self, key: BackendKey) -> BackendId {
+        let next = BackendId(u32::try_from(self.named.len()).expect("paths are fewer than 2^32"));
+        *self.ids.entry(key).or_insert_with_key(|key| {
+            let (places, asked) = Default::default();
+            self.named.push(Named { key: key.clone(), places, asked });
+            next
+        })
+    }
+
     /// What a backend is known by.
     pub(super) fn key(&self, id: BackendId) -> Option<&BackendKey> {
         self.named.get(id.0 as usize).map(|named| &named.key)

@@ -1,3 +1,4 @@
+mod compression;
 mod connections;
 mod fields;
 mod streams;
@@ -10,8 +11,8 @@ use k8s_openapi::api::core::v1::ConfigMap;
 
 use super::{
     annotations::{
-        BUFFER_SIZE, BUFFERS, Invalid, NO_FILES, Risk, Source, boolean, load_balance,
-        read_proxying, source_ranges,
+        BUFFER_SIZE, BUFFERS, Invalid, NO_FILES, Risk, Source, boolean, error_statuses,
+        load_balance, read_proxying, source_ranges,
     },
     report::Report,
     suite, ticket,
@@ -43,6 +44,8 @@ pub(super) struct Config {
     pub(super) upstream_tls_per_ingress: bool,
     /// `whitelist-source-range` and `denylist-source-range`, for Ingresses without their own.
     pub(super) sources: Sources,
+    /// `custom-http-errors`, for Ingresses without their own.
+    pub(super) error_statuses: Arc<[u16]>,
     /// `global-allowed-response-headers`: what `custom-headers` may set.
     pub(super) allowed_response_headers: Vec<String>,
     pub(super) risk_level: Risk,
@@ -74,6 +77,7 @@ impl Default for Config {
             retry_non_idempotent: false,
             upstream_tls_per_ingress: false,
             sources: Sources::default(),
+            error_statuses: Arc::default(),
             allowed_response_headers: Vec::new(),
             risk_level: Risk::High,
             blocked_words: Vec::new(),
@@ -141,16 +145,7 @@ const OTHERS: &[(&str, Other)] = &[
     ("disable-access-log", Other::NoEffect),
     ("error-log-level", Other::NoEffect),
     ("skip-access-log-urls", Other::NoEffect),
-    ("use-gzip", Other::NoEffect),
-    ("gzip-level", Other::NoEffect),
-    ("gzip-min-length", Other::NoEffect),
-    ("gzip-types", Other::NoEffect),
-    ("enable-brotli", Other::NoEffect),
-    ("brotli-level", Other::NoEffect),
-    ("brotli-min-length", Other::NoEffect),
-    ("brotli-types", Other::NoEffect),
     ("client-header-buffer-size", Other::Needless(HEADER_BUFFER)),
-    ("custom-http-errors", Other::NoEffect),
     ("proxy-buffer-size", Other::Needless(BUFFER_SIZE)),
     ("proxy-buffers-number", Other::Needless(BUFFERS)),
     ("proxy-busy-buffers-size", Other::Needless(BUFFERS)),
@@ -213,6 +208,15 @@ const OBEYED: &[&str] = &[
     "add-headers",
     "proxy-set-headers",
     "hide-headers",
+    "use-gzip",
+    "gzip-level",
+    "gzip-min-length",
+    "gzip-types",
+    "enable-brotli",
+    "brotli-level",
+    "brotli-min-length",
+    "brotli-types",
+    "custom-http-errors",
     "global-allowed-response-headers",
     "enable-underscores-in-headers",
     "ignore-invalid-headers",
@@ -258,6 +262,9 @@ impl Config {
         reader.boolean("service-upstream", &mut config.service_upstream);
         if let Some(value) = reader.get("no-tls-redirect-locations") {
             config.no_tls_redirect = list(value);
+        }
+        if reader.get("custom-http-errors").is_some_and(|value| !value.is_empty()) {
+            reader.value("custom-http-errors", &mut config.error_statuses, error_statuses);
         }
         if let Some(value) = reader.get("global-allowed-response-headers") {
             config.allowed_response_headers = list(value);
@@ -343,6 +350,7 @@ impl<'a> Reader<'a, '_> {
         settings.client = self.client();
         settings.pool = self.pool();
         settings.fields = self.fields();
+        settings.compression = self.compression();
         settings.address = self.address();
         settings.tls = self.tls();
         settings

@@ -122,7 +122,12 @@ fn custom_headers_that_cannot_be_set_deny() {
         ("'X A': '1'", "X A", "own", "`X A` of ConfigMap default/own is no name"),
         ("Upgrade: '1'", "Upgrade", "own", "`Upgrade` of ConfigMap default/own is written by"),
         ("X-A: \"a\\u0001b\"", "X-A", "own", "`X-A` of ConfigMap default/own has a control"),
-        ("X-A: $nonsense", "X-A", "own", "has a variable: `$nonsense` is not known"),
+        (
+            "X-A: $nonsense",
+            "X-A",
+            "own",
+            "`X-A` of ConfigMap default/own has a variable: `$nonsense`",
+        ),
     ] {
         let translation = with_headers(data, allowed, reference);
         let denied = "503 nginx.ingress.kubernetes.io/custom-headers";

@@ -1,4 +1,5 @@
 mod access;
+mod answers;
 mod backends;
 mod balancing;
 mod classes;

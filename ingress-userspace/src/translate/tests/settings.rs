@@ -53,7 +53,7 @@ fn wrong_values_keep_the_default_and_unknown_keys_do_nothing() {
             ("http-redirect-code", "200"),
             ("hsts", "no"),
             ("hstss", "x"),
-            ("use-gzip", "true"),
+            ("enable-ocsp", "true"),
         ],
         &[],
     );
@@ -68,7 +68,7 @@ fn wrong_values_keep_the_default_and_unknown_keys_do_nothing() {
         &translation,
         "warning ConfigMap default/controller: data.hstss: is not known and has no effect; did you mean `hsts`?",
     );
-    says(&translation, "data.use-gzip: has no effect yet");
+    says(&translation, "data.enable-ocsp: has no effect yet");
     assert_eq!(get(&translation, "a.com/"), "web");
 }
 

@@ -7,9 +7,13 @@ use std::{
 
 use clap::{Args, ValueEnum};
 
-use super::{Verdict, check, render};
+use super::{
+    Verdict, check,
+    cluster::{Cluster, ClusterError},
+    render,
+};
 use crate::{
-    source::{Input, SourceError, read_once},
+    source::{Input, Reading, SourceError, read_once},
     translate,
 };
 
@@ -20,8 +24,17 @@ use crate::{
 #[derive(Args, Clone, Debug)]
 pub struct Command {
     /// Files and directories of Kubernetes YAML or JSON; `-` is standard input.
-    #[arg(value_name = "PATH", required = true)]
+    #[arg(value_name = "PATH", required_unless_present = "cluster", conflicts_with = "cluster")]
     pub paths: Vec<PathBuf>,
+    /// The objects of a live cluster instead, listed with your own rights; implies --complete.
+    #[arg(long)]
+    pub cluster: bool,
+    /// Which kubeconfig tells the cluster; default: as kubectl finds it, else the pod's own.
+    #[arg(long, value_name = "FILE", requires = "cluster")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Which context of the kubeconfig; default: the current one.
+    #[arg(long, value_name = "NAME", requires = "cluster")]
+    pub context: Option<String>,
     /// How the result is written.
     #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
     pub format: Format,
@@ -89,6 +102,9 @@ pub enum CheckError {
     /// A path cannot be read.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// The cluster cannot be read.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// Standard input cannot be read.
     #[error("cannot read the standard input")]
     Input(#[source] io::Error),
@@ -107,17 +123,7 @@ impl Command {
     ///
     /// An input that cannot be read, an output that cannot be written.
     pub fn run(&self, output: &mut dyn Write) -> Result<Outcome, CheckError> {
-        let mut inputs = Vec::new();
-        for path in &self.paths {
-            if path.as_os_str() == "-" {
-                let mut text = String::new();
-                io::stdin().read_to_string(&mut text).map_err(CheckError::Input)?;
-                inputs.push(Input::Text("<stdin>".into(), text));
-            } else {
-                inputs.push(Input::Path(path.clone()));
-            }
-        }
-        let report = check(read_once(&inputs)?, self.options()?, self.complete);
+        let report = check(self.read()?, self.options()?, self.complete || self.cluster);
         let text = match self.format {
             Format::Text => render::text(&report),
             Format::Json => render::json(&report),
@@ -132,6 +138,24 @@ impl Command {
             FailOn::Never => false,
         };
         Ok(if failed { Outcome::Failed } else { Outcome::Passed })
+    }
+
+    fn read(&self) -> Result<Reading, CheckError> {
+        if self.cluster {
+            let Self { kubeconfig, context, .. } = self.clone();
+            return Ok(Cluster { kubeconfig, context }.read()?);
+        }
+        let mut inputs = Vec::new();
+        for path in &self.paths {
+            if path.as_os_str() == "-" {
+                let mut text = String::new();
+                io::stdin().read_to_string(&mut text).map_err(CheckError::Input)?;
+                inputs.push(Input::Text("<stdin>".into(), text));
+            } else {
+                inputs.push(Input::Path(path.clone()));
+            }
+        }
+        Ok(read_once(&inputs)?)
     }
 
     fn options(&self) -> Result<translate::Options, CheckError> {

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod classes;
+mod cluster;
 mod command;
 mod effects;
 mod render;
@@ -11,6 +12,7 @@ mod verdict;
 #[cfg(test)]
 mod tests;
 
+pub use cluster::ClusterError;
 pub use command::{CheckError, Command, Outcome};
 
 use std::sync::Arc;

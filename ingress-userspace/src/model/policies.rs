@@ -1,4 +1,4 @@
-use super::AddressRange;
+use super::{AddressRange, Login};
 
 /// What the annotations of an Ingress ask for beyond forwarding; one field for each stage of the
 /// pipeline that they switch on. Routes of Ingresses that ask for none of it have no such value at
@@ -7,6 +7,10 @@ use super::AddressRange;
 pub struct Policies {
     /// Who may ask, by address.
     pub sources: Option<Sources>,
+    /// Who may ask, by name and password.
+    pub login: Option<Login>,
+    /// `satisfy: any`: what admits one way is enough; else all must.
+    pub satisfy_any: bool,
 }
 
 /// `denylist-source-range` and `whitelist-source-range`.

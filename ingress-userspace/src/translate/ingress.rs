@@ -20,6 +20,7 @@ use super::{
     rule::{check_path, host_name},
     tls::Certificates,
     upstream_tls::{self, Policies},
+    users::UserLists,
 };
 use crate::{
     model::{
@@ -37,6 +38,7 @@ pub(super) struct Assembly<'a> {
     pub(super) stores: &'a Stores,
     pub(super) certificates: &'a mut Certificates,
     pub(super) authorities: &'a mut Authorities,
+    pub(super) users: &'a mut UserLists,
     pub(super) backends: Backends,
     hosts: BTreeMap<HostName, HostParts>,
     /// What unknown hosts and paths lead to.
@@ -56,13 +58,15 @@ struct Current<'i> {
     handshake: HostTls,
 }
 
+/// What Secrets came to before.
+type Known<'a> = (&'a mut Certificates, &'a mut Authorities, &'a mut UserLists);
+
 impl<'a> Assembly<'a> {
     pub(super) fn new(
         options: &'a Options,
         config: &'a Config,
         stores: &'a Stores,
-        certificates: &'a mut Certificates,
-        authorities: &'a mut Authorities,
+        (certificates, authorities, users): Known<'a>,
         default_backend: Option<&BackendKey>,
     ) -> Self {
         let mut backends = Backends::default();
@@ -83,7 +87,7 @@ impl<'a> Assembly<'a> {
             preserve_trailing_slash: false,
             sets_session: false,
             proxying: Arc::clone(&config.proxying),
-            policies: None,
+            policies: config.blocked_policies(),
             target,
         };
         let auth = config.global_auth.clone().filter(|_| default_backend.is_some());
@@ -92,7 +96,7 @@ impl<'a> Assembly<'a> {
         }
         let any = HostParts::new(HostName::CatchAll, global.clone());
         let hosts = BTreeMap::from([(HostName::CatchAll, any)]);
-        Self { options, config, stores, certificates, authorities, backends, hosts, global }
+        Self { options, config, stores, certificates, authorities, users, backends, hosts, global }
     }
 
     /// The hosts whose TLS connections are passed through. Why one is not becomes a diagnostic.
@@ -156,6 +160,7 @@ impl<'a> Assembly<'a> {
             ingress.metadata.annotations.as_ref(),
             self.config,
             Lookup { namespace: &key.namespace, stores: self.stores },
+            self.users,
             report,
         );
         let nothing = IngressSpec::default();

@@ -1,7 +1,10 @@
 //! Steps 9 and 10: whether a request may go to its endpoints. Only routes with policies have these
 //! steps, and only their requests pay for them.
 
-use super::{sources, stages::Located};
+use super::{
+    access::{self, Verdict},
+    stages::Located,
+};
 use crate::{
     model::Policies,
     proxy::{
@@ -25,15 +28,15 @@ pub(super) enum Admitted {
 
 /// Takes a request through the steps, in their order.
 pub(super) async fn admit(
-    _client: &Client,
+    client: &Client,
     _view: &View,
-    _head: &mut RequestHead,
+    head: &mut RequestHead,
     located: &Located<'_>,
     policies: &Policies,
 ) -> Result<Admitted, Failure> {
     let admission = Admission::default();
-    if let Some(own) = &policies.sources {
-        sources::check(own, located.origin.ip)?;
+    if let Verdict::Own(answer) = access::check(client, head, located, policies).await? {
+        return Ok(Admitted::Own(answer));
     }
     Ok(Admitted::With(admission))
 }

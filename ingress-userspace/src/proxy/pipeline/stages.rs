@@ -6,11 +6,11 @@ use std::{rc::Rc, sync::Arc};
 use super::{
     admission::{self, Admission, Admitted},
     asker::Asked,
-    authority,
+    authority, blocked,
     client_auth::{self, Entry},
     forwarded, headers,
     origin::Origin,
-    redirect, settings, target, websocket,
+    redirect, settings, sources, target, websocket,
 };
 use crate::{
     model::{Backend, BackendId, HostName, Route, Target},
@@ -121,6 +121,10 @@ fn locate<'v>(
     if let Entry::Elsewhere(page) = entry {
         return elsewhere(302, page);
     }
+    // What is blocked everywhere.
+    if let Some(blocked) = &settings.blocked {
+        blocked::check(blocked, &head.fields)?;
+    }
     if path == HEALTH && *host.name() == HostName::CatchAll {
         return Ok(Place::Own(respond::healthy()));
     }
@@ -170,7 +174,13 @@ fn locate<'v>(
     }
 
     // (f) Where it goes.
-    let backend = backend.ok_or(Failure::NoRoute)?;
+    let Some(backend) = backend else {
+        // Nothing is there to ask for a password for; who is kept out learns not even that.
+        if let Some(own) = route.policies.as_ref().and_then(|policies| policies.sources.as_ref()) {
+            sources::check(own, origin.ip)?;
+        }
+        return Err(Failure::NoRoute);
+    };
     let service = service.filter(|service| !service.endpoints.is_empty());
     let service = service.ok_or(Failure::NoEndpoint)?;
     Ok(Place::Here(Located {

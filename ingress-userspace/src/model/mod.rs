@@ -7,6 +7,7 @@ mod balancing;
 mod certificate;
 mod connections;
 mod diagnostic;
+mod external_auth;
 mod host;
 mod member;
 mod object;
@@ -25,6 +26,7 @@ pub use connections::{
     AddressRange, ClientAddress, ClientLimits, FieldPolicy, FieldSetting, UpstreamPool,
 };
 pub use diagnostic::{Diagnostic, Severity};
+pub use external_auth::{AuthCache, AuthHost, AuthScheme, AuthServer, ExternalAuth, SignIn};
 pub use host::{Denial, Host, HostName, HttpsRedirect, PathKind, Redirect, Rewrite, Route, Target};
 pub use member::Member;
 pub use object::ObjectRef;

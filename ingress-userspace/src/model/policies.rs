@@ -1,4 +1,6 @@
-use super::AddressRange;
+use std::sync::Arc;
+
+use super::{AddressRange, ExternalAuth};
 
 /// What the annotations of an Ingress ask for beyond forwarding; one field for each stage of the
 /// pipeline that they switch on. Routes of Ingresses that ask for none of it have no such value at
@@ -7,6 +9,17 @@ use super::AddressRange;
 pub struct Policies {
     /// Who may ask, by address.
     pub sources: Option<Sources>,
+    /// Who is asked whether a request may pass.
+    pub external: Option<Arc<ExternalAuth>>,
+}
+
+impl Policies {
+    /// Without what asks for authentication: what is left of them on a path that
+    /// `no-auth-locations` exempts.
+    #[must_use]
+    pub fn without_authentication(&self) -> Self {
+        Self { external: None, ..self.clone() }
+    }
 }
 
 /// `denylist-source-range` and `whitelist-source-range`.

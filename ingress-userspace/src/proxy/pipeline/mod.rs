@@ -2,10 +2,12 @@
 //! can be told apart from outside (reference section 2); each is a module. What is done to answers
 //! stands here.
 
+mod access;
 mod admission;
 mod asker;
 mod authority;
 mod client_auth;
+mod external;
 mod forwarded;
 mod headers;
 mod origin;

@@ -182,7 +182,7 @@ impl Parser<'_, '_> {
 
     /// What switches stages on that most requests do not go through.
     fn policies(&mut self) -> Option<Arc<Policies>> {
-        let policies = Policies { sources: sources::parse(self) };
+        let policies = Policies { sources: sources::parse(self), external: None };
         (policies != Policies::default()).then(|| Arc::new(policies))
     }
 

@@ -8,6 +8,7 @@ mod blocked;
 mod certificate;
 mod connections;
 mod diagnostic;
+mod external_auth;
 mod host;
 mod login;
 mod member;
@@ -28,6 +29,7 @@ pub use connections::{
     AddressRange, ClientAddress, ClientLimits, FieldPolicy, FieldSetting, UpstreamPool,
 };
 pub use diagnostic::{Diagnostic, Severity};
+pub use external_auth::{AuthCache, AuthHost, AuthScheme, AuthServer, ExternalAuth, SignIn};
 pub use host::{Denial, Host, HostName, HttpsRedirect, PathKind, Redirect, Rewrite, Route, Target};
 pub use login::{CryptMethod, HashedName, Login, Password, Users};
 pub use member::Member;

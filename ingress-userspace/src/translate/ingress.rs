@@ -19,14 +19,14 @@ use super::{
     report::Report,
     rule::{check_path, host_name},
     tls::Certificates,
-    upstream_tls::{self, Policies},
+    upstream_tls,
     users::UserLists,
 };
 use crate::{
     model::{
         BackendKey, ClientAuth, ClientRule, Denial, Diagnostic, Host, HostName, HostTls,
-        HttpsRedirect, ObjectRef, Passthrough, PathKind, PortRef, Proxying, Rewrite, Route, Target,
-        UpstreamTls, VerifyClient,
+        HttpsRedirect, ObjectRef, Passthrough, PathKind, Policies, PortRef, Proxying, Rewrite,
+        Route, Target, UpstreamTls, VerifyClient,
     },
     stores::{Key, Stores},
 };
@@ -126,7 +126,7 @@ impl<'a> Assembly<'a> {
     }
 
     /// The hosts of all Ingresses added.
-    pub(super) fn finish(self, policies: &mut Policies) -> (Vec<Host>, Backends) {
+    pub(super) fn finish(self, policies: &mut upstream_tls::Policies) -> (Vec<Host>, Backends) {
         let wildcards: BTreeMap<Arc<str>, _> = self
             .hosts
             .iter()
@@ -427,6 +427,9 @@ impl<'a> Assembly<'a> {
         let redirects = &current.annotations.redirects;
         let exempt = self.config.no_tls_redirect.iter().any(|item| text.starts_with(&**item));
         route.https_redirect = https_redirect(current, exempt);
+        if self.config.no_auth_locations.iter().any(|item| text.starts_with(&**item)) {
+            route.policies = without_authentication(route.policies);
+        }
         route.target = match &redirects.elsewhere {
             Some(redirect) => Target::Redirect(redirect.clone()),
             None => self.target(current, &format!("{field}.backend"), &path.backend, report),
@@ -531,6 +534,12 @@ fn base(current: &Current<'_>, field: &str, path: &str) -> Route {
         policies: current.annotations.policies.clone(),
         target: Target::NotFound,
     }
+}
+
+/// What is left of the policies on a path that `no-auth-locations` exempts.
+fn without_authentication(policies: Option<Arc<Policies>>) -> Option<Arc<Policies>> {
+    let rest = policies?.without_authentication();
+    (rest != Policies::default()).then(|| Arc::new(rest))
 }
 
 fn https_redirect(current: &Current<'_>, exempt: bool) -> HttpsRedirect {

@@ -2,9 +2,12 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod balancing;
+mod basic_auth;
 mod changes;
 mod client_auth;
+mod digest_auth;
 mod drain;
 mod failure;
 mod forwarding;

@@ -67,14 +67,7 @@ impl<'h> Digest<'h> {
         let asked = md5(&[method.as_bytes(), self.uri]);
         let HashedName(name) = stored;
         let (name, asked) = (HEXLOWER.encode(name), HEXLOWER.encode(&asked));
-        let parts = [
-            name.as_bytes(),
-            self.nonce,
-            self.nc,
-            self.cnonce,
-            b"auth",
-            asked.as_bytes(),
-        ];
+        let parts = [name.as_bytes(), self.nonce, self.nc, self.cnonce, b"auth", asked.as_bytes()];
         verify_slices_are_equal(&md5(&parts), &self.response).is_ok()
     }
 

@@ -32,9 +32,9 @@ const MOST_WAITING: usize = 64;
 /// Lists of users that a worker remembers before it looks which of them are gone.
 const MANY: usize = 64;
 
-/// Is the client who it says it is?
+/// Whether a client is who it says it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Identity {
     /// It is.
     Right,
     /// It is not.
@@ -127,40 +127,40 @@ impl Credentials {
     }
 
     /// Whether this is the name and the password of one of the users.
-    pub(super) async fn basic(&self, users: &Arc<Users<Password>>, own: &Basic) -> Verdict {
+    pub(super) async fn basic(&self, users: &Arc<Users<Password>>, own: &Basic) -> Identity {
         let (name, given) = (own.name(), own.password());
         let known = users.get(name);
         let Some(stored) = known.or_else(|| self.shared.stand_in(users, name)) else {
-            return Verdict::Wrong;
+            return Identity::Wrong;
         };
         let text = match stored {
             Password::Plain(plain) => {
                 // The marks have one length, and to know how far they agree helps nobody.
                 let right = self.shared.mark(&[given]) == self.shared.mark(&[plain]);
-                return verdict(right && known.is_some());
+                return identity(right && known.is_some());
             }
             Password::Sha1 { digest, salt } => {
-                return verdict(password::is_sha1(given, digest, salt) && known.is_some());
+                return identity(password::is_sha1(given, digest, salt) && known.is_some());
             }
             Password::Crypt { text, .. } => text,
         };
         if !password::may_be_crypted(given) {
-            return Verdict::Wrong;
+            return Identity::Wrong;
         }
         let list = self.list(users);
         let mark = self.shared.mark(&[b"basic", name, given, text.as_bytes()]);
         let remembers = || list.remembered.borrow_mut().contains(&mark, Instant::now());
         if remembers() {
-            return Verdict::Right;
+            return Identity::Right;
         }
-        let Some(_waiting) = Waiting::new(&list) else { return Verdict::Busy };
-        let Ok(turn) = Arc::clone(&list.turn).acquire_owned().await else { return Verdict::Busy };
+        let Some(_waiting) = Waiting::new(&list) else { return Identity::Busy };
+        let Ok(turn) = Arc::clone(&list.turn).acquire_owned().await else { return Identity::Busy };
         // Whoever had the turn may have asked the same: browsers open six connections at once.
         if remembers() {
-            return Verdict::Right;
+            return Identity::Right;
         }
         let permits = Arc::clone(&self.shared.permits);
-        let Ok(permit) = permits.acquire_owned().await else { return Verdict::Busy };
+        let Ok(permit) = permits.acquire_owned().await else { return Identity::Busy };
         let (stored, given) = (stored.clone(), given.to_vec());
         let compared = tokio::task::spawn_blocking(move || {
             // Held here: the client may leave, which ends the request and not the comparison.
@@ -171,7 +171,7 @@ impl Credentials {
         if right {
             list.remembered.borrow_mut().insert(mark, Instant::now());
         }
-        verdict(right)
+        identity(right)
     }
 
     /// Whether this proves the password of one of the users of this realm.
@@ -182,20 +182,20 @@ impl Credentials {
         method: &str,
         target: &str,
         own: &Digest<'_>,
-    ) -> Verdict {
+    ) -> Identity {
         let (name, asked) = (own.name(), own.is_for(realm, target));
         let known = users.get(&name);
         let Some(stored) = known.or_else(|| self.shared.stand_in(users, &name)) else {
-            return Verdict::Wrong;
+            return Identity::Wrong;
         };
         let right = own.proves(stored, method) && known.is_some() && asked;
         match right {
             // Only for those who know a password is anything written down.
             true if self.shared.nonces.take(&self.shared, own.nonce(), own.count()) => {
-                Verdict::Right
+                Identity::Right
             }
-            true => Verdict::Stale,
-            false => Verdict::Wrong,
+            true => Identity::Stale,
+            false => Identity::Wrong,
         }
     }
 
@@ -235,6 +235,6 @@ fn credentials_of<'h>(value: &'h [u8], scheme: &[u8]) -> Option<&'h [u8]> {
     own.eq_ignore_ascii_case(scheme).then_some(rest)
 }
 
-fn verdict(right: bool) -> Verdict {
-    if right { Verdict::Right } else { Verdict::Wrong }
+fn identity(right: bool) -> Identity {
+    if right { Identity::Right } else { Identity::Wrong }
 }

@@ -145,11 +145,7 @@ mod tests {
             "jäger:ü",
             "$2b$04$abcdefghijklmnopqrstuu18GWS8du.N7AD8YvLJWakY2tWrcriea",
         ),
-        (
-            CryptMethod::Bcrypt,
-            LONG,
-            "$2b$04$abcdefghijklmnopqrstuuwurWIdVVT4m5pTArtqnFNM69nySdHj.",
-        ),
+        (CryptMethod::Bcrypt, LONG, "$2b$04$abcdefghijklmnopqrstuuwurWIdVVT4m5pTArtqnFNM69nySdHj."),
     ];
 
     const LONG: &str = "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\
@@ -171,8 +167,7 @@ mod tests {
 
     #[test]
     fn what_is_no_hash_is_nobody_s() {
-        for method in
-            [CryptMethod::Md5, CryptMethod::Apache, CryptMethod::Sha, CryptMethod::Bcrypt]
+        for method in [CryptMethod::Md5, CryptMethod::Apache, CryptMethod::Sha, CryptMethod::Bcrypt]
         {
             for text in ["", "$", "$1$", "$apr1$$", "$5$a", "$6$$$$", "$2y$04$", "$2y$99$aa"] {
                 let stored = Password::Crypt { method, text: text.into() };

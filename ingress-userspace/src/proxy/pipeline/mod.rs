@@ -8,6 +8,7 @@ mod asker;
 mod authority;
 mod blocked;
 mod client_auth;
+mod external;
 mod forwarded;
 mod headers;
 mod login;

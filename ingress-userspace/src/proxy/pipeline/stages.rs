@@ -4,6 +4,7 @@
 use std::{rc::Rc, sync::Arc};
 
 use super::{
+    access::Verdict,
     admission::{self, Admission, Admitted},
     asker::Asked,
     authority, blocked,
@@ -176,8 +177,10 @@ fn locate<'v>(
     // (f) Where it goes.
     let Some(backend) = backend else {
         // Nothing is there to ask for a password for; who is kept out learns not even that.
-        if let Some(own) = route.policies.as_ref().and_then(|policies| policies.sources.as_ref()) {
-            sources::check(own, origin.ip)?;
+        let lists = route.policies.as_ref().and_then(|policies| policies.sources.as_ref());
+        if let Some(Verdict::Refused(answer)) = lists.and_then(|own| sources::check(own, origin.ip))
+        {
+            return Ok(Place::Own(answer));
         }
         return Err(Failure::NoRoute);
     };

@@ -4,11 +4,7 @@
 use std::sync::Arc;
 
 use super::{Invalid, Parser};
-use crate::{
-    model::Login,
-    stores::Key,
-    translate::users::Form,
-};
+use crate::{model::Login, stores::Key, translate::users::Form};
 
 #[derive(Clone, Copy)]
 enum Scheme {

@@ -190,11 +190,12 @@ impl Parser<'_, '_> {
         let policies = Policies {
             sources: sources::parse(self),
             login: login::parse(self),
+            external: None,
             satisfy_any: login::satisfy_any(self),
         };
         // A choice of nothing is none.
         let policies = match policies {
-            Policies { sources: None, login: None, .. } => Policies::default(),
+            Policies { sources: None, login: None, external: None, .. } => Policies::default(),
             policies => policies,
         };
         (policies != Policies::default()).then(|| Arc::new(policies))

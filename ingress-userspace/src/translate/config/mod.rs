@@ -9,16 +9,15 @@ use k8s_openapi::api::core::v1::ConfigMap;
 
 use super::{
     annotations::{
-        BUFFER_SIZE, BUFFERS, Invalid, NO_FILES, Risk, Source, boolean, load_balance,
-        read_proxying,
+        BUFFER_SIZE, BUFFERS, Invalid, NO_FILES, Risk, Source, boolean, load_balance, read_proxying,
     },
     report::Report,
     suite, ticket,
 };
 use crate::{
     model::{
-        AddressRange, Conditions, Denial, Policies, Policy, Proxying, RedirectCode, Settings, Sources, TicketKey,
-        TlsSettings,
+        AddressRange, Conditions, Denial, Policies, Policy, Proxying, RedirectCode, Settings,
+        Sources, TicketKey, TlsSettings,
     },
     stores::Store,
     suggestion,
@@ -34,6 +33,8 @@ pub(super) struct Config {
     pub(super) preserve_trailing_slash: bool,
     /// Ingress paths that begin with one of these are never redirected to HTTPS.
     pub(super) no_tls_redirect: Vec<String>,
+    /// Ingress paths that begin with one of these ask for no authentication.
+    pub(super) no_auth_locations: Vec<String>,
     /// How the requests of every Ingress are forwarded that says nothing else.
     pub(super) proxying: Arc<Proxying>,
     /// `retry-non-idempotent`: adds to what every Ingress says.
@@ -62,6 +63,9 @@ pub(super) struct Config {
     pub(super) ticket_keys: Vec<TicketKey>,
 }
 
+/// Where certificate authorities look for what proves that a host is somebody's.
+const ACME: &str = "/.well-known/acme-challenge";
+
 impl Default for Config {
     /// ingress-nginx's defaults.
     fn default() -> Self {
@@ -70,7 +74,8 @@ impl Default for Config {
             ssl_redirect: true,
             force_ssl_redirect: false,
             preserve_trailing_slash: false,
-            no_tls_redirect: vec!["/.well-known/acme-challenge".to_owned()],
+            no_tls_redirect: vec![ACME.to_owned()],
+            no_auth_locations: vec![ACME.to_owned()],
             proxying: Arc::default(),
             retry_non_idempotent: false,
             upstream_tls_per_ingress: false,
@@ -123,7 +128,6 @@ const OTHERS: &[(&str, Other)] = &[
     ("global-auth-cache-key", Other::NoEffect),
     ("global-auth-cache-duration", Other::NoEffect),
     ("global-auth-always-set-cookie", Other::NoEffect),
-    ("no-auth-locations", Other::NoEffect),
     ("enable-ocsp", Other::NoEffect),
     ("ssl-buffer-size", Other::NoEffect),
     ("ssl-dh-param", Other::NoEffect),
@@ -197,6 +201,7 @@ const OBEYED: &[&str] = &[
     "ssl-session-ticket-key",
     "ssl-reject-handshake",
     "no-tls-redirect-locations",
+    "no-auth-locations",
     "annotations-risk-level",
     "whitelist-source-range",
     "denylist-source-range",
@@ -261,6 +266,9 @@ impl Config {
         reader.boolean("service-upstream", &mut config.service_upstream);
         if let Some(value) = reader.get("no-tls-redirect-locations") {
             config.no_tls_redirect = list(value);
+        }
+        if let Some(value) = reader.get("no-auth-locations") {
+            config.no_auth_locations = list(value);
         }
         if let Some(value) = reader.get("annotation-value-word-blocklist") {
             config.blocked_words = list(value);

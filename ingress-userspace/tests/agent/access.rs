@@ -50,8 +50,7 @@ fn statuses<const N: usize>(site: &Site, path: &str, addresses: [&str; N]) -> [u
 
 /// The answer to a GET with these fields.
 fn with(site: &Site, path: &str, fields: &str) -> Reply {
-    let text =
-        format!("GET {path} HTTP/1.1\r\nhost: {HOST}\r\n{fields}connection: close\r\n\r\n");
+    let text = format!("GET {path} HTTP/1.1\r\nhost: {HOST}\r\n{fields}connection: close\r\n\r\n");
     exchange(site.http, &text)
 }
 
@@ -60,14 +59,8 @@ fn only_addresses_of_the_list_may_ask() {
     let shop = Backend::echo("shop");
     let list = [("whitelist-source-range", "192.0.2.0/24, 198.51.100.7,2001:db8::/32")];
     let site = site(&list, &[PROXIED], shop.address);
-    let ask = [
-        "192.0.2.1",
-        "198.51.100.7",
-        "2001:db8::1",
-        "198.51.100.8",
-        "203.0.113.1",
-        "2001:db9::1",
-    ];
+    let ask =
+        ["192.0.2.1", "198.51.100.7", "2001:db8::1", "198.51.100.8", "203.0.113.1", "2001:db9::1"];
     assert_eq!(statuses(&site, "/", ask), [200, 200, 200, 403, 403, 403]);
     assert_eq!(statuses(&site, "/open", ask), [200; 6]);
     let reply = from(&site, "203.0.113.1", "/");
@@ -248,9 +241,8 @@ fn one_way_in_is_enough_where_any_satisfies() {
         };
         let right = "authorization: Basic Ym9iOnNlY3JldA==\r\n";
         let wrong = "authorization: Basic Ym9iOnNlY3JlZA==\r\n";
-        ["192.0.2.1", "203.0.113.1", "198.51.100.1"].map(|address| {
-            [status(address, right), status(address, wrong), status(address, "")]
-        })
+        ["192.0.2.1", "203.0.113.1", "198.51.100.1"]
+            .map(|address| [status(address, right), status(address, wrong), status(address, "")])
     };
     assert_eq!(ask("all", &[]), [[200, 401, 401]; 3]);
     assert_eq!(ask("any", &[]), [[200, 401, 401]; 3]);

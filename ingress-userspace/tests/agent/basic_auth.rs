@@ -187,9 +187,8 @@ fn a_secret_that_changes_is_obeyed_on_open_connections() {
     let shop = Backend::echo("shop");
     let site = site(&[("bob", BCRYPT), ("eve", BCRYPT)], shop.address);
     let mut connection = Connection::open(site.http);
-    let mut status = |name: &str, password: &str| {
-        connection.request(&get("/", &field(name, password))).status
-    };
+    let mut status =
+        |name: &str, password: &str| connection.request(&get("/", &field(name, password))).status;
     assert_eq!([status("bob", "secret"), status("eve", "secret")], [200, 200]);
     let mut becomes = |name: &str, password: &str, expected: u16| {
         let start = Instant::now();

@@ -180,8 +180,7 @@ fn requests_of_every_kind_are_proved() {
     let reply = connection.request(&format!("HEAD /x HTTP/1.1\r\nhost: {HOST}\r\n{proof}\r\n"));
     assert_eq!(reply.status, 200);
     let proof = bob.proof("POST", "/x");
-    let text =
-        format!("POST /x HTTP/1.1\r\nhost: {HOST}\r\n{proof}content-length: 2\r\n\r\nhi");
+    let text = format!("POST /x HTTP/1.1\r\nhost: {HOST}\r\n{proof}content-length: 2\r\n\r\nhi");
     let reply = connection.request(&text);
     assert_eq!((reply.status, reply.line("body-length: ")), (200, Some("2")));
 }

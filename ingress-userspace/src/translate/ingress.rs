@@ -174,7 +174,8 @@ impl<'a> Assembly<'a> {
         }
         let upstream_tls = annotations.upstream_tls.as_ref().map(|request| {
             let field = &annotations.upstream_tls_field;
-            upstream_tls::resolve(request, &key.namespace, &self.stores.secrets, field, report)
+            let namespace = (!self.config.cross_namespace).then_some(&*key.namespace);
+            upstream_tls::resolve(request, namespace, &self.stores.secrets, field, report)
         });
         match &upstream_tls {
             Some(Err(denial)) => {
@@ -309,7 +310,7 @@ impl<'a> Assembly<'a> {
     fn client_auth(&mut self, key: &Key, asked: &Client, report: &mut Report<'_>) -> ClientAuth {
         let Some((namespace, name)) = &asked.secret else { return ClientAuth::Broken };
         let secret = Key::new(namespace.as_str(), name.as_str());
-        let found = if *namespace == *key.namespace {
+        let found = if self.config.cross_namespace || *namespace == *key.namespace {
             self.authorities.of_secret(&self.stores.secrets, &secret)
         } else {
             Err("is of another namespace than the Ingress".into())

@@ -215,6 +215,21 @@ fn a_secret_that_changes_is_obeyed_on_open_connections() {
 }
 
 #[test]
+fn what_is_asked_for_can_be_looked_up() {
+    let shop = Backend::echo("shop");
+    let annotations = [BASIC, &[("satisfy", "any"), ("denylist-source-range", "9.9.9.9")]].concat();
+    let site = site_of(&annotations, &file(HASHES), shop.address);
+    let asks = |path: &str| {
+        let reply = site.admin(&format!("/explain?url=http://{HOST}{path}"));
+        assert!(!reply.text().contains("secret"), "no password is shown");
+        let shown: serde_json::Value = serde_json::from_slice(&reply.body).expect("JSON");
+        shown["asks"].clone()
+    };
+    assert_eq!(asks("/"), serde_json::json!(["any of", "address", "basic"]));
+    assert_eq!(asks("/open"), serde_json::json!([]));
+}
+
+#[test]
 fn certificates_can_be_issued_without_password() {
     let shop = Backend::echo("shop");
     let paths = [("Prefix", "/", "shop"), ("Prefix", "/.well-known/acme-challenge", "shop")];

@@ -6,6 +6,7 @@ mod access;
 mod balancing;
 mod basic_auth;
 mod changes;
+mod check;
 mod client_auth;
 mod digest_auth;
 mod drain;

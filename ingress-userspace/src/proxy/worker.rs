@@ -18,6 +18,7 @@ use super::{
     balance::View,
     buffer::Buffers,
     counters::{Counters, Registry},
+    credentials::{self, Credentials},
     date::Date,
     deadline::{Deadlines, TICK},
     endpoints, http2,
@@ -52,6 +53,7 @@ pub(crate) struct Setup {
     pub(crate) timeouts: Timeouts,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) ports: watch::Receiver<ports::Open>,
+    pub(crate) credentials: Arc<credentials::Shared>,
 }
 
 /// What the connections of a worker share.
@@ -71,6 +73,8 @@ pub(crate) struct Worker {
     #[expect(clippy::vec_box, reason = "they move between tasks: a pointer, not 200 bytes")]
     answers: RefCell<Vec<Box<ResponseHead>>>,
     pub(crate) random: RefCell<fastrand::Rng>,
+    /// What is known of passwords.
+    pub(crate) credentials: Credentials,
     reader: Reader,
     view: RefCell<Rc<View>>,
     draining: Cell<bool>,
@@ -87,6 +91,7 @@ impl Worker {
             *view = next;
             self.settle(&view.snapshot.model.settings);
             self.counters.forget();
+            self.credentials.forget();
         }
         Rc::clone(&view)
     }
@@ -173,7 +178,7 @@ pub(crate) fn run(setup: Setup) {
 }
 
 async fn serve(setup: Setup) {
-    let Setup { index, sockets, reader, registry, timeouts, mut phase, ports } = setup;
+    let Setup { index, sockets, reader, registry, timeouts, mut phase, ports, credentials } = setup;
     let mut random = fastrand::Rng::new();
     let view = View::new(reader.current(), &mut random);
     let deadlines = Deadlines::new(Instant::now());
@@ -195,6 +200,7 @@ async fn serve(setup: Setup) {
         date: Date::new(SystemTime::now()),
         answers: RefCell::default(),
         random: RefCell::new(random),
+        credentials: Credentials::new(credentials),
         view: RefCell::new(view),
         draining: Cell::new(false),
         connections: Cell::new(0),

@@ -89,7 +89,8 @@ impl Loaded {
         }
         let mut object = loader.load(bytes).map_err(|error| L4Error::Load(Box::new(error)))?;
         for name in ["xdp_steer", "xdp_decap", "xdp_pass"] {
-            program(&mut object, name)?.load().map_err(|source| refused(name, source))?;
+            let program = program(&mut object, name)?;
+            object::load(program).map_err(|source| refused(name, source))?;
         }
         let mut programs: ProgramArray<MapData> = open(&mut object, "PROGS")?;
         let decap = program(&mut object, "xdp_decap")?;

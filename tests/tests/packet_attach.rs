@@ -14,7 +14,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ingress_common::{HashKey, Reason};
+use aya::programs::links::PinnedLink;
+use ingress_common::{HashKey, Reason, limits::ABI_VERSION};
 use ingress_userspace::{
     l4::{self, L4Error, Mode, Options, XdpMode, command, object},
     model::Member,
@@ -218,6 +219,21 @@ fn what_is_loaded_survives_its_agent_and_unload_removes_all_of_it() {
     assert!(!loopback_has(VIP) && !loopback_has(VIP6));
     assert!(!is_mounted(&place.bpf_dir()) && !place.bpf_dir().exists());
     assert!(matches!(place.unload(), Err(L4Error::NotLoaded { .. })));
+}
+
+#[test]
+fn a_link_that_another_process_holds_is_said() {
+    let Some(place) = Place::new() else { return };
+    drop(l4::start(place.options(&["eth0"])).expect("started"));
+    let pin = place.bpf_dir().join(format!("v{ABI_VERSION}/link-eth0-native"));
+    let held = PinnedLink::from_pin(pin).expect("it is pinned");
+    match place.unload() {
+        Err(L4Error::StillAttached { interface }) => assert_eq!(interface, "eth0"),
+        other => panic!("{other:?}"),
+    }
+    assert!(attached("eth0").is_some() && !place.bpf_dir().exists());
+    drop(held);
+    eventually("the last holder has let go", || attached("eth0").is_none());
 }
 
 #[test]

@@ -11,7 +11,7 @@ use k8s_openapi::api::networking::v1::{
 
 use super::{
     Options,
-    annotations::{Annotations, Client},
+    annotations::{Annotations, Client, Lookup},
     authority::Authorities,
     backends::Backends,
     config::Config,
@@ -83,6 +83,7 @@ impl<'a> Assembly<'a> {
             preserve_trailing_slash: false,
             sets_session: false,
             proxying: Arc::clone(&config.proxying),
+            policies: None,
             target,
         };
         let auth = config.global_auth.clone().filter(|_| default_backend.is_some());
@@ -154,6 +155,7 @@ impl<'a> Assembly<'a> {
             &self.options.annotations_prefix,
             ingress.metadata.annotations.as_ref(),
             self.config,
+            Lookup { namespace: &key.namespace, stores: self.stores },
             report,
         );
         let nothing = IngressSpec::default();
@@ -521,6 +523,7 @@ fn base(current: &Current<'_>, field: &str, path: &str) -> Route {
         preserve_trailing_slash: current.annotations.redirects.preserve_trailing_slash,
         sets_session: current.annotations.balances.cookie.is_some(),
         proxying: Arc::clone(&current.annotations.proxying),
+        policies: current.annotations.policies.clone(),
         target: Target::NotFound,
     }
 }

@@ -17,6 +17,7 @@ mod report;
 mod rule;
 mod streams;
 mod suite;
+mod text;
 mod ticket;
 mod tls;
 mod upstream_tls;
@@ -26,6 +27,7 @@ mod tests;
 
 #[cfg(test)]
 pub(crate) use annotations::SUITES as UPSTREAM_SUITES;
+pub(crate) use annotations::{Described, described, document as annotations_document};
 pub use options::Options;
 
 use std::{

@@ -55,10 +55,15 @@ enum Case {
     H2,
     Resumed,
     Routes,
+    /// An Ingress with five annotations that each request goes through.
+    Policies5,
+    /// Likewise, with twenty.
+    Policies20,
 }
 
 impl Case {
-    const ALL: [Self; 4] = [Self::KeepAlive, Self::H2, Self::Resumed, Self::Routes];
+    const ALL: [Self; 6] =
+        [Self::KeepAlive, Self::H2, Self::Resumed, Self::Routes, Self::Policies5, Self::Policies20];
 
     /// Its name in the record.
     fn name(self) -> &'static str {
@@ -67,6 +72,8 @@ impl Case {
             Self::H2 => "h2",
             Self::Resumed => "resumed",
             Self::Routes => "routes",
+            Self::Policies5 => "policies-5",
+            Self::Policies20 => "policies-20",
         }
     }
 
@@ -79,7 +86,7 @@ impl Case {
             command
         };
         let mut command = match self {
-            Self::KeepAlive => sequential(peer.http, HOST),
+            Self::KeepAlive | Self::Policies5 | Self::Policies20 => sequential(peer.http, HOST),
             Self::Resumed => {
                 let mut command = sequential(peer.https, HOST);
                 command.arg("--resume");
@@ -121,6 +128,8 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     for case in Case::ALL {
         let peer = match case {
             Case::Routes => penstock::with_routes(&site, "routes", ROUTES.0, ROUTES.1)?,
+            Case::Policies5 => penstock::with_policies(&site, "policies-5", 5)?,
+            Case::Policies20 => penstock::with_policies(&site, "policies-20", 20)?,
             _ => Name::Penstock.configure(&site)?,
         };
         let count = count(case, &peer, &ground).with_context(|| case.name().to_owned())?;

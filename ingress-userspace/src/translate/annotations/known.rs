@@ -65,9 +65,9 @@ pub(super) const KNOWN: &[(&str, Risk, Support)] = &[
     ("use-regex", Low, Obeyed),
     ("x-forwarded-prefix", Medium, Obeyed),
     // 1.3 Access control, authentication.
-    ("whitelist-source-range", Medium, Denies),
-    ("allowlist-source-range", Medium, Denies),
-    ("denylist-source-range", Medium, Denies),
+    ("whitelist-source-range", Medium, Obeyed),
+    ("allowlist-source-range", Medium, Obeyed),
+    ("denylist-source-range", Medium, Obeyed),
     ("satisfy", Low, DeniesUnless("all")),
     ("auth-type", Low, Denies),
     ("auth-secret", Medium, Denies),

@@ -8,13 +8,17 @@ use k8s_openapi::api::core::v1::ConfigMap;
 
 use super::{
     annotations::{
-        BUFFER_SIZE, BUFFERS, Invalid, NO_FILES, Risk, Source, boolean, load_balance, read_proxying,
+        BUFFER_SIZE, BUFFERS, Invalid, NO_FILES, Risk, Source, boolean, load_balance,
+        read_proxying, source_ranges,
     },
     report::Report,
     suite, ticket,
 };
 use crate::{
-    model::{Conditions, Denial, Policy, Proxying, RedirectCode, Settings, TicketKey, TlsSettings},
+    model::{
+        Conditions, Denial, Policy, Proxying, RedirectCode, Settings, Sources, TicketKey,
+        TlsSettings,
+    },
     stores::Store,
     suggestion,
 };
@@ -35,6 +39,8 @@ pub(super) struct Config {
     pub(super) retry_non_idempotent: bool,
     /// `proxy-ssl-location-only`: TLS to endpoints is not shared by the Ingresses of a host.
     pub(super) upstream_tls_per_ingress: bool,
+    /// `whitelist-source-range` and `denylist-source-range`, for Ingresses without their own.
+    pub(super) sources: Sources,
     pub(super) risk_level: Risk,
     pub(super) blocked_words: Vec<String>,
     /// `load-balance`, for backends whose Ingress has no annotation of that name.
@@ -63,6 +69,7 @@ impl Default for Config {
             proxying: Arc::default(),
             retry_non_idempotent: false,
             upstream_tls_per_ingress: false,
+            sources: Sources::default(),
             risk_level: Risk::High,
             blocked_words: Vec::new(),
             load_balance: Policy::RoundRobin,
@@ -93,8 +100,6 @@ const OTHERS: &[(&str, Other)] = &[
     ("allow-snippet-annotations", Other::Met),
     ("allow-cross-namespace-resources", Other::Met),
     ("strict-validate-path-type", Other::Met),
-    ("whitelist-source-range", Other::Denies),
-    ("denylist-source-range", Other::Denies),
     ("block-cidrs", Other::Denies),
     ("block-user-agents", Other::Denies),
     ("block-referers", Other::Denies),
@@ -190,6 +195,8 @@ const OBEYED: &[&str] = &[
     "ssl-reject-handshake",
     "no-tls-redirect-locations",
     "annotations-risk-level",
+    "whitelist-source-range",
+    "denylist-source-range",
     "annotation-value-word-blocklist",
     "global-auth-url",
     "load-balance",
@@ -278,6 +285,7 @@ impl Config {
             config.global_auth = Some("global-auth-url".into());
         }
         config.denial = reader.others();
+        reader.sources(&mut config);
         config
     }
 }
@@ -330,6 +338,23 @@ impl<'a> Reader<'a, '_> {
         settings.address = self.address();
         settings.tls = self.tls();
         settings
+    }
+
+    /// A list that cannot be read closes everything: who is kept out is not known.
+    fn sources(&mut self, config: &mut Config) {
+        let Sources { denied, allowed } = &mut config.sources;
+        for (key, place) in [("denylist-source-range", denied), ("whitelist-source-range", allowed)]
+        {
+            let Some(value) = self.get(key).filter(|value| !value.is_empty()) else { continue };
+            match source_ranges(value) {
+                Ok(ranges) => *place = ranges,
+                Err(Invalid(expected)) => {
+                    let message = format!("is not {expected}; everything answers 503");
+                    self.report.error(format!("data.{key}"), message);
+                    config.denial.get_or_insert_with(|| Denial { key: key.into() });
+                }
+            }
+        }
     }
 
     fn tls(&mut self) -> TlsSettings {

@@ -10,9 +10,8 @@ use std::{
 };
 
 use super::{
-    client::push_number,
     decode::Decoder,
-    encode::Encoder,
+    encode::{Encoder, content_length, push_number},
     inbound::{Broken, Inbound},
     outbound::Outbound,
     parse::{self, BadHead},
@@ -373,22 +372,14 @@ impl Downstream for Http1 {
         fields_but_length(queue, &head.fields);
         let mut encoder = Encoder::Ended;
         match head.body {
-            BodyLength::Exact(length) => {
-                queue.extend_from_slice(b"Content-Length: ");
-                push_number(queue, length);
-                queue.extend_from_slice(b"\r\n");
-                if !self.to_head {
-                    encoder = Encoder::Length(length);
-                }
-            }
+            BodyLength::Exact(length) if self.to_head => content_length(queue, length),
             BodyLength::Unknown if self.to_head => {}
-            BodyLength::Unknown if self.version >= Version::Http11 => {
-                queue.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
-                encoder = Encoder::Chunked(0);
-            }
-            BodyLength::Unknown => {
+            BodyLength::Unknown if self.version < Version::Http11 => {
                 self.close = true;
                 encoder = Encoder::Raw;
+            }
+            BodyLength::Exact(_) | BodyLength::Unknown => {
+                encoder = Encoder::announce(head.body, queue);
             }
             BodyLength::None if self.to_head || head.status == 304 => {
                 if let Some(length) = head.fields.get(Known::ContentLength) {
@@ -398,7 +389,7 @@ impl Downstream for Http1 {
                 }
             }
             BodyLength::None if head.status < 200 || head.status == 204 => {}
-            BodyLength::None => queue.extend_from_slice(b"Content-Length: 0\r\n"),
+            BodyLength::None => content_length(queue, 0),
         }
         if head.status == 101 {
             queue.extend_from_slice(b"Connection: upgrade\r\n");

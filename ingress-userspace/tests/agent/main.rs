@@ -6,6 +6,7 @@ mod balancing;
 mod changes;
 mod client_auth;
 mod drain;
+mod endings;
 mod failure;
 mod forwarding;
 mod http1;

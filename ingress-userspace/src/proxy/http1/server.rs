@@ -30,6 +30,8 @@ const DISCARDED: usize = 64 * 1024;
 /// How long a client whose connection is to be closed may go on sending: closing at once would
 /// reset the connection and take the answer with it.
 const LINGER: Duration = Duration::from_secs(2);
+/// How often it is looked whether a client is still there that sends more than is read.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// A client's connection.
 pub(crate) struct Http1 {
@@ -52,6 +54,8 @@ pub(crate) struct Http1 {
     tunnel: Tunnel,
     /// The deadline runs until the client sends or takes something.
     waiting: bool,
+    /// It runs until it is looked again whether the client is there.
+    looking: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +95,7 @@ impl Http1 {
             aborted: false,
             tunnel: Tunnel::No,
             waiting: false,
+            looking: false,
         }
     }
 
@@ -159,7 +164,7 @@ impl Http1 {
     fn refuse_for(&mut self, failure: Failure) -> Next {
         self.version = Version::Http11;
         self.to_head = false;
-        self.waiting = false;
+        (self.waiting, self.looking) = (false, false);
         self.close = true;
         self.refused = true;
         Next::Refused(failure)
@@ -170,13 +175,13 @@ impl Http1 {
         self.requests += 1;
         self.version = head.version;
         self.to_head = head.method == http::Method::HEAD;
-        self.waiting = false;
+        (self.waiting, self.looking) = (false, false);
         let fields = &head.fields;
         let option = |wanted: &[u8]| {
             fields.items(Known::Connection).any(|item| item.eq_ignore_ascii_case(wanted))
         };
         let keep_alive =
-            if head.version == Version::Http10 { option(b"keep-alive") } else { !option(b"close") };
+            !option(b"close") && (head.version != Version::Http10 || option(b"keep-alive"));
         let limits = self.client.worker.limits.get();
         self.close = !keep_alive
             || limits.keep_alive.is_none()
@@ -190,6 +195,10 @@ impl Http1 {
     /// After an answer: makes the connection ready for the next request. False: it has ended.
     pub(crate) async fn settle(&mut self) -> bool {
         if self.aborted {
+            // Whose end is that of the connection must not end as if it were whole.
+            if self.tunnel == Tunnel::No && self.outbound.is_until_close() {
+                self.stream.reset_on_close();
+            }
             return false;
         }
         if !self.close && !self.inbound.is_ended() {
@@ -290,7 +299,7 @@ impl Http1 {
             return Poll::Pending;
         }
         if !self.waiting {
-            self.waiting = true;
+            (self.waiting, self.looking) = (true, false);
             self.client.deadline().set(timeout);
         }
         self.client.deadline().poll(cx)
@@ -298,8 +307,8 @@ impl Http1 {
 
     /// The client sent or took something.
     fn moved(&mut self) {
-        if self.waiting {
-            self.waiting = false;
+        if self.waiting || self.looking {
+            (self.waiting, self.looking) = (false, false);
             self.client.deadline().clear();
         }
     }
@@ -441,7 +450,24 @@ impl Downstream for Http1 {
                     self.aborted = true;
                     return Poll::Ready(());
                 }
-                Poll::Pending => break,
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        self.poll_left(cx)
+    }
+
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.stream.is_read_closed() {
+            self.aborted = true;
+            return Poll::Ready(());
+        }
+        // Nothing wakes for the end while bytes are unread before it.
+        if !self.waiting && self.tunnel == Tunnel::No {
+            let deadline = self.client.deadline();
+            if !self.looking || deadline.poll(cx).is_ready() {
+                self.looking = true;
+                deadline.set(LOOK);
+                let _set = deadline.poll(cx);
             }
         }
         Poll::Pending

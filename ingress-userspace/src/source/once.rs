@@ -9,12 +9,11 @@ use std::{
 
 use super::{
     SourceError,
-    object::{self, Object},
     parse::{self, Documents},
 };
 use crate::{
     model::{Diagnostic, ObjectRef, Severity},
-    stores::Stores,
+    stores::{Changes, Object, Stores},
 };
 
 /// Where manifests are read from.
@@ -70,8 +69,13 @@ pub fn read_once(inputs: &[Input]) -> Result<Reading, SourceError> {
         }
     }
     let Collected { objects, diagnostics, places } = collected;
-    let objects = objects.iter().map(|(id, object)| (id, object));
-    Ok(Reading { stores: object::stores(objects, &Stores::default()), diagnostics, places })
+    let mut changes = Changes::default();
+    for (id, object) in &objects {
+        changes.applied(id, object);
+    }
+    let mut stores = Stores::default();
+    stores.apply(changes);
+    Ok(Reading { stores, diagnostics, places })
 }
 
 #[derive(Default)]

@@ -73,6 +73,8 @@ pub(crate) struct Worker {
     #[expect(clippy::vec_box, reason = "they move between tasks: a pointer, not 200 bytes")]
     answers: RefCell<Vec<Box<ResponseHead>>>,
     pub(crate) random: RefCell<fastrand::Rng>,
+    /// Our own ports as text, one allocation each.
+    port_texts: RefCell<Vec<(u16, Rc<str>)>>,
     reader: Reader,
     view: RefCell<Rc<View>>,
     draining: Cell<bool>,
@@ -111,6 +113,17 @@ impl Worker {
         if free.len() < HEADS {
             free.push(head);
         }
+    }
+
+    /// A port of ours as text.
+    pub(crate) fn port_text(&self, port: u16) -> Rc<str> {
+        let mut texts = self.port_texts.borrow_mut();
+        if let Some((_, text)) = texts.iter().find(|(own, _)| *own == port) {
+            return Rc::clone(text);
+        }
+        let text: Rc<str> = port.to_string().into();
+        texts.push((port, Rc::clone(&text)));
+        text
     }
 
     pub(crate) fn draining(&self) -> bool {
@@ -197,6 +210,7 @@ async fn serve(setup: Setup) {
         date: Date::new(SystemTime::now()),
         answers: RefCell::default(),
         random: RefCell::new(random),
+        port_texts: RefCell::default(),
         view: RefCell::new(view),
         draining: Cell::new(false),
         connections: Cell::new(0),

@@ -1,5 +1,7 @@
 use std::{num::NonZeroU16, sync::Arc};
 
+use super::Text;
+
 /// Which endpoint of a backend gets a request (reference section 6).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Balancing {
@@ -24,82 +26,11 @@ pub enum Policy {
 /// `upstream-hash-by` and its companions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HashBy {
-    /// What makes up the text that is hashed.
-    pub pieces: Vec<Piece>,
+    /// What is hashed.
+    pub text: Text,
     /// `upstream-hash-by-subset-size` where `upstream-hash-by-subset` is set: the text selects a
     /// group of that many endpoints, of which a random one gets the request.
     pub subset: Option<NonZeroU16>,
-}
-
-/// A part of a text with variables.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Piece {
-    /// Itself.
-    Text(Arc<str>),
-    /// What the request has for it; nothing if it has none.
-    Variable(Variable),
-}
-
-/// A variable of NGINX that a request has a value for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Variable {
-    /// `$request_uri`: the target as the client sent it.
-    RequestUri,
-    /// `$uri`, `$document_uri`: the path as it is asked of the upstream, decoded, without query.
-    Uri,
-    /// `$args`, `$query_string`: the query without its question mark.
-    Args,
-    /// `$host`, `$best_http_host` and their like: the host that was routed by, lower case.
-    Host,
-    /// `$remote_addr`, `$the_real_ip`: the client's address as text.
-    RemoteAddr,
-    /// `$binary_remote_addr`: the same in 4 or 16 bytes.
-    BinaryRemoteAddr,
-    /// `$remote_port`.
-    RemotePort,
-    /// `$scheme`, `$pass_access_scheme`: `http` or `https`.
-    Scheme,
-    /// `$server_name`: the host of the Ingress.
-    ServerName,
-    /// `$server_port`.
-    ServerPort,
-    /// `$request_method`.
-    RequestMethod,
-    /// `$http_*`: a header of the request; lower case, with dashes.
-    Header(Arc<str>),
-    /// `$cookie_*`.
-    Cookie(Arc<str>),
-    /// `$arg_*`: a parameter of the query.
-    Argument(Arc<str>),
-}
-
-impl Variable {
-    /// The variable of this name, without the dollar sign.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "request_uri" => Self::RequestUri,
-            "uri" | "document_uri" => Self::Uri,
-            "args" | "query_string" => Self::Args,
-            "host" | "best_http_host" | "this_host" => Self::Host,
-            "remote_addr" | "the_real_ip" => Self::RemoteAddr,
-            "binary_remote_addr" => Self::BinaryRemoteAddr,
-            "remote_port" => Self::RemotePort,
-            "scheme" | "pass_access_scheme" => Self::Scheme,
-            "server_name" => Self::ServerName,
-            "server_port" | "pass_server_port" => Self::ServerPort,
-            "request_method" => Self::RequestMethod,
-            _ => {
-                let (family, rest) = name.split_once('_').filter(|(_, rest)| !rest.is_empty())?;
-                match family {
-                    "http" => Self::Header(rest.to_ascii_lowercase().replace('_', "-").into()),
-                    "cookie" => Self::Cookie(rest.into()),
-                    "arg" => Self::Argument(rest.into()),
-                    _ => return None,
-                }
-            }
-        })
-    }
 }
 
 /// `affinity: cookie`: a client's requests go to one endpoint.

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{BackendId, CertificateId, HostTls, ObjectRef, Proxying};
+use super::{BackendId, CertificateId, HostTls, ObjectRef, Policies, Proxying};
 
 /// A virtual host and its routes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +58,8 @@ pub struct Route {
     pub sets_session: bool,
     /// How its requests are forwarded.
     pub proxying: Arc<Proxying>,
+    /// What else its requests go through; `None` of most.
+    pub policies: Option<Arc<Policies>>,
     /// Where it leads.
     pub target: Target,
 }

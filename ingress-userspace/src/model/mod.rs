@@ -1,39 +1,47 @@
 //! What Penstock serves, as plain typed values: the outcome of `translate`, the input of `route`,
-//! `proxy` and `l4`. Knows no type of Kubernetes, of aya or of a protocol's library. Nothing here can be wrong: whatever could
+//! `proxy` and `l4`. Knows no type of kube, aya or the proxy. Nothing here can be wrong: whatever could
 //! not be understood became a [`Diagnostic`] and is absent.
 
 mod backend;
 mod balancing;
+mod blocked;
 mod certificate;
 mod connections;
 mod diagnostic;
+mod external_auth;
 mod host;
+mod login;
 mod member;
 mod object;
+mod policies;
 mod proxying;
 mod settings;
 mod stream;
+mod text;
 mod tls;
 mod upstream_tls;
 
 pub use backend::{Backend, BackendId, BackendKey, Endpoint, PortRef};
-pub use balancing::{
-    Affinity, AffinityMode, Balancing, HashBy, Piece, Policy, SameSite, SessionCookie, Variable,
-};
+pub use balancing::{Affinity, AffinityMode, Balancing, HashBy, Policy, SameSite, SessionCookie};
+pub use blocked::{Blocked, HeaderPattern};
 pub use certificate::{Certificate, CertificateId};
 pub use connections::{
     AddressRange, ClientAddress, ClientLimits, FieldPolicy, FieldSetting, UpstreamPool,
 };
 pub use diagnostic::{Diagnostic, Severity};
+pub use external_auth::{AuthCache, AuthHost, AuthScheme, AuthServer, ExternalAuth, SignIn};
 pub use host::{Denial, Host, HostName, HttpsRedirect, PathKind, Redirect, Rewrite, Route, Target};
+pub use login::{CryptMethod, HashedName, Login, Password, Users};
 pub use member::Member;
 pub use object::ObjectRef;
+pub use policies::{Policies, Sources};
 pub use proxying::{
     Conditions, ConnectionField, HttpVersion, Protocol, Proxying, RedirectRewrite, Replacement,
     Retry,
 };
 pub use settings::{RedirectCode, Settings, StreamSettings};
 pub use stream::{Passthrough, ProxyVersion, Streams, TcpService, Transport, UdpService};
+pub use text::{Piece, Text, Variable};
 pub use tls::{
     Authority, ClientAuth, ClientRule, HostTls, Suite, TicketKey, TlsSettings, VerifyClient,
 };

@@ -20,6 +20,7 @@ use super::{
     balance::View,
     buffer::Buffers,
     counters::{Counters, Registry},
+    credentials::{self, Credentials},
     date::Date,
     deadline::{Deadlines, TICK},
     endpoints, http2,
@@ -54,6 +55,7 @@ pub(crate) struct Setup {
     pub(crate) timeouts: Timeouts,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) ports: watch::Receiver<ports::Open>,
+    pub(crate) credentials: Arc<credentials::Shared>,
 }
 
 /// What the connections of a worker share.
@@ -75,6 +77,8 @@ pub(crate) struct Worker {
     pub(crate) random: RefCell<fastrand::Rng>,
     /// Our own ports as text, one allocation each.
     port_texts: RefCell<Vec<(u16, Rc<str>)>>,
+    /// What is known of passwords.
+    pub(crate) credentials: Credentials,
     reader: Reader,
     view: RefCell<Rc<View>>,
     draining: Cell<bool>,
@@ -91,6 +95,7 @@ impl Worker {
             *view = next;
             self.settle(&view.snapshot.model.settings);
             self.counters.forget();
+            self.credentials.forget();
         }
         Rc::clone(&view)
     }
@@ -188,7 +193,7 @@ pub(crate) fn run(setup: Setup) {
 }
 
 async fn serve(setup: Setup) {
-    let Setup { index, sockets, reader, registry, timeouts, mut phase, ports } = setup;
+    let Setup { index, sockets, reader, registry, timeouts, mut phase, ports, credentials } = setup;
     let mut random = fastrand::Rng::new();
     let view = View::new(reader.current(), &mut random);
     let deadlines = Deadlines::new(Instant::now());
@@ -211,6 +216,7 @@ async fn serve(setup: Setup) {
         answers: RefCell::default(),
         random: RefCell::new(random),
         port_texts: RefCell::default(),
+        credentials: Credentials::new(credentials),
         view: RefCell::new(view),
         draining: Cell::new(false),
         connections: Cell::new(0),

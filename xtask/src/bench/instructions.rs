@@ -73,6 +73,12 @@ enum Case {
     Resumed,
     /// One of 10 000 Ingresses with 5 paths each.
     Routes,
+    /// An Ingress with five annotations that each request goes through.
+    #[value(name = "policies-5")]
+    Policies5,
+    /// Likewise, with twenty.
+    #[value(name = "policies-20")]
+    Policies20,
 }
 
 /// What a request takes.
@@ -95,6 +101,8 @@ impl Case {
             Self::H2 => "h2",
             Self::Resumed => "resumed",
             Self::Routes => "routes",
+            Self::Policies5 => "policies-5",
+            Self::Policies20 => "policies-20",
         }
     }
 
@@ -107,7 +115,7 @@ impl Case {
             command
         };
         let mut command = match self {
-            Self::KeepAlive => sequential(peer.http, HOST),
+            Self::KeepAlive | Self::Policies5 | Self::Policies20 => sequential(peer.http, HOST),
             Self::NewConnection => {
                 let mut command = sequential(peer.http, HOST);
                 command.arg("--close");
@@ -155,6 +163,8 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     for &case in cases {
         let peer = match case {
             Case::Routes => penstock::with_routes(&site, "routes", ROUTES.0, ROUTES.1)?,
+            Case::Policies5 => penstock::with_policies(&site, "policies-5", 5)?,
+            Case::Policies20 => penstock::with_policies(&site, "policies-20", 20)?,
             _ => Name::Penstock.configure(&site)?,
         };
         let count = count(case, &peer, &ground).with_context(|| case.name().to_owned())?;

@@ -15,7 +15,7 @@ use super::{
     peer::Peer,
     session::{self, Digest},
 };
-use crate::model::{Affinity, AffinityMode, Backend, Piece, Policy};
+use crate::model::{Affinity, AffinityMode, Backend, Piece, Policy, Text};
 
 /// How many keys a new session of mode `balanced` tries for one that leads to a good endpoint
 /// (ingress-nginx's).
@@ -166,7 +166,7 @@ impl State {
                 (None, Policy::RoundRobin) => (self.in_turn(&when), None),
                 (None, Policy::Ewma) => (self.faster(&when, random), None),
                 (None, Policy::Hash(by)) => {
-                    let text = text(&by.pieces, asker);
+                    let text = text(&by.text, asker);
                     let index = match by.subset {
                         Some(size) => self.of_group(text, size, &when, random),
                         None => self.drawn(text, &when),
@@ -403,9 +403,9 @@ impl State {
 }
 
 /// The hash of what a request has for a text with variables.
-fn text(pieces: &[Piece], asker: &impl Asker) -> u64 {
+fn text(text: &Text, asker: &impl Asker) -> u64 {
     let mut hasher = Hasher::new();
-    for piece in pieces {
+    for piece in &text.pieces {
         match piece {
             Piece::Text(text) => hasher.write(text.as_bytes()),
             Piece::Variable(variable) => {

@@ -15,7 +15,7 @@ use crate::{
     model::{
         Affinity, AffinityMode, Backend, BackendId, BackendKey, Balancing, Endpoint, HashBy,
         HttpsRedirect, Model, ObjectRef, PathKind, Piece, Policy, PortRef, Route, SameSite,
-        SessionCookie, Target, Variable,
+        SessionCookie, Target, Text, Variable,
     },
     snapshot::Snapshot,
 };
@@ -79,8 +79,8 @@ fn policy(policy: Policy) -> Balancing {
 }
 
 fn hash_by(subset: Option<u16>) -> Balancing {
-    let pieces = vec![Piece::Text("x".into()), Piece::Variable(Variable::RequestUri)];
-    policy(Policy::Hash(HashBy { pieces, subset: subset.and_then(NonZeroU16::new) }))
+    let pieces = [Piece::Text("x".into()), Piece::Variable(Variable::RequestUri)].into();
+    policy(Policy::Hash(HashBy { text: Text { pieces }, subset: subset.and_then(NonZeroU16::new) }))
 }
 
 fn sticky(mode: AffinityMode, change_on_failure: bool) -> Balancing {
@@ -424,6 +424,7 @@ fn route(sets_session: bool) -> Route {
         https_redirect: HttpsRedirect::Never,
         preserve_trailing_slash: false,
         proxying: Arc::default(),
+        policies: None,
         sets_session,
         target: Target::NotFound,
     }

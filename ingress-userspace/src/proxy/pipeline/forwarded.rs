@@ -13,6 +13,7 @@ use crate::{
 /// Adds them to fields that were cleaned. `request_id`: a request without one gets one.
 pub(super) fn apply(
     fields: &mut Fields,
+    authority: &str,
     origin: &Origin<'_>,
     client: &Client,
     proxying: &Proxying,
@@ -23,7 +24,7 @@ pub(super) fn apply(
     if request_id && fields.get(Known::XRequestId).is_none_or(<[u8]>::is_empty) {
         fields.set(Known::XRequestId, &new_request_id(client));
     }
-    let host = origin.host.as_bytes();
+    let host = origin.host(authority).as_bytes();
     let scheme = &*origin.scheme;
     fields.push_known(Known::Host, proxying.host.as_ref().map_or(host, |own| own.as_bytes()));
     fields.push_known(Known::XRealIp, origin.address.as_bytes());
@@ -64,7 +65,7 @@ fn keep_original(fields: &mut Fields, from: Known, to: Known) {
 }
 
 /// 32 hexadecimal digits, as nginx's `$request_id`. Tells requests apart; is no secret.
-fn new_request_id(client: &Client) -> [u8; 32] {
+pub(super) fn new_request_id(client: &Client) -> [u8; 32] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let number = client.worker.random.borrow_mut().u128(..);
     std::array::from_fn(|place| {

@@ -1,47 +1,50 @@
 //! From a request's head to its answer. The stages stand in [`stages`] in the order in which they
-//! can be told apart from outside (reference section 2); each is a module.
+//! can be told apart from outside (reference section 2); each is a module. What is done to answers
+//! stands here.
 
+mod access;
+mod admission;
 mod asker;
 mod authority;
+mod blocked;
 mod client_auth;
+mod external;
 mod forwarded;
 mod headers;
+mod login;
 mod origin;
 mod redirect;
 mod rewrites;
 mod settings;
+mod sources;
+mod stages;
 mod target;
 pub(super) mod trailers;
+mod variables;
 mod websocket;
 
 use std::{
     rc::Rc,
-    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use http::Method;
 
+use self::{
+    admission::Admission,
+    asker::Asked,
+    stages::{Decision, Forward},
+};
 use super::{
     balance::{Attempts, View},
     client::Client,
     counters::Subject,
     exchange::{self, Outcome},
-    message::{BodyLength, Known, RequestHead, ResponseHead},
+    message::{Known, RequestHead, ResponseHead},
     respond::{self, Answer, Failure},
     sides::Downstream,
 };
-use crate::{
-    model::{HostName, Route, Target},
-    route::{Found, HostTable, normalize},
-};
-use asker::Asked;
-use client_auth::Entry;
-use origin::Origin;
-
-/// Answered 200 by the catch-all host, for balancers in front that look at the traffic ports
-/// (reference section 10).
-const HEALTH: &str = "/healthz";
+use crate::model::Route;
 
 /// Answers a request.
 pub(super) async fn answer<D: Downstream>(
@@ -52,38 +55,41 @@ pub(super) async fn answer<D: Downstream>(
     let view = client.worker.view();
     let mut subject = Subject::default();
     let method = head.method.clone();
-    let decision = stages(client, &view, head, &mut subject);
+    let decision = stages::run(client, &view, head, &mut subject).await;
     let status = match decision {
         Ok(Decision::Forward(forward)) => {
-            let Forward { mut attempts, route, upgrade, over_http2 } = forward;
-            let finish =
-                |head: &RequestHead, answer: &mut ResponseHead, attempts: &Attempts<'_, Asked>| {
-                    let host = head.fields.get(Known::Host).unwrap_or_default();
-                    rewrites::apply(route, client.https, host, &mut answer.fields);
-                    settings::hide(&mut answer.fields, &view.snapshot.model.settings.fields);
-                    session_cookie(client, head, route, answer, attempts);
-                    if over_http2 {
-                        websocket::clean_response(answer);
-                    }
-                    finish(client, &view, answer);
-                };
+            let Forward { mut attempts, route, upgrade, over_http2, admission } = forward;
+            let finish = |head: &RequestHead,
+                          answer: &mut ResponseHead,
+                          attempts: &Attempts<'_, Asked<'_>>| {
+                let host = head.fields.get(Known::Host).unwrap_or_default();
+                rewrites::apply(route, client.https, host, &mut answer.fields);
+                settings::hide(&mut answer.fields, &view.snapshot.model.settings.fields);
+                session_cookie(client, head, route, answer, attempts);
+                if over_http2 {
+                    websocket::clean_response(answer);
+                }
+                finish(client, &view, Some(route), head, admission.as_ref(), answer);
+            };
             let (proxying, attempts) = (&*route.proxying, &mut attempts);
             match exchange::run(client, attempts, head, proxying, upgrade, down, finish).await {
                 Outcome::Answered(status) => status,
                 Outcome::Unanswered(failure) => {
-                    own(client, &view, down, respond::failure(failure)).await;
+                    own(client, &view, Some(route), head, down, respond::failure(failure)).await;
                     failure.status()
                 }
             }
         }
         Ok(Decision::Own(answer)) => {
             let status = answer.head.status;
-            own(client, &view, down, answer).await;
+            let route = subject.route.map(|route| &**route);
+            own(client, &view, route, head, down, answer).await;
             status
         }
         Err(failure) => {
             tracing::debug!(?failure, client.address = %client.peer, "not answered by an upstream");
-            own(client, &view, down, respond::failure(failure)).await;
+            let route = subject.route.map(|route| &**route);
+            own(client, &view, route, head, down, respond::failure(failure)).await;
             failure.status()
         }
     };
@@ -93,23 +99,39 @@ pub(super) async fn answer<D: Downstream>(
 /// Answers what is no request.
 pub(super) async fn refuse<D: Downstream>(client: &Rc<Client>, failure: Failure, down: &mut D) {
     let view = client.worker.view();
-    own(client, &view, down, respond::failure(failure)).await;
+    let head = RequestHead::default();
+    own(client, &view, None, &head, down, respond::failure(failure)).await;
     client.worker.counters.request(Subject::default(), &Method::GET, failure.status());
 }
 
-async fn own<D: Downstream>(client: &Client, view: &View, down: &mut D, mut answer: Answer) {
+/// Sends an answer of our own; `route` is the one that was meant, if that is known.
+async fn own<D: Downstream>(
+    client: &Client,
+    view: &View,
+    route: Option<&Route>,
+    head: &RequestHead,
+    down: &mut D,
+    mut answer: Answer,
+) {
     if answer.head.status == Failure::ClientGone.status() {
         down.abort();
         return;
     }
-    finish(client, view, &mut answer.head);
+    finish(client, view, route, head, None, &mut answer.head);
     if respond::send(down, &answer).await.is_err() {
         down.abort();
     }
 }
 
 /// What every answer gets and none keeps.
-fn finish(client: &Client, view: &View, head: &mut ResponseHead) {
+fn finish(
+    client: &Client,
+    view: &View,
+    _route: Option<&Route>,
+    _request: &RequestHead,
+    _admission: Option<&Admission>,
+    head: &mut ResponseHead,
+) {
     headers::clean_response(head);
     if !head.fields.contains(Known::Date) {
         client.worker.date.with(|date| head.fields.push_known(Known::Date, date));
@@ -122,147 +144,13 @@ fn finish(client: &Client, view: &View, head: &mut ResponseHead) {
     settings::to_client(&mut head.fields, &view.snapshot.model.settings.fields);
 }
 
-/// What the stages come to when nothing goes wrong.
-#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
-enum Decision<'v> {
-    Forward(Forward<'v>),
-    Own(Answer),
-}
-
-/// To an endpoint.
-struct Forward<'v> {
-    attempts: Attempts<'v, Asked>,
-    route: &'v Route,
-    /// The client asks for another protocol.
-    upgrade: bool,
-    /// It does so over HTTP/2.
-    over_http2: bool,
-}
-
-impl Decision<'_> {
-    fn elsewhere(status: u16, location: &str) -> Result<Self, Failure> {
-        // What is written into a field holds no control characters.
-        if location.bytes().any(|byte| byte < b' ' || byte == 0x7F) {
-            return Err(Failure::BadRequest);
-        }
-        Ok(Self::Own(respond::redirect(status, location)))
-    }
-}
-
-/// The stages, in their order.
-fn stages<'v>(
-    client: &Rc<Client>,
-    view: &'v Rc<View>,
-    head: &mut RequestHead,
-    subject: &mut Subject<'v>,
-) -> Result<Decision<'v>, Failure> {
-    let snapshot = &view.snapshot;
-    let settings = &snapshot.model.settings;
-    let over_http2 = websocket::is_asked(head)?;
-    authority::settle(head)?;
-    let authority = std::mem::take(&mut head.authority);
-    let path = normalize(head.path()).map_err(|_bad_path| Failure::BadRequest)?;
-
-    // The host, then the path.
-    let host: &'v HostTable = snapshot.routes.host(&authority);
-    subject.host = Some(host.name());
-    // Client certificates.
-    let entry = client_auth::enter(client, host, &authority)?;
-    if let Entry::Elsewhere(page) = entry {
-        return Decision::elsewhere(302, page);
-    }
-    if path == HEALTH && *host.name() == HostName::CatchAll {
-        return Ok(Decision::Own(respond::healthy()));
-    }
-    let compiled = match host.find(&path) {
-        Found::Route(compiled) => compiled,
-        Found::AddSlash(compiled) => {
-            subject.route = Some(&compiled.route);
-            let location = redirect::add_slash(client, &authority, &head.target);
-            return Decision::elsewhere(301, &location);
-        }
-        Found::None => return Err(Failure::NoRoute),
-    };
-    let route: &'v Arc<Route> = &compiled.route;
-    subject.route = Some(route);
-
-    // A body that is announced as too large, before all else of the location (step 7).
-    if let (BodyLength::Exact(length), Some(most)) = (head.body, route.proxying.max_body)
-        && length > most
-    {
-        return Err(Failure::BodyTooLarge);
-    }
-
-    // (a) Denied; (c) redirects of the route's own.
-    let backend = match &route.target {
-        Target::Denied(_) => return Err(Failure::Denied),
-        Target::Redirect(redirect) => {
-            let location = redirect::configured(redirect, client, &authority);
-            return Decision::elsewhere(redirect.status, &location);
-        }
-        Target::NotFound => None,
-        Target::Backend(id) => Some(*id),
-    };
-    let service = backend.and_then(|id| view.backend(id));
-    subject.service = service.map(|backend| &backend.key.service);
-
-    // (d) The rewrite.
-    let rewritten = compiled.rewrite(&path);
-    let original = rewritten.is_some().then(|| head.target.clone());
-    target::rewrite(head, rewritten)?;
-
-    // (e) The redirect to HTTPS.
-    let origin = Origin::of(client, &authority, &head.fields, settings);
-    if redirect::is_due(route, host.tls(), &origin) {
-        let target = original.as_deref().unwrap_or(&head.target);
-        let location = redirect::to_https(route, &origin, target);
-        return Decision::elsewhere(settings.redirect_code as u16, &location);
-    }
-
-    // (f) Where it goes.
-    let backend = backend.ok_or(Failure::NoRoute)?;
-    let service = service.filter(|service| !service.endpoints.is_empty());
-    let service = service.ok_or(Failure::NoEndpoint)?;
-
-    // What the upstream is told.
-    if head.fields.get(Known::Expect).is_some_and(|v| !v.eq_ignore_ascii_case(b"100-continue")) {
-        return Err(Failure::Expectation);
-    }
-    let (policy, proxying) = (&settings.fields, &*route.proxying);
-    let mut upgrade = headers::clean_request(head, policy);
-    if proxying.protocol.is_http2() && (upgrade || over_http2) {
-        // An endpoint of HTTP/2 is asked for no other protocol; a CONNECT means nothing else.
-        if over_http2 {
-            return Err(Failure::UnknownCoding);
-        }
-        head.fields.remove(Known::Upgrade);
-        upgrade = false;
-    }
-    if over_http2 {
-        websocket::upgrade(head, client.worker.random.borrow_mut().u128(..).to_ne_bytes());
-        upgrade = true;
-    }
-    forwarded::apply(&mut head.fields, &origin, client, proxying, policy.request_id);
-    if let (Some(connection), false) = (proxying.connection, upgrade) {
-        forwarded::connection(&mut head.fields, connection);
-    }
-    entry.apply(&mut head.fields);
-    drop(origin);
-    settings::to_upstream(&mut head.fields, policy, original.as_deref().unwrap_or(&head.target));
-    head.authority = authority;
-    let asked =
-        Asked::new(client, service, head, original.as_deref().unwrap_or(&head.target), host.name());
-    let attempts = Attempts::new(view, backend, asked);
-    Ok(Decision::Forward(Forward { attempts, route, upgrade, over_http2 }))
-}
-
 /// Tells the client its session, where one begins or moves.
 fn session_cookie(
     client: &Client,
     head: &RequestHead,
     route: &Route,
     answer: &mut ResponseHead,
-    attempts: &Attempts<'_, Asked>,
+    attempts: &Attempts<'_, Asked<'_>>,
 ) {
     if !attempts.begins_session() {
         return;

@@ -16,29 +16,27 @@ use crate::{
 pub(super) struct Origin<'r> {
     /// The client's address, without port.
     pub(super) address: Cow<'r, str>,
+    /// The same.
+    pub(super) ip: IpAddr,
     /// What `X-Forwarded-For` is to say.
     pub(super) forwarded_for: Cow<'r, [u8]>,
     /// `http` or `https`; what a trusted balancer says, verbatim.
     pub(super) scheme: Cow<'r, [u8]>,
-    /// The host that the client asked for, with its port if it named one.
-    pub(super) host: Cow<'r, str>,
+    /// The host that a trusted balancer says the client asked for.
+    pub(super) forwarded_host: Option<String>,
     /// The port that the client connected to.
     pub(super) port: Cow<'r, [u8]>,
 }
 
 impl<'r> Origin<'r> {
-    pub(super) fn of(
-        client: &'r Client,
-        authority: &'r str,
-        fields: &Fields,
-        settings: &Settings,
-    ) -> Self {
+    pub(super) fn of(client: &'r Client, fields: &Fields, settings: &Settings) -> Self {
         let scheme: &[u8] = if client.https { b"https" } else { b"http" };
         let own = Self {
             address: Cow::Borrowed(&client.peer_text),
+            ip: client.peer.ip(),
             forwarded_for: Cow::Borrowed(client.peer_text.as_bytes()),
             scheme: Cow::Borrowed(scheme),
-            host: Cow::Borrowed(authority),
+            forwarded_host: None,
             port: Cow::Borrowed(client.port.as_bytes()),
         };
         let believed =
@@ -55,18 +53,20 @@ impl<'r> Origin<'r> {
     /// `enable-real-ip`: the address alone is what others say.
     fn at_real_ip(self, client: &Client, fields: &Fields, settings: &Settings) -> Self {
         match client_address(client.peer.ip(), fields, &settings.address) {
-            Some(address) => {
-                let address = address.to_string();
+            Some(ip) => {
+                let address = ip.to_string();
                 let forwarded_for = Cow::Owned(address.clone().into_bytes());
-                Self { address: Cow::Owned(address), forwarded_for, ..self }
+                Self { address: Cow::Owned(address), ip, forwarded_for, ..self }
             }
             None => self,
         }
     }
 
     fn trusting(self, client: &Client, fields: &Fields, settings: &Settings) -> Self {
-        let address = client_address(client.peer.ip(), fields, &settings.address)
-            .map_or(self.address, |address| Cow::Owned(address.to_string()));
+        let (address, ip) = match client_address(self.ip, fields, &settings.address) {
+            Some(ip) => (Cow::Owned(ip.to_string()), ip),
+            None => (self.address, self.ip),
+        };
         let forwarded_for = if settings.compute_full_forwarded_for {
             Cow::Owned(appended(fields, &settings.address, &client.peer_text))
         } else {
@@ -75,14 +75,20 @@ impl<'r> Origin<'r> {
         let given = |known: Known| {
             fields.get(known).filter(|value| !value.is_empty()).map(|v| Cow::Owned(v.to_vec()))
         };
-        let host = fields.get(Known::XForwardedHost).and_then(first_host).map(Cow::Owned);
         Self {
             address,
+            ip,
             forwarded_for,
             scheme: given(Known::XForwardedProto).unwrap_or(self.scheme),
-            host: host.unwrap_or(self.host),
+            forwarded_host: fields.get(Known::XForwardedHost).and_then(first_host),
             port: given(Known::XForwardedPort).unwrap_or(self.port),
         }
+    }
+
+    /// The host that the client asked for, with its port if it named one; `authority` as the
+    /// request says it.
+    pub(super) fn host<'a>(&'a self, authority: &'a str) -> &'a str {
+        self.forwarded_host.as_deref().unwrap_or(authority)
     }
 
     /// The request came over plain HTTP to wherever TLS would have ended.

@@ -4,18 +4,27 @@ use super::{authority::without_port, origin::Origin};
 use crate::{
     model::{HttpsRedirect, Redirect, Route},
     proxy::client::Client,
+    route::escape,
 };
 
-/// `/foo` for the Prefix `/foo/`: the same scheme and host, the query kept. No port, as ingress-nginx
-/// without `use-port-in-redirects`.
-pub(super) fn add_slash(client: &Client, authority: &str, target: &str) -> String {
+/// `/foo` for the Prefix `/foo/`: the same scheme and host, the path as it was matched, the query
+/// kept. No port, as ingress-nginx without `use-port-in-redirects`.
+pub(super) fn add_slash(
+    client: &Client,
+    authority: &str,
+    path: &str,
+    query: Option<&str>,
+) -> String {
     let scheme = if client.https { "https" } else { "http" };
     let host = without_port(authority);
-    let (path, query) = match target.find('?') {
-        Some(mark) => target.split_at(mark),
-        None => (target, ""),
-    };
-    format!("{scheme}://{host}{path}/{query}")
+    let mut location = format!("{scheme}://{host}");
+    escape(path, &mut location);
+    location.push('/');
+    if let Some(query) = query.filter(|query| !query.is_empty()) {
+        location.push('?');
+        location.push_str(query);
+    }
+    location
 }
 
 /// `permanent-redirect`, `temporal-redirect`, `app-root`.
@@ -38,9 +47,9 @@ pub(super) fn is_due(route: &Route, host_has_tls: bool, origin: &Origin<'_>) -> 
     wanted && origin.is_plain()
 }
 
-/// The same host and target over HTTPS; one final slash is cut off unless the route keeps it.
-pub(super) fn to_https(route: &Route, origin: &Origin<'_>, target: &str) -> String {
-    let host = without_port(&origin.host);
+/// The same target over HTTPS on the host that the client asked for; one final slash is cut off unless the route keeps it.
+pub(super) fn to_https(route: &Route, host: &str, target: &str) -> String {
+    let host = without_port(host);
     let target = match target.strip_suffix('/') {
         Some(cut) if !route.preserve_trailing_slash => cut,
         _ => target,

@@ -27,6 +27,7 @@ pub(super) fn route(kind: PathKind, path: &str) -> Route {
         preserve_trailing_slash: false,
         sets_session: false,
         proxying: Arc::default(),
+        policies: None,
         target: Target::NotFound,
     }
 }

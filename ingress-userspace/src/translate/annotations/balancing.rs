@@ -7,7 +7,10 @@ use super::{
     Parser,
     value::{Invalid, boolean},
 };
-use crate::model::{AffinityMode, HashBy, Piece, Policy, SameSite, SessionCookie, Variable};
+use crate::{
+    model::{AffinityMode, HashBy, Policy, SameSite, SessionCookie},
+    translate::text,
+};
 
 /// What the annotations of this family ask for. Their scope is the backend, which several Ingresses
 /// may name: see `translate::backends`.
@@ -69,11 +72,10 @@ fn hash_by(parser: &mut Parser<'_, '_>) -> Option<HashBy> {
     if text.is_empty() {
         return None;
     }
-    match pieces(&text) {
-        Ok(pieces) => Some(HashBy {
-            pieces,
-            subset: by_subset.then(|| size.or(NonZeroU16::new(3))).flatten(),
-        }),
+    match text::parse(&text) {
+        Ok(text) => {
+            Some(HashBy { text, subset: by_subset.then(|| size.or(NonZeroU16::new(3))).flatten() })
+        }
         Err(why) => {
             // With the variable taken for empty, as NGINX would, one endpoint got everything.
             let message = format!("{why}; requests are balanced without it");
@@ -81,37 +83,6 @@ fn hash_by(parser: &mut Parser<'_, '_>) -> Option<HashBy> {
             None
         }
     }
-}
-
-/// A text with `$name` and `${name}` in its pieces.
-fn pieces(text: &str) -> Result<Vec<Piece>, String> {
-    let mut pieces = Vec::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('$') {
-        if !before.is_empty() {
-            pieces.push(Piece::Text(before.into()));
-        }
-        let name;
-        (name, rest) = match after.strip_prefix('{') {
-            Some(braced) => braced.split_once('}').ok_or("a `${` has no `}`")?,
-            None => {
-                let is_part = |char: char| char.is_ascii_alphanumeric() || char == '_';
-                after.split_at(after.find(|char| !is_part(char)).unwrap_or(after.len()))
-            }
-        };
-        let variable = Variable::named(name).ok_or_else(|| {
-            format!(
-                "`${name}` is not known (known are `$request_uri`, `$uri`, `$args`, `$host`, \
-                 `$remote_addr`, `$binary_remote_addr`, `$remote_port`, `$scheme`, `$server_name`, \
-                 `$server_port`, `$request_method`, `$http_…`, `$cookie_…` and `$arg_…`)"
-            )
-        })?;
-        pieces.push(Piece::Variable(variable));
-    }
-    if !rest.is_empty() {
-        pieces.push(Piece::Text(rest.into()));
-    }
-    Ok(pieces)
 }
 
 fn cookie(parser: &mut Parser<'_, '_>) -> SessionCookie {
@@ -150,30 +121,4 @@ fn attribute(value: &str, what: &'static str) -> Result<Arc<str>, Invalid> {
     let is_harmless = |byte: u8| byte.is_ascii_graphic() && byte != b';' && byte != b',';
     let is_one = !value.is_empty() && value.bytes().all(is_harmless);
     is_one.then(|| value.into()).ok_or(Invalid(what))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn texts_are_cut_into_pieces() {
-        let text = |text: &str| Piece::Text(text.into());
-        assert_eq!(pieces("$request_uri").unwrap(), [Piece::Variable(Variable::RequestUri)]);
-        assert_eq!(
-            pieces("a-${http_X_User}b$cookie_Id-c").unwrap(),
-            [
-                text("a-"),
-                Piece::Variable(Variable::Header("x-user".into())),
-                text("b"),
-                Piece::Variable(Variable::Cookie("Id".into())),
-                text("-c"),
-            ]
-        );
-        assert_eq!(pieces("plain").unwrap(), [text("plain")]);
-        assert!(pieces("$nonsense").unwrap_err().contains("`$nonsense` is not known"));
-        assert!(pieces("${host").is_err());
-        assert!(pieces("$").is_err());
-        assert!(pieces("$http_").is_err());
-    }
 }

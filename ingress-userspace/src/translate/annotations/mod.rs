@@ -2,32 +2,40 @@
 //! access and is not obeyed yet denies.
 
 mod balancing;
+mod described;
+mod document;
 mod handshake;
 mod known;
+mod login;
 mod passthrough;
 mod proxying;
 mod redirect;
 mod rewrite;
+mod sources;
 mod upstream_tls;
 mod value;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 pub(super) use balancing::{Balances, load_balance};
+pub(crate) use described::{Described, described};
+pub(crate) use document::document;
 pub(super) use handshake::{Client, Handshake};
 pub(super) use known::{BUFFER_SIZE, BUFFERS, NO_FILES, Risk, Support};
 pub(super) use proxying::{Source, read as read_proxying};
 pub(super) use redirect::Redirects;
 pub(super) use rewrite::Rewriting;
+pub(super) use sources::list as source_ranges;
 #[cfg(test)]
 pub(crate) use upstream_tls::SUITES;
 pub(super) use upstream_tls::UpstreamTlsRequest;
 pub(super) use value::{Invalid, boolean};
 
 use self::value::Values;
-use super::{config::Config, report::Report};
+use super::{config::Config, report::Report, users::UserLists};
 use crate::{
-    model::{Denial, ProxyVersion, Proxying},
+    model::{Denial, Policies, ProxyVersion, Proxying},
+    stores::Stores,
     suggestion,
 };
 
@@ -39,6 +47,8 @@ pub(super) struct Annotations {
     pub(super) balances: Balances,
     /// Without TLS to endpoints, which is decided per host.
     pub(super) proxying: Arc<Proxying>,
+    /// What else requests go through.
+    pub(super) policies: Option<Arc<Policies>>,
     /// `proxy-ssl-secret` and what goes with it.
     pub(super) upstream_tls: Option<UpstreamTlsRequest>,
     /// Where a person finds `proxy-ssl-secret`.
@@ -54,10 +64,21 @@ pub(super) struct Annotations {
     pub(super) host_denial: Option<Denial>,
 }
 
+/// Where what annotations name is looked up.
+#[derive(Clone, Copy)]
+pub(super) struct Lookup<'a> {
+    /// The Ingress'.
+    pub(super) namespace: &'a str,
+    pub(super) stores: &'a Stores,
+}
+
 /// The annotations of one Ingress while they are read.
 struct Parser<'a, 'd> {
     values: Values<'a>,
     config: &'a Config,
+    lookup: Lookup<'a>,
+    /// Secrets with users, as they were read before.
+    users: &'a mut UserLists,
     report: &'a mut Report<'d>,
     denial: Option<Denial>,
 }
@@ -74,10 +95,13 @@ impl Annotations {
         prefix: &str,
         all: Option<&BTreeMap<String, String>>,
         config: &Config,
+        lookup: Lookup<'_>,
+        users: &mut UserLists,
         report: &mut Report<'_>,
     ) -> Self {
         let values = Values::new(prefix, all);
-        let mut parser = Parser { values, config, report, denial: config.denial.clone() };
+        let denial = config.denial.clone();
+        let mut parser = Parser { values, config, lookup, users, report, denial };
         let (canary, host_denial) = parser.judge();
         if let Some(key) = &config.global_auth
             && parser.boolean("enable-global-auth", true)
@@ -92,11 +116,13 @@ impl Annotations {
         let upstream_tls_field = parser.values.field("proxy-ssl-secret");
         let handshake = handshake::parse(&mut parser);
         let passthrough = passthrough::parse(&mut parser);
+        let policies = parser.policies();
         Self {
             redirects,
             rewriting,
             balances,
             proxying,
+            policies,
             upstream_tls,
             upstream_tls_field,
             handshake,
@@ -161,6 +187,22 @@ impl Parser<'_, '_> {
             );
         }
         (canary, host_denial)
+    }
+
+    /// What switches stages on that most requests do not go through.
+    fn policies(&mut self) -> Option<Arc<Policies>> {
+        let policies = Policies {
+            sources: sources::parse(self),
+            login: login::parse(self),
+            external: None,
+            satisfy_any: login::satisfy_any(self),
+        };
+        // A choice of nothing is none.
+        let policies = match policies {
+            Policies { sources: None, login: None, external: None, .. } => Policies::default(),
+            policies => policies,
+        };
+        (policies != Policies::default()).then(|| Arc::new(policies))
     }
 
     /// A boolean; what is none is dropped (effect D).

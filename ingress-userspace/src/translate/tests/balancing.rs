@@ -1,5 +1,5 @@
 use super::{Translation, ingress, says, says_nothing, translate};
-use crate::model::{AffinityMode, Balancing, HashBy, Piece, Policy, SameSite, Variable};
+use crate::model::{AffinityMode, Balancing, HashBy, Piece, Policy, SameSite, Text, Variable};
 
 /// What is asked for the backend of the Service `web`.
 fn balancing(translation: &Translation) -> &Balancing {
@@ -22,8 +22,8 @@ fn requests_go_round_robin_unless_asked_otherwise() {
 #[test]
 fn hashing_precedes_load_balance() {
     let by = |subset| {
-        let pieces = vec![Piece::Variable(Variable::RequestUri)];
-        Policy::Hash(HashBy { pieces, subset })
+        let text = Text { pieces: [Piece::Variable(Variable::RequestUri)].into() };
+        Policy::Hash(HashBy { text, subset })
     };
     let hash = ("upstream-hash-by", "$request_uri");
     assert_eq!(balancing(&asking(&[hash, ("load-balance", "ewma")])).policy, by(None));

@@ -4,6 +4,7 @@ mod balancing;
 mod classes;
 mod client_auth;
 mod hosts;
+mod login;
 mod memory;
 mod proxying;
 mod scale;

@@ -1,0 +1,122 @@
+//! Texts with variables of NGINX in them, cut into pieces once.
+
+use std::sync::Arc;
+
+/// A text with variables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Text {
+    /// In their order; no two texts in a row, none empty.
+    pub pieces: Box<[Piece]>,
+}
+
+impl Text {
+    /// The text if it has no variable.
+    #[must_use]
+    pub fn literal(&self) -> Option<&str> {
+        match &*self.pieces {
+            [] => Some(""),
+            [Piece::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The variables in it.
+    pub fn variables(&self) -> impl Iterator<Item = &Variable> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Variable(variable) => Some(variable),
+            Piece::Text(_) => None,
+        })
+    }
+}
+
+/// A part of a text with variables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// Itself.
+    Text(Arc<str>),
+    /// What the request has for it; nothing if it has none.
+    Variable(Variable),
+}
+
+/// A variable of NGINX that a request has a value for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Variable {
+    /// `$request_uri`: the target as the client sent it.
+    RequestUri,
+    /// `$uri`, `$document_uri`: the path as it is asked of the upstream, decoded, without query.
+    Uri,
+    /// `$args`, `$query_string`: the query without its question mark.
+    Args,
+    /// `$host`, `$best_http_host` and their like: the host that was routed by, lower case.
+    Host,
+    /// `$remote_addr`, `$the_real_ip`: the client's address as text.
+    RemoteAddr,
+    /// `$binary_remote_addr`: the same in 4 or 16 bytes.
+    BinaryRemoteAddr,
+    /// `$remote_port`.
+    RemotePort,
+    /// `$scheme`, `$pass_access_scheme`: `http` or `https`.
+    Scheme,
+    /// `$server_name`: the host of the Ingress.
+    ServerName,
+    /// `$server_port`.
+    ServerPort,
+    /// `$request_method`.
+    RequestMethod,
+    /// `$escaped_request_uri`: the target as the client sent it, escaped as one parameter of a query.
+    EscapedRequestUri,
+    /// `$request_id`, `$req_id`: what tells requests apart.
+    RequestId,
+    /// `$namespace`: of the Ingress.
+    Namespace,
+    /// `$ingress_name`.
+    IngressName,
+    /// `$service_name`: the Service that the path leads to.
+    ServiceName,
+    /// `$service_port`: its port, as the Ingress names it.
+    ServicePort,
+    /// `$location_path`: the path of the Ingress.
+    LocationPath,
+    /// `$http_*`: a header of the request; lower case, with dashes. Several lines are one list.
+    Header(Arc<str>),
+    /// `$cookie_*`.
+    Cookie(Arc<str>),
+    /// `$arg_*`: a parameter of the query.
+    Argument(Arc<str>),
+}
+
+impl Variable {
+    /// The variable of this name, without the dollar sign.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "request_uri" => Self::RequestUri,
+            "uri" | "document_uri" => Self::Uri,
+            "args" | "query_string" => Self::Args,
+            "host" | "best_http_host" | "this_host" => Self::Host,
+            "remote_addr" | "the_real_ip" => Self::RemoteAddr,
+            "binary_remote_addr" => Self::BinaryRemoteAddr,
+            "remote_port" => Self::RemotePort,
+            "scheme" | "pass_access_scheme" => Self::Scheme,
+            "server_name" => Self::ServerName,
+            "server_port" | "pass_server_port" => Self::ServerPort,
+            "request_method" => Self::RequestMethod,
+            "escaped_request_uri" => Self::EscapedRequestUri,
+            "request_id" | "req_id" => Self::RequestId,
+            "namespace" => Self::Namespace,
+            "ingress_name" => Self::IngressName,
+            "service_name" => Self::ServiceName,
+            "service_port" => Self::ServicePort,
+            "location_path" => Self::LocationPath,
+            _ => {
+                let (family, rest) = name.split_once('_').filter(|(_, rest)| !rest.is_empty())?;
+                match family {
+                    "http" => Self::Header(rest.to_ascii_lowercase().replace('_', "-").into()),
+                    "cookie" => Self::Cookie(rest.into()),
+                    "arg" => Self::Argument(rest.into()),
+                    _ => return None,
+                }
+            }
+        })
+    }
+}

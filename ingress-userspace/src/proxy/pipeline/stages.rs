@@ -1,0 +1,249 @@
+//! The stages of a request, in the order in which they can be told apart from outside (reference
+//! section 2).
+
+use std::{rc::Rc, sync::Arc};
+
+use super::{
+    access::Verdict,
+    admission::{self, Admission, Admitted},
+    asker::Asked,
+    authority, blocked,
+    client_auth::{self, Entry},
+    forwarded, headers,
+    origin::Origin,
+    redirect, settings, sources, target, websocket,
+};
+use crate::{
+    model::{Backend, BackendId, HostName, Route, Target},
+    proxy::{
+        balance::{Attempts, View},
+        client::Client,
+        counters::Subject,
+        message::{BodyLength, Known, RequestHead},
+        respond::{self, Answer, Failure},
+    },
+    route::{Found, HostTable, normalize},
+};
+
+/// Answered 200 by the catch-all host, for balancers in front that look at the traffic ports
+/// (reference section 10).
+const HEALTH: &str = "/healthz";
+
+/// What the stages come to when nothing goes wrong.
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
+pub(super) enum Decision<'v> {
+    Forward(Forward<'v>),
+    Own(Answer),
+}
+
+/// To an endpoint.
+pub(super) struct Forward<'v> {
+    pub(super) attempts: Attempts<'v, Asked<'v>>,
+    pub(super) route: &'v Route,
+    /// The client asks for another protocol.
+    pub(super) upgrade: bool,
+    /// It does so over HTTP/2.
+    pub(super) over_http2: bool,
+    /// What it was admitted with, of a route with policies.
+    pub(super) admission: Option<Admission>,
+}
+
+/// A request whose endpoints are known.
+pub(super) struct Located<'v> {
+    pub(super) host: &'v HostTable,
+    pub(super) route: &'v Arc<Route>,
+    backend: BackendId,
+    pub(super) service: &'v Arc<Backend>,
+    /// What it brings of its client's certificate.
+    pub(super) entry: Entry<'v>,
+    /// Where it comes from.
+    pub(super) origin: Origin<'v>,
+    /// The host and port that the client asked for.
+    pub(super) authority: String,
+    /// The target as the client sent it, where it was rewritten.
+    pub(super) original: Option<String>,
+    over_http2: bool,
+}
+
+/// All stages. What only some routes ask for awaits in a task of its own size: every connection
+/// would have to be as large.
+pub(super) async fn run<'v>(
+    client: &'v Rc<Client>,
+    view: &'v Rc<View>,
+    head: &mut RequestHead,
+    subject: &mut Subject<'v>,
+) -> Result<Decision<'v>, Failure> {
+    let located = match locate(client, view, head, subject)? {
+        Place::Here(located) => located,
+        Place::Own(answer) => return Ok(Decision::Own(answer)),
+    };
+    match &located.route.policies {
+        None => forward(client, view, head, located, None),
+        Some(policies) => {
+            Box::pin(async move {
+                match admission::admit(client, view, head, &located, policies).await? {
+                    Admitted::With(admission) => {
+                        forward(client, view, head, located, Some(admission))
+                    }
+                    Admitted::Own(answer) => Ok(Decision::Own(answer)),
+                }
+            })
+            .await
+        }
+    }
+}
+
+/// Where a request is to go.
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
+enum Place<'v> {
+    Here(Located<'v>),
+    Own(Answer),
+}
+
+/// Steps 4 to 8: which host, route and endpoints are meant, or which answer needs none.
+fn locate<'v>(
+    client: &'v Rc<Client>,
+    view: &'v Rc<View>,
+    head: &mut RequestHead,
+    subject: &mut Subject<'v>,
+) -> Result<Place<'v>, Failure> {
+    let snapshot = &view.snapshot;
+    let settings = &snapshot.model.settings;
+    let over_http2 = websocket::is_asked(head)?;
+    authority::settle(head)?;
+    let authority = std::mem::take(&mut head.authority);
+    let path = normalize(head.path()).map_err(|_bad_path| Failure::BadRequest)?;
+
+    // The host, then the path.
+    let host: &'v HostTable = snapshot.routes.host(&authority);
+    subject.host = Some(host.name());
+    // Client certificates.
+    let entry = client_auth::enter(client, host, &authority)?;
+    if let Entry::Elsewhere(page) = entry {
+        return elsewhere(302, page);
+    }
+    // What is blocked everywhere.
+    if let Some(blocked) = &settings.blocked {
+        blocked::check(blocked, &head.fields)?;
+    }
+    if path == HEALTH && *host.name() == HostName::CatchAll {
+        return Ok(Place::Own(respond::healthy()));
+    }
+    let compiled = match host.find(&path) {
+        Found::Route(compiled) => compiled,
+        Found::AddSlash(compiled) => {
+            subject.route = Some(&compiled.route);
+            let location = redirect::add_slash(client, &authority, &path, head.query());
+            return elsewhere(301, &location);
+        }
+        Found::None => return Err(Failure::NoRoute),
+    };
+    let route: &'v Arc<Route> = &compiled.route;
+    subject.route = Some(route);
+
+    // A body that is announced as too large, before all else of the location (step 7).
+    if let (BodyLength::Exact(length), Some(most)) = (head.body, route.proxying.max_body)
+        && length > most
+    {
+        return Err(Failure::BodyTooLarge);
+    }
+
+    // (a) Denied; (c) redirects of the route's own.
+    let backend = match &route.target {
+        Target::Denied(_) => return Err(Failure::Denied),
+        Target::Redirect(redirect) => {
+            let location = redirect::configured(redirect, client, &authority);
+            return elsewhere(redirect.status, &location);
+        }
+        Target::NotFound => None,
+        Target::Backend(id) => Some(*id),
+    };
+    let service = backend.and_then(|id| view.backend(id));
+    subject.service = service.map(|backend| &backend.key.service);
+
+    // (d) The rewrite.
+    let rewritten = compiled.rewrite(&path);
+    let original = rewritten.is_some().then(|| head.target.clone());
+    target::rewrite(head, rewritten)?;
+
+    // (e) The redirect to HTTPS.
+    let origin = Origin::of(client, &head.fields, settings);
+    if redirect::is_due(route, host.tls(), &origin) {
+        let target = original.as_deref().unwrap_or(&head.target);
+        let location = redirect::to_https(route, origin.host(&authority), target);
+        return elsewhere(settings.redirect_code as u16, &location);
+    }
+
+    // (f) Where it goes.
+    let Some(backend) = backend else {
+        // Nothing is there to ask for a password for; who is kept out learns not even that.
+        let lists = route.policies.as_ref().and_then(|policies| policies.sources.as_ref());
+        if let Some(Verdict::Refused(answer)) = lists.and_then(|own| sources::check(own, origin.ip))
+        {
+            return Ok(Place::Own(answer));
+        }
+        return Err(Failure::NoRoute);
+    };
+    let service = service.filter(|service| !service.endpoints.is_empty());
+    let service = service.ok_or(Failure::NoEndpoint)?;
+    Ok(Place::Here(Located {
+        host,
+        route,
+        backend,
+        service,
+        entry,
+        origin,
+        authority,
+        original,
+        over_http2,
+    }))
+}
+
+fn elsewhere<'v>(status: u16, location: &str) -> Result<Place<'v>, Failure> {
+    // What is written into a field holds no control characters.
+    if location.bytes().any(|byte| byte < b' ' || byte == 0x7F) {
+        return Err(Failure::BadRequest);
+    }
+    Ok(Place::Own(respond::redirect(status, location)))
+}
+
+/// What the upstream is told, and which endpoints may be asked.
+fn forward<'v>(
+    client: &Rc<Client>,
+    view: &'v Rc<View>,
+    head: &mut RequestHead,
+    located: Located<'v>,
+    admission: Option<Admission>,
+) -> Result<Decision<'v>, Failure> {
+    let settings = &view.snapshot.model.settings;
+    let Located { host, route, backend, service, ref origin, over_http2, .. } = located;
+    if head.fields.get(Known::Expect).is_some_and(|v| !v.eq_ignore_ascii_case(b"100-continue")) {
+        return Err(Failure::Expectation);
+    }
+    let (policy, proxying) = (&settings.fields, &*route.proxying);
+    let mut upgrade = headers::clean_request(head, policy);
+    if proxying.protocol.is_http2() && (upgrade || over_http2) {
+        // An endpoint of HTTP/2 is asked for no other protocol; a CONNECT means nothing else.
+        if over_http2 {
+            return Err(Failure::UnknownCoding);
+        }
+        head.fields.remove(Known::Upgrade);
+        upgrade = false;
+    }
+    if over_http2 {
+        websocket::upgrade(head, client.worker.random.borrow_mut().u128(..).to_ne_bytes());
+        upgrade = true;
+    }
+    let authority = &located.authority;
+    forwarded::apply(&mut head.fields, authority, origin, client, proxying, policy.request_id);
+    if let (Some(connection), false) = (proxying.connection, upgrade) {
+        forwarded::connection(&mut head.fields, connection);
+    }
+    located.entry.apply(&mut head.fields);
+    let original = located.original.as_deref();
+    settings::to_upstream(&mut head.fields, policy, original.unwrap_or(&head.target));
+    let asked = Asked::new(client, route, service, host.name(), head, authority, original, origin);
+    head.authority = located.authority;
+    let attempts = Attempts::new(view, backend, asked);
+    Ok(Decision::Forward(Forward { attempts, route, upgrade, over_http2, admission }))
+}

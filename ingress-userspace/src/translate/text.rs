@@ -1,0 +1,66 @@
+//! From the text of a value to a [`Text`].
+
+use crate::model::{Piece, Text, Variable};
+
+/// Cuts a text with `$name` and `${name}` in it into pieces. Says which variable is not known.
+pub(super) fn parse(text: &str) -> Result<Text, String> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('$') {
+        if !before.is_empty() {
+            pieces.push(Piece::Text(before.into()));
+        }
+        let name;
+        (name, rest) = match after.strip_prefix('{') {
+            Some(braced) => braced.split_once('}').ok_or("a `${` has no `}`")?,
+            None => {
+                let is_part = |char: char| char.is_ascii_alphanumeric() || char == '_';
+                after.split_at(after.find(|char| !is_part(char)).unwrap_or(after.len()))
+            }
+        };
+        let variable = Variable::named(name).ok_or_else(|| {
+            format!(
+                "`${name}` is not known (known are `$request_uri`, `$uri`, `$args`, `$host`, \
+                 `$remote_addr`, `$binary_remote_addr`, `$remote_port`, `$scheme`, `$server_name`, \
+                 `$server_port`, `$request_method`, `$escaped_request_uri`, `$request_id`, \
+                 `$namespace`, `$ingress_name`, `$service_name`, `$service_port`, `$location_path`, \
+                 `$http_…`, `$cookie_…` and `$arg_…`)"
+            )
+        })?;
+        pieces.push(Piece::Variable(variable));
+    }
+    if !rest.is_empty() {
+        pieces.push(Piece::Text(rest.into()));
+    }
+    Ok(Text { pieces: pieces.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces(text: &str) -> Result<Vec<Piece>, String> {
+        parse(text).map(|text| text.pieces.into_vec())
+    }
+
+    #[test]
+    fn texts_are_cut_into_pieces() {
+        let text = |text: &str| Piece::Text(text.into());
+        assert_eq!(pieces("$request_uri").unwrap(), [Piece::Variable(Variable::RequestUri)]);
+        assert_eq!(
+            pieces("a-${http_X_User}b$cookie_Id-c").unwrap(),
+            [
+                text("a-"),
+                Piece::Variable(Variable::Header("x-user".into())),
+                text("b"),
+                Piece::Variable(Variable::Cookie("Id".into())),
+                text("-c"),
+            ]
+        );
+        assert_eq!(pieces("plain").unwrap(), [text("plain")]);
+        assert!(pieces("$nonsense").unwrap_err().contains("`$nonsense` is not known"));
+        assert!(pieces("${host").is_err());
+        assert!(pieces("$").is_err());
+        assert!(pieces("$http_").is_err());
+    }
+}

@@ -13,11 +13,7 @@ use super::{
 };
 use crate::{
     model::{Diagnostic, ObjectRef, Severity},
-<<<<<<< HEAD
-    stores::{Changes, Object, Stores},
-=======
     stores::{Object, Stores},
->>>>>>> care
 };
 
 /// Where manifests are read from.
@@ -73,16 +69,7 @@ pub fn read_once(inputs: &[Input]) -> Result<Reading, SourceError> {
         }
     }
     let Collected { objects, diagnostics, places } = collected;
-<<<<<<< HEAD
-    let mut changes = Changes::default();
-    for (id, object) in &objects {
-        changes.applied(id, object);
-    }
-    let mut stores = Stores::default();
-    stores.apply(changes);
-=======
     let stores = objects.iter().map(|(id, object)| (id, object)).collect();
->>>>>>> care
     Ok(Reading { stores, diagnostics, places })
 }
 

@@ -56,12 +56,13 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// For a process with this many workers. Fails where there is no randomness.
-    pub(super) fn new(workers: usize) -> std::io::Result<Arc<Self>> {
+    /// Fails where there is no randomness.
+    pub(super) fn new() -> std::io::Result<Arc<Self>> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &rand::SystemRandom::new());
         let key = key.map_err(|_no_more_is_known| std::io::Error::other("no randomness"))?;
         let processors = thread::available_parallelism().map_or(1, usize::from);
-        let permits = Arc::new(Semaphore::new(processors.min(workers).max(1)));
+        // The other half is for those who are let in already.
+        let permits = Arc::new(Semaphore::new((processors / 2).max(1)));
         Ok(Arc::new(Self { key, permits, nonces: Nonces::new(Instant::now()) }))
     }
 

@@ -39,13 +39,15 @@ pub(crate) struct Client {
 /// What the connection is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
+    /// The first byte.
+    Fresh,
     /// Its handshake or the rest of a request's head.
     Head,
     /// The answer to a request.
     Busy,
     /// The next request.
     Idle,
-    /// The next request, but not for long: the worker drains.
+    /// The first byte or the next request, but not for long: the worker drains.
     LastCall,
 }
 
@@ -65,12 +67,12 @@ impl Client {
                 None if tls => "443".into(),
                 proxied => proxied.unwrap_or(port).to_string().into(),
             },
-            phase: Cell::new(Phase::Busy),
+            phase: Cell::new(Phase::Fresh),
             deadline: worker.deadlines.deadline(),
             worker,
         };
         client.worker.connection_opened();
-        client.expect_head();
+        client.expect_first();
         Rc::new(client)
     }
 
@@ -78,10 +80,23 @@ impl Client {
         &self.deadline
     }
 
+    /// Something is to come at all within the head timeout.
+    pub(crate) fn expect_first(&self) {
+        self.phase.set(Phase::Fresh);
+        self.deadline.set(self.worker.limits.get().header_timeout);
+    }
+
     /// A handshake or a head is to come to its end within the head timeout.
     pub(crate) fn expect_head(&self) {
         self.phase.set(Phase::Head);
         self.deadline.set(self.worker.limits.get().header_timeout);
+    }
+
+    /// The first byte has come: the rest of what it begins is to follow.
+    pub(crate) fn expect_rest(&self) {
+        if matches!(self.phase.get(), Phase::Fresh | Phase::LastCall) {
+            self.expect_head();
+        }
     }
 
     /// The next request may take its time.
@@ -100,7 +115,7 @@ impl Client {
 
     /// Ready when what was expected does not come in time.
     pub(crate) fn poll_late(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.worker.draining() && self.phase.get() == Phase::Idle {
+        if self.worker.draining() && matches!(self.phase.get(), Phase::Fresh | Phase::Idle) {
             self.phase.set(Phase::LastCall);
             self.deadline.shorten(LAST_CALL);
         }

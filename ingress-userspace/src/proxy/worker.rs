@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    mem,
     rc::Rc,
     sync::Arc,
     time::{Instant, SystemTime},
@@ -10,6 +11,7 @@ use std::{
 use tokio::{
     runtime::{Builder, LocalOptions},
     sync::{Notify, watch},
+    task::JoinHandle,
     time::MissedTickBehavior,
 };
 
@@ -236,12 +238,7 @@ async fn serve(setup: Setup) {
                     break;
                 }
                 if now == Phase::Drain {
-                    // What the kernel accepted before the listeners close is taken, not reset.
-                    for task in accepting.drain(..) {
-                        let _ended = task.await;
-                    }
-                    worker.draining.set(true);
-                    worker.deadlines.wake_all();
+                    tokio::task::spawn_local(drain(Rc::clone(&worker), mem::take(&mut accepting)));
                 }
             }
         }
@@ -250,4 +247,16 @@ async fn serve(setup: Setup) {
         }
     }
     worker.pool.clear();
+}
+
+/// What the kernel accepted before the listeners close is taken, not reset; then all connections are
+/// told. Meanwhile the worker's clock goes on.
+async fn drain(worker: Rc<Worker>, accepting: Vec<JoinHandle<()>>) {
+    for task in accepting {
+        let _ended = task.await;
+    }
+    worker.draining.set(true);
+    worker.deadlines.wake_all();
+    // Perhaps nobody is there.
+    worker.idle.notify_one();
 }

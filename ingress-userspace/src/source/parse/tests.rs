@@ -1,11 +1,17 @@
 use super::*;
-use crate::{source::object, stores::Stores};
+use crate::stores::{Changes, Stores};
 
 /// The stores of a text, for tests of what comes after.
 pub(crate) fn stores(text: &str) -> (Stores, Vec<Diagnostic>) {
     let parsed = parse(Path::new("test.yaml"), text, &mut Documents::new());
-    let objects = parsed.objects.iter().filter_map(|(id, o)| Some((id, o.as_ref()?)));
-    (object::stores(objects, &Stores::default()), parsed.diagnostics)
+    let mut changes = Changes::default();
+    // Of two with one name the first counts, as in a file.
+    for (id, object) in parsed.objects.iter().rev() {
+        object.iter().for_each(|object| changes.applied(id, object));
+    }
+    let mut stores = Stores::default();
+    stores.apply(changes);
+    (stores, parsed.diagnostics)
 }
 
 fn said(text: &str) -> Vec<String> {

@@ -196,6 +196,19 @@ impl Stores {
     }
 }
 
+impl<'o> FromIterator<(&'o ObjectRef, &'o Object)> for Stores {
+    /// Of two objects with one name, the first counts.
+    fn from_iter<I: IntoIterator<Item = (&'o ObjectRef, &'o Object)>>(objects: I) -> Self {
+        let mut changes = Changes::default();
+        for (id, object) in objects.into_iter().collect::<Vec<_>>().into_iter().rev() {
+            changes.applied(id, object);
+        }
+        let mut stores = Self::default();
+        stores.apply(changes);
+        stores
+    }
+}
+
 /// An object of one of the kinds that are read.
 #[derive(Clone, PartialEq)]
 pub enum Object {

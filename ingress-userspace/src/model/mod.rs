@@ -1,5 +1,5 @@
 //! What Penstock serves, as plain typed values: the outcome of `translate`, the input of `route`,
-//! `proxy` and `l4`. Knows no type of Kubernetes, of aya or of a protocol's library. Nothing here can be wrong: whatever could
+//! `proxy` and `l4`. Knows no type of kube, aya or the proxy. Nothing here can be wrong: whatever could
 //! not be understood became a [`Diagnostic`] and is absent.
 
 mod backend;

@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, OnceCell},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     rc::Rc,
     task::{Context, Poll},
     time::Duration,
@@ -31,7 +31,7 @@ pub(crate) struct Client {
     /// What its handshake found out; unset over plain HTTP.
     pub(crate) identity: OnceCell<Identity>,
     /// What `X-Forwarded-Port` says.
-    pub(crate) port: Box<str>,
+    pub(crate) port: Rc<str>,
     phase: Cell<Phase>,
     deadline: Deadline,
 }
@@ -58,14 +58,14 @@ impl Client {
         let proxied_port = arrival.proxied_port();
         let client = Self {
             peer,
-            peer_text: peer.ip().to_string().into(),
+            peer_text: text(peer.ip()),
             tls,
             https: tls || proxied_port == Some(443),
             identity: OnceCell::new(),
             // ingress-nginx says 443 whatever --https-port is.
             port: match proxied_port {
-                None if tls => "443".into(),
-                proxied => proxied.unwrap_or(port).to_string().into(),
+                None => worker.port_text(if tls { 443 } else { port }),
+                Some(proxied) => proxied.to_string().into(),
             },
             phase: Cell::new(Phase::Fresh),
             deadline: worker.deadlines.deadline(),
@@ -123,8 +123,46 @@ impl Client {
     }
 }
 
+/// An address as it is shown. Most are of four numbers, which are written at once to where they stay.
+fn text(address: IpAddr) -> Box<str> {
+    let IpAddr::V4(address) = address else { return address.to_string().into() };
+    let mut text = String::with_capacity("255.255.255.255".len());
+    for (index, number) in address.octets().into_iter().enumerate() {
+        if index > 0 {
+            text.push('.');
+        }
+        for (least, place) in [(100, 100), (10, 10), (0, 1)] {
+            if number >= least {
+                text.push(char::from(b'0' + number / place % 10));
+            }
+        }
+    }
+    Box::from(text.as_str())
+}
+
 impl Drop for Client {
     fn drop(&mut self) {
         self.worker.connection_closed();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn addresses_are_shown_as_everywhere(address: IpAddr) {
+            prop_assert_eq!(&*text(address), address.to_string());
+        }
+    }
+
+    #[test]
+    fn numbers_have_no_zeros_before_them() {
+        for address in ["0.1.10.100", "255.99.200.9", "127.0.0.1"] {
+            assert_eq!(&*text(address.parse().expect("an address")), address);
+        }
     }
 }

@@ -75,6 +75,8 @@ pub(crate) struct Worker {
     #[expect(clippy::vec_box, reason = "they move between tasks: a pointer, not 200 bytes")]
     answers: RefCell<Vec<Box<ResponseHead>>>,
     pub(crate) random: RefCell<fastrand::Rng>,
+    /// Our own ports as text, one allocation each.
+    port_texts: RefCell<Vec<(u16, Rc<str>)>>,
     /// What is known of passwords.
     pub(crate) credentials: Credentials,
     reader: Reader,
@@ -116,6 +118,17 @@ impl Worker {
         if free.len() < HEADS {
             free.push(head);
         }
+    }
+
+    /// A port of ours as text.
+    pub(crate) fn port_text(&self, port: u16) -> Rc<str> {
+        let mut texts = self.port_texts.borrow_mut();
+        if let Some((_, text)) = texts.iter().find(|(own, _)| *own == port) {
+            return Rc::clone(text);
+        }
+        let text: Rc<str> = port.to_string().into();
+        texts.push((port, Rc::clone(&text)));
+        text
     }
 
     pub(crate) fn draining(&self) -> bool {
@@ -202,6 +215,7 @@ async fn serve(setup: Setup) {
         date: Date::new(SystemTime::now()),
         answers: RefCell::default(),
         random: RefCell::new(random),
+        port_texts: RefCell::default(),
         credentials: Credentials::new(credentials),
         view: RefCell::new(view),
         draining: Cell::new(false),

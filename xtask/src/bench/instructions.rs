@@ -65,6 +65,8 @@ const AGENT_CORE: usize = 0;
 enum Case {
     /// HTTP/1.1 keep-alive.
     KeepAlive,
+    /// HTTP/1.1, a connection for each request.
+    NewConnection,
     /// HTTP/2, a stream at a time.
     H2,
     /// A resumed TLS session with a request.
@@ -95,6 +97,7 @@ impl Case {
     fn name(self) -> &'static str {
         match self {
             Self::KeepAlive => "keep-alive",
+            Self::NewConnection => "new-connection",
             Self::H2 => "h2",
             Self::Resumed => "resumed",
             Self::Routes => "routes",
@@ -113,6 +116,11 @@ impl Case {
         };
         let mut command = match self {
             Self::KeepAlive | Self::Policies5 | Self::Policies20 => sequential(peer.http, HOST),
+            Self::NewConnection => {
+                let mut command = sequential(peer.http, HOST);
+                command.arg("--close");
+                command
+            }
             Self::Resumed => {
                 let mut command = sequential(peer.https, HOST);
                 command.arg("--resume");
@@ -161,7 +169,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
         };
         let count = count(case, &peer, &ground).with_context(|| case.name().to_owned())?;
         let allocations = number(count.allocations);
-        step::say(&format!("  {:<12} {allocations:>9} allocations per request", case.name()));
+        step::say(&format!("  {:<14} {allocations:>9} allocations per request", case.name()));
         instructions.insert(case.name().to_owned(), count.instructions.round());
     }
     let counted = Record { compiler: compiler()?, instructions };
@@ -205,7 +213,7 @@ fn compare(counted: &Record, recorded: Option<&Record>) -> Vec<String> {
         let shown = change.map_or("not on record".to_owned(), |change| {
             format!("{:+.1} % against the record", change * 100.0)
         });
-        step::say(&format!("  {name:<12} {:>9} instructions per request, {shown}", number(*count)));
+        step::say(&format!("  {name:<14} {:>9} instructions per request, {shown}", number(*count)));
         if change.is_some_and(|change| change > TOLERANCE) {
             regressions.push(name.clone());
         }

@@ -1,16 +1,11 @@
 use super::*;
-use crate::stores::{Changes, Stores};
+use crate::stores::Stores;
 
 /// The stores of a text, for tests of what comes after.
 pub(crate) fn stores(text: &str) -> (Stores, Vec<Diagnostic>) {
     let parsed = parse(Path::new("test.yaml"), text, &mut Documents::new());
-    let mut changes = Changes::default();
-    // Of two with one name the first counts, as in a file.
-    for (id, object) in parsed.objects.iter().rev() {
-        object.iter().for_each(|object| changes.applied(id, object));
-    }
-    let mut stores = Stores::default();
-    stores.apply(changes);
+    let objects = parsed.objects.iter().filter_map(|(id, object)| Some((id, object.as_ref()?)));
+    let stores = objects.collect();
     (stores, parsed.diagnostics)
 }
 

@@ -34,6 +34,8 @@ pub(crate) enum Failure {
     Misdirected,
     /// Not for this client.
     Forbidden,
+    /// Too many clients say at once who they are.
+    Busy,
     /// No rule for the host or path.
     NoRoute,
     /// The route must not be served as it stands.
@@ -74,7 +76,7 @@ impl Failure {
             Self::Misdirected => 421,
             Self::UnknownCoding => 501,
             Self::Upstream => 502,
-            Self::Denied | Self::NoEndpoint => 503,
+            Self::Busy | Self::Denied | Self::NoEndpoint => 503,
             Self::UpstreamTimeout => 504,
             Self::UnknownVersion => 505,
         }
@@ -137,6 +139,13 @@ pub(crate) fn redirect(status: u16, location: &str) -> Answer {
 /// nginx's page of a status.
 pub(crate) fn of_status(status: u16) -> Answer {
     html(status, page(status))
+}
+
+/// The answer to a client that is to say who it is, and how.
+pub(crate) fn unauthorized(challenge: &str) -> Answer {
+    let mut answer = html(401, page(401));
+    answer.head.fields.push_known(Known::WwwAuthenticate, challenge.as_bytes());
+    answer
 }
 
 fn html(status: u16, body: String) -> Answer {

@@ -2,14 +2,19 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod balancing;
+mod basic_auth;
 mod changes;
+mod check;
 mod client_auth;
 mod compression;
 mod cors;
 mod custom_errors;
 mod custom_headers;
+mod digest_auth;
 mod drain;
+mod endings;
 mod failure;
 mod forwarding;
 mod http1;

@@ -1,14 +1,14 @@
 //! What annotations and the ConfigMap say about proxying, each as a client or an endpoint sees it.
 
 use std::{
-    io::{BufReader, Read as _, Write as _},
+    io::Read as _,
     net::SocketAddr,
     sync::{Mutex, mpsc},
 };
 
 use crate::support::{
-    Backend, Connection, Ingress, Reply, Site, TlsOptions, config_map, documents, exchange,
-    read_request, saying, service, tls_with, until,
+    Backend, Connection, Ingress, Reply, Site, TlsOptions, config_map, documents, exchange, saying,
+    service, tls_with, until,
 };
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: shop.example.com\r\n\r\n";

@@ -191,7 +191,7 @@ async fn relay<D: Downstream>(
     poll_fn(|cx| {
         poll_upload(cx, down, up, upload)?;
         match download.poll(cx, up, down) {
-            Poll::Pending => poll_gone(cx, down, upload.is_done()),
+            Poll::Pending => poll_gone(cx, down, upload),
             ready => ready,
         }
     })
@@ -211,7 +211,7 @@ async fn relay_encoded<D: Downstream>(
     poll_fn(|cx| {
         poll_upload(cx, down, up, upload)?;
         match encoding.poll(cx, up, down) {
-            Poll::Pending => poll_gone(cx, down, upload.is_done()),
+            Poll::Pending => poll_gone(cx, down, upload),
             ready => ready,
         }
     })

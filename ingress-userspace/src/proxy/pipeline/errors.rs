@@ -255,9 +255,13 @@ impl<D: Downstream> Downstream for Bodiless<'_, D> {
         self.0.poll_flush(cx)
     }
 
-    fn poll_gone(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
-        // To look would be to read the body.
-        Poll::Pending
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Otherwise the body would be read for the next request.
+        self.0.poll_left(cx)
+    }
+
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_left(cx)
     }
 
     fn tunnel(&mut self) {

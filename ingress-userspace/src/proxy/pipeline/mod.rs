@@ -2,16 +2,20 @@
 //! can be told apart from outside (reference section 2); each is a module. What is done to answers
 //! stands here.
 
+mod access;
 mod admission;
 mod asker;
 mod authority;
+mod blocked;
 mod client_auth;
 mod compression;
 mod cors;
 mod errors;
+mod external;
 mod finish;
 mod forwarded;
 mod headers;
+mod login;
 mod origin;
 mod redirect;
 mod rewrites;

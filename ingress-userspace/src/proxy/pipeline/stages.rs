@@ -4,13 +4,14 @@
 use std::{cell::OnceCell, rc::Rc, sync::Arc};
 
 use super::{
+    access::Verdict,
     admission::{self, Admission, Admitted},
     asker::Asked,
-    authority,
+    authority, blocked,
     client_auth::{self, Entry},
     cors, errors, forwarded, headers,
     origin::Origin,
-    redirect, settings, target,
+    redirect, settings, sources, target,
     variables::Seen,
     websocket,
 };
@@ -146,6 +147,10 @@ fn place<'v>(
     if let Entry::Elsewhere(page) = entry {
         return elsewhere(302, page);
     }
+    // What is blocked everywhere.
+    if let Some(blocked) = &settings.blocked {
+        blocked::check(blocked, &head.fields)?;
+    }
     if path == HEALTH && *host.name() == HostName::CatchAll {
         return Ok(Place::Own(respond::healthy()));
     }
@@ -153,7 +158,7 @@ fn place<'v>(
         Found::Route(compiled) => compiled,
         Found::AddSlash(compiled) => {
             subject.route = Some(&compiled.route);
-            let location = redirect::add_slash(client, authority, &head.target);
+            let location = redirect::add_slash(client, authority, &path, head.query());
             return elsewhere(301, &location);
         }
         Found::None => return Err(Failure::NoRoute),
@@ -204,7 +209,15 @@ fn place<'v>(
     }
 
     // (f) Where it goes.
-    let backend = backend.ok_or(Failure::NoRoute)?;
+    let Some(backend) = backend else {
+        // Nothing is there to ask for a password for; who is kept out learns not even that.
+        let lists = route.policies.as_ref().and_then(|policies| policies.sources.as_ref());
+        if let Some(Verdict::Refused(answer)) = lists.and_then(|own| sources::check(own, origin.ip))
+        {
+            return Ok(Place::Own(answer));
+        }
+        return Err(Failure::NoRoute);
+    };
     let missing = service.map(|service| &service.key);
     let (backend, service, missing) = match service {
         Some(service) if !service.endpoints.is_empty() => (backend, service, None),

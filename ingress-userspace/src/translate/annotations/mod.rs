@@ -3,9 +3,12 @@
 
 mod balancing;
 mod cors;
+mod described;
+mod document;
 mod error_pages;
 mod handshake;
 mod known;
+mod login;
 mod passthrough;
 mod proxying;
 mod redirect;
@@ -18,6 +21,8 @@ mod value;
 use std::{collections::BTreeMap, sync::Arc};
 
 pub(super) use balancing::{Balances, load_balance};
+pub(crate) use described::{Described, described};
+pub(crate) use document::document;
 pub(super) use error_pages::{ErrorPagesRequest, statuses as error_statuses};
 pub(super) use handshake::{Client, Handshake};
 pub(super) use known::{BUFFER_SIZE, BUFFERS, NO_FILES, Risk, Support};
@@ -31,7 +36,7 @@ pub(super) use upstream_tls::UpstreamTlsRequest;
 pub(super) use value::{Invalid, boolean};
 
 use self::value::Values;
-use super::{config::Config, report::Report};
+use super::{config::Config, report::Report, users::UserLists};
 use crate::{
     model::{Denial, Policies, ProxyVersion, Proxying},
     stores::Stores,
@@ -78,6 +83,8 @@ struct Parser<'a, 'd> {
     values: Values<'a>,
     config: &'a Config,
     lookup: Lookup<'a>,
+    /// Secrets with users, as they were read before.
+    users: &'a mut UserLists,
     report: &'a mut Report<'d>,
     denial: Option<Denial>,
 }
@@ -95,10 +102,12 @@ impl Annotations {
         all: Option<&BTreeMap<String, String>>,
         config: &Config,
         lookup: Lookup<'_>,
+        users: &mut UserLists,
         report: &mut Report<'_>,
     ) -> Self {
         let values = Values::new(prefix, all);
-        let mut parser = Parser { values, config, lookup, report, denial: config.denial.clone() };
+        let denial = config.denial.clone();
+        let mut parser = Parser { values, config, lookup, users, report, denial };
         let (canary, host_denial) = parser.judge();
         if let Some(key) = &config.global_auth
             && parser.boolean("enable-global-auth", true)
@@ -192,9 +201,19 @@ impl Parser<'_, '_> {
     fn policies(&mut self) -> Option<Arc<Policies>> {
         let policies = Policies {
             sources: sources::parse(self),
+            login: login::parse(self),
+            external: None,
+            satisfy_any: login::satisfy_any(self),
             cors: cors::parse(self),
             headers: response_headers::parse(self),
             errors: None,
+        };
+        // A choice of nothing is none.
+        let policies = match policies {
+            Policies { sources: None, login: None, external: None, .. } => {
+                Policies { satisfy_any: false, ..policies }
+            }
+            policies => policies,
         };
         (policies != Policies::default()).then(|| Arc::new(policies))
     }

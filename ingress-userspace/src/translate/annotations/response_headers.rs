@@ -48,7 +48,7 @@ fn settings(
     namespace: &str,
     name: &str,
 ) -> Result<Arc<[FieldSetting]>, String> {
-    if namespace != parser.lookup.namespace {
+    if namespace != parser.lookup.namespace && !parser.config.cross_namespace {
         return Err(format!("ConfigMap {namespace}/{name} is of another namespace"));
     }
     let map = parser.lookup.stores.config_maps.get(namespace, name);

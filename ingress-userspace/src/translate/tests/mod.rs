@@ -6,6 +6,7 @@ mod classes;
 mod client_auth;
 mod cors;
 mod hosts;
+mod login;
 mod memory;
 mod proxying;
 mod scale;

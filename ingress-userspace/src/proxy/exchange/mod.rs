@@ -93,7 +93,8 @@ pub(super) async fn run<D: Downstream, A: Asker>(
         }
         Ok(mut connection) => match finish(head, &mut answer, attempts) {
             Verdict::Discard => {
-                discard(client, connection, &upload).await;
+                // Rare, and boxed for that.
+                Box::pin(discard(client, connection, &upload)).await;
                 Outcome::Discarded
             }
             verdict => {

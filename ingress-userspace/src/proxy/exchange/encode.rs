@@ -29,7 +29,7 @@ pub(in crate::proxy) struct Encoder {
 }
 
 enum Coder {
-    Gzip(flate2::write::GzEncoder<Vec<u8>>),
+    Gzip(Box<flate2::write::GzEncoder<Vec<u8>>>),
     Brotli(Box<brotli::CompressorWriter<Vec<u8>>>),
 }
 
@@ -37,7 +37,8 @@ impl Encoder {
     /// Level 1 to 9.
     pub(in crate::proxy) fn gzip(level: u32, hold: bool) -> Self {
         let level = flate2::Compression::new(level.min(9));
-        Self { coder: Coder::Gzip(flate2::write::GzEncoder::new(Vec::new(), level)), hold }
+        let coder = flate2::write::GzEncoder::new(Vec::new(), level);
+        Self { coder: Coder::Gzip(Box::new(coder)), hold }
     }
 
     /// Level 0 to 11; `length` of the body in bytes, if it is known.

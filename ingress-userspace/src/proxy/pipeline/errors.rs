@@ -10,7 +10,7 @@ use http::Method;
 
 use super::{asker::Asked, finish::Answered, forwarded, headers, origin::Origin, settings};
 use crate::{
-    model::{Backend, BackendId, BackendKey, ErrorPages, HostName, Proxying, Route, Target},
+    model::{Backend, BackendId, BackendKey, ErrorPages, Proxying, Route, Target},
     proxy::{
         balance::{Attempts, View},
         buffer::Buffer,
@@ -131,23 +131,21 @@ pub(super) async fn replace<D: Downstream>(
     if head.fields.get(Known::XRequestId).is_none_or(<[u8]>::is_empty) {
         head.fields.set(Known::XRequestId, &forwarded::new_request_id(client));
     }
-    ask(pages, answered, (route, host), (id, backend), &mut head, &origin, down, answer).await
+    let authority = &request.authority;
+    let asked = Asked::new(client, route, backend, host, &head, authority, None, &origin);
+    let attempts = Attempts::new(view, id, asked);
+    ask(pages, answered, attempts, head, down, answer).await
 }
 
 async fn ask<D: Downstream>(
     pages: &ErrorPages,
     answered: &Answered<'_>,
-    (route, host): (&Route, &HostName),
-    (id, backend): (BackendId, &Backend),
-    head: &mut RequestHead,
-    origin: &Origin<'_>,
+    mut attempts: Attempts<'_, Asked<'_>>,
+    mut head: RequestHead,
     down: &mut D,
     answer: &Answer,
 ) -> Result<u16, Failure> {
-    let Answered { client, view, request, .. } = *answered;
-    let authority = &request.authority;
-    let asked = Asked::new(client, route, backend, host, head, authority, None, origin);
-    let mut attempts = Attempts::new(view, id, asked);
+    let Answered { client, view, .. } = *answered;
     let finish = |_: &RequestHead, page: &mut ResponseHead, _: &Attempts<'_, Asked<'_>>| {
         settings::hide(&mut page.fields, &view.snapshot.model.settings.fields);
         for challenge in answer.head.fields.get_all(Known::WwwAuthenticate) {
@@ -159,7 +157,7 @@ async fn ask<D: Downstream>(
     let mut down = Bodiless(down);
     let proxying = &pages.proxying;
     let asked =
-        exchange::run(client, &mut attempts, head, proxying, false, &mut down, finish).await;
+        exchange::run(client, &mut attempts, &mut head, proxying, false, &mut down, finish).await;
     match asked {
         Outcome::Answered(status) => Ok(status),
         Outcome::Discarded => Err(Failure::Upstream),

@@ -32,7 +32,6 @@ use crate::{
 const HEALTH: &str = "/healthz";
 
 /// What the stages come to when nothing goes wrong.
-#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
 pub(super) enum Decision<'v> {
     Forward(Forward<'v>),
     Own(Answer),
@@ -102,7 +101,6 @@ pub(super) async fn run<'v>(
 }
 
 /// Where a request is to go.
-#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
 enum Place<'v> {
     Here(Located<'v>),
     Own(Answer),

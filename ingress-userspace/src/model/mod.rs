@@ -8,7 +8,9 @@ mod certificate;
 mod connections;
 mod diagnostic;
 mod host;
+mod limits;
 mod member;
+mod mirror;
 mod object;
 mod policies;
 mod proxying;
@@ -26,7 +28,9 @@ pub use connections::{
 };
 pub use diagnostic::{Diagnostic, Severity};
 pub use host::{Denial, Host, HostName, HttpsRedirect, PathKind, Redirect, Rewrite, Route, Target};
+pub use limits::{LimitKey, Limits, Pace, RequestRate};
 pub use member::Member;
+pub use mirror::{Mirror, MirrorHost};
 pub use object::ObjectRef;
 pub use policies::{Policies, Sources};
 pub use proxying::{
@@ -42,6 +46,8 @@ pub use tls::{
 pub use upstream_tls::{Identity, TlsVersions, UpstreamTls, Verification};
 
 use std::sync::Arc;
+
+use crate::names::Names;
 
 /// Everything that is served at one moment.
 #[derive(Clone, Debug, Default)]
@@ -65,4 +71,6 @@ pub struct Model {
     pub ticket_keys: Vec<TicketKey>,
     /// What is passed on below HTTP.
     pub streams: Streams,
+    /// What names outside the cluster stand for, for what is not a backend.
+    pub names: Arc<Names>,
 }

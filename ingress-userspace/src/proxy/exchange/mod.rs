@@ -4,6 +4,7 @@
 
 mod attempt;
 mod download;
+mod pace;
 mod upload;
 
 use std::{future::poll_fn, rc::Rc, task::Poll};
@@ -13,6 +14,7 @@ use super::{
     balance::{Asker, Attempts},
     client::Client,
     message::{BodyLength, RequestHead, ResponseHead},
+    mirror::Copy,
     respond::Failure,
     sides::{ClientError, Downstream, UpstreamError},
     upstream::Connection,
@@ -36,13 +38,14 @@ enum Side {
 }
 
 /// Sends the request to an endpoint that `attempts` names and its answer to the client. `finish`
-/// makes the answer's head ready for the client.
+/// makes the answer's head ready for the client. `mirror` is sent once the request's body is there.
 pub(super) async fn run<D: Downstream, A: Asker>(
     client: &Rc<Client>,
     attempts: &mut Attempts<'_, A>,
     head: &mut RequestHead,
     proxying: &Proxying,
     upgrade: bool,
+    mut mirror: Option<Box<Copy>>,
     down: &mut D,
     finish: impl Fn(&RequestHead, &mut ResponseHead, &Attempts<'_, A>),
 ) -> Outcome {
@@ -52,9 +55,13 @@ pub(super) async fn run<D: Downstream, A: Asker>(
     {
         return Outcome::Unanswered(failure);
     }
+    offer(&mut mirror, &upload);
     let mut answer = client.worker.take_answer();
     let found =
         attempt::find(client, attempts, head, proxying, down, &mut upload, &mut answer).await;
+    // A body that was not waited for may be there by now.
+    offer(&mut mirror, &upload);
+    drop(mirror);
     let outcome = match found {
         // One that nobody asked for, or that comes before the end of the request: what is left of
         // its body would be taken for the tunnel's.
@@ -76,7 +83,7 @@ pub(super) async fn run<D: Downstream, A: Asker>(
             let end = if answer.status == 101 {
                 tunnel(client, proxying, down, &mut connection).await
             } else {
-                relay(client, down, &mut connection, &mut upload).await
+                relay(client, proxying, down, &mut connection, &mut upload).await
             };
             match end {
                 Ok(()) => client.worker.pool.put(connection),
@@ -94,6 +101,16 @@ pub(super) async fn run<D: Downstream, A: Asker>(
     };
     client.worker.give_answer(answer);
     outcome
+}
+
+/// Sends the copy, if the whole body of the request is there.
+fn offer(mirror: &mut Option<Box<Copy>>, upload: &Upload) {
+    if mirror.is_some()
+        && let Some(body) = upload.whole_body()
+        && let Some(copy) = mirror.take()
+    {
+        copy.send(body);
+    }
 }
 
 /// What came before the end of a broken answer reaches the client, if it still reads. Has a deadline
@@ -150,12 +167,13 @@ fn failure(side: Side) -> Failure {
 /// Moves the answer's body to the client, and what is left of the request's to the endpoint.
 async fn relay<D: Downstream>(
     client: &Client,
+    proxying: &Proxying,
     down: &mut D,
     connection: &mut Connection,
     upload: &mut Upload,
 ) -> Result<(), Side> {
     let up = connection;
-    let mut download = Download::new(&client.worker.buffers);
+    let mut download = Download::paced(&client.worker.buffers, proxying.pace);
     poll_fn(|cx| {
         match upload.poll(cx, down, up) {
             Poll::Ready(Ok(())) | Poll::Pending => {}

@@ -1,12 +1,15 @@
 //! Steps 9 and 10: whether a request may go to its endpoints. Only routes with policies have these
 //! steps, and only their requests pay for them.
 
-use super::{sources, stages::Located};
+use std::sync::Arc;
+
+use super::{limits, sources, stages::Located};
 use crate::{
     model::Policies,
     proxy::{
         balance::View,
         client::Client,
+        limits::Slot,
         message::RequestHead,
         respond::{Answer, Failure},
     },
@@ -14,7 +17,10 @@ use crate::{
 
 /// What a request was admitted with: lives until its answer has ended.
 #[derive(Debug, Default)]
-pub(super) struct Admission {}
+pub(super) struct Admission {
+    /// It counts for `limit-connections`.
+    slot: Option<Slot>,
+}
 
 /// What became of a request at these steps, other than a failure.
 pub(super) enum Admitted {
@@ -25,13 +31,19 @@ pub(super) enum Admitted {
 
 /// Takes a request through the steps, in their order.
 pub(super) async fn admit(
-    _client: &Client,
+    client: &Client,
     _view: &View,
-    _head: &mut RequestHead,
+    head: &mut RequestHead,
     located: &Located<'_>,
-    policies: &Policies,
+    policies: &Arc<Policies>,
 ) -> Result<Admitted, Failure> {
-    let admission = Admission::default();
+    let mut admission = Admission::default();
+    if let Some(own) = &policies.limits {
+        match limits::admit(client, head, located, policies, own) {
+            Ok(slot) => admission.slot = slot,
+            Err(answer) => return Ok(Admitted::Own(answer)),
+        }
+    }
     if let Some(own) = &policies.sources {
         sources::check(own, located.origin.ip)?;
     }

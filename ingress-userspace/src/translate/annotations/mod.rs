@@ -6,6 +6,8 @@ mod described;
 mod document;
 mod handshake;
 mod known;
+mod limits;
+mod mirror;
 mod passthrough;
 mod proxying;
 mod redirect;
@@ -186,7 +188,11 @@ impl Parser<'_, '_> {
 
     /// What switches stages on that most requests do not go through.
     fn policies(&mut self) -> Option<Arc<Policies>> {
-        let policies = Policies { sources: sources::parse(self) };
+        let policies = Policies {
+            limits: limits::parse(self),
+            sources: sources::parse(self),
+            mirror: mirror::parse(self),
+        };
         (policies != Policies::default()).then(|| Arc::new(policies))
     }
 

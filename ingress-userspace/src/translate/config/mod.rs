@@ -1,11 +1,13 @@
 mod connections;
 mod fields;
+mod limits;
 mod streams;
 
 use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 
+pub(super) use self::limits::LimitKeys;
 use super::{
     annotations::{
         BUFFER_SIZE, BUFFERS, Invalid, NO_FILES, Risk, Source, boolean, load_balance,
@@ -41,6 +43,8 @@ pub(super) struct Config {
     pub(super) upstream_tls_per_ingress: bool,
     /// `whitelist-source-range` and `denylist-source-range`, for Ingresses without their own.
     pub(super) sources: Sources,
+    /// What all limits of requests share.
+    pub(super) limits: LimitKeys,
     pub(super) risk_level: Risk,
     pub(super) blocked_words: Vec<String>,
     /// `load-balance`, for backends whose Ingress has no annotation of that name.
@@ -70,6 +74,7 @@ impl Default for Config {
             retry_non_idempotent: false,
             upstream_tls_per_ingress: false,
             sources: Sources::default(),
+            limits: LimitKeys::default(),
             risk_level: Risk::High,
             blocked_words: Vec::new(),
             load_balance: Policy::RoundRobin,
@@ -127,11 +132,6 @@ const OTHERS: &[(&str, Other)] = &[
     ("ssl-early-data", Other::NoEffect),
     ("ssl-ecdh-curve", Other::NoEffect),
     ("global-allowed-response-headers", Other::NoEffect),
-    ("limit-req-status-code", Other::NoEffect),
-    ("limit-conn-status-code", Other::NoEffect),
-    ("limit-conn-zone-variable", Other::NoEffect),
-    ("limit-rate", Other::NoEffect),
-    ("limit-rate-after", Other::NoEffect),
     ("log-format-upstream", Other::NoEffect),
     ("log-format-escape-json", Other::NoEffect),
     ("disable-access-log", Other::NoEffect),
@@ -229,6 +229,11 @@ const OBEYED: &[&str] = &[
     "proxy-body-size",
     "proxy-buffering",
     "proxy-request-buffering",
+    "limit-req-status-code",
+    "limit-conn-status-code",
+    "limit-conn-zone-variable",
+    "limit-rate",
+    "limit-rate-after",
     "proxy-http-version",
     "proxy-next-upstream",
     "proxy-next-upstream-timeout",
@@ -264,6 +269,7 @@ impl Config {
             "Critical" => Ok(Risk::Critical),
             _ => Err(Invalid("`Low`, `Medium`, `High` or `Critical`")),
         });
+        config.limits = reader.limits();
         config.settings = reader.settings();
         let mut proxying = Proxying::default();
         read_proxying(&mut reader, &mut proxying);

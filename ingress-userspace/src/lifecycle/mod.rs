@@ -179,7 +179,8 @@ impl Agent {
         // Connections wait in the kernel until there is something to route them by; packets are
         // steered here only when there is somebody to take them.
         let stores = published.recv().unwrap_or_default();
-        let workers = bound.start(&reader, &registry, &zones, &config.timeouts, &phases, &open_ports)?;
+        let workers =
+            bound.start(&reader, &registry, &zones, &config.timeouts, &phases, &open_ports)?;
         if let Err(error) = steering.start(&config, &addresses, &stores) {
             phase.send_replace(Phase::Stop);
             stopper.stop();

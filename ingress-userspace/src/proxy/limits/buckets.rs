@@ -74,9 +74,9 @@ impl Buckets {
         rate: RequestRate,
         now: u64,
     ) -> Result<Fit, Refusal> {
-        let found = self.index.find(hash, |place| {
-            self.buckets.get(*place).is_some_and(|bucket| *bucket.key == *key)
-        });
+        let found = self
+            .index
+            .find(hash, |place| self.buckets.get(*place).is_some_and(|bucket| *bucket.key == *key));
         let Some(place) = found.copied() else { return self.add(hash, key, rate, now) };
         self.unlink(place);
         self.link(place);
@@ -95,13 +95,7 @@ impl Buckets {
     }
 
     /// The first request of a client costs nothing.
-    fn add(
-        &mut self,
-        hash: u64,
-        key: &[u8],
-        rate: RequestRate,
-        now: u64,
-    ) -> Result<Fit, Refusal> {
+    fn add(&mut self, hash: u64, key: &[u8], rate: RequestRate, now: u64) -> Result<Fit, Refusal> {
         let cost = cost(key);
         self.expire(rate, now, false);
         if self.used + cost > self.size {

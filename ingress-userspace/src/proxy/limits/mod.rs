@@ -81,9 +81,8 @@ impl Access {
     /// The zones of the Ingress whose policies these are.
     pub(crate) fn zones(&self, ingress: &ObjectRef, policies: &Arc<Policies>) -> Arc<Zones> {
         let mut known = self.known.borrow_mut();
-        let zones = known
-            .entry(Arc::as_ptr(policies).addr())
-            .or_insert_with(|| self.registry.of(ingress));
+        let zones =
+            known.entry(Arc::as_ptr(policies).addr()).or_insert_with(|| self.registry.of(ingress));
         Arc::clone(zones)
     }
 

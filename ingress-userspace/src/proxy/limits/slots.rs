@@ -52,7 +52,9 @@ impl Slots {
 
     /// A request of this client has ended.
     pub(super) fn free(&mut self, hash: u64, key: &[u8]) {
-        let Ok(mut entry) = self.counts.find_entry(hash, |count| *count.key == *key) else { return };
+        let Ok(mut entry) = self.counts.find_entry(hash, |count| *count.key == *key) else {
+            return;
+        };
         entry.get_mut().requests -= 1;
         if entry.get().requests == 0 {
             entry.remove();

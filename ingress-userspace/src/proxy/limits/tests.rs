@@ -269,10 +269,8 @@ mod registry {
             })
             .collect();
         let (stores, _) = crate::source::parse::tests::stores(&text);
-        let options = crate::translate::Options {
-            watch_ingress_without_class: true,
-            ..Default::default()
-        };
+        let options =
+            crate::translate::Options { watch_ingress_without_class: true, ..Default::default() };
         let translation =
             crate::translate::Translator::new(options).translate(&stores, &Default::default());
         (*translation.model).clone()

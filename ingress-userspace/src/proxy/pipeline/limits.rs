@@ -32,9 +32,7 @@ pub(super) fn admit(
             Cow::Borrowed(&octets)
         }
         (LimitKey::Address, IpAddr::V6(address)) => Cow::Owned(address.octets().to_vec()),
-        (LimitKey::Text(text), _) => {
-            Cow::Owned(located.seen(client, head).text(text))
-        }
+        (LimitKey::Text(text), _) => Cow::Owned(located.seen(client, head).text(text)),
     };
     // As NGINX: without a key there is no limit.
     if key.is_empty() {

@@ -70,7 +70,9 @@ pub(super) async fn answer<D: Downstream>(
                 finish(client, &view, Some(route), head, admission.as_ref(), answer);
             };
             let (proxying, attempts) = (&*route.proxying, &mut attempts);
-            match exchange::run(client, attempts, head, proxying, upgrade, mirror, down, finish).await {
+            match exchange::run(client, attempts, head, proxying, upgrade, mirror, down, finish)
+                .await
+            {
                 Outcome::Answered(status) => status,
                 Outcome::Unanswered(failure) => {
                     own(client, &view, Some(route), head, down, respond::failure(failure)).await;

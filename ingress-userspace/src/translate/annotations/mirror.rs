@@ -44,7 +44,14 @@ pub(super) fn parse(parser: &mut Parser<'_, '_>) -> Option<Mirror> {
         }
         None => literal(target.authority),
     };
-    Some(Mirror { proxying: target.proxying(), to: target.to, port: target.port, target: target.path, host, body })
+    Some(Mirror {
+        proxying: target.proxying(),
+        to: target.to,
+        port: target.port,
+        target: target.path,
+        host,
+        body,
+    })
 }
 
 /// A `mirror-target` in its parts.

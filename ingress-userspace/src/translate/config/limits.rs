@@ -43,9 +43,7 @@ impl Reader<'_, '_> {
 
 fn status(value: &str) -> Result<u16, Invalid> {
     let status = whole(value).and_then(|number| u16::try_from(number).ok());
-    status
-        .filter(|status| (400..=599).contains(status))
-        .ok_or(Invalid("a status from 400 to 599"))
+    status.filter(|status| (400..=599).contains(status)).ok_or(Invalid("a status from 400 to 599"))
 }
 
 /// A text that is the same for all would have all share one limit; one with a variable that is not

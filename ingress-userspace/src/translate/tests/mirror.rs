@@ -29,7 +29,13 @@ fn a_target_is_taken_apart() {
     for (value, to, port, path, named) in [
         ("http://192.0.2.1$request_uri", "192.0.2.1", 80, vec![URI], "192.0.2.1"),
         ("https://192.0.2.1:8443$request_uri", "192.0.2.1", 8443, vec![URI], "192.0.2.1"),
-        ("HTTP://[2001:db8::1]:81/x$request_uri", "2001:db8::1", 81, vec![text("/x"), URI], "[2001:db8::1]"),
+        (
+            "HTTP://[2001:db8::1]:81/x$request_uri",
+            "2001:db8::1",
+            81,
+            vec![text("/x"), URI],
+            "[2001:db8::1]",
+        ),
         ("https://[2001:db8::1]/", "2001:db8::1", 443, vec![text("/")], "[2001:db8::1]"),
         ("http://192.0.2.1", "192.0.2.1", 80, vec![URI], "192.0.2.1"),
     ] {
@@ -53,7 +59,10 @@ fn a_name_is_resolved_and_named_in_the_handshake() {
     let tls = own.proxying.tls.as_ref().expect("TLS");
     assert_eq!((tls.name.as_deref(), tls.send_name), (Some("mirror.example.com"), true));
     assert!(translation.names.contains("mirror.example.com"));
-    says(&translation, "warning Ingress default/x: metadata.annotations[nginx.ingress.kubernetes.io/mirror-target]: `mirror.example.com` is not resolved yet");
+    says(
+        &translation,
+        "warning Ingress default/x: metadata.annotations[nginx.ingress.kubernetes.io/mirror-target]: `mirror.example.com` is not resolved yet",
+    );
 }
 
 #[test]

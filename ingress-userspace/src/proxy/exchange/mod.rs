@@ -30,6 +30,15 @@ pub(super) enum Outcome {
     Unanswered(Failure),
 }
 
+/// How a request is passed on.
+pub(super) struct Terms<'r> {
+    pub(super) proxying: &'r Proxying,
+    /// The client asks for another protocol.
+    pub(super) upgrade: bool,
+    /// A copy, to be sent once the request's body is there.
+    pub(super) mirror: Option<Box<Copy>>,
+}
+
 /// Whose fault an end is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
@@ -38,17 +47,16 @@ enum Side {
 }
 
 /// Sends the request to an endpoint that `attempts` names and its answer to the client. `finish`
-/// makes the answer's head ready for the client. `mirror` is sent once the request's body is there.
+/// makes the answer's head ready for the client.
 pub(super) async fn run<D: Downstream, A: Asker>(
     client: &Rc<Client>,
     attempts: &mut Attempts<'_, A>,
     head: &mut RequestHead,
-    proxying: &Proxying,
-    upgrade: bool,
-    mut mirror: Option<Box<Copy>>,
+    terms: Terms<'_>,
     down: &mut D,
     finish: impl Fn(&RequestHead, &mut ResponseHead, &Attempts<'_, A>),
 ) -> Outcome {
+    let Terms { proxying, upgrade, mut mirror } = terms;
     let mut upload = Upload::new(&client.worker.buffers, head.body, proxying);
     if head.body != BodyLength::None
         && let Err(failure) = hold_back(proxying, head, down, &mut upload).await

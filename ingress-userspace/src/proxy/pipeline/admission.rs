@@ -11,7 +11,7 @@ use crate::{
         client::Client,
         limits::Slot,
         message::RequestHead,
-        respond::{Answer, Failure},
+        respond::{self, Answer, Failure},
     },
 };
 
@@ -41,7 +41,7 @@ pub(super) async fn admit(
     if let Some(own) = &policies.limits {
         match limits::admit(client, head, located, policies, own) {
             Ok(slot) => admission.slot = slot,
-            Err(answer) => return Ok(Admitted::Own(answer)),
+            Err(status) => return Ok(Admitted::Own(respond::status(status))),
         }
     }
     if let Some(own) = &policies.sources {

@@ -9,18 +9,18 @@ use crate::{
         client::Client,
         limits::{Rejected, Slot},
         message::RequestHead,
-        respond::{self, Answer},
     },
 };
 
-/// Counts the request. Its slot is free again when the answer has ended; `Err`: it is turned away.
+/// Counts the request. Its slot is free again when the answer has ended; `Err`: it is turned away with this
+/// status.
 pub(super) fn admit(
     client: &Client,
     head: &RequestHead,
     located: &Located<'_>,
     policies: &Arc<Policies>,
     limits: &Limits,
-) -> Result<Option<Slot>, Answer> {
+) -> Result<Option<Slot>, u16> {
     let address = located.origin.ip.to_canonical();
     if limits.exempt.iter().any(|range| range.contains(address)) {
         return Ok(None);
@@ -43,9 +43,9 @@ pub(super) fn admit(
     zones.admit(limits, &key, access.now()).map_err(|rejected| {
         client.worker.counters.limited(rejected);
         tracing::debug!(?rejected, client.address = %located.origin.address, "turned away");
-        respond::status(match rejected {
+        match rejected {
             Rejected::Requests => limits.request_status,
             Rejected::Connections => limits.connection_status,
-        })
+        }
     })
 }

@@ -37,7 +37,7 @@ use super::{
     balance::{Attempts, View},
     client::Client,
     counters::Subject,
-    exchange::{self, Outcome},
+    exchange::{self, Outcome, Terms},
     message::{Known, RequestHead, ResponseHead},
     respond::{self, Answer, Failure},
     sides::Downstream,
@@ -69,8 +69,9 @@ pub(super) async fn answer<D: Downstream>(
                 }
                 finish(client, &view, Some(route), head, admission.as_ref(), answer);
             };
-            let (proxying, attempts) = (&*route.proxying, &mut attempts);
-            match exchange::run(client, attempts, head, proxying, upgrade, mirror, down, finish)
+            let terms = Terms { proxying: &route.proxying, upgrade, mirror };
+            let attempts = &mut attempts;
+            match exchange::run(client, attempts, head, terms, down, finish)
                 .await
             {
                 Outcome::Answered(status) => status,

@@ -2,11 +2,15 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod balancing;
+mod basic_auth;
 mod changes;
 mod check;
 mod client_auth;
+mod digest_auth;
 mod drain;
+mod endings;
 mod failure;
 mod forwarding;
 mod http1;

@@ -1,9 +1,9 @@
 //! Steps 9 and 10: whether a request may go to its endpoints. Only routes with policies have these
 //! steps, and only their requests pay for them.
 
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc};
 
-use super::{limits, sources, stages::Located};
+use super::{access, limits, stages::Located};
 use crate::{
     model::Policies,
     proxy::{
@@ -31,8 +31,8 @@ pub(super) enum Admitted {
 
 /// Takes a request through the steps, in their order.
 pub(super) async fn admit(
-    client: &Client,
-    _view: &View,
+    client: &Rc<Client>,
+    view: &View,
     head: &mut RequestHead,
     located: &Located<'_>,
     policies: &Arc<Policies>,
@@ -44,8 +44,8 @@ pub(super) async fn admit(
             Err(status) => return Ok(Admitted::Own(respond::status(status))),
         }
     }
-    if let Some(own) = &policies.sources {
-        sources::check(own, located.origin.ip)?;
+    match access::check(client, view, head, located, policies, &mut admission).await? {
+        Some(answer) => Ok(Admitted::Own(answer)),
+        None => Ok(Admitted::With(admission)),
     }
-    Ok(Admitted::With(admission))
 }

@@ -2,13 +2,17 @@
 //! can be told apart from outside (reference section 2); each is a module. What is done to answers
 //! stands here.
 
+mod access;
 mod admission;
 mod asker;
 mod authority;
+mod blocked;
 mod client_auth;
+mod external;
 mod forwarded;
 mod headers;
 mod limits;
+mod login;
 mod mirror;
 mod origin;
 mod redirect;
@@ -71,9 +75,7 @@ pub(super) async fn answer<D: Downstream>(
             };
             let terms = Terms { proxying: &route.proxying, upgrade, mirror };
             let attempts = &mut attempts;
-            match exchange::run(client, attempts, head, terms, down, finish)
-                .await
-            {
+            match exchange::run(client, attempts, head, terms, down, finish).await {
                 Outcome::Answered(status) => status,
                 Outcome::Unanswered(failure) => {
                     own(client, &view, Some(route), head, down, respond::failure(failure)).await;

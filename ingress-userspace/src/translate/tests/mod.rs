@@ -5,6 +5,7 @@ mod classes;
 mod client_auth;
 mod hosts;
 mod limits;
+mod login;
 mod memory;
 mod mirror;
 mod proxying;

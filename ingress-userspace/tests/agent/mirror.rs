@@ -1,5 +1,7 @@
 //! `mirror-*`: copies of requests, which nobody waits for.
 
+#![expect(clippy::print_stdout, reason = "says what was skipped")]
+
 use std::{
     io::{BufReader, Read as _, Write as _},
     net::{IpAddr, SocketAddr, TcpListener, UdpSocket},

@@ -22,6 +22,7 @@ const DATAGRAMS: &str = "penstock_udp_datagrams_total";
 const UPSTREAM: &str = "penstock_upstream_connects_total";
 const LIMITED: &str = "penstock_limited_requests_total";
 const MIRRORED: &str = "penstock_mirrored_requests_total";
+const PASSWORDS: &str = "penstock_password_comparisons_total";
 const XDP_PACKETS: &str = "penstock_xdp_packets_total";
 const XDP_BYTES: &str = "penstock_xdp_bytes_total";
 
@@ -56,6 +57,9 @@ pub(super) fn render(board: &Board) -> String {
     out.head(UPSTREAM, "counter", "connections to endpoints, by outcome");
     out.line(UPSTREAM, &[("outcome", "connected")], totals.upstream_connected);
     out.line(UPSTREAM, &[("outcome", "failed")], totals.upstream_failed);
+    out.head(PASSWORDS, "counter", "passwords with an expensive hash, by what became of them");
+    out.line(PASSWORDS, &[("outcome", "compared")], totals.passwords_compared);
+    out.line(PASSWORDS, &[("outcome", "turned_away")], totals.passwords_turned_away);
 
     out.head(LIMITED, "counter", "requests turned away, by limit");
     for (limit, count) in ["requests", "connections"].into_iter().zip(totals.limited) {

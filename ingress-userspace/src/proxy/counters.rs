@@ -49,6 +49,8 @@ pub(crate) struct Gauges {
     limited: [AtomicU64; 2],
     /// Sent, failed, dropped.
     mirrored: [AtomicU64; 3],
+    passwords_compared: AtomicU64,
+    passwords_turned_away: AtomicU64,
     requests: AtomicU64,
 }
 
@@ -88,6 +90,10 @@ pub(crate) struct Totals {
     pub(crate) limited: [u64; 2],
     /// Copies of requests by [`Copied`].
     pub(crate) mirrored: [u64; 3],
+    /// Passwords compared with a hash that is expensive.
+    pub(crate) passwords_compared: u64,
+    /// Those that were not, for so many were waiting.
+    pub(crate) passwords_turned_away: u64,
     pub(crate) requests: u64,
 }
 
@@ -176,6 +182,8 @@ impl Registry {
             upstream_failed: sum(|gauges| &gauges.upstream_failed),
             limited: std::array::from_fn(|kind| all(&self.gauges, |own| &own.limited[kind])),
             mirrored: std::array::from_fn(|kind| all(&self.gauges, |own| &own.mirrored[kind])),
+            passwords_compared: sum(|gauges| &gauges.passwords_compared),
+            passwords_turned_away: sum(|gauges| &gauges.passwords_turned_away),
             requests: sum(|gauges| &gauges.requests),
         }
     }
@@ -291,6 +299,14 @@ impl Counters {
 
     pub(super) fn upstream_failed(&self) {
         increment(&self.gauges.upstream_failed);
+    }
+
+    pub(super) fn password_compared(&self) {
+        increment(&self.gauges.passwords_compared);
+    }
+
+    pub(super) fn password_turned_away(&self) {
+        increment(&self.gauges.passwords_turned_away);
     }
 }
 

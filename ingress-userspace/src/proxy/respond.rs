@@ -129,16 +129,16 @@ pub(crate) fn preflight() -> Answer {
     answer
 }
 
+/// The answer of a status, with nginx's page for it.
+pub(crate) fn status(status: u16) -> Answer {
+    html(status, page(status))
+}
+
 /// An answer that sends the client elsewhere.
 pub(crate) fn redirect(status: u16, location: &str) -> Answer {
     let mut answer = html(status, page(status));
     answer.head.fields.push_known(Known::Location, location.as_bytes());
     answer
-}
-
-/// nginx's page of a status.
-pub(crate) fn of_status(status: u16) -> Answer {
-    html(status, page(status))
 }
 
 /// The answer to a client that is to say who it is, and how.

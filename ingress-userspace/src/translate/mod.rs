@@ -12,6 +12,7 @@ mod error_pages;
 mod host;
 mod ingress;
 mod member;
+mod mirrors;
 mod options;
 mod password;
 mod quantity;
@@ -48,6 +49,7 @@ use self::{
     config::Config,
     error_pages::FirstPorts,
     ingress::Assembly,
+    mirrors::Mirrors,
     report::Report,
     streams::Services,
     tls::Certificates,
@@ -116,6 +118,8 @@ struct Routing {
     services: Services,
     first_ports: FirstPorts,
     passthrough: Arc<HashMap<Arc<str>, Passthrough>>,
+    /// The names that copies of requests go to, and where in which Ingress each is named.
+    mirrors: Mirrors,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -182,8 +186,11 @@ impl Translator {
             settings: routing.config.settings.clone(),
             ticket_keys: routing.ticket_keys.clone(),
             streams: Streams { tcp, udp, passthrough: Arc::clone(&routing.passthrough) },
+            names: Arc::clone(names),
         });
-        let referred = referred(&resolved, &found);
+        routing.mirrors.tell(names, &self.options.annotations_prefix, &mut diagnostics);
+        let mut referred = referred(&resolved, &found);
+        referred.extend(routing.mirrors.names());
         self.previous = Some(Previous {
             stores: stores.clone(),
             names: Arc::clone(names),
@@ -278,6 +285,7 @@ impl Translator {
         let first_ports = std::mem::take(&mut assembly.first_ports);
         let (hosts, backends) = assembly.finish(upstream_tls);
         let services = Services::read(options, stores, &mut diagnostics);
+        let mirrors = Mirrors::of(&hosts);
         Routing {
             hosts: reuse(hosts, previous.map_or(&[], |previous| &previous.hosts)).into(),
             certificates: certificates.finish().into(),
@@ -288,6 +296,7 @@ impl Translator {
             services,
             first_ports,
             passthrough,
+            mirrors,
             diagnostics,
         }
     }

@@ -274,3 +274,16 @@ fn clients_of_http2_get_compressed_answers_too() {
         }
     });
 }
+
+#[test]
+fn a_compressed_answer_keeps_the_pace_of_its_ingress() {
+    let mut random = fastrand::Rng::with_seed(1);
+    let text: String = (0..20_000).map(|_| random.alphanumeric()).collect();
+    let shop = shop("200 OK", "content-type: text/plain\r\n", &text);
+    // Kilobytes in a second: some 15 of them are to come.
+    let site = site(&BOTH, &[("limit-rate", "10")], &shop);
+    let begun = std::time::Instant::now();
+    let reply = get(&site, "gzip");
+    assert!(decoded(Some("gzip"), &reply.body) == text);
+    assert!(begun.elapsed().as_millis() > 1000, "{:?}", begun.elapsed());
+}

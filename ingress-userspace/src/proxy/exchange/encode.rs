@@ -8,11 +8,14 @@ use std::{
 
 use brotli::enc::BrotliEncoderParams;
 
-use super::Side;
-use crate::proxy::{
-    buffer::Buffers,
-    pipeline::trailers,
-    sides::{ClientError, Downstream, Read, Upstream, UpstreamError},
+use super::{Side, pace::Pace};
+use crate::{
+    model,
+    proxy::{
+        buffer::Buffers,
+        pipeline::trailers,
+        sides::{ClientError, Downstream, Read, Upstream, UpstreamError},
+    },
 };
 
 /// How far back Brotli looks: 2 to the power of this in bytes, which are its memory too.
@@ -98,6 +101,10 @@ pub(super) struct Encoding {
     /// Something was written that may not have come out.
     held: bool,
     state: State,
+    /// Of an answer with `limit-rate`: counts what is sent, as nginx does.
+    pace: Option<Box<Pace>>,
+    /// Bytes so far.
+    moved: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +115,8 @@ enum State {
 }
 
 impl Encoding {
-    pub(super) fn new(buffers: &Buffers, encoder: Box<Encoder>) -> Self {
+    /// The body of an answer that begins now, at this pace.
+    pub(super) fn new(buffers: &Buffers, encoder: Box<Encoder>, pace: model::Pace) -> Self {
         Self {
             buffers: buffers.clone(),
             encoder: Some(encoder),
@@ -116,6 +124,8 @@ impl Encoding {
             sent: 0,
             held: false,
             state: State::Reading,
+            pace: Pace::new(pace),
+            moved: 0,
         }
     }
 
@@ -188,10 +198,23 @@ impl Encoding {
         cx: &mut Context<'_>,
         down: &mut D,
     ) -> Poll<Result<(), Side>> {
-        while let Some(rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
+        while let Some(mut rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            if let Some(pace) = &mut self.pace {
+                match pace.poll_allowed(cx, self.moved) {
+                    Poll::Ready(allowed) => rest = rest.get(..allowed).unwrap_or(rest),
+                    Poll::Pending => {
+                        // What may go, goes.
+                        let _sent = down.poll_flush(cx).map_err(Side::Client)?;
+                        return Poll::Pending;
+                    }
+                }
+            }
             match ready!(down.poll_write(cx, rest)).map_err(Side::Client)? {
                 0 => return Poll::Ready(Err(Side::Client(ClientError::Gone))),
-                length => self.sent += length,
+                length => {
+                    self.sent += length;
+                    self.moved += length as u64;
+                }
             }
         }
         self.out.clear();

@@ -16,7 +16,7 @@ use crate::{
         buffer::Buffer,
         client::Client,
         counters::Subject,
-        exchange::{self, Outcome},
+        exchange::{self, Outcome, Terms},
         message::{BodyLength, Fields, Known, RequestHead, ResponseHead},
         respond::{self, Answer, Failure},
         sides::{ClientError, Downstream, Read},
@@ -51,7 +51,7 @@ fn ready(view: &View, id: Option<BackendId>) -> Option<(BackendId, &Arc<Backend>
 /// What is left of an endpoint's answer that is replaced: our page of its status, should nobody have
 /// another one, and how to log in.
 pub(super) fn remains(discarded: &ResponseHead) -> Answer {
-    let mut answer = respond::of_status(discarded.status);
+    let mut answer = respond::status(discarded.status);
     if discarded.status == 401 {
         // nginx too keeps it (`ngx_http_upstream_intercept_errors`).
         for challenge in discarded.fields.get_all(Known::WwwAuthenticate) {
@@ -155,9 +155,8 @@ async fn ask<D: Downstream>(
         answered.compress(page)
     };
     let mut down = Bodiless(down);
-    let proxying = &pages.proxying;
-    let asked =
-        exchange::run(client, &mut attempts, &mut head, proxying, false, &mut down, finish).await;
+    let terms = Terms { proxying: &pages.proxying, upgrade: false, mirror: None };
+    let asked = exchange::run(client, &mut attempts, &mut head, terms, &mut down, finish).await;
     match asked {
         Outcome::Answered(status) => Ok(status),
         Outcome::Discarded => Err(Failure::Upstream),

@@ -15,7 +15,9 @@ mod external;
 mod finish;
 mod forwarded;
 mod headers;
+mod limits;
 mod login;
+mod mirror;
 mod origin;
 mod redirect;
 mod rewrites;
@@ -43,7 +45,7 @@ use super::{
     balance::{Attempts, View},
     client::Client,
     counters::Subject,
-    exchange::{self, Outcome, Verdict},
+    exchange::{self, Outcome, Terms, Verdict},
     message::{Known, RequestHead, ResponseHead},
     respond::{self, Answer, Failure},
     sides::Downstream,
@@ -62,7 +64,7 @@ pub(super) async fn answer<D: Downstream>(
     let decision = stages::run(client, &view, head, &mut subject).await;
     let status = match decision {
         Ok(Decision::Forward(forward)) => {
-            let Forward { mut attempts, route, upgrade, over_http2, admission } = forward;
+            let Forward { mut attempts, route, upgrade, over_http2, admission, mirror } = forward;
             let mut discarded = None;
             let finish = |head: &RequestHead,
                           answer: &mut ResponseHead,
@@ -88,9 +90,9 @@ pub(super) async fn answer<D: Downstream>(
                 answered.finish(answer);
                 answered.compress(answer)
             };
-            let (proxying, attempts) = (&*route.proxying, &mut attempts);
-            let outcome =
-                exchange::run(client, attempts, head, proxying, upgrade, down, finish).await;
+            let terms = Terms { proxying: &route.proxying, upgrade, mirror };
+            let attempts = &mut attempts;
+            let outcome = exchange::run(client, attempts, head, terms, down, finish).await;
             match (outcome, discarded) {
                 (Outcome::Answered(status), _) => status,
                 (Outcome::Discarded, Some(answer)) => {
@@ -137,7 +139,8 @@ async fn own<D: Downstream>(
     mut answer: Answer,
 ) -> u16 {
     let status = answer.head.status;
-    if status == Failure::ClientGone.status() {
+    // nginx says nothing with 444 and 499: it closes the connection.
+    if matches!(status, 444 | 499) {
         down.abort();
         return status;
     }

@@ -7,9 +7,10 @@ use super::{
     access::Verdict,
     admission::{self, Admission, Admitted},
     asker::Asked,
-    authority, blocked,
+    authority::{self, without_port},
+    blocked,
     client_auth::{self, Entry},
-    cors, errors, forwarded, headers,
+    cors, errors, forwarded, headers, mirror,
     origin::Origin,
     redirect, settings, sources, target,
     variables::Seen,
@@ -22,6 +23,7 @@ use crate::{
         client::Client,
         counters::Subject,
         message::{BodyLength, Known, RequestHead},
+        mirror::Copy,
         respond::{self, Answer, Failure},
     },
     route::{Found, HostTable, normalize},
@@ -47,6 +49,8 @@ pub(super) struct Forward<'v> {
     pub(super) over_http2: bool,
     /// What it was admitted with, of a route with policies.
     pub(super) admission: Option<Admission>,
+    /// A copy that waits for the request's body.
+    pub(super) mirror: Option<Box<Copy>>,
 }
 
 /// A request whose endpoints are known.
@@ -66,6 +70,25 @@ pub(super) struct Located<'v> {
     /// The target as the client sent it, where it was rewritten.
     pub(super) original: Option<String>,
     over_http2: bool,
+}
+
+impl Located<'_> {
+    /// The request for the variables of texts; `head` is the one that the upstream is to be asked.
+    pub(super) fn seen<'r>(&'r self, client: &'r Client, head: &'r RequestHead) -> Seen<'r> {
+        Seen {
+            client,
+            fields: &head.fields,
+            method: &head.method,
+            target: self.original.as_deref().unwrap_or(&head.target),
+            path: head.path(),
+            host: without_port(&self.authority),
+            address: &self.origin.address,
+            server: self.host.name(),
+            route: Some(self.route),
+            service: Some(&self.service.key),
+            request_id: OnceCell::new(),
+        }
+    }
 }
 
 /// All stages. What only some routes ask for awaits in a task of its own size: every connection
@@ -289,9 +312,12 @@ fn forward<'v>(
         errors::describe(&mut head.fields, Failure::NoEndpoint.status(), route, Some(missing));
     }
     let asked = Asked::new(client, route, service, host.name(), head, authority, original, origin);
+    let own = route.policies.as_ref().and_then(|policies| policies.mirror.as_ref());
+    let names = &view.snapshot.model.names;
+    let mirror = own.and_then(|own| mirror::copy(client, head, &located, names, own));
     head.authority = located.authority;
     let attempts = Attempts::new(view, backend, asked);
-    Ok(Decision::Forward(Forward { attempts, route, upgrade, over_http2, admission }))
+    Ok(Decision::Forward(Forward { attempts, route, upgrade, over_http2, admission, mirror }))
 }
 
 /// What `proxy-set-headers` comes to where it has variables: of the request as the client sent it.

@@ -8,7 +8,9 @@ mod document;
 mod error_pages;
 mod handshake;
 mod known;
+mod limits;
 mod login;
+mod mirror;
 mod passthrough;
 mod proxying;
 mod redirect;
@@ -200,6 +202,7 @@ impl Parser<'_, '_> {
     /// What switches stages on that most requests do not go through.
     fn policies(&mut self) -> Option<Arc<Policies>> {
         let policies = Policies {
+            limits: limits::parse(self),
             sources: sources::parse(self),
             login: login::parse(self),
             external: None,
@@ -207,6 +210,7 @@ impl Parser<'_, '_> {
             cors: cors::parse(self),
             headers: response_headers::parse(self),
             errors: None,
+            mirror: mirror::parse(self),
         };
         // A choice of nothing is none.
         let policies = match policies {

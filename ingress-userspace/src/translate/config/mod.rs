@@ -2,6 +2,7 @@ mod access;
 mod compression;
 mod connections;
 mod fields;
+mod limits;
 mod streams;
 
 pub(super) use fields::{is_ours, is_token};
@@ -10,6 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 
+pub(super) use self::limits::LimitKeys;
 use super::{
     annotations::{
         BUFFER_SIZE, BUFFERS, Invalid, NO_FILES, Risk, Source, boolean, error_statuses,
@@ -51,6 +53,8 @@ pub(super) struct Config {
     pub(super) error_statuses: Arc<[u16]>,
     /// `global-allowed-response-headers`: what `custom-headers` may set.
     pub(super) allowed_response_headers: Vec<String>,
+    /// What all limits of requests share.
+    pub(super) limits: LimitKeys,
     /// `block-cidrs`: who may ask for nothing where no list says who may.
     pub(super) blocked: Box<[AddressRange]>,
     /// `allow-cross-namespace-resources`: annotations may name what is in other namespaces.
@@ -90,6 +94,7 @@ impl Default for Config {
             sources: Sources::default(),
             error_statuses: Arc::default(),
             allowed_response_headers: Vec::new(),
+            limits: LimitKeys::default(),
             blocked: Box::default(),
             cross_namespace: false,
             risk_level: Risk::High,
@@ -143,11 +148,6 @@ const OTHERS: &[(&str, Other)] = &[
     ("ssl-dh-param", Other::NoEffect),
     ("ssl-early-data", Other::NoEffect),
     ("ssl-ecdh-curve", Other::NoEffect),
-    ("limit-req-status-code", Other::NoEffect),
-    ("limit-conn-status-code", Other::NoEffect),
-    ("limit-conn-zone-variable", Other::NoEffect),
-    ("limit-rate", Other::NoEffect),
-    ("limit-rate-after", Other::NoEffect),
     ("log-format-upstream", Other::NoEffect),
     ("log-format-escape-json", Other::NoEffect),
     ("disable-access-log", Other::NoEffect),
@@ -251,6 +251,11 @@ const OBEYED: &[&str] = &[
     "proxy-body-size",
     "proxy-buffering",
     "proxy-request-buffering",
+    "limit-req-status-code",
+    "limit-conn-status-code",
+    "limit-conn-zone-variable",
+    "limit-rate",
+    "limit-rate-after",
     "proxy-http-version",
     "proxy-next-upstream",
     "proxy-next-upstream-timeout",
@@ -296,6 +301,7 @@ impl Config {
             "Critical" => Ok(Risk::Critical),
             _ => Err(Invalid("`Low`, `Medium`, `High` or `Critical`")),
         });
+        config.limits = reader.limits();
         config.settings = reader.settings();
         let mut proxying = Proxying::default();
         read_proxying(&mut reader, &mut proxying);

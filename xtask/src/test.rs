@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
 pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     setup::cluster_in_a_box()?;
     // Where nothing requires them, tests say that they are skipped for want of these.
-    if required("interop") {
+    if required("interop") || required("sslscan") {
         setup::interop()?;
     }
     let object = build::object(false)?;

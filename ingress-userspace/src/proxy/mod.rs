@@ -50,6 +50,7 @@ use tokio::sync::watch;
 
 use crate::{
     config::{Listen, Timeouts},
+    resolve::Asking,
     snapshot::Reader,
 };
 use counters::Registry;
@@ -91,6 +92,7 @@ impl Bound {
         reader: &Reader,
         registry: &Arc<Registry>,
         timeouts: &Timeouts,
+        asking: &Asking,
         phase: &watch::Receiver<Phase>,
         ports: &watch::Receiver<ports::Open>,
     ) -> std::io::Result<Running> {
@@ -105,6 +107,7 @@ impl Bound {
                     reader: reader.clone(),
                     registry: Arc::clone(registry),
                     timeouts: timeouts.clone(),
+                    asking: asking.clone(),
                     phase: phase.clone(),
                     ports: ports.clone(),
                 };

@@ -52,6 +52,8 @@ pub(crate) enum Failure {
     UpstreamTimeout,
     /// A rewrite made a target that is none.
     BadTarget,
+    /// Who is asked whether a request may pass cannot be reached, or says neither yes nor no.
+    NoVerdict,
 }
 
 impl Failure {
@@ -72,6 +74,7 @@ impl Failure {
             Self::Expectation => 417,
             Self::ClientGone => 499,
             Self::Misdirected => 421,
+            Self::NoVerdict => 500,
             Self::UnknownCoding => 501,
             Self::Upstream => 502,
             Self::Denied | Self::NoEndpoint => 503,
@@ -122,6 +125,15 @@ pub(crate) fn healthy() -> Answer {
 pub(crate) fn redirect(status: u16, location: &str) -> Answer {
     let mut answer = html(status, page(status));
     answer.head.fields.push_known(Known::Location, location.as_bytes());
+    answer
+}
+
+/// The answer to a client that has to say who it is, and how (RFC 9110, section 11.6.1).
+pub(crate) fn unauthorized<'c>(challenges: impl Iterator<Item = &'c [u8]>) -> Answer {
+    let mut answer = html(401, page(401));
+    for challenge in challenges {
+        answer.head.fields.push_known(Known::WwwAuthenticate, challenge);
+    }
     answer
 }
 

@@ -23,12 +23,14 @@ use super::{
     endpoints, http2,
     listen::Sockets,
     message::ResponseHead,
+    pipeline::Judges,
     ports,
     upstream::Pool,
 };
 use crate::{
     config::Timeouts,
     model::{ClientLimits, Settings},
+    resolve::Asking,
     snapshot::Reader,
 };
 
@@ -50,6 +52,7 @@ pub(crate) struct Setup {
     pub(crate) reader: Reader,
     pub(crate) registry: Arc<Registry>,
     pub(crate) timeouts: Timeouts,
+    pub(crate) asking: Asking,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) ports: watch::Receiver<ports::Open>,
 }
@@ -70,6 +73,8 @@ pub(crate) struct Worker {
     /// Heads of answers, to be used again: they keep their room.
     #[expect(clippy::vec_box, reason = "they move between tasks: a pointer, not 200 bytes")]
     answers: RefCell<Vec<Box<ResponseHead>>>,
+    /// What external authentication keeps from one request to the next.
+    pub(crate) judges: Judges,
     pub(crate) random: RefCell<fastrand::Rng>,
     reader: Reader,
     view: RefCell<Rc<View>>,
@@ -173,7 +178,7 @@ pub(crate) fn run(setup: Setup) {
 }
 
 async fn serve(setup: Setup) {
-    let Setup { index, sockets, reader, registry, timeouts, mut phase, ports } = setup;
+    let Setup { index, sockets, reader, registry, timeouts, asking, mut phase, ports } = setup;
     let mut random = fastrand::Rng::new();
     let view = View::new(reader.current(), &mut random);
     let deadlines = Deadlines::new(Instant::now());
@@ -194,6 +199,7 @@ async fn serve(setup: Setup) {
         buffers,
         date: Date::new(SystemTime::now()),
         answers: RefCell::default(),
+        judges: Judges::new(asking),
         random: RefCell::new(random),
         view: RefCell::new(view),
         draining: Cell::new(false),

@@ -8,6 +8,7 @@ mod authority;
 mod backends;
 mod class;
 mod config;
+mod external_auth;
 mod host;
 mod ingress;
 mod member;

@@ -27,7 +27,7 @@ pub(super) enum Verdict {
 /// Asks all that the route has. `Some`: the answer of a request that may not pass.
 pub(super) async fn check(
     client: &Rc<Client>,
-    view: &View,
+    view: &Rc<View>,
     head: &mut RequestHead,
     located: &Located<'_>,
     policies: &Policies,
@@ -46,7 +46,9 @@ pub(super) async fn check(
             // Any 401 of the location sends the client to the sign-in page, whoever said it.
             let signin = policies.external.as_ref().filter(|_| answer.head.status == 401);
             match signin {
-                Some(auth) => external::signin(client, head, located, auth, answer).map(Some),
+                Some(auth) => {
+                    external::signin(client, head, located, auth, admission, answer).map(Some)
+                }
                 None => Ok(Some(answer)),
             }
         }

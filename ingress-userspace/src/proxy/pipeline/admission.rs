@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use super::{access, stages::Located};
+use super::{access, external::Granted, stages::Located};
 use crate::{
     model::Policies,
     proxy::{
@@ -16,7 +16,10 @@ use crate::{
 
 /// What a request was admitted with: lives until its answer has ended.
 #[derive(Debug, Default)]
-pub(super) struct Admission {}
+pub(super) struct Admission {
+    /// What the server of external authentication said, if it was asked.
+    pub(super) external: Option<Granted>,
+}
 
 /// What became of a request at these steps, other than a failure.
 pub(super) enum Admitted {
@@ -28,7 +31,7 @@ pub(super) enum Admitted {
 /// Takes a request through the steps, in their order.
 pub(super) async fn admit(
     client: &Rc<Client>,
-    view: &View,
+    view: &Rc<View>,
     head: &mut RequestHead,
     located: &Located<'_>,
     policies: &Policies,

@@ -22,11 +22,16 @@ mod variables;
 mod websocket;
 
 use std::{
+    future::poll_fn,
+    pin::pin,
     rc::Rc,
+    task::Poll,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use http::Method;
+
+pub(super) use self::external::Judges;
 
 use self::{
     admission::Admission,
@@ -38,7 +43,7 @@ use super::{
     client::Client,
     counters::Subject,
     exchange::{self, Outcome},
-    message::{Known, RequestHead, ResponseHead},
+    message::{BodyLength, Known, RequestHead, ResponseHead},
     respond::{self, Answer, Failure},
     sides::Downstream,
 };
@@ -53,7 +58,7 @@ pub(super) async fn answer<D: Downstream>(
     let view = client.worker.view();
     let mut subject = Subject::default();
     let method = head.method.clone();
-    let decision = stages::run(client, &view, head, &mut subject).await;
+    let decision = decide(client, &view, head, &mut subject, down).await;
     let status = match decision {
         Ok(Decision::Forward(forward)) => {
             let Forward { mut attempts, route, upgrade, over_http2, admission } = forward;
@@ -73,7 +78,8 @@ pub(super) async fn answer<D: Downstream>(
             match exchange::run(client, attempts, head, proxying, upgrade, down, finish).await {
                 Outcome::Answered(status) => status,
                 Outcome::Unanswered(failure) => {
-                    own(client, &view, Some(route), head, down, respond::failure(failure)).await;
+                    let answer = respond::failure(failure);
+                    own(client, &view, Some(route), head, admission.as_ref(), down, answer).await;
                     failure.status()
                 }
             }
@@ -81,24 +87,44 @@ pub(super) async fn answer<D: Downstream>(
         Ok(Decision::Own(answer)) => {
             let status = answer.head.status;
             let route = subject.route.map(|route| &**route);
-            own(client, &view, route, head, down, answer).await;
+            own(client, &view, route, head, None, down, answer).await;
             status
         }
         Err(failure) => {
             tracing::debug!(?failure, client.address = %client.peer, "not answered by an upstream");
             let route = subject.route.map(|route| &**route);
-            own(client, &view, route, head, down, respond::failure(failure)).await;
+            own(client, &view, route, head, None, down, respond::failure(failure)).await;
             failure.status()
         }
     };
     client.worker.counters.request(subject, &method, status);
 }
 
+/// Takes a request through the stages, unless its client leaves meanwhile, as far as that can be seen
+/// while nothing is read from it.
+async fn decide<'v, D: Downstream>(
+    client: &'v Rc<Client>,
+    view: &'v Rc<View>,
+    head: &mut RequestHead,
+    subject: &mut Subject<'v>,
+    down: &mut D,
+) -> Result<Decision<'v>, Failure> {
+    let nothing_more = head.body == BodyLength::None;
+    let mut stages = pin!(stages::run(client, view, head, subject));
+    poll_fn(|cx| match stages.as_mut().poll(cx) {
+        Poll::Pending if nothing_more && down.poll_gone(cx).is_ready() => {
+            Poll::Ready(Err(Failure::ClientGone))
+        }
+        outcome => outcome,
+    })
+    .await
+}
+
 /// Answers what is no request.
 pub(super) async fn refuse<D: Downstream>(client: &Rc<Client>, failure: Failure, down: &mut D) {
     let view = client.worker.view();
     let head = RequestHead::default();
-    own(client, &view, None, &head, down, respond::failure(failure)).await;
+    own(client, &view, None, &head, None, down, respond::failure(failure)).await;
     client.worker.counters.request(Subject::default(), &Method::GET, failure.status());
 }
 
@@ -108,6 +134,7 @@ async fn own<D: Downstream>(
     view: &View,
     route: Option<&Route>,
     head: &RequestHead,
+    admission: Option<&Admission>,
     down: &mut D,
     mut answer: Answer,
 ) {
@@ -115,7 +142,7 @@ async fn own<D: Downstream>(
         down.abort();
         return;
     }
-    finish(client, view, route, head, None, &mut answer.head);
+    finish(client, view, route, head, admission, &mut answer.head);
     if respond::send(down, &answer).await.is_err() {
         down.abort();
     }
@@ -127,7 +154,7 @@ fn finish(
     view: &View,
     _route: Option<&Route>,
     _request: &RequestHead,
-    _admission: Option<&Admission>,
+    admission: Option<&Admission>,
     head: &mut ResponseHead,
 ) {
     headers::clean_response(head);
@@ -138,6 +165,9 @@ fn finish(
         && let Some(hsts) = &view.hsts
     {
         head.fields.set(Known::StrictTransportSecurity, hsts.as_bytes());
+    }
+    if let Some(admission) = admission {
+        external::cookies(admission, head);
     }
     settings::to_client(&mut head.fields, &view.snapshot.model.settings.fields);
 }

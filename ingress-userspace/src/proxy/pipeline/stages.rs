@@ -8,7 +8,7 @@ use super::{
     asker::Asked,
     authority,
     client_auth::{self, Entry},
-    forwarded, headers,
+    external, forwarded, headers,
     origin::Origin,
     redirect, settings, target, websocket,
 };
@@ -229,6 +229,12 @@ fn forward<'v>(
     located.entry.apply(&mut head.fields);
     let original = located.original.as_deref();
     settings::to_upstream(&mut head.fields, policy, original.unwrap_or(&head.target));
+    // After all that is done to what the client said: it must not have a say in these.
+    if let (Some(admission), Some(policies)) = (&admission, &route.policies)
+        && let Some(auth) = &policies.external
+    {
+        external::to_upstream(auth, admission, &mut head.fields);
+    }
     let asked = Asked::new(client, route, service, host.name(), head, authority, original, origin);
     head.authority = located.authority;
     let attempts = Attempts::new(view, backend, asked);

@@ -2,6 +2,7 @@
 //! access and is not obeyed yet denies.
 
 mod balancing;
+mod external_auth;
 mod handshake;
 mod known;
 mod passthrough;
@@ -27,7 +28,7 @@ pub(super) use upstream_tls::UpstreamTlsRequest;
 pub(super) use value::{Invalid, boolean};
 
 use self::value::Values;
-use super::{config::Config, report::Report};
+use super::{config::Config, external_auth::ExternalRequest, report::Report};
 use crate::{
     model::{Denial, Policies, ProxyVersion, Proxying},
     stores::Stores,
@@ -44,6 +45,8 @@ pub(super) struct Annotations {
     pub(super) proxying: Arc<Proxying>,
     /// What else requests go through.
     pub(super) policies: Option<Arc<Policies>>,
+    /// Who is asked about requests, which is decided per host; no part of `policies` yet.
+    pub(super) external_auth: Option<ExternalRequest>,
     /// `proxy-ssl-secret` and what goes with it.
     pub(super) upstream_tls: Option<UpstreamTlsRequest>,
     /// Where a person finds `proxy-ssl-secret`.
@@ -94,11 +97,6 @@ impl Annotations {
         let values = Values::new(prefix, all);
         let mut parser = Parser { values, config, lookup, report, denial: config.denial.clone() };
         let (canary, host_denial) = parser.judge();
-        if let Some(key) = &config.global_auth
-            && parser.boolean("enable-global-auth", true)
-        {
-            parser.denial.get_or_insert_with(|| Denial { key: key.clone() });
-        }
         let redirects = redirect::parse(&mut parser);
         let rewriting = rewrite::parse(&mut parser);
         let balances = balancing::parse(&mut parser);
@@ -108,12 +106,14 @@ impl Annotations {
         let handshake = handshake::parse(&mut parser);
         let passthrough = passthrough::parse(&mut parser);
         let policies = parser.policies();
+        let external_auth = external_auth::parse(&mut parser);
         Self {
             redirects,
             rewriting,
             balances,
             proxying,
             policies,
+            external_auth,
             upstream_tls,
             upstream_tls_field,
             handshake,

@@ -7,7 +7,7 @@ use crate::model::{FieldPolicy, FieldSetting};
 
 /// Fields that belong to a connection or to the framing of a message, or that routing has decided
 /// by: to set them from outside would break what follows (RFC 9110, section 7.6.1).
-const OURS: [&str; 10] = [
+pub(in crate::translate) const OURS: [&str; 10] = [
     "connection",
     "content-length",
     "expect",
@@ -100,7 +100,7 @@ impl Reader<'_, '_> {
 }
 
 /// A token of HTTP (RFC 9110, section 5.6.2).
-pub(super) fn is_token(text: &str) -> bool {
+pub(in crate::translate) fn is_token(text: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(is_allowed)
 }

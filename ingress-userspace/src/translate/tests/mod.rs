@@ -3,6 +3,7 @@ mod backends;
 mod balancing;
 mod classes;
 mod client_auth;
+mod external_auth;
 mod hosts;
 mod memory;
 mod proxying;

@@ -17,6 +17,7 @@
 
 mod admin;
 pub mod certificates;
+pub mod check;
 pub mod config;
 pub mod l4;
 pub mod lifecycle;

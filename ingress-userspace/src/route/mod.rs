@@ -19,4 +19,5 @@ mod tests;
 pub use compiled::{CompiledRoute, Found};
 pub use host::HostTable;
 pub use normalize::{BadPath, normalize};
+pub(crate) use octets::escape;
 pub use table::RouteTable;

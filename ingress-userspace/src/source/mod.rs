@@ -12,6 +12,7 @@
 mod directory;
 mod files;
 mod object;
+mod once;
 pub(crate) mod parse;
 mod tree;
 mod typed;
@@ -21,6 +22,7 @@ mod watch;
 mod tests;
 
 pub use directory::{Directory, Stopper};
+pub use once::{Input, Place, Reading, read_once};
 
 use std::{io, path::PathBuf, sync::Arc};
 

@@ -65,7 +65,7 @@ pub(super) fn parse(path: &Path, text: &str, known: &mut Documents) -> Parsed {
 /// The documents of a file and the number of their first line. A line that begins with `---` or
 /// `...` ends a document even inside a scalar (YAML 1.2, section 9.1.2), so that they can be told
 /// apart before any is parsed.
-fn documents(text: &str) -> Vec<(u64, &str)> {
+pub(super) fn documents(text: &str) -> Vec<(u64, &str)> {
     let mut documents = Vec::new();
     let (mut start, mut start_line) = (0, 1);
     let mut offset = 0;

@@ -28,6 +28,7 @@ mod tests;
 
 #[cfg(test)]
 pub(crate) use annotations::SUITES as UPSTREAM_SUITES;
+pub(crate) use annotations::{Described, described, document as annotations_document};
 pub use options::Options;
 
 use std::{

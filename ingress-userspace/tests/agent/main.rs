@@ -4,6 +4,7 @@
 
 mod balancing;
 mod changes;
+mod check;
 mod client_auth;
 mod drain;
 mod failure;

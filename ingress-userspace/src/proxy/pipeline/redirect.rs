@@ -4,18 +4,27 @@ use super::{authority::without_port, origin::Origin};
 use crate::{
     model::{HttpsRedirect, Redirect, Route},
     proxy::client::Client,
+    route::escape,
 };
 
-/// `/foo` for the Prefix `/foo/`: the same scheme and host, the query kept. No port, as ingress-nginx
-/// without `use-port-in-redirects`.
-pub(super) fn add_slash(client: &Client, authority: &str, target: &str) -> String {
+/// `/foo` for the Prefix `/foo/`: the same scheme and host, the path as it was matched, the query
+/// kept. No port, as ingress-nginx without `use-port-in-redirects`.
+pub(super) fn add_slash(
+    client: &Client,
+    authority: &str,
+    path: &str,
+    query: Option<&str>,
+) -> String {
     let scheme = if client.https { "https" } else { "http" };
     let host = without_port(authority);
-    let (path, query) = match target.find('?') {
-        Some(mark) => target.split_at(mark),
-        None => (target, ""),
-    };
-    format!("{scheme}://{host}{path}/{query}")
+    let mut location = format!("{scheme}://{host}");
+    escape(path, &mut location);
+    location.push('/');
+    if let Some(query) = query.filter(|query| !query.is_empty()) {
+        location.push('?');
+        location.push_str(query);
+    }
+    location
 }
 
 /// `permanent-redirect`, `temporal-redirect`, `app-root`.

@@ -128,7 +128,7 @@ fn locate<'v>(
         Found::Route(compiled) => compiled,
         Found::AddSlash(compiled) => {
             subject.route = Some(&compiled.route);
-            let location = redirect::add_slash(client, &authority, &head.target);
+            let location = redirect::add_slash(client, &authority, &path, head.query());
             return elsewhere(301, &location);
         }
         Found::None => return Err(Failure::NoRoute),

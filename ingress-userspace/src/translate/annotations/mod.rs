@@ -2,6 +2,8 @@
 //! access and is not obeyed yet denies.
 
 mod balancing;
+mod described;
+mod document;
 mod external_auth;
 mod handshake;
 mod known;
@@ -16,6 +18,8 @@ mod value;
 use std::{collections::BTreeMap, sync::Arc};
 
 pub(super) use balancing::{Balances, load_balance};
+pub(crate) use described::{Described, described};
+pub(crate) use document::document;
 pub(super) use handshake::{Client, Handshake};
 pub(super) use known::{BUFFER_SIZE, BUFFERS, NO_FILES, Risk, Support};
 pub(super) use proxying::{Source, read as read_proxying};

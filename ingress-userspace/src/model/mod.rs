@@ -4,11 +4,13 @@
 
 mod backend;
 mod balancing;
+mod blocked;
 mod certificate;
 mod connections;
 mod diagnostic;
 mod external_auth;
 mod host;
+mod login;
 mod member;
 mod object;
 mod policies;
@@ -21,6 +23,7 @@ mod upstream_tls;
 
 pub use backend::{Backend, BackendId, BackendKey, Endpoint, PortRef};
 pub use balancing::{Affinity, AffinityMode, Balancing, HashBy, Policy, SameSite, SessionCookie};
+pub use blocked::{Blocked, HeaderPattern};
 pub use certificate::{Certificate, CertificateId};
 pub use connections::{
     AddressRange, ClientAddress, ClientLimits, FieldPolicy, FieldSetting, UpstreamPool,
@@ -28,6 +31,7 @@ pub use connections::{
 pub use diagnostic::{Diagnostic, Severity};
 pub use external_auth::{AuthCache, AuthHost, AuthScheme, AuthServer, ExternalAuth, SignIn};
 pub use host::{Denial, Host, HostName, HttpsRedirect, PathKind, Redirect, Rewrite, Route, Target};
+pub use login::{CryptMethod, HashedName, Login, Password, Users};
 pub use member::Member;
 pub use object::ObjectRef;
 pub use policies::{Policies, Sources};

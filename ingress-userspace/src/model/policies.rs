@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{AddressRange, ExternalAuth};
+use super::{AddressRange, ExternalAuth, Login};
 
 /// What the annotations of an Ingress ask for beyond forwarding; one field for each stage of the
 /// pipeline that they switch on. Routes of Ingresses that ask for none of it have no such value at
@@ -9,8 +9,12 @@ use super::{AddressRange, ExternalAuth};
 pub struct Policies {
     /// Who may ask, by address.
     pub sources: Option<Sources>,
+    /// Who may ask, by name and password.
+    pub login: Option<Login>,
     /// Who is asked whether a request may pass.
     pub external: Option<Arc<ExternalAuth>>,
+    /// `satisfy: any`: what admits one way is enough; else all must.
+    pub satisfy_any: bool,
 }
 
 impl Policies {
@@ -18,7 +22,7 @@ impl Policies {
     /// `no-auth-locations` exempts.
     #[must_use]
     pub fn without_authentication(&self) -> Self {
-        Self { external: None, ..self.clone() }
+        Self { login: None, external: None, satisfy_any: false, ..self.clone() }
     }
 }
 

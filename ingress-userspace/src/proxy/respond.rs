@@ -34,6 +34,8 @@ pub(crate) enum Failure {
     Misdirected,
     /// Not for this client.
     Forbidden,
+    /// Too many clients say at once who they are.
+    Busy,
     /// No rule for the host or path.
     NoRoute,
     /// The route must not be served as it stands.
@@ -77,7 +79,7 @@ impl Failure {
             Self::NoVerdict => 500,
             Self::UnknownCoding => 501,
             Self::Upstream => 502,
-            Self::Denied | Self::NoEndpoint => 503,
+            Self::Busy | Self::Denied | Self::NoEndpoint => 503,
             Self::UpstreamTimeout => 504,
             Self::UnknownVersion => 505,
         }
@@ -128,8 +130,8 @@ pub(crate) fn redirect(status: u16, location: &str) -> Answer {
     answer
 }
 
-/// The answer to a client that has to say who it is, and how (RFC 9110, section 11.6.1).
-pub(crate) fn unauthorized<'c>(challenges: impl Iterator<Item = &'c [u8]>) -> Answer {
+/// The answer to a client that is to say who it is, and how (RFC 9110, section 11.6.1).
+pub(crate) fn unauthorized<'c>(challenges: impl IntoIterator<Item = &'c [u8]>) -> Answer {
     let mut answer = html(401, page(401));
     for challenge in challenges {
         answer.head.fields.push_known(Known::WwwAuthenticate, challenge);

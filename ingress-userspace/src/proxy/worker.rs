@@ -18,6 +18,7 @@ use super::{
     balance::View,
     buffer::Buffers,
     counters::{Counters, Registry},
+    credentials::{self, Credentials},
     date::Date,
     deadline::{Deadlines, TICK},
     endpoints, http2,
@@ -55,6 +56,7 @@ pub(crate) struct Setup {
     pub(crate) asking: Asking,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) ports: watch::Receiver<ports::Open>,
+    pub(crate) credentials: Arc<credentials::Shared>,
 }
 
 /// What the connections of a worker share.
@@ -76,6 +78,8 @@ pub(crate) struct Worker {
     /// What external authentication keeps from one request to the next.
     pub(crate) judges: Judges,
     pub(crate) random: RefCell<fastrand::Rng>,
+    /// What is known of passwords.
+    pub(crate) credentials: Credentials,
     reader: Reader,
     view: RefCell<Rc<View>>,
     draining: Cell<bool>,
@@ -92,6 +96,7 @@ impl Worker {
             *view = next;
             self.settle(&view.snapshot.model.settings);
             self.counters.forget();
+            self.credentials.forget();
         }
         Rc::clone(&view)
     }
@@ -178,7 +183,8 @@ pub(crate) fn run(setup: Setup) {
 }
 
 async fn serve(setup: Setup) {
-    let Setup { index, sockets, reader, registry, timeouts, asking, mut phase, ports } = setup;
+    let Setup { index, sockets, reader, registry, timeouts, asking, mut phase, ports, credentials } =
+        setup;
     let mut random = fastrand::Rng::new();
     let view = View::new(reader.current(), &mut random);
     let deadlines = Deadlines::new(Instant::now());
@@ -201,6 +207,7 @@ async fn serve(setup: Setup) {
         answers: RefCell::default(),
         judges: Judges::new(asking),
         random: RefCell::new(random),
+        credentials: Credentials::new(credentials),
         view: RefCell::new(view),
         draining: Cell::new(false),
         connections: Cell::new(0),

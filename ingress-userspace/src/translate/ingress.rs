@@ -20,6 +20,7 @@ use super::{
     rule::{check_path, host_name},
     tls::Certificates,
     upstream_tls,
+    users::UserLists,
 };
 use crate::{
     model::{
@@ -37,6 +38,7 @@ pub(super) struct Assembly<'a> {
     pub(super) stores: &'a Stores,
     pub(super) certificates: &'a mut Certificates,
     pub(super) authorities: &'a mut Authorities,
+    pub(super) users: &'a mut UserLists,
     pub(super) backends: Backends,
     hosts: BTreeMap<HostName, HostParts>,
     /// What unknown hosts and paths lead to.
@@ -56,13 +58,15 @@ struct Current<'i> {
     handshake: HostTls,
 }
 
+/// What Secrets came to before.
+type Known<'a> = (&'a mut Certificates, &'a mut Authorities, &'a mut UserLists);
+
 impl<'a> Assembly<'a> {
     pub(super) fn new(
         options: &'a Options,
         config: &'a Config,
         stores: &'a Stores,
-        certificates: &'a mut Certificates,
-        authorities: &'a mut Authorities,
+        (certificates, authorities, users): Known<'a>,
         default_backend: Option<&BackendKey>,
     ) -> Self {
         let mut backends = Backends::default();
@@ -83,7 +87,7 @@ impl<'a> Assembly<'a> {
             preserve_trailing_slash: false,
             sets_session: false,
             proxying: Arc::clone(&config.proxying),
-            policies: None,
+            policies: config.blocked_policies(),
             target,
         };
         if default_backend.is_some() {
@@ -95,7 +99,7 @@ impl<'a> Assembly<'a> {
                 (Some(key), _) | (None, Some(Err(key))) => deny(&mut global, &Denial { key }),
                 (None, external) => {
                     let external = external.and_then(Result::ok).map(Arc::new);
-                    global.policies = with_authentication(None, external);
+                    global.policies = with_authentication(global.policies.as_deref(), external);
                 }
             }
         }
@@ -104,7 +108,7 @@ impl<'a> Assembly<'a> {
         }
         let any = HostParts::new(HostName::CatchAll, global.clone());
         let hosts = BTreeMap::from([(HostName::CatchAll, any)]);
-        Self { options, config, stores, certificates, authorities, backends, hosts, global }
+        Self { options, config, stores, certificates, authorities, users, backends, hosts, global }
     }
 
     /// The hosts whose TLS connections are passed through. Why one is not becomes a diagnostic.
@@ -168,6 +172,7 @@ impl<'a> Assembly<'a> {
             ingress.metadata.annotations.as_ref(),
             self.config,
             Lookup { namespace: &key.namespace, stores: self.stores },
+            self.users,
             report,
         );
         let nothing = IngressSpec::default();
@@ -181,7 +186,8 @@ impl<'a> Assembly<'a> {
         }
         let upstream_tls = annotations.upstream_tls.as_ref().map(|request| {
             let field = &annotations.upstream_tls_field;
-            upstream_tls::resolve(request, &key.namespace, &self.stores.secrets, field, report)
+            let namespace = (!self.config.cross_namespace).then_some(&*key.namespace);
+            upstream_tls::resolve(request, namespace, &self.stores.secrets, field, report)
         });
         match &upstream_tls {
             Some(Err(denial)) => {
@@ -333,7 +339,7 @@ impl<'a> Assembly<'a> {
     fn client_auth(&mut self, key: &Key, asked: &Client, report: &mut Report<'_>) -> ClientAuth {
         let Some((namespace, name)) = &asked.secret else { return ClientAuth::Broken };
         let secret = Key::new(namespace.as_str(), name.as_str());
-        let found = if *namespace == *key.namespace {
+        let found = if self.config.cross_namespace || *namespace == *key.namespace {
             self.authorities.of_secret(&self.stores.secrets, &secret)
         } else {
             Err("is of another namespace than the Ingress".into())

@@ -13,6 +13,7 @@ mod host;
 mod ingress;
 mod member;
 mod options;
+mod password;
 mod quantity;
 mod report;
 mod rule;
@@ -22,6 +23,7 @@ mod text;
 mod ticket;
 mod tls;
 mod upstream_tls;
+mod users;
 
 #[cfg(test)]
 mod tests;
@@ -49,6 +51,7 @@ use self::{
     streams::Services,
     tls::Certificates,
     upstream_tls::Policies,
+    users::UserLists,
 };
 use crate::{
     model::{
@@ -97,6 +100,7 @@ struct Lasting {
     certificates: Certificates,
     upstream_tls: Policies,
     authorities: Authorities,
+    users: UserLists,
 }
 
 /// What follows from the Ingresses and what they refer to, endpoints excepted.
@@ -239,8 +243,9 @@ impl Translator {
         let mut diagnostics = Vec::new();
         let mut config = Self::config(options, stores, &mut diagnostics);
         let ticket_keys = Self::ticket_keys(options, stores, &mut config, &mut diagnostics);
-        let Lasting { certificates, upstream_tls, authorities } = lasting;
+        let Lasting { certificates, upstream_tls, authorities, users } = lasting;
         authorities.begin(&stores.secrets);
+        users.begin(&stores.secrets);
         certificates.begin(&stores.secrets);
         upstream_tls.begin();
         let default_certificate =
@@ -248,8 +253,8 @@ impl Translator {
         let classes = Classes::new(options, &stores.ingress_classes);
         let mut ingresses: Vec<_> = stores.ingresses.iter().collect();
         ingresses.sort_by_cached_key(|(key, ingress)| order(key, ingress));
-        let mut assembly =
-            Assembly::new(options, &config, stores, certificates, authorities, default_backend);
+        let known = (&mut *certificates, authorities, users);
+        let mut assembly = Assembly::new(options, &config, stores, known, default_backend);
         for (key, ingress) in ingresses {
             let object = ObjectRef::new("Ingress", key.namespace.clone(), key.name.clone());
             let mut report = Report::on(object, &mut diagnostics);

@@ -2,10 +2,13 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod balancing;
+mod basic_auth;
 mod changes;
 mod check;
 mod client_auth;
+mod digest_auth;
 mod drain;
 mod failure;
 mod forwarding;

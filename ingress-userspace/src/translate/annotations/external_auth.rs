@@ -99,8 +99,10 @@ fn request_headers(parser: &mut Parser<'_, '_>) -> Box<[(Arc<str>, Text)]> {
     let own = parser.lookup.namespace;
     let (namespace, name) = value.split_once('/').unwrap_or((own, value));
     let read = || {
-        if namespace != own {
-            return Err("is of another namespace than the Ingress".to_owned());
+        if namespace != own && !parser.config.cross_namespace {
+            return Err("is of another namespace, which the ConfigMap's \
+                        allow-cross-namespace-resources forbids"
+                .to_owned());
         }
         let map = parser.lookup.stores.config_maps.get(namespace, name).ok_or("does not exist")?;
         let entries = map.data.iter().flatten();

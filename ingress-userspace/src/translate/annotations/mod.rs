@@ -7,6 +7,7 @@ mod document;
 mod external_auth;
 mod handshake;
 mod known;
+mod login;
 mod passthrough;
 mod proxying;
 mod redirect;
@@ -32,7 +33,7 @@ pub(super) use upstream_tls::UpstreamTlsRequest;
 pub(super) use value::{Invalid, boolean};
 
 use self::value::Values;
-use super::{config::Config, external_auth::ExternalRequest, report::Report};
+use super::{config::Config, external_auth::ExternalRequest, report::Report, users::UserLists};
 use crate::{
     model::{Denial, Policies, ProxyVersion, Proxying},
     stores::Stores,
@@ -79,6 +80,8 @@ struct Parser<'a, 'd> {
     values: Values<'a>,
     config: &'a Config,
     lookup: Lookup<'a>,
+    /// Secrets with users, as they were read before.
+    users: &'a mut UserLists,
     report: &'a mut Report<'d>,
     denial: Option<Denial>,
 }
@@ -96,10 +99,12 @@ impl Annotations {
         all: Option<&BTreeMap<String, String>>,
         config: &Config,
         lookup: Lookup<'_>,
+        users: &mut UserLists,
         report: &mut Report<'_>,
     ) -> Self {
         let values = Values::new(prefix, all);
-        let mut parser = Parser { values, config, lookup, report, denial: config.denial.clone() };
+        let denial = config.denial.clone();
+        let mut parser = Parser { values, config, lookup, users, report, denial };
         let (canary, host_denial) = parser.judge();
         let redirects = redirect::parse(&mut parser);
         let rewriting = rewrite::parse(&mut parser);
@@ -186,7 +191,17 @@ impl Parser<'_, '_> {
 
     /// What switches stages on that most requests do not go through.
     fn policies(&mut self) -> Option<Arc<Policies>> {
-        let policies = Policies { sources: sources::parse(self), external: None };
+        let policies = Policies {
+            sources: sources::parse(self),
+            login: login::parse(self),
+            external: None,
+            satisfy_any: login::satisfy_any(self),
+        };
+        // A choice of nothing is none.
+        let policies = match policies {
+            Policies { sources: None, login: None, external: None, .. } => Policies::default(),
+            policies => policies,
+        };
         (policies != Policies::default()).then(|| Arc::new(policies))
     }
 

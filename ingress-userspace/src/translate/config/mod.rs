@@ -1,3 +1,4 @@
+mod access;
 mod connections;
 mod external_auth;
 mod fields;
@@ -11,8 +12,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 
 use super::{
     annotations::{
-        BUFFER_SIZE, BUFFERS, Invalid, NO_FILES, Risk, Source, boolean, load_balance,
-        read_proxying, source_ranges,
+        BUFFER_SIZE, BUFFERS, Invalid, NO_FILES, Risk, Source, boolean, load_balance, read_proxying,
     },
     external_auth::ExternalRequest,
     report::Report,
@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{
     model::{
-        Conditions, Denial, Policy, Proxying, RedirectCode, Settings, Sources, TicketKey,
-        TlsSettings,
+        AddressRange, Conditions, Denial, Policies, Policy, Proxying, RedirectCode, Settings,
+        Sources, TicketKey, TlsSettings,
     },
     stores::Store,
     suggestion,
@@ -47,6 +47,10 @@ pub(super) struct Config {
     pub(super) upstream_tls_per_ingress: bool,
     /// `whitelist-source-range` and `denylist-source-range`, for Ingresses without their own.
     pub(super) sources: Sources,
+    /// `block-cidrs`: who may ask for nothing where no list says who may.
+    pub(super) blocked: Box<[AddressRange]>,
+    /// `allow-cross-namespace-resources`: annotations may name what is in other namespaces.
+    pub(super) cross_namespace: bool,
     pub(super) risk_level: Risk,
     pub(super) blocked_words: Vec<String>,
     /// `load-balance`, for backends whose Ingress has no annotation of that name.
@@ -82,6 +86,8 @@ impl Default for Config {
             retry_non_idempotent: false,
             upstream_tls_per_ingress: false,
             sources: Sources::default(),
+            blocked: Box::default(),
+            cross_namespace: false,
             risk_level: Risk::High,
             blocked_words: Vec::new(),
             load_balance: Policy::RoundRobin,
@@ -111,11 +117,7 @@ const HEADER_BUFFER: &str = "a connection borrows a buffer of 32 KiB only while 
 
 const OTHERS: &[(&str, Other)] = &[
     ("allow-snippet-annotations", Other::Met),
-    ("allow-cross-namespace-resources", Other::Met),
     ("strict-validate-path-type", Other::Met),
-    ("block-cidrs", Other::Denies),
-    ("block-user-agents", Other::Denies),
-    ("block-referers", Other::Denies),
     ("enable-modsecurity", Other::Denies),
     ("enable-owasp-modsecurity-crs", Other::Denies),
     ("modsecurity-snippet", Other::Denies),
@@ -202,6 +204,10 @@ const OBEYED: &[&str] = &[
     "annotations-risk-level",
     "whitelist-source-range",
     "denylist-source-range",
+    "block-cidrs",
+    "block-user-agents",
+    "block-referers",
+    "allow-cross-namespace-resources",
     "annotation-value-word-blocklist",
     "global-auth-url",
     "global-auth-method",
@@ -262,6 +268,7 @@ impl Config {
         reader.boolean("ssl-redirect", &mut config.ssl_redirect);
         reader.boolean("force-ssl-redirect", &mut config.force_ssl_redirect);
         reader.boolean("preserve-trailing-slash", &mut config.preserve_trailing_slash);
+        reader.boolean("allow-cross-namespace-resources", &mut config.cross_namespace);
         reader.value("load-balance", &mut config.load_balance, load_balance);
         reader.boolean("service-upstream", &mut config.service_upstream);
         if let Some(value) = reader.get("no-tls-redirect-locations") {
@@ -297,7 +304,16 @@ impl Config {
         });
         config.denial = reader.others();
         reader.sources(&mut config);
+        reader.blocked(&mut config);
         config
+    }
+
+    /// What requests that belong to no Ingress go through.
+    pub(super) fn blocked_policies(&self) -> Option<Arc<Policies>> {
+        let denied = self.blocked.clone();
+        let sources = Sources { denied, ..Sources::default() };
+        let policies = Policies { sources: Some(sources), ..Policies::default() };
+        (!self.blocked.is_empty()).then(|| Arc::new(policies))
     }
 }
 
@@ -349,23 +365,6 @@ impl<'a> Reader<'a, '_> {
         settings.address = self.address();
         settings.tls = self.tls();
         settings
-    }
-
-    /// A list that cannot be read closes everything: who is kept out is not known.
-    fn sources(&mut self, config: &mut Config) {
-        let Sources { denied, allowed } = &mut config.sources;
-        for (key, place) in [("denylist-source-range", denied), ("whitelist-source-range", allowed)]
-        {
-            let Some(value) = self.get(key).filter(|value| !value.is_empty()) else { continue };
-            match source_ranges(value) {
-                Ok(ranges) => *place = ranges,
-                Err(Invalid(expected)) => {
-                    let message = format!("is not {expected}; everything answers 503");
-                    self.report.error(format!("data.{key}"), message);
-                    config.denial.get_or_insert_with(|| Denial { key: key.into() });
-                }
-            }
-        }
     }
 
     fn tls(&mut self) -> TlsSettings {

@@ -5,6 +5,7 @@ mod classes;
 mod client_auth;
 mod external_auth;
 mod hosts;
+mod login;
 mod memory;
 mod proxying;
 mod scale;

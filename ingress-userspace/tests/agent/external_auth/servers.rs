@@ -10,7 +10,7 @@ use std::{
 use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::aws_lc_rs};
 
 use super::{GET, Judge, OK, URL, ask, line, site_with};
-use crate::support::{Backend, Connection, Ingress, Site, documents, read_request, service};
+use crate::support::{Backend, Connection, Ingress, Site, documents, read_request, service, until};
 
 /// A server behind TLS, with a certificate that nobody knows, and the names that it was asked by.
 fn behind_tls() -> (Backend, Arc<Mutex<Vec<Option<String>>>>) {
@@ -86,6 +86,31 @@ fn endpoints_of_the_service_that_refuse_are_passed_over() {
     for _ in 0..10 {
         assert_eq!(ask(&site, "/", &[]).status, 200);
     }
+}
+
+#[test]
+fn a_server_that_is_protected_by_itself_is_not_asked_without_end() {
+    let shop = Backend::echo("shop");
+    let ingress = |host: &str| {
+        let paths = &[("Prefix", "/", "shop")];
+        Ingress { name: "all", annotations: &[URL], host, paths, tls: None }.yaml()
+    };
+    let of =
+        |name: &str, host: &str| ingress(host).replace("name: all\n", &format!("name: {name}\n"));
+    let files = |judge: SocketAddr| {
+        documents(&[
+            &of("shop", "shop.example.com"),
+            &of("sso", "auth.web.svc.cluster.local"),
+            &service("shop", &[shop.address]),
+            &service("auth", &[judge]),
+        ])
+    };
+    let site = Site::start(&[("all.yaml", &files(crate::support::nobody()))]);
+    let generation = site.generation();
+    site.replace("all.yaml", &files(site.http));
+    until("the change is served", || site.generation() > generation);
+    assert_eq!(ask(&site, "/", &[]).status, 500);
+    assert_eq!(shop.connections(), 0);
 }
 
 /// A name server that has this address for every name, and the names that it was asked for.

@@ -123,6 +123,11 @@ async fn judge(
         });
         return Ok(kept);
     }
+    // The server's own path is protected by itself: each question would ask the next.
+    if question::is_one(&fields) {
+        tracing::debug!(host, "a question about a question is not asked");
+        return Err(Failure::NoVerdict);
+    }
     let mut question = question::about(&seen, head, located, auth, policy)?;
     let name = server::name(auth, &host);
     let mut answer = client.worker.take_answer();

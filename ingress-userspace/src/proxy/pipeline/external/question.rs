@@ -43,6 +43,14 @@ pub(super) fn known(
     fields
 }
 
+/// Who we say that we are. Servers look for the name that ingress-nginx has.
+const SENT_FROM: (&[u8], &[u8]) = (b"X-Sent-From", b"nginx-ingress-controller");
+
+/// The request is itself a question about another one.
+pub(super) fn is_one(fields: &Fields) -> bool {
+    fields.get_named(SENT_FROM.0) == Some(SENT_FROM.1)
+}
+
 /// The question about a request, but for the name of the server.
 ///
 /// # Errors
@@ -84,7 +92,7 @@ pub(super) fn about(
     if let Some(host) = &origin.forwarded_host {
         fields.push_known(Known::XForwardedHost, host.as_bytes());
     }
-    fields.set_named(b"X-Sent-From", b"nginx-ingress-controller");
+    fields.set_named(SENT_FROM.0, SENT_FROM.1);
     let redirect = match &auth.request_redirect {
         Some(text) => value(seen, text)?,
         None => seen.target.as_bytes().to_vec(),

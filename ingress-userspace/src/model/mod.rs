@@ -52,13 +52,15 @@ use std::sync::Arc;
 /// Everything that is served at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Model {
-    /// The virtual hosts, the catch-all included; no two of one name.
-    /// The same allocation as in the model before where no host changed.
+    /// The virtual hosts, the catch-all included; no two of one name. Each is the same allocation
+    /// as in the model before where it did not change, and so is the list where nothing changed but
+    /// Services, endpoints and nodes.
     pub hosts: Arc<[Arc<Host>]>,
-    /// What routes lead to; indexed by [`BackendId`].
+    /// What routes lead to; indexed by [`BackendId`]. Each is the same allocation as in the model
+    /// before where it did not change.
     pub backends: Vec<Arc<Backend>>,
-    /// What hosts present in the handshake; indexed by [`CertificateId`].
-    /// The same allocation as in the model before where no route changed.
+    /// What hosts present in the handshake; indexed by [`CertificateId`]. The same allocation as in
+    /// the model before where nothing changed but Services, endpoints and nodes.
     pub certificates: Arc<[Arc<Certificate>]>,
     /// Presented where no host's certificate applies; `None` stands for the self-signed one.
     pub default_certificate: Option<CertificateId>,

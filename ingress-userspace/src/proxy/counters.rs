@@ -45,6 +45,8 @@ pub(crate) struct Gauges {
     datagrams_dropped: AtomicU64,
     upstream_connected: AtomicU64,
     upstream_failed: AtomicU64,
+    passwords_compared: AtomicU64,
+    passwords_turned_away: AtomicU64,
     requests: AtomicU64,
 }
 
@@ -80,6 +82,10 @@ pub(crate) struct Totals {
     pub(crate) datagrams_dropped: u64,
     pub(crate) upstream_connected: u64,
     pub(crate) upstream_failed: u64,
+    /// Passwords compared with a hash that is expensive.
+    pub(crate) passwords_compared: u64,
+    /// Those that were not, for so many were waiting.
+    pub(crate) passwords_turned_away: u64,
     pub(crate) requests: u64,
 }
 
@@ -155,6 +161,8 @@ impl Registry {
             datagrams_dropped: sum(|gauges| &gauges.datagrams_dropped),
             upstream_connected: sum(|gauges| &gauges.upstream_connected),
             upstream_failed: sum(|gauges| &gauges.upstream_failed),
+            passwords_compared: sum(|gauges| &gauges.passwords_compared),
+            passwords_turned_away: sum(|gauges| &gauges.passwords_turned_away),
             requests: sum(|gauges| &gauges.requests),
         }
     }
@@ -255,6 +263,14 @@ impl Counters {
 
     pub(super) fn upstream_failed(&self) {
         increment(&self.gauges.upstream_failed);
+    }
+
+    pub(super) fn password_compared(&self) {
+        increment(&self.gauges.passwords_compared);
+    }
+
+    pub(super) fn password_turned_away(&self) {
+        increment(&self.gauges.passwords_turned_away);
     }
 }
 

@@ -97,7 +97,7 @@ impl Bound {
         phase: &watch::Receiver<Phase>,
         ports: &watch::Receiver<ports::Open>,
     ) -> std::io::Result<Running> {
-        let credentials = credentials::Shared::new(self.sockets.len())?;
+        let credentials = credentials::Shared::new()?;
         let threads = self
             .sockets
             .into_iter()

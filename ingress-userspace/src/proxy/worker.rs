@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    mem,
     rc::Rc,
     sync::Arc,
     time::{Instant, SystemTime},
@@ -10,6 +11,7 @@ use std::{
 use tokio::{
     runtime::{Builder, LocalOptions},
     sync::{Notify, watch},
+    task::JoinHandle,
     time::MissedTickBehavior,
 };
 
@@ -78,6 +80,8 @@ pub(crate) struct Worker {
     /// What external authentication keeps from one request to the next.
     pub(crate) judges: Judges,
     pub(crate) random: RefCell<fastrand::Rng>,
+    /// Our own ports as text, one allocation each.
+    port_texts: RefCell<Vec<(u16, Rc<str>)>>,
     /// What is known of passwords.
     pub(crate) credentials: Credentials,
     reader: Reader,
@@ -119,6 +123,17 @@ impl Worker {
         if free.len() < HEADS {
             free.push(head);
         }
+    }
+
+    /// A port of ours as text.
+    pub(crate) fn port_text(&self, port: u16) -> Rc<str> {
+        let mut texts = self.port_texts.borrow_mut();
+        if let Some((_, text)) = texts.iter().find(|(own, _)| *own == port) {
+            return Rc::clone(text);
+        }
+        let text: Rc<str> = port.to_string().into();
+        texts.push((port, Rc::clone(&text)));
+        text
     }
 
     pub(crate) fn draining(&self) -> bool {
@@ -207,6 +222,7 @@ async fn serve(setup: Setup) {
         answers: RefCell::default(),
         judges: Judges::new(asking),
         random: RefCell::new(random),
+        port_texts: RefCell::default(),
         credentials: Credentials::new(credentials),
         view: RefCell::new(view),
         draining: Cell::new(false),
@@ -243,12 +259,7 @@ async fn serve(setup: Setup) {
                     break;
                 }
                 if now == Phase::Drain {
-                    // What the kernel accepted before the listeners close is taken, not reset.
-                    for task in accepting.drain(..) {
-                        let _ended = task.await;
-                    }
-                    worker.draining.set(true);
-                    worker.deadlines.wake_all();
+                    tokio::task::spawn_local(drain(Rc::clone(&worker), mem::take(&mut accepting)));
                 }
             }
         }
@@ -257,4 +268,16 @@ async fn serve(setup: Setup) {
         }
     }
     worker.pool.clear();
+}
+
+/// What the kernel accepted before the listeners close is taken, not reset; then all connections are
+/// told. Meanwhile the worker's clock goes on.
+async fn drain(worker: Rc<Worker>, accepting: Vec<JoinHandle<()>>) {
+    for task in accepting {
+        let _ended = task.await;
+    }
+    worker.draining.set(true);
+    worker.deadlines.wake_all();
+    // Perhaps nobody is there.
+    worker.idle.notify_one();
 }

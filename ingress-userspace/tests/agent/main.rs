@@ -10,6 +10,7 @@ mod check;
 mod client_auth;
 mod digest_auth;
 mod drain;
+mod endings;
 mod external_auth;
 mod failure;
 mod forwarding;

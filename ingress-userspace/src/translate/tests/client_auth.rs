@@ -251,6 +251,7 @@ fn another_namespace_is_read_where_the_config_map_allows_it() {
         ("auth-tls-secret", "other/ca"),
         ("proxy-ssl-secret", "other/ca"),
         ("backend-protocol", "HTTPS"),
+        ("force-ssl-redirect", "true"),
     ];
     let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: controller}\n\
                data: {allow-cross-namespace-resources: 'true'}\n";

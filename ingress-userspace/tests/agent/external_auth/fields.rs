@@ -72,7 +72,9 @@ fn auth_method_and_what_goes_with_it() {
         assert_eq!(line(&question, "x-original-uri: "), Some("/"));
         assert_eq!(line(&question, "x-scheme: "), Some("http"));
         assert_eq!(line(&question, "content-length: "), length, "{method}");
-        assert_eq!(judge.backend.connections(), 1);
+        // One that announced a body to HEAD may have sent it: that connection is not kept.
+        let connections = if method == "HEAD" { 2 } else { 1 };
+        assert_eq!(judge.backend.connections(), connections, "{method}");
     }
 }
 

@@ -10,8 +10,10 @@ mod connections;
 mod diagnostic;
 mod external_auth;
 mod host;
+mod limits;
 mod login;
 mod member;
+mod mirror;
 mod object;
 mod policies;
 mod proxying;
@@ -31,8 +33,10 @@ pub use connections::{
 pub use diagnostic::{Diagnostic, Severity};
 pub use external_auth::{AuthCache, AuthHost, AuthScheme, AuthServer, ExternalAuth, SignIn};
 pub use host::{Denial, Host, HostName, HttpsRedirect, PathKind, Redirect, Rewrite, Route, Target};
+pub use limits::{LimitKey, Limits, Pace, RequestRate};
 pub use login::{CryptMethod, HashedName, Login, Password, Users};
 pub use member::Member;
+pub use mirror::{Mirror, MirrorHost};
 pub use object::ObjectRef;
 pub use policies::{Policies, Sources};
 pub use proxying::{
@@ -48,6 +52,8 @@ pub use tls::{
 pub use upstream_tls::{Identity, TlsVersions, UpstreamTls, Verification};
 
 use std::sync::Arc;
+
+use crate::names::Names;
 
 /// Everything that is served at one moment.
 #[derive(Clone, Debug, Default)]
@@ -73,4 +79,6 @@ pub struct Model {
     pub ticket_keys: Vec<TicketKey>,
     /// What is passed on below HTTP.
     pub streams: Streams,
+    /// What names outside the cluster stand for, for what is not a backend.
+    pub names: Arc<Names>,
 }

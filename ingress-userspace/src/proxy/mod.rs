@@ -21,8 +21,10 @@ mod endpoints;
 mod exchange;
 mod http1;
 mod http2;
+pub(crate) mod limits;
 mod listen;
 mod message;
+mod mirror;
 mod passthrough;
 mod peek;
 mod pipeline;
@@ -62,6 +64,13 @@ pub(crate) struct Bound {
     sockets: Vec<Sockets>,
 }
 
+/// What all workers count in and ask.
+pub(crate) struct Shared {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) zones: Arc<limits::Registry>,
+    pub(crate) asking: Asking,
+}
+
 /// The workers at work.
 pub(crate) struct Running {
     threads: Vec<thread::JoinHandle<()>>,
@@ -91,9 +100,8 @@ impl Bound {
     pub(crate) fn start(
         self,
         reader: &Reader,
-        registry: &Arc<Registry>,
+        shared: &Shared,
         timeouts: &Timeouts,
-        asking: &Asking,
         phase: &watch::Receiver<Phase>,
         ports: &watch::Receiver<ports::Open>,
     ) -> std::io::Result<Running> {
@@ -107,9 +115,10 @@ impl Bound {
                     index,
                     sockets,
                     reader: reader.clone(),
-                    registry: Arc::clone(registry),
+                    registry: Arc::clone(&shared.registry),
+                    zones: Arc::clone(&shared.zones),
                     timeouts: timeouts.clone(),
-                    asking: asking.clone(),
+                    asking: shared.asking.clone(),
                     phase: phase.clone(),
                     ports: ports.clone(),
                     credentials: Arc::clone(&credentials),

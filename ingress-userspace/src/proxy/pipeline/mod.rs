@@ -11,7 +11,9 @@ mod client_auth;
 mod external;
 mod forwarded;
 mod headers;
+mod limits;
 mod login;
+mod mirror;
 mod origin;
 mod redirect;
 mod rewrites;
@@ -44,7 +46,7 @@ use super::{
     balance::{Attempts, View},
     client::Client,
     counters::Subject,
-    exchange::{self, Outcome},
+    exchange::{self, Outcome, Terms},
     message::{BodyLength, Known, RequestHead, ResponseHead},
     respond::{self, Answer, Failure},
     sides::Downstream,
@@ -63,7 +65,7 @@ pub(super) async fn answer<D: Downstream>(
     let decision = decide(client, &view, head, &mut subject, down).await;
     let status = match decision {
         Ok(Decision::Forward(forward)) => {
-            let Forward { mut attempts, route, upgrade, over_http2, admission } = forward;
+            let Forward { mut attempts, route, upgrade, over_http2, admission, mirror } = forward;
             let finish = |head: &RequestHead,
                           answer: &mut ResponseHead,
                           attempts: &Attempts<'_, Asked<'_>>| {
@@ -76,8 +78,9 @@ pub(super) async fn answer<D: Downstream>(
                 }
                 finish(client, &view, Some(route), head, admission.as_ref(), answer);
             };
-            let (proxying, attempts) = (&*route.proxying, &mut attempts);
-            match exchange::run(client, attempts, head, proxying, upgrade, down, finish).await {
+            let terms = Terms { proxying: &route.proxying, upgrade, mirror };
+            let attempts = &mut attempts;
+            match exchange::run(client, attempts, head, terms, down, finish).await {
                 Outcome::Answered(status) => status,
                 Outcome::Unanswered(failure) => {
                     let answer = respond::failure(failure);
@@ -140,7 +143,8 @@ async fn own<D: Downstream>(
     down: &mut D,
     mut answer: Answer,
 ) {
-    if answer.head.status == Failure::ClientGone.status() {
+    // nginx says nothing with 444 and 499: it closes the connection.
+    if matches!(answer.head.status, 444 | 499) {
         down.abort();
         return;
     }

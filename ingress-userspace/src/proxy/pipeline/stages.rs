@@ -1,17 +1,20 @@
 //! The stages of a request, in the order in which they can be told apart from outside (reference
 //! section 2).
 
-use std::{rc::Rc, sync::Arc};
+use std::{cell::OnceCell, rc::Rc, sync::Arc};
 
 use super::{
     access::Verdict,
     admission::{self, Admission, Admitted},
     asker::Asked,
-    authority, blocked,
+    authority::{self, without_port},
+    blocked,
     client_auth::{self, Entry},
-    external, forwarded, headers,
+    external, forwarded, headers, mirror,
     origin::Origin,
-    redirect, settings, sources, target, websocket,
+    redirect, settings, sources, target,
+    variables::Seen,
+    websocket,
 };
 use crate::{
     model::{Backend, BackendId, HostName, Route, Target},
@@ -20,6 +23,7 @@ use crate::{
         client::Client,
         counters::Subject,
         message::{BodyLength, Known, RequestHead},
+        mirror::Copy,
         respond::{self, Answer, Failure},
     },
     route::{Found, HostTable, normalize},
@@ -46,6 +50,8 @@ pub(super) struct Forward<'v> {
     pub(super) over_http2: bool,
     /// What it was admitted with, of a route with policies.
     pub(super) admission: Option<Admission>,
+    /// A copy that waits for the request's body.
+    pub(super) mirror: Option<Box<Copy>>,
 }
 
 /// A request whose endpoints are known.
@@ -63,6 +69,25 @@ pub(super) struct Located<'v> {
     /// The target as the client sent it, where it was rewritten.
     pub(super) original: Option<String>,
     over_http2: bool,
+}
+
+impl Located<'_> {
+    /// The request for the variables of texts; `head` is the one that the upstream is to be asked.
+    pub(super) fn seen<'r>(&'r self, client: &'r Client, head: &'r RequestHead) -> Seen<'r> {
+        Seen {
+            client,
+            fields: &head.fields,
+            method: &head.method,
+            target: self.original.as_deref().unwrap_or(&head.target),
+            path: head.path(),
+            host: without_port(&self.authority),
+            address: &self.origin.address,
+            server: self.host.name(),
+            route: Some(self.route),
+            service: Some(&self.service.key),
+            request_id: OnceCell::new(),
+        }
+    }
 }
 
 /// All stages. What only some routes ask for awaits in a task of its own size: every connection
@@ -249,7 +274,10 @@ fn forward<'v>(
         external::to_upstream(auth, admission, &mut head.fields);
     }
     let asked = Asked::new(client, route, service, host.name(), head, authority, original, origin);
+    let own = route.policies.as_ref().and_then(|policies| policies.mirror.as_ref());
+    let names = &view.snapshot.model.names;
+    let mirror = own.and_then(|own| mirror::copy(client, head, &located, names, own));
     head.authority = located.authority;
     let attempts = Attempts::new(view, backend, asked);
-    Ok(Decision::Forward(Forward { attempts, route, upgrade, over_http2, admission }))
+    Ok(Decision::Forward(Forward { attempts, route, upgrade, over_http2, admission, mirror }))
 }

@@ -25,9 +25,9 @@ use super::{
 };
 use crate::{
     model::{
-        BackendId, BackendKey, ClientAuth, ClientRule, Denial, Diagnostic, Host, HostName, HostTls,
-        HttpsRedirect, ObjectRef, Passthrough, PathKind, Policies, PortRef, Proxying, Rewrite,
-        Route, Target, UpstreamTls, VerifyClient,
+        BackendId, BackendKey, ClientAuth, ClientRule, Denial, Diagnostic, ExternalAuth, Host,
+        HostName, HostTls, HttpsRedirect, ObjectRef, Passthrough, PathKind, Policies, PortRef,
+        Proxying, Rewrite, Route, Target, UpstreamTls, VerifyClient,
     },
     stores::{Key, Stores},
 };
@@ -93,9 +93,21 @@ impl<'a> Assembly<'a> {
             policies: config.blocked_policies(),
             target,
         };
-        let auth = config.global_auth.clone().filter(|_| default_backend.is_some());
-        if let Some(denial) = config.denial.clone().or(auth.map(|key| Denial { key })) {
-            deny(&mut global, &denial);
+        if default_backend.is_some() {
+            let external = config.global_auth.as_ref().map(|auth| {
+                let external = auth.on(&HostName::CatchAll, &mut backends, &global.ingress);
+                external.map_err(|_why| Arc::clone(&auth.key))
+            });
+            match (config.global_auth_denial.clone(), external) {
+                (Some(key), _) | (None, Some(Err(key))) => deny(&mut global, &Denial { key }),
+                (None, external) => {
+                    let external = external.and_then(Result::ok).map(Arc::new);
+                    global.policies = with_authentication(global.policies.as_deref(), external);
+                }
+            }
+        }
+        if let Some(denial) = &config.denial {
+            deny(&mut global, denial);
         }
         let first_ports = FirstPorts::default();
         let mut assembly = Self {
@@ -239,7 +251,8 @@ impl<'a> Assembly<'a> {
     /// An Ingress without rules takes `/` of the catch-all host. Its redirects and rewrites do not
     /// apply there (reference section 3.1).
     fn add_catch_all(&mut self, current: &Current<'_>, report: &mut Report<'_>) {
-        let mut route = self.default_route(current, report);
+        let auth = self.authentication(current, &HostName::CatchAll, report);
+        let mut route = self.default_route(current, &auth, report);
         route.rewrite = None;
         route.use_regex = false;
         route.https_redirect = HttpsRedirect::Never;
@@ -267,8 +280,9 @@ impl<'a> Assembly<'a> {
                     .error(format!("{field}.host"), format!("{why}; the rule is ignored"));
             }
         };
+        let auth = self.authentication(current, &name, report);
         if !self.hosts.contains_key(&name) {
-            let mut default = self.default_route(current, report);
+            let mut default = self.default_route(current, &auth, report);
             if current.spec.default_backend.is_none() {
                 default.field = field.clone();
             }
@@ -279,7 +293,7 @@ impl<'a> Assembly<'a> {
         self.ask_of_handshakes(&name, current);
         for (index, path) in rule.http.iter().flat_map(|http| &http.paths).enumerate() {
             let field = format!("{field}.http.paths[{index}]");
-            if let Some(route) = self.route(current, field, path, report) {
+            if let Some(route) = self.route(current, &auth, field, path, report) {
                 self.add_route(name.clone(), route, report);
             }
         }
@@ -292,6 +306,21 @@ impl<'a> Assembly<'a> {
         {
             host.passthrough.get_or_insert_with(|| (current.object.clone(), send_proxy));
         }
+    }
+
+    /// Who is asked about the requests of this host for paths of this Ingress.
+    fn authentication(
+        &mut self,
+        current: &Current<'_>,
+        name: &HostName,
+        report: &mut Report<'_>,
+    ) -> Authentication {
+        let Some(request) = &current.annotations.external_auth else { return Ok(None) };
+        let external = request.on(name, &mut self.backends, &current.object);
+        external.map(|auth| Some(Arc::new(auth))).map_err(|why| {
+            report.error(&*request.field, format!("{why}; the paths of this host answer 503"));
+            Denial { key: Arc::clone(&request.key) }
+        })
     }
 
     /// The oldest Ingress with TLS decides for each of its hosts, listed there or not.
@@ -424,6 +453,7 @@ impl<'a> Assembly<'a> {
     fn route(
         &mut self,
         current: &Current<'_>,
+        auth: &Authentication,
         field: String,
         path: &HTTPIngressPath,
         report: &mut Report<'_>,
@@ -451,9 +481,6 @@ impl<'a> Assembly<'a> {
         let redirects = &current.annotations.redirects;
         let exempt = self.config.no_tls_redirect.iter().any(|item| text.starts_with(&**item));
         route.https_redirect = https_redirect(current, exempt);
-        if self.config.no_auth_locations.iter().any(|item| text.starts_with(&**item)) {
-            route.policies = without_authentication(route.policies);
-        }
         route.target = match &redirects.elsewhere {
             Some(redirect) => Target::Redirect(redirect.clone()),
             None => self.target(current, &format!("{field}.backend"), &path.backend, report),
@@ -461,12 +488,22 @@ impl<'a> Assembly<'a> {
         if let Some(denial) = &current.annotations.denial {
             deny(&mut route, denial);
         }
+        if self.config.no_auth_locations.iter().any(|item| text.starts_with(&**item)) {
+            route.policies = without_authentication(route.policies);
+        } else {
+            authenticate(&mut route, auth);
+        }
         Some(route)
     }
 
     /// What `/` of a host leads to that this Ingress is the first to name, unless some Ingress
     /// defines it: its default backend, else the global one, with its annotations.
-    fn default_route(&mut self, current: &Current<'_>, report: &mut Report<'_>) -> Route {
+    fn default_route(
+        &mut self,
+        current: &Current<'_>,
+        auth: &Authentication,
+        report: &mut Report<'_>,
+    ) -> Route {
         let mut route = base(current, "spec.defaultBackend", "/");
         route.https_redirect = https_redirect(current, false);
         route.target = match &current.annotations.redirects.elsewhere {
@@ -476,6 +513,7 @@ impl<'a> Assembly<'a> {
         if let Some(denial) = &current.annotations.denial {
             deny(&mut route, denial);
         }
+        authenticate(&mut route, auth);
         route
     }
 
@@ -558,6 +596,29 @@ fn base(current: &Current<'_>, field: &str, path: &str) -> Route {
         policies: current.annotations.policies.clone(),
         target: Target::NotFound,
     }
+}
+
+/// Who is asked about requests, or why nobody can be.
+type Authentication = Result<Option<Arc<ExternalAuth>>, Denial>;
+
+fn authenticate(route: &mut Route, auth: &Authentication) {
+    match auth {
+        Ok(None) => {}
+        Ok(external) => {
+            route.policies = with_authentication(route.policies.as_deref(), external.clone());
+        }
+        // What denied it before stays the reason.
+        Err(_) if matches!(route.target, Target::Denied(_)) => {}
+        Err(denial) => deny(route, denial),
+    }
+}
+
+fn with_authentication(
+    policies: Option<&Policies>,
+    external: Option<Arc<ExternalAuth>>,
+) -> Option<Arc<Policies>> {
+    let policies = Policies { external, ..policies.cloned().unwrap_or_default() };
+    (policies != Policies::default()).then(|| Arc::new(policies))
 }
 
 /// What is left of the policies on a path that `no-auth-locations` exempts.

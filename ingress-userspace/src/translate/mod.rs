@@ -9,6 +9,7 @@ mod backends;
 mod class;
 mod config;
 mod error_pages;
+mod external_auth;
 mod host;
 mod ingress;
 mod member;

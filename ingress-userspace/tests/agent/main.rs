@@ -15,6 +15,7 @@ mod custom_headers;
 mod digest_auth;
 mod drain;
 mod endings;
+mod external_auth;
 mod failure;
 mod forwarding;
 mod http1;

@@ -3,10 +3,11 @@
 use std::{cell::OnceCell, rc::Rc};
 
 use super::{
-    admission::Admission, compression, cors, headers, origin::Origin, settings, variables::Seen,
+    admission::Admission, compression, cors, external, headers, origin::Origin, settings,
+    variables::Seen,
 };
 use crate::{
-    model::{FieldSetting, HostName, Target},
+    model::{FieldSetting, HostName, Pace, Target},
     proxy::{
         balance::View,
         client::Client,
@@ -23,7 +24,8 @@ pub(super) struct Answered<'r> {
     /// The host and route that were meant, as far as that is known.
     pub(super) subject: Subject<'r>,
     pub(super) request: &'r RequestHead,
-    pub(super) _admission: Option<&'r Admission>,
+    /// What it was admitted with.
+    pub(super) admission: Option<&'r Admission>,
 }
 
 impl Answered<'_> {
@@ -39,6 +41,9 @@ impl Answered<'_> {
             && let Some(hsts) = &view.hsts
         {
             head.fields.set(Known::StrictTransportSecurity, hsts.as_bytes());
+        }
+        if let Some(admission) = self.admission {
+            external::cookies(admission, head);
         }
         settings::server(&mut head.fields, policy);
         self.set(&policy.to_client, head);
@@ -59,6 +64,10 @@ impl Answered<'_> {
             None => Verdict::Pass,
             Some(compression) => {
                 let route = self.subject.route;
+                // What is paced is counted as it comes.
+                if route.is_some_and(|route| route.proxying.pace != Pace::default()) {
+                    return Verdict::Pass;
+                }
                 let hold = route.is_some_and(|route| route.proxying.buffer_response);
                 compression::apply(compression, self.request, head, hold)
                     .map_or(Verdict::Pass, Verdict::Encode)

@@ -30,13 +30,19 @@ mod variables;
 mod websocket;
 
 use std::{
+    future::poll_fn,
+    pin::pin,
     rc::Rc,
+    task::Poll,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use http::Method;
 
+pub(super) use self::external::Judges;
+
 use self::{
+    admission::Admission,
     asker::Asked,
     finish::Answered,
     stages::{Decision, Forward},
@@ -46,7 +52,7 @@ use super::{
     client::Client,
     counters::Subject,
     exchange::{self, Outcome, Terms, Verdict},
-    message::{Known, RequestHead, ResponseHead},
+    message::{BodyLength, Known, RequestHead, ResponseHead},
     respond::{self, Answer, Failure},
     sides::Downstream,
 };
@@ -61,7 +67,7 @@ pub(super) async fn answer<D: Downstream>(
     let view = client.worker.view();
     let mut subject = Subject::default();
     let method = head.method.clone();
-    let decision = stages::run(client, &view, head, &mut subject).await;
+    let decision = decide(client, &view, head, &mut subject, down).await;
     let status = match decision {
         Ok(Decision::Forward(forward)) => {
             let Forward { mut attempts, route, upgrade, over_http2, admission, mirror } = forward;
@@ -85,7 +91,7 @@ pub(super) async fn answer<D: Downstream>(
                     view: &view,
                     subject,
                     request: head,
-                    _admission: admission.as_ref(),
+                    admission: admission.as_ref(),
                 };
                 answered.finish(answer);
                 answered.compress(answer)
@@ -93,27 +99,52 @@ pub(super) async fn answer<D: Downstream>(
             let terms = Terms { proxying: &route.proxying, upgrade, mirror };
             let attempts = &mut attempts;
             let outcome = exchange::run(client, attempts, head, terms, down, finish).await;
+            let meant = Meant { subject, prepared: true, admission: admission.as_ref() };
             match (outcome, discarded) {
                 (Outcome::Answered(status), _) => status,
                 (Outcome::Discarded, Some(answer)) => {
-                    own(client, &view, subject, head, true, down, *answer).await
+                    own(client, &view, meant, head, down, *answer).await
                 }
                 (Outcome::Discarded, None) => {
                     let answer = respond::failure(Failure::Upstream);
-                    own(client, &view, subject, head, true, down, answer).await
+                    own(client, &view, meant, head, down, answer).await
                 }
                 (Outcome::Unanswered(failure), _) => {
-                    own(client, &view, subject, head, true, down, respond::failure(failure)).await
+                    own(client, &view, meant, head, down, respond::failure(failure)).await
                 }
             }
         }
-        Ok(Decision::Own(answer)) => own(client, &view, subject, head, false, down, answer).await,
+        Ok(Decision::Own(answer)) => {
+            let meant = Meant { subject, prepared: false, admission: None };
+            own(client, &view, meant, head, down, answer).await
+        }
         Err(failure) => {
             tracing::debug!(?failure, client.address = %client.peer, "not answered by an upstream");
-            own(client, &view, subject, head, false, down, respond::failure(failure)).await
+            let meant = Meant { subject, prepared: false, admission: None };
+            own(client, &view, meant, head, down, respond::failure(failure)).await
         }
     };
     client.worker.counters.request(subject, &method, status);
+}
+
+/// Takes a request through the stages, unless its client leaves meanwhile, as far as that can be seen
+/// while nothing is read from it.
+async fn decide<'v, D: Downstream>(
+    client: &'v Rc<Client>,
+    view: &'v Rc<View>,
+    head: &mut RequestHead,
+    subject: &mut Subject<'v>,
+    down: &mut D,
+) -> Result<Decision<'v>, Failure> {
+    let nothing_more = head.body == BodyLength::None;
+    let mut stages = pin!(stages::run(client, view, head, subject));
+    poll_fn(|cx| match stages.as_mut().poll(cx) {
+        Poll::Pending if nothing_more && down.poll_gone(cx).is_ready() => {
+            Poll::Ready(Err(Failure::ClientGone))
+        }
+        outcome => outcome,
+    })
+    .await
 }
 
 /// Answers what is no request.
@@ -122,29 +153,40 @@ pub(super) async fn refuse<D: Downstream>(client: &Rc<Client>, failure: Failure,
     let head = RequestHead::default();
     let subject = Subject::default();
     let answer = respond::failure(failure);
-    let status = own(client, &view, subject, &head, false, down, answer).await;
+    let meant = Meant { subject, prepared: false, admission: None };
+    let status = own(client, &view, meant, &head, down, answer).await;
     client.worker.counters.request(subject, &Method::GET, status);
 }
 
-/// Sends an answer of our own, or what a default backend has in its place; `subject` is what was
-/// meant, as far as that is known. `prepared`: the head is as an endpoint was sent it. Returns the
-/// status that the client gets.
+/// What an answer of our own is the answer to.
+#[derive(Clone, Copy)]
+struct Meant<'r> {
+    /// The host and route, as far as they are known.
+    subject: Subject<'r>,
+    /// The request's head is as an endpoint was sent it.
+    prepared: bool,
+    /// What the request was admitted with.
+    admission: Option<&'r Admission>,
+}
+
+/// Sends an answer of our own, or what a default backend has in its place. Returns the status that
+/// the client gets.
 async fn own<D: Downstream>(
     client: &Rc<Client>,
     view: &Rc<View>,
-    subject: Subject<'_>,
+    meant: Meant<'_>,
     head: &RequestHead,
-    prepared: bool,
     down: &mut D,
     mut answer: Answer,
 ) -> u16 {
+    let Meant { subject, prepared, admission } = meant;
     let status = answer.head.status;
     // nginx says nothing with 444 and 499: it closes the connection.
     if matches!(status, 444 | 499) {
         down.abort();
         return status;
     }
-    let answered = Answered { client, view, subject, request: head, _admission: None };
+    let answered = Answered { client, view, subject, request: head, admission };
     if let Some(pages) = errors::pages(&subject, status, false) {
         // Rare and large.
         match Box::pin(errors::replace(pages, &answered, prepared, down, &answer)).await {

@@ -10,7 +10,7 @@ use super::{
     authority::{self, without_port},
     blocked,
     client_auth::{self, Entry},
-    cors, errors, forwarded, headers, mirror,
+    cors, errors, external, forwarded, headers, mirror,
     origin::Origin,
     redirect, settings, sources, target,
     variables::Seen,
@@ -310,6 +310,12 @@ fn forward<'v>(
     settings::to_upstream(&mut head.fields, policy, original.unwrap_or(&head.target), values);
     if let Some(missing) = located.missing {
         errors::describe(&mut head.fields, Failure::NoEndpoint.status(), route, Some(missing));
+    }
+    // After all that is done to what the client said: it must not have a say in these.
+    if let (Some(admission), Some(policies)) = (&admission, &route.policies)
+        && let Some(auth) = &policies.external
+    {
+        external::to_upstream(auth, admission, &mut head.fields);
     }
     let asked = Asked::new(client, route, service, host.name(), head, authority, original, origin);
     let own = route.policies.as_ref().and_then(|policies| policies.mirror.as_ref());

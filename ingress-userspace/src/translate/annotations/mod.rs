@@ -6,6 +6,7 @@ mod cors;
 mod described;
 mod document;
 mod error_pages;
+mod external_auth;
 mod handshake;
 mod known;
 mod limits;
@@ -38,7 +39,7 @@ pub(super) use upstream_tls::UpstreamTlsRequest;
 pub(super) use value::{Invalid, boolean};
 
 use self::value::Values;
-use super::{config::Config, report::Report, users::UserLists};
+use super::{config::Config, external_auth::ExternalRequest, report::Report, users::UserLists};
 use crate::{
     model::{Denial, Policies, ProxyVersion, Proxying},
     stores::Stores,
@@ -57,6 +58,8 @@ pub(super) struct Annotations {
     pub(super) policies: Option<Arc<Policies>>,
     /// Who is to answer in the place of errors: becomes a part of the policies.
     pub(super) error_pages: ErrorPagesRequest,
+    /// Who is asked about requests, which is decided per host; no part of `policies` yet.
+    pub(super) external_auth: Option<ExternalRequest>,
     /// `proxy-ssl-secret` and what goes with it.
     pub(super) upstream_tls: Option<UpstreamTlsRequest>,
     /// Where a person finds `proxy-ssl-secret`.
@@ -111,11 +114,6 @@ impl Annotations {
         let denial = config.denial.clone();
         let mut parser = Parser { values, config, lookup, users, report, denial };
         let (canary, host_denial) = parser.judge();
-        if let Some(key) = &config.global_auth
-            && parser.boolean("enable-global-auth", true)
-        {
-            parser.denial.get_or_insert_with(|| Denial { key: key.clone() });
-        }
         let redirects = redirect::parse(&mut parser);
         let rewriting = rewrite::parse(&mut parser);
         let balances = balancing::parse(&mut parser);
@@ -126,6 +124,7 @@ impl Annotations {
         let passthrough = passthrough::parse(&mut parser);
         let policies = parser.policies();
         let error_pages = error_pages::parse(&mut parser);
+        let external_auth = external_auth::parse(&mut parser);
         Self {
             redirects,
             rewriting,
@@ -133,6 +132,7 @@ impl Annotations {
             proxying,
             policies,
             error_pages,
+            external_auth,
             upstream_tls,
             upstream_tls_field,
             handshake,

@@ -35,6 +35,8 @@ struct Named {
     key: BackendKey,
     /// Who to tell what is wrong with it: the first place of every Ingress.
     places: BTreeMap<ObjectRef, String>,
+    /// Likewise, where it is named as the one that is asked whether requests may pass.
+    judges: BTreeMap<ObjectRef, String>,
     asked: Asked,
 }
 
@@ -78,12 +80,7 @@ impl Backends {
         field: &str,
         balances: Option<&Balances>,
     ) -> BackendId {
-        let next = BackendId(u32::try_from(self.named.len()).expect("paths are fewer than 2^32"));
-        let id = *self.ids.entry(key).or_insert_with_key(|key| {
-            let (places, asked) = Default::default();
-            self.named.push(Named { key: key.clone(), places, asked });
-            next
-        });
+        let id = self.enter(key);
         let named = &mut self.named[id.0 as usize];
         named.places.entry(object.clone()).or_insert_with(|| field.to_owned());
         if let Some(balances) = balances {
@@ -95,10 +92,28 @@ impl Backends {
     /// The id of this backend, which an Ingress asks for pages of errors only: it asks for nothing
     /// of its balancing, and without endpoints it is not asked.
     pub(super) fn aside(&mut self, key: BackendKey) -> BackendId {
+        self.enter(key)
+    }
+
+    /// The id of this backend, which an Ingress names in this place as the one that is asked
+    /// whether requests may pass.
+    pub(super) fn id_of_judge(
+        &mut self,
+        key: BackendKey,
+        object: &ObjectRef,
+        field: &str,
+    ) -> BackendId {
+        let id = self.enter(key);
+        let judges = &mut self.named[id.0 as usize].judges;
+        judges.entry(object.clone()).or_insert_with(|| field.to_owned());
+        id
+    }
+
+    fn enter(&mut self, key: BackendKey) -> BackendId {
         let next = BackendId(u32::try_from(self.named.len()).expect("paths are fewer than 2^32"));
         *self.ids.entry(key).or_insert_with_key(|key| {
-            let (places, asked) = Default::default();
-            self.named.push(Named { key: key.clone(), places, asked });
+            let (places, judges, asked) = Default::default();
+            self.named.push(Named { key: key.clone(), places, judges, asked });
             next
         })
     }
@@ -160,6 +175,15 @@ impl Backends {
                 object: object.clone(),
                 field: field.clone(),
                 message: message.clone(),
+            }));
+            diagnostics.extend(named.judges.iter().map(|(object, field)| Diagnostic {
+                severity: Severity::Warning,
+                object: object.clone(),
+                field: field.clone(),
+                message: match severity {
+                    Severity::Warning => why.clone(),
+                    Severity::Error => format!("{why}; its name is looked up in the DNS"),
+                },
             }));
         }
     }

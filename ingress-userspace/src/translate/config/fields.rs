@@ -10,7 +10,7 @@ use crate::{
 
 /// Fields that belong to a connection or to the framing of a message, or that routing has decided
 /// by: to set them from outside would break what follows (RFC 9110, section 7.6.1).
-const OURS: [&str; 10] = [
+pub(in crate::translate) const OURS: [&str; 10] = [
     "connection",
     "content-length",
     "expect",

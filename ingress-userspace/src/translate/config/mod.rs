@@ -1,11 +1,12 @@
 mod access;
 mod compression;
 mod connections;
+mod external_auth;
 mod fields;
 mod limits;
 mod streams;
 
-pub(super) use fields::{is_ours, is_token};
+pub(super) use fields::{OURS, is_ours, is_token};
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,6 +18,7 @@ use super::{
         BUFFER_SIZE, BUFFERS, Invalid, NO_FILES, Risk, Source, boolean, error_statuses,
         load_balance, read_proxying,
     },
+    external_auth::ExternalRequest,
     report::Report,
     suite, ticket,
 };
@@ -67,8 +69,10 @@ pub(super) struct Config {
     pub(super) service_upstream: bool,
     /// Everything answers 503.
     pub(super) denial: Option<Denial>,
-    /// `global-auth-url` is set: every Ingress answers 503 that is not exempt from it.
-    pub(super) global_auth: Option<Arc<str>>,
+    /// `global-auth-url` and what goes with it, for Ingresses without their own.
+    pub(super) global_auth: Option<ExternalRequest>,
+    /// What of it cannot be obeyed: every Ingress answers 503 that would be protected by it.
+    pub(super) global_auth_denial: Option<Arc<str>>,
     /// `ssl-session-tickets`, if it is there.
     pub(super) tickets: Option<bool>,
     /// `ssl-session-ticket-key`.
@@ -103,6 +107,7 @@ impl Default for Config {
             service_upstream: false,
             denial: None,
             global_auth: None,
+            global_auth_denial: None,
             tickets: None,
             ticket_keys: Vec::new(),
         }
@@ -135,14 +140,6 @@ const OTHERS: &[(&str, Other)] = &[
     ("global-auth-snippet", Other::Denies),
     ("main-snippet", Other::NoEffect),
     ("stream-snippet", Other::NoEffect),
-    ("global-auth-method", Other::NoEffect),
-    ("global-auth-signin", Other::NoEffect),
-    ("global-auth-signin-redirect-param", Other::NoEffect),
-    ("global-auth-response-headers", Other::NoEffect),
-    ("global-auth-request-redirect", Other::NoEffect),
-    ("global-auth-cache-key", Other::NoEffect),
-    ("global-auth-cache-duration", Other::NoEffect),
-    ("global-auth-always-set-cookie", Other::NoEffect),
     ("enable-ocsp", Other::NoEffect),
     ("ssl-buffer-size", Other::NoEffect),
     ("ssl-dh-param", Other::NoEffect),
@@ -211,6 +208,14 @@ const OBEYED: &[&str] = &[
     "allow-cross-namespace-resources",
     "annotation-value-word-blocklist",
     "global-auth-url",
+    "global-auth-method",
+    "global-auth-signin",
+    "global-auth-signin-redirect-param",
+    "global-auth-response-headers",
+    "global-auth-request-redirect",
+    "global-auth-cache-key",
+    "global-auth-cache-duration",
+    "global-auth-always-set-cookie",
     "load-balance",
     "service-upstream",
     "server-tokens",
@@ -303,6 +308,7 @@ impl Config {
         });
         config.limits = reader.limits();
         config.settings = reader.settings();
+        reader.external_auth(&mut config);
         let mut proxying = Proxying::default();
         read_proxying(&mut reader, &mut proxying);
         reader.boolean("retry-non-idempotent", &mut config.retry_non_idempotent);
@@ -316,12 +322,6 @@ impl Config {
         reader.value("ssl-session-ticket-key", &mut config.ticket_keys, |value| {
             ticket::of_text(value).ok_or(Invalid("48 or 80 bytes in Base64"))
         });
-        if reader.get("global-auth-url").is_some_and(|value| !value.is_empty()) {
-            let message = "is not supported yet; every Ingress answers 503 that has not \
-                           `enable-global-auth: \"false\"`";
-            reader.report.error("data.global-auth-url", message);
-            config.global_auth = Some("global-auth-url".into());
-        }
         config.denial = reader.others();
         reader.sources(&mut config);
         reader.blocked(&mut config);

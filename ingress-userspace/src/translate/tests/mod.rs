@@ -5,6 +5,7 @@ mod balancing;
 mod classes;
 mod client_auth;
 mod cors;
+mod external_auth;
 mod hosts;
 mod limits;
 mod login;

@@ -161,21 +161,6 @@ fn what_is_blocked_everywhere_is_read() {
 }
 
 #[test]
-fn global_authentication_denies_whoever_is_not_exempt() {
-    let url = [("global-auth-url", "https://auth.example.com")];
-    assert_eq!(get(&with_map(&url, &[]), "a.com/"), "503 global-auth-url");
-    assert_eq!(
-        get(&with_map(&url, &[("enable-global-auth", "true")]), "a.com/"),
-        "503 global-auth-url"
-    );
-    assert_eq!(
-        get(&with_map(&url, &[("enable-global-auth", "nonsense")]), "a.com/"),
-        "503 global-auth-url"
-    );
-    assert_eq!(get(&with_map(&url, &[("enable-global-auth", "false")]), "a.com/"), "web");
-}
-
-#[test]
 fn forwarded_headers_are_not_trusted_from_more_than_was_asked_for() {
     let address = |data: &[(&str, &str)]| with_map(data, &[]).model.settings.address.clone();
     let believes =

@@ -4,6 +4,7 @@
 
 mod backend;
 mod balancing;
+mod canary;
 mod certificate;
 mod connections;
 mod diagnostic;
@@ -20,6 +21,7 @@ mod upstream_tls;
 
 pub use backend::{Backend, BackendId, BackendKey, Endpoint, PortRef};
 pub use balancing::{Affinity, AffinityMode, Balancing, HashBy, Policy, SameSite, SessionCookie};
+pub use canary::{Canary, CanaryHeader, CanaryHeaderRule};
 pub use certificate::{Certificate, CertificateId};
 pub use connections::{
     AddressRange, ClientAddress, ClientLimits, FieldPolicy, FieldSetting, UpstreamPool,
@@ -40,6 +42,8 @@ pub use tls::{
     Authority, ClientAuth, ClientRule, HostTls, Suite, TicketKey, TlsSettings, VerifyClient,
 };
 pub use upstream_tls::{Identity, TlsVersions, UpstreamTls, Verification};
+
+pub use crate::expression::{Case, Expression, Undecided};
 
 use std::sync::Arc;
 

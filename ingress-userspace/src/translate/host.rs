@@ -54,6 +54,15 @@ impl HostParts {
         Ok(())
     }
 
+    /// The route of this kind and path, the default one included.
+    pub(super) fn route(&self, kind: PathKind, path: &Arc<str>) -> Option<&Route> {
+        match self.taken.get(&(kind, Arc::clone(path))) {
+            Some(&at) => self.routes.get(at),
+            None if kind == PathKind::Prefix && **path == *"/" => Some(&self.default),
+            None => None,
+        }
+    }
+
     /// The backend of the path `/`, `Prefix` before `Exact`; `None` if that is not served by one.
     pub(super) fn root(&self) -> Option<BackendId> {
         let of = |kind| self.taken.get(&(kind, Arc::from("/"))).and_then(|&at| self.routes.get(at));

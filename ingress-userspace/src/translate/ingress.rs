@@ -11,20 +11,22 @@ use k8s_openapi::api::networking::v1::{
 
 use super::{
     Options,
-    annotations::{Annotations, Client, Lookup},
+    annotations::{Annotations, Client, Lookup, read_canary},
     authority::Authorities,
     backends::Backends,
+    canary::Canaries,
     config::Config,
     host::{HostParts, deny},
     report::Report,
-    rule::{check_path, host_name},
+    rule::{Fault, backend_key, host_name, path_of},
     tls::Certificates,
     upstream_tls::{self, Policies},
 };
 use crate::{
+    expression::Expressions,
     model::{
         BackendKey, ClientAuth, ClientRule, Denial, Diagnostic, Host, HostName, HostTls,
-        HttpsRedirect, ObjectRef, Passthrough, PathKind, PortRef, Proxying, Rewrite, Route, Target,
+        HttpsRedirect, ObjectRef, Passthrough, PathKind, Proxying, Rewrite, Route, Target,
         UpstreamTls, VerifyClient,
     },
     stores::{Key, Stores},
@@ -41,6 +43,7 @@ pub(super) struct Assembly<'a> {
     hosts: BTreeMap<HostName, HostParts>,
     /// What unknown hosts and paths lead to.
     global: Route,
+    canaries: Canaries,
 }
 
 /// One Ingress while it is added.
@@ -92,7 +95,18 @@ impl<'a> Assembly<'a> {
         }
         let any = HostParts::new(HostName::CatchAll, global.clone());
         let hosts = BTreeMap::from([(HostName::CatchAll, any)]);
-        Self { options, config, stores, certificates, authorities, backends, hosts, global }
+        let canaries = Canaries::default();
+        Self {
+            options,
+            config,
+            stores,
+            certificates,
+            authorities,
+            backends,
+            hosts,
+            global,
+            canaries,
+        }
     }
 
     /// The hosts whose TLS connections are passed through. Why one is not becomes a diagnostic.
@@ -119,6 +133,17 @@ impl<'a> Assembly<'a> {
                 .error(&*field, format!("{why}; TLS of this host is ended here"));
         }
         passed
+    }
+
+    /// Gives their canaries to the backends of all Ingresses added.
+    pub(super) fn attach_canaries(
+        &mut self,
+        expressions: &mut Expressions,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) {
+        let canaries = std::mem::take(&mut self.canaries);
+        let global = &self.global.target;
+        canaries.attach(&self.hosts, global, &mut self.backends, expressions, diagnostics);
     }
 
     /// The hosts of all Ingresses added.
@@ -151,21 +176,17 @@ impl<'a> Assembly<'a> {
         let object = ObjectRef::new("Ingress", key.namespace.clone(), key.name.clone());
         let mut report = Report::on(object.clone(), diagnostics);
         let report = &mut report;
-        let mut annotations = Annotations::parse(
-            &self.options.annotations_prefix,
-            ingress.metadata.annotations.as_ref(),
-            self.config,
-            Lookup { namespace: &key.namespace, stores: self.stores },
-            report,
-        );
+        let lookup = Lookup { namespace: &key.namespace, stores: self.stores };
+        let (prefix, all) = (&self.options.annotations_prefix, ingress.metadata.annotations.as_ref());
+        if let Some(asked) = read_canary(prefix, all, self.config, lookup, report) {
+            return self.canaries.add(key, ingress, asked, report);
+        }
+        let mut annotations = Annotations::parse(prefix, all, self.config, lookup, report);
         let nothing = IngressSpec::default();
         let spec = ingress.spec.as_ref().unwrap_or(&nothing);
         if spec.default_backend.is_some() && self.options.disable_catch_all {
             let message = "an Ingress with a default backend is not served: --disable-catch-all";
             return report.error("spec.defaultBackend", message);
-        }
-        if annotations.canary {
-            return;
         }
         let upstream_tls = annotations.upstream_tls.as_ref().map(|request| {
             let field = &annotations.upstream_tls_field;
@@ -399,24 +420,7 @@ impl<'a> Assembly<'a> {
         path: &HTTPIngressPath,
         report: &mut Report<'_>,
     ) -> Option<Route> {
-        let kind = match &*path.path_type {
-            "Exact" => PathKind::Exact,
-            "" | "Prefix" | "ImplementationSpecific" => PathKind::Prefix,
-            other => {
-                let message = format!(
-                    "`{other}` is not `Exact`, `Prefix` or `ImplementationSpecific`; \
-                     this path is not served"
-                );
-                report.error(format!("{field}.pathType"), message);
-                return None;
-            }
-        };
-        let text = path.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
-        if let Err(why) = check_path(text, &path.path_type) {
-            let message = format!("`{text}` {why}; this path is not served");
-            report.error(format!("{field}.path"), message);
-            return None;
-        }
+        let (kind, text) = path_of(path, &field, report)?;
         let mut route = base(current, &field, text);
         route.kind = kind;
         let redirects = &current.annotations.redirects;
@@ -463,44 +467,18 @@ impl<'a> Assembly<'a> {
         backend: &IngressBackend,
         report: &mut Report<'_>,
     ) -> Target {
-        let mut denied = |field: String, why: &str| {
-            report.error(&field, format!("{why}; the answer is 503"));
-            Target::Denied(Denial { key: field.into() })
-        };
-        let Some(service) = &backend.service else {
-            return match &backend.resource {
-                Some(_) => {
-                    let message =
-                        "resources are not served, as in ingress-nginx; the answer is 404";
-                    report.warning(format!("{field}.resource"), message);
-                    Target::NotFound
-                }
-                None => denied(field.to_owned(), "names neither a Service nor a resource"),
-            };
-        };
-        if service.name.is_empty() {
-            return denied(format!("{field}.service.name"), "is empty");
-        }
-        let port = service.port.as_ref();
-        let name = port.and_then(|port| port.name.as_deref()).filter(|name| !name.is_empty());
-        let port = match (port.and_then(|port| port.number), name) {
-            (None, Some(name)) => PortRef::Name(name.into()),
-            (Some(number), None) => match u16::try_from(number) {
-                Ok(number) if number != 0 => PortRef::Number(number),
-                _ => {
-                    let why = format!("{number} is not between 1 and 65535");
-                    return denied(format!("{field}.service.port.number"), &why);
-                }
-            },
-            (Some(_), Some(_)) => {
-                return denied(format!("{field}.service.port"), "has both a name and a number");
+        let key = match backend_key(&current.key.namespace, field, backend) {
+            Ok(key) => key,
+            Err(Fault::Resource) => {
+                let message = "resources are not served, as in ingress-nginx; the answer is 404";
+                report.warning(format!("{field}.resource"), message);
+                return Target::NotFound;
             }
-            (None, None) => {
-                return denied(format!("{field}.service.port"), "has neither a name nor a number");
+            Err(Fault::Broken(field, why)) => {
+                report.error(&field, format!("{why}; the answer is 503"));
+                return Target::Denied(Denial { key: field.into() });
             }
         };
-        let namespace = current.key.namespace.clone();
-        let key = BackendKey { namespace, service: service.name.as_str().into(), port };
         let field = format!("{field}.service");
         let balances = Some(&current.annotations.balances);
         Target::Backend(self.backends.id(key, &current.object, &field, balances))

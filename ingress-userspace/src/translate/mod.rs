@@ -6,6 +6,7 @@
 mod annotations;
 mod authority;
 mod backends;
+mod canary;
 mod class;
 mod config;
 mod host;
@@ -49,6 +50,7 @@ use self::{
     upstream_tls::Policies,
 };
 use crate::{
+    expression::Expressions,
     model::{
         BackendKey, Certificate, CertificateId, Diagnostic, Host, HostName, Model, ObjectRef,
         Passthrough, Severity, Streams, TicketKey, Transport,
@@ -95,6 +97,7 @@ struct Lasting {
     certificates: Certificates,
     upstream_tls: Policies,
     authorities: Authorities,
+    expressions: Expressions,
 }
 
 /// What follows from the Ingresses and what they refer to, endpoints excepted.
@@ -237,7 +240,8 @@ impl Translator {
         let mut diagnostics = Vec::new();
         let mut config = Self::config(options, stores, &mut diagnostics);
         let ticket_keys = Self::ticket_keys(options, stores, &mut config, &mut diagnostics);
-        let Lasting { certificates, upstream_tls, authorities } = lasting;
+        let Lasting { certificates, upstream_tls, authorities, expressions } = lasting;
+        expressions.begin();
         authorities.begin(&stores.secrets);
         certificates.begin(&stores.secrets);
         upstream_tls.begin();
@@ -255,6 +259,7 @@ impl Translator {
                 assembly.add(key, ingress, &mut diagnostics);
             }
         }
+        assembly.attach_canaries(expressions, &mut diagnostics);
         let passthrough = Arc::new(assembly.passthrough(&mut diagnostics));
         let (hosts, backends) = assembly.finish(upstream_tls);
         let services = Services::read(options, stores, &mut diagnostics);

@@ -3,12 +3,14 @@
 use std::{net::SocketAddr, rc::Rc, time::Instant};
 
 use super::{Asker, Pick, Tried, View};
-use crate::model::{BackendId, Policy, Route};
+use crate::model::{Affinity, BackendId, Policy, Route};
 
 /// Picks an endpoint for each attempt, and passes on how it went.
 pub(crate) struct Attempts<'v, A> {
     view: &'v Rc<View>,
     backend: BackendId,
+    /// The sessions that it may have: see [`View::pick`].
+    affinity: Option<&'v Affinity>,
     asker: A,
     tried: Tried,
     last: Option<Pick>,
@@ -17,13 +19,18 @@ pub(crate) struct Attempts<'v, A> {
 }
 
 impl<'v, A: Asker> Attempts<'v, A> {
-    pub(crate) fn new(view: &'v Rc<View>, backend: BackendId, asker: A) -> Self {
-        Self { view, backend, asker, tried: Tried::default(), last: None, since: None }
+    pub(crate) fn new(
+        view: &'v Rc<View>,
+        backend: BackendId,
+        affinity: Option<&'v Affinity>,
+        asker: A,
+    ) -> Self {
+        Self { view, backend, affinity, asker, tried: Tried::default(), last: None, since: None }
     }
 
     /// Where to send the next attempt; `None` if the backend has no endpoint.
     pub(crate) fn next(&mut self) -> Option<SocketAddr> {
-        self.last = self.view.pick(self.backend, &self.asker, &mut self.tried);
+        self.last = self.view.pick(self.backend, self.affinity, &self.asker, &mut self.tried);
         let backend = self.view.backend(self.backend);
         // Nobody else pays for looking at the clock.
         let is_timed = backend.is_some_and(|it| it.balancing.policy == Policy::Ewma);
@@ -67,6 +74,6 @@ impl<'v, A: Asker> Attempts<'v, A> {
         now: i64,
     ) -> Option<String> {
         let key = self.last.as_ref()?.session.as_ref()?;
-        self.view.session_cookie(self.backend, key, route, https, user_agent, now)
+        self.view.session_cookie(self.backend, self.affinity, key, route, https, user_agent, now)
     }
 }

@@ -29,7 +29,7 @@ use http::HeaderValue;
 use self::state::State;
 pub(crate) use self::{attempts::Attempts, session::Key};
 use crate::{
-    model::{Backend, BackendId, BackendKey, Route, Variable},
+    model::{Affinity, Backend, BackendId, BackendKey, Route, Variable},
     snapshot::Snapshot,
 };
 
@@ -148,15 +148,27 @@ impl View {
     ///
     /// Endpoints that refuse connections and those already tried are passed over as long as there
     /// are others; a session's endpoint is not, unless `session-cookie-change-on-failure` says so.
+    /// `affinity`: the sessions that it may have, its own or, of a canary, the main backend's.
     pub(crate) fn pick(
         &self,
         id: BackendId,
+        affinity: Option<&Affinity>,
         asker: &impl Asker,
         tried: &mut Tried,
     ) -> Option<Pick> {
-        let pick = self.state(id)?.pick(asker, tried, &mut self.random.borrow_mut())?;
+        let pick = self.state(id)?.pick(affinity, asker, tried, &mut self.random.borrow_mut())?;
         tried.add(pick.index);
         Some(pick)
+    }
+
+    /// The session that a cookie's value is about was begun with this backend.
+    pub(crate) fn has_session(&self, id: BackendId, cookie: &[u8]) -> bool {
+        self.state(id).is_some_and(|state| session::mark_of_cookie(cookie) == Some(state.mark()))
+    }
+
+    /// A random number from 1 to `most`.
+    pub(crate) fn throw(&self, most: u32) -> u32 {
+        self.random.borrow_mut().u32(1..=most.max(1))
     }
 
     /// An endpoint took a connection. Call it for new connections, not for pooled ones.
@@ -194,16 +206,16 @@ impl View {
     pub(crate) fn session_cookie(
         &self,
         id: BackendId,
+        affinity: Option<&Affinity>,
         key: &Key,
         route: &Route,
         https: bool,
         user_agent: Option<&[u8]>,
         now: i64,
     ) -> Option<String> {
-        let backend = self.backend(id)?;
-        let affinity = backend.balancing.affinity.as_ref().filter(|_| route.sets_session)?;
+        let affinity = affinity.filter(|_| route.sets_session)?;
         let state = self.state(id)?;
         let to = session::Recipient { path: &route.path, https, user_agent, now };
-        Some(session::cookie(&affinity.cookie, key, state.name(), &to))
+        Some(session::cookie(&affinity.cookie, key, state.mark(), &to))
     }
 }

@@ -5,6 +5,7 @@ use std::{cell::OnceCell, rc::Rc};
 use http::Method;
 
 use super::{
+    canary::Chosen,
     origin::Origin,
     variables::{self, Seen},
 };
@@ -44,15 +45,15 @@ impl<'v> Asked<'v> {
     pub(super) fn new(
         client: &Rc<Client>,
         route: &'v Route,
-        service: &'v Backend,
+        (service, chosen): (&'v Backend, &Chosen<'v>),
         server: &'v HostName,
         head: &RequestHead,
         host: &str,
         target: Option<&str>,
         origin: &Origin<'_>,
     ) -> Self {
-        let balancing = &service.balancing;
-        let is_asked = balancing.affinity.is_some() || matches!(balancing.policy, Policy::Hash(_));
+        let policy = &chosen.backend.balancing.policy;
+        let is_asked = chosen.affinity.is_some() || matches!(policy, Policy::Hash(_));
         let copy = || {
             Box::new(Copy {
                 fields: head.fields.clone(),

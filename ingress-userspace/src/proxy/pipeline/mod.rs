@@ -5,6 +5,7 @@
 mod admission;
 mod asker;
 mod authority;
+mod canary;
 mod client_auth;
 mod forwarded;
 mod headers;

@@ -7,13 +7,14 @@ use super::{
     admission::{self, Admission, Admitted},
     asker::Asked,
     authority,
+    canary::{self, Chosen},
     client_auth::{self, Entry},
     forwarded, headers,
     origin::Origin,
     redirect, settings, target, websocket,
 };
 use crate::{
-    model::{Backend, BackendId, HostName, Route, Target},
+    model::{Backend, HostName, Route, Target},
     proxy::{
         balance::{Attempts, View},
         client::Client,
@@ -51,8 +52,10 @@ pub(super) struct Forward<'v> {
 pub(super) struct Located<'v> {
     pub(super) host: &'v HostTable,
     pub(super) route: &'v Arc<Route>,
-    backend: BackendId,
+    /// What the route leads to.
     pub(super) service: &'v Arc<Backend>,
+    /// Who is asked: that, or its canary.
+    chosen: Chosen<'v>,
     /// What it brings of its client's certificate.
     pub(super) entry: Entry<'v>,
     /// Where it comes from.
@@ -173,11 +176,13 @@ fn locate<'v>(
     let backend = backend.ok_or(Failure::NoRoute)?;
     let service = service.filter(|service| !service.endpoints.is_empty());
     let service = service.ok_or(Failure::NoEndpoint)?;
+    let chosen = canary::choose(view, &head.fields, backend, service);
+    subject.canary = chosen.is_canary.then_some(&chosen.backend.key);
     Ok(Place::Here(Located {
         host,
         route,
-        backend,
         service,
+        chosen,
         entry,
         origin,
         authority,
@@ -203,7 +208,7 @@ fn forward<'v>(
     admission: Option<Admission>,
 ) -> Result<Decision<'v>, Failure> {
     let settings = &view.snapshot.model.settings;
-    let Located { host, route, backend, service, ref origin, over_http2, .. } = located;
+    let Located { host, route, service, chosen, ref origin, over_http2, .. } = located;
     if head.fields.get(Known::Expect).is_some_and(|v| !v.eq_ignore_ascii_case(b"100-continue")) {
         return Err(Failure::Expectation);
     }
@@ -229,8 +234,17 @@ fn forward<'v>(
     located.entry.apply(&mut head.fields);
     let original = located.original.as_deref();
     settings::to_upstream(&mut head.fields, policy, original.unwrap_or(&head.target));
-    let asked = Asked::new(client, route, service, host.name(), head, authority, original, origin);
+    let asked = Asked::new(
+        client,
+        route,
+        (service, &chosen),
+        host.name(),
+        head,
+        authority,
+        original,
+        origin,
+    );
     head.authority = located.authority;
-    let attempts = Attempts::new(view, backend, asked);
+    let attempts = Attempts::new(view, chosen.id, chosen.affinity, asked);
     Ok(Decision::Forward(Forward { attempts, route, upgrade, over_http2, admission }))
 }

@@ -2,6 +2,7 @@
 //! access and is not obeyed yet denies.
 
 mod balancing;
+mod canary;
 mod handshake;
 mod known;
 mod passthrough;
@@ -15,6 +16,7 @@ mod value;
 use std::{collections::BTreeMap, sync::Arc};
 
 pub(super) use balancing::{Balances, load_balance};
+pub(super) use canary::{CanaryRequest, HeaderRequest, HeaderRule, read as read_canary};
 pub(super) use handshake::{Client, Handshake};
 pub(super) use known::{BUFFER_SIZE, BUFFERS, NO_FILES, Risk, Support};
 pub(super) use proxying::{Source, read as read_proxying};
@@ -51,8 +53,6 @@ pub(super) struct Annotations {
     pub(super) handshake: Handshake,
     /// `ssl-passthrough`, and the header that endpoints get then.
     pub(super) passthrough: Option<Option<ProxyVersion>>,
-    /// The Ingress is a canary: it adds neither hosts nor paths.
-    pub(super) canary: bool,
     /// All its paths answer 503.
     pub(super) denial: Option<Denial>,
     /// All paths of all its hosts answer 503.
@@ -74,6 +74,8 @@ struct Parser<'a, 'd> {
     lookup: Lookup<'a>,
     report: &'a mut Report<'d>,
     denial: Option<Denial>,
+    /// What a denial means for the Ingress, to be told.
+    denied: &'static str,
 }
 
 /// Every known key and what becomes of it.
@@ -92,8 +94,10 @@ impl Annotations {
         report: &mut Report<'_>,
     ) -> Self {
         let values = Values::new(prefix, all);
-        let mut parser = Parser { values, config, lookup, report, denial: config.denial.clone() };
-        let (canary, host_denial) = parser.judge();
+        let denied = "the paths of this Ingress answer 503";
+        let denial = config.denial.clone();
+        let mut parser = Parser { values, config, lookup, report, denial, denied };
+        let host_denial = parser.judge();
         if let Some(key) = &config.global_auth
             && parser.boolean("enable-global-auth", true)
         {
@@ -118,7 +122,6 @@ impl Annotations {
             upstream_tls_field,
             handshake,
             passthrough,
-            canary,
             denial: parser.denial,
             host_denial,
         }
@@ -126,24 +129,16 @@ impl Annotations {
 }
 
 impl Parser<'_, '_> {
-    /// Judges every key by the table. Returns whether this is a canary, and why whole hosts answer
-    /// 503.
-    fn judge(&mut self) -> (bool, Option<Denial>) {
-        let mut canary = false;
+    /// Judges every key by the table. Returns why whole hosts answer 503.
+    fn judge(&mut self) -> Option<Denial> {
         let mut host_denial = None;
         let keys: Vec<_> = self.values.iter().map(|(key, value)| (key, value.to_owned())).collect();
         for (key, value) in keys {
-            if let Some(word) = self.config.blocked_words.iter().find(|word| value.contains(*word))
-            {
-                self.deny(key, &format!("annotation-value-word-blocklist forbids `{word}`"));
-            }
-            let Some((risk, support)) = known::known(key) else {
-                let known = known::KNOWN.iter().map(|(known, ..)| *known);
-                let question = suggestion::question(key, known);
-                self.warn(key, &format!("is not known and has no effect{question}"));
-                continue;
-            };
+            let Some(support) = self.judge_any(key, &value) else { continue };
             match support {
+                Support::Obeyed if canary::is_of_canaries(key) => {
+                    self.warn(key, "has no effect without `canary: \"true\"`");
+                }
                 Support::Obeyed => {}
                 Support::Needless(why) => self.warn(key, &format!("has no effect: {why}")),
                 Support::Legacy => self.warn(key, "has no effect, as in current ingress-nginx"),
@@ -164,20 +159,26 @@ impl Parser<'_, '_> {
                     self.report.error(self.values.field(key), message);
                     host_denial.get_or_insert_with(|| self.denial_by(key));
                 }
-                // Only what is surely no canary is served as an ordinary Ingress.
-                Support::Canary => canary = !matches!(boolean(&value), Ok(false)),
-            }
-            if risk > self.config.risk_level {
-                self.deny(key, "is riskier than the ConfigMap's annotations-risk-level allows");
             }
         }
-        if canary {
-            self.warn(
-                "canary",
-                "canaries are not supported yet; all traffic goes to the main Ingress",
-            );
+        host_denial
+    }
+
+    /// Judges a key by what holds for all: the ConfigMap's limits, and whether it is known.
+    fn judge_any(&mut self, key: &str, value: &str) -> Option<Support> {
+        if let Some(word) = self.config.blocked_words.iter().find(|word| value.contains(*word)) {
+            self.deny(key, &format!("annotation-value-word-blocklist forbids `{word}`"));
         }
-        (canary, host_denial)
+        let Some((risk, support)) = known::known(key) else {
+            let known = known::KNOWN.iter().map(|(known, ..)| *known);
+            let question = suggestion::question(key, known);
+            self.warn(key, &format!("is not known and has no effect{question}"));
+            return None;
+        };
+        if risk > self.config.risk_level {
+            self.deny(key, "is riskier than the ConfigMap's annotations-risk-level allows");
+        }
+        Some(support)
     }
 
     /// What switches stages on that most requests do not go through.
@@ -217,7 +218,7 @@ impl Parser<'_, '_> {
     }
 
     fn deny(&mut self, key: &str, why: &str) {
-        let message = format!("{why}; the paths of this Ingress answer 503");
+        let message = format!("{why}; {}", self.denied);
         self.report.error(self.values.field(key), message);
         let denial = self.denial_by(key);
         self.denial.get_or_insert(denial);

@@ -17,7 +17,7 @@ pub(super) use self::{
 use super::annotations::Balances;
 use crate::{
     model::{
-        Affinity, AffinityMode, Backend, BackendId, BackendKey, Balancing, Diagnostic, ObjectRef,
+        Affinity, AffinityMode, Backend, BackendId, BackendKey, Balancing, Canary, Diagnostic, ObjectRef,
         Policy, SessionCookie, Severity, Transport,
     },
     stores::Key,
@@ -35,7 +35,11 @@ struct Named {
     key: BackendKey,
     /// Who to tell what is wrong with it: the first place of every Ingress.
     places: BTreeMap<ObjectRef, String>,
+    /// Likewise, of canaries that lead to it.
+    canary_places: BTreeMap<ObjectRef, String>,
     asked: Asked,
+    /// Its own canary.
+    canary: Option<Arc<Canary>>,
 }
 
 /// What the Ingresses that name a backend ask for.
@@ -58,12 +62,13 @@ impl Asked {
         }
     }
 
-    fn balancing(&self) -> Balancing {
+    fn balancing(&self, canary: Option<&Arc<Canary>>) -> Balancing {
         let affinity = self.cookie.clone();
         Balancing {
             policy: self.policy.as_ref().map(|(policy, _)| policy.clone()).unwrap_or_default(),
             affinity: affinity
                 .map(|cookie| Affinity { mode: self.mode.unwrap_or_default(), cookie }),
+            canary: canary.cloned(),
         }
     }
 }
@@ -78,18 +83,47 @@ impl Backends {
         field: &str,
         balances: Option<&Balances>,
     ) -> BackendId {
-        let next = BackendId(u32::try_from(self.named.len()).expect("paths are fewer than 2^32"));
-        let id = *self.ids.entry(key).or_insert_with_key(|key| {
-            let (places, asked) = Default::default();
-            self.named.push(Named { key: key.clone(), places, asked });
-            next
-        });
+        let id = self.place(key);
         let named = &mut self.named[id.0 as usize];
         named.places.entry(object.clone()).or_insert_with(|| field.to_owned());
         if let Some(balances) = balances {
             named.asked.add(balances);
         }
         id
+    }
+
+    fn place(&mut self, key: BackendKey) -> BackendId {
+        let next = BackendId(u32::try_from(self.named.len()).expect("paths are fewer than 2^32"));
+        *self.ids.entry(key).or_insert_with_key(|key| {
+            let (places, canary_places, asked) = Default::default();
+            let key = key.clone();
+            self.named.push(Named { key, places, canary_places, asked, canary: None });
+            next
+        })
+    }
+
+    /// The Ingress of the canary of this backend, and the backend that it leads to.
+    pub(super) fn canary(&self, main: BackendId) -> Option<(&ObjectRef, &BackendKey)> {
+        let canary = self.named.get(main.0 as usize)?.canary.as_ref()?;
+        Some((&canary.ingress, self.key(canary.backend)?))
+    }
+
+    /// Gives a backend its canary, which leads to `key` and is named in this place. What it asks
+    /// for counts where no ordinary Ingress names that backend; older canaries come first.
+    pub(super) fn set_canary(
+        &mut self,
+        main: BackendId,
+        key: BackendKey,
+        field: &str,
+        balances: &Balances,
+        canary: impl FnOnce(BackendId) -> Canary,
+    ) {
+        let id = self.place(key);
+        let canary = canary(id);
+        let named = &mut self.named[id.0 as usize];
+        named.canary_places.entry(canary.ingress.clone()).or_insert_with(|| field.to_owned());
+        named.asked.add(balances);
+        self.named[main.0 as usize].canary = Some(Arc::new(canary));
     }
 
     /// What a backend is known by.
@@ -104,7 +138,7 @@ impl Backends {
             previous.iter().map(|resolved| (&resolved.backend.key, resolved)).collect();
         let resolve = |named: &Named| {
             let before = previous.get(&named.key).copied();
-            let balancing = named.asked.balancing();
+            let balancing = named.asked.balancing(named.canary.as_ref());
             let balancing = match before {
                 Some(before) if *before.backend.balancing == balancing => {
                     Arc::clone(&before.backend.balancing)
@@ -140,16 +174,21 @@ impl Backends {
     pub(super) fn tell(&self, resolved: &[Resolved], diagnostics: &mut Vec<Diagnostic>) {
         for (named, resolved) in self.named.iter().zip(resolved) {
             let Some((severity, why)) = &resolved.found.fault else { continue };
-            let message = match severity {
-                Severity::Warning => why.clone(),
-                Severity::Error => format!("{why}; the answer is 503"),
-            };
-            diagnostics.extend(named.places.iter().map(|(object, field)| Diagnostic {
-                severity: *severity,
-                object: object.clone(),
-                field: field.clone(),
-                message: message.clone(),
-            }));
+            for (places, consequence) in [
+                (&named.places, "the answer is 503"),
+                (&named.canary_places, "the main Service gets the traffic"),
+            ] {
+                let message = match severity {
+                    Severity::Warning => why.clone(),
+                    Severity::Error => format!("{why}; {consequence}"),
+                };
+                diagnostics.extend(places.iter().map(|(object, field)| Diagnostic {
+                    severity: *severity,
+                    object: object.clone(),
+                    field: field.clone(),
+                    message: message.clone(),
+                }));
+            }
         }
     }
 }

@@ -27,7 +27,10 @@ pub use connections::{
     AddressRange, ClientAddress, ClientLimits, FieldPolicy, FieldSetting, UpstreamPool,
 };
 pub use diagnostic::{Diagnostic, Severity};
-pub use host::{Denial, Host, HostName, HttpsRedirect, PathKind, Redirect, Rewrite, Route, Target};
+pub use host::{
+    Alias, AliasName, Denial, Host, HostName, HttpsRedirect, PathKind, Redirect, RedirectForm,
+    RedirectPort, Rewrite, Route, Target,
+};
 pub use member::Member;
 pub use object::ObjectRef;
 pub use policies::{Policies, Sources};

@@ -16,7 +16,7 @@ use crate::{
     expression::{Case, Expressions},
     model::{
         BackendKey, Canary, CanaryHeader, CanaryHeaderRule, Diagnostic, HostName, ObjectRef,
-        PathKind, Target,
+        PathKind, Route, Target,
     },
     stores::Key,
 };
@@ -59,11 +59,11 @@ impl Canaries {
     }
 
     /// Gives every backend its canary: the oldest whose host, path and kind of path are those of a
-    /// route to it. `global` is where unknown hosts and paths lead, which has no canary.
+    /// route to it. `pattern_field` is where people find `canary-by-header-pattern`.
     pub(super) fn attach(
         self,
         hosts: &BTreeMap<HostName, HostParts>,
-        global: &Target,
+        pattern_field: &str,
         backends: &mut Backends,
         expressions: &mut Expressions,
         diagnostics: &mut Vec<Diagnostic>,
@@ -74,24 +74,19 @@ impl Canaries {
                 None => None,
                 Some(Ok(header)) => Some(header),
                 Some(Err(error)) => {
-                    let message = format!(
-                        "canary-by-header-pattern is no regular expression: {error}; \
-                         the canary takes no traffic"
-                    );
-                    report.error("metadata.annotations", message);
+                    let message =
+                        format!("is no regular expression: {error}; the canary takes no traffic");
+                    report.error(pattern_field, message);
                     continue;
                 }
             };
             for Place { field, host, kind, path, key } in places {
                 let route = hosts.get(&host).and_then(|host| host.route(kind, &path));
-                let main = match route.map(|route| (&route.target, &route.ingress)) {
-                    // Without `spec.defaultBackend` the path `/` that every host has is nobody's.
-                    Some((target, _)) if target == global && !route.is_some_and(is_named) => None,
-                    Some((Target::Backend(id), _)) => Some(Ok(*id)),
-                    Some((_, ingress)) => Some(Err(ingress)),
-                    None => None,
-                };
-                let nothing = "this path takes no traffic";
+                // Without `spec.defaultBackend` the path `/` that every host has is nobody's.
+                let main = route.filter(|route| is_named(route)).map(|route| match &route.target {
+                    Target::Backend(id) => Ok(*id),
+                    _ => Err(&route.ingress),
+                });
                 let why = match main {
                     None => format!("no ordinary Ingress has {kind:?} `{path}` of this host"),
                     Some(Err(ingress)) => format!("the path leads to no Service in {ingress}"),
@@ -126,14 +121,14 @@ impl Canaries {
                         }
                     },
                 };
-                report.error(field, format!("{why}; {nothing}"));
+                report.error(field, format!("{why}; this path takes no traffic"));
             }
         }
     }
 }
 
 /// Some Ingress names what the route leads to.
-fn is_named(route: &crate::model::Route) -> bool {
+fn is_named(route: &Route) -> bool {
     route.field.contains(".paths[") || route.field == "spec.defaultBackend"
 }
 
@@ -152,7 +147,7 @@ fn compiled(header: &HeaderRequest, expressions: &mut Expressions) -> Result<Can
 fn places(key: &Key, ingress: &Ingress, report: &mut Report<'_>) -> Vec<Place> {
     let mut places = Vec::new();
     let Some(spec) = &ingress.spec else { return places };
-    let mut service = |field: &str, backend, report: &mut Report<'_>| {
+    let service = |field: &str, backend, report: &mut Report<'_>| {
         match backend_key(&key.namespace, field, backend) {
             Ok(key) => Some(key),
             Err(Fault::Resource) => {

@@ -11,6 +11,7 @@ use k8s_openapi::api::networking::v1::{
 
 use super::{
     Options,
+    aliases::{Aliases, Settling},
     annotations::{Annotations, Client, Lookup, read_canary},
     authority::Authorities,
     backends::Backends,
@@ -26,7 +27,7 @@ use crate::{
     expression::Expressions,
     model::{
         BackendKey, ClientAuth, ClientRule, Denial, Diagnostic, Host, HostName, HostTls,
-        HttpsRedirect, ObjectRef, Passthrough, PathKind, Proxying, Rewrite, Route, Target,
+        HttpsRedirect, ObjectRef, Passthrough, PathKind, Proxying, RedirectForm, RedirectPort, Rewrite, Route, Target,
         UpstreamTls, VerifyClient,
     },
     stores::{Key, Stores},
@@ -44,6 +45,7 @@ pub(super) struct Assembly<'a> {
     /// What unknown hosts and paths lead to.
     global: Route,
     canaries: Canaries,
+    aliases: Aliases,
 }
 
 /// One Ingress while it is added.
@@ -84,6 +86,7 @@ impl<'a> Assembly<'a> {
             rewrite: None,
             https_redirect: HttpsRedirect::Never,
             preserve_trailing_slash: false,
+            redirect_form: RedirectForm::default(),
             sets_session: false,
             proxying: Arc::clone(&config.proxying),
             policies: None,
@@ -95,7 +98,7 @@ impl<'a> Assembly<'a> {
         }
         let any = HostParts::new(HostName::CatchAll, global.clone());
         let hosts = BTreeMap::from([(HostName::CatchAll, any)]);
-        let canaries = Canaries::default();
+        let (canaries, aliases) = Default::default();
         Self {
             options,
             config,
@@ -106,6 +109,7 @@ impl<'a> Assembly<'a> {
             hosts,
             global,
             canaries,
+            aliases,
         }
     }
 
@@ -135,6 +139,23 @@ impl<'a> Assembly<'a> {
         passed
     }
 
+    /// Settles what hosts are called too, of all Ingresses added.
+    pub(super) fn settle_names(
+        &mut self,
+        expressions: &mut Expressions,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) {
+        let aliases = std::mem::take(&mut self.aliases);
+        let mut settling = Settling {
+            alias_field: self.field("server-alias"),
+            www_field: self.field("from-to-www-redirect"),
+            certificates: self.certificates,
+            expressions,
+            template: &self.global,
+        };
+        aliases.settle(&mut self.hosts, &mut settling, diagnostics);
+    }
+
     /// Gives their canaries to the backends of all Ingresses added.
     pub(super) fn attach_canaries(
         &mut self,
@@ -142,8 +163,8 @@ impl<'a> Assembly<'a> {
         diagnostics: &mut Vec<Diagnostic>,
     ) {
         let canaries = std::mem::take(&mut self.canaries);
-        let global = &self.global.target;
-        canaries.attach(&self.hosts, global, &mut self.backends, expressions, diagnostics);
+        let field = self.field("canary-by-header-pattern");
+        canaries.attach(&self.hosts, &field, &mut self.backends, expressions, diagnostics);
     }
 
     /// The hosts of all Ingresses added.
@@ -280,6 +301,13 @@ impl<'a> Assembly<'a> {
             self.set_app_root(&name, current, path);
         }
         self.deny_host(&name, current);
+        let field = self.field("server-alias");
+        if let Some(host) = self.hosts.get_mut(&name) {
+            self.aliases.add(&name, host, &current.annotations.aliases, &field, report);
+            if current.annotations.redirects.from_to_www {
+                host.www.get_or_insert_with(|| current.object.clone());
+            }
+        }
         if let Some(send_proxy) = current.annotations.passthrough
             && let Some(host) = self.hosts.get_mut(&name)
         {
@@ -373,6 +401,7 @@ impl<'a> Assembly<'a> {
             let target = Target::Redirect(crate::model::Redirect { status: 302, location });
             let mut route = Route { target, ..base(current, "metadata.annotations", "/") };
             route.kind = PathKind::Exact;
+            route.redirect_form = RedirectForm { port: RedirectPort::AsAsked, relative: false };
             // Precedes the redirect to HTTPS.
             route.https_redirect = HttpsRedirect::Never;
             if let Some(denial) = &self.config.denial {
@@ -499,6 +528,7 @@ fn base(current: &Current<'_>, field: &str, path: &str) -> Route {
         rewrite: target.map(|target| Rewrite { template: Arc::clone(target) }),
         https_redirect: HttpsRedirect::Never,
         preserve_trailing_slash: current.annotations.redirects.preserve_trailing_slash,
+        redirect_form: current.annotations.redirects.form,
         sets_session: current.annotations.balances.cookie.is_some(),
         proxying: Arc::clone(&current.annotations.proxying),
         policies: current.annotations.policies.clone(),

@@ -3,6 +3,7 @@
 //! Penstock does not give yet is denied, never served without it.
 #![forbid(unsafe_code)]
 
+mod aliases;
 mod annotations;
 mod authority;
 mod backends;
@@ -239,6 +240,7 @@ impl Translator {
     ) -> Routing {
         let mut diagnostics = Vec::new();
         let mut config = Self::config(options, stores, &mut diagnostics);
+        config.settings.https_port = options.https_port;
         let ticket_keys = Self::ticket_keys(options, stores, &mut config, &mut diagnostics);
         let Lasting { certificates, upstream_tls, authorities, expressions } = lasting;
         expressions.begin();
@@ -259,6 +261,7 @@ impl Translator {
                 assembly.add(key, ingress, &mut diagnostics);
             }
         }
+        assembly.settle_names(expressions, &mut diagnostics);
         assembly.attach_canaries(expressions, &mut diagnostics);
         let passthrough = Arc::new(assembly.passthrough(&mut diagnostics));
         let (hosts, backends) = assembly.finish(upstream_tls);

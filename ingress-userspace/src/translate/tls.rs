@@ -110,6 +110,14 @@ impl Certificates {
         None
     }
 
+    /// The certificate in use with this id is for this name.
+    pub(super) fn covers(&self, id: CertificateId, name: &str) -> bool {
+        let is_it = |(key, known): (&Key, &CertificateId)| (*known == id).then(|| key.clone());
+        let key = self.ids.iter().find_map(is_it);
+        let checked = key.and_then(|key| self.checked.get(&key));
+        matches!(checked, Some((_, Ok(parsed))) if parsed.covers(name))
+    }
+
     fn id(&mut self, key: Key, parsed: &Parsed) -> CertificateId {
         let used = &mut self.used;
         *self.ids.entry(key).or_insert_with(|| {

@@ -432,6 +432,7 @@ fn route(sets_session: bool) -> Route {
         rewrite: None,
         https_redirect: HttpsRedirect::Never,
         preserve_trailing_slash: false,
+        redirect_form: Default::default(),
         proxying: Arc::default(),
         policies: None,
         sets_session,

@@ -2,30 +2,65 @@
 
 use super::{authority::without_port, origin::Origin};
 use crate::{
-    model::{HttpsRedirect, Redirect, Route},
+    model::{HttpsRedirect, Redirect, RedirectForm, RedirectPort, Route},
     proxy::client::Client,
 };
 
-/// `/foo` for the Prefix `/foo/`: the same scheme and host, the query kept. No port, as ingress-nginx
-/// without `use-port-in-redirects`.
-pub(super) fn add_slash(client: &Client, authority: &str, target: &str) -> String {
-    let scheme = if client.https { "https" } else { "http" };
-    let host = without_port(authority);
+/// `/foo/` for the Prefix of that name where `/foo` was asked for, the query kept.
+pub(super) fn add_slash(route: &Route, client: &Client, authority: &str, target: &str) -> String {
+    let begin = begin(route.redirect_form, client, authority);
     let (path, query) = match target.find('?') {
         Some(mark) => target.split_at(mark),
         None => (target, ""),
     };
-    format!("{scheme}://{host}{path}/{query}")
+    format!("{begin}{path}/{query}")
 }
 
 /// `permanent-redirect`, `temporal-redirect`, `app-root`.
-pub(super) fn configured(redirect: &Redirect, client: &Client, authority: &str) -> String {
+pub(super) fn configured(
+    redirect: &Redirect,
+    route: &Route,
+    client: &Client,
+    authority: &str,
+) -> String {
     if redirect.location.starts_with('/') {
-        let scheme = if client.https { "https" } else { "http" };
-        format!("{scheme}://{authority}{}", redirect.location)
+        let begin = begin(route.redirect_form, client, authority);
+        format!("{begin}{}", redirect.location)
     } else {
         redirect.location.to_string()
     }
+}
+
+/// What stands before the path: the scheme of the connection and the client's host.
+fn begin(form: RedirectForm, client: &Client, authority: &str) -> String {
+    if form.relative {
+        return String::new();
+    }
+    let (scheme, own_port) = if client.https { ("https", "443") } else { ("http", "80") };
+    let host = without_port(authority);
+    match form.port {
+        RedirectPort::Listening if *client.port != *own_port => {
+            format!("{scheme}://{host}:{}", client.port)
+        }
+        RedirectPort::Omitted | RedirectPort::Listening => format!("{scheme}://{host}"),
+        RedirectPort::AsAsked => format!("{scheme}://{authority}"),
+    }
+}
+
+/// `from-to-www-redirect`: the same target on the other host. The port is always there, one final
+/// slash never.
+pub(super) fn to_host(host: &str, client: &Client, origin: &Origin<'_>, target: &str) -> String {
+    // What a balancer says is copied into the answer only if it can be meant.
+    let scheme = match &*origin.scheme {
+        b"https" => "https",
+        b"http" => "http",
+        _ if client.https => "https",
+        _ => "http",
+    };
+    let is_port = |port: &&str| port.parse::<u16>().is_ok();
+    let port = std::str::from_utf8(&origin.port).ok().filter(is_port).unwrap_or(&client.port);
+    let target = target.strip_suffix('/').unwrap_or(target);
+    format!("{scheme}://{host}:{port}{target}")
 }
 
 /// Whether the route sends this request to HTTPS.
@@ -38,12 +73,16 @@ pub(super) fn is_due(route: &Route, host_has_tls: bool, origin: &Origin<'_>) -> 
     wanted && origin.is_plain()
 }
 
-/// The same target over HTTPS on the host that the client asked for; one final slash is cut off unless the route keeps it.
-pub(super) fn to_https(route: &Route, host: &str, target: &str) -> String {
+/// The same target over HTTPS on the host that the client asked for; one final slash is cut off
+/// unless the route keeps it. `port` is that of the listener for TLS.
+pub(super) fn to_https(route: &Route, host: &str, port: u16, target: &str) -> String {
     let host = without_port(host);
     let target = match target.strip_suffix('/') {
         Some(cut) if !route.preserve_trailing_slash => cut,
         _ => target,
     };
-    format!("https://{host}{target}")
+    match route.redirect_form.port {
+        RedirectPort::Listening => format!("https://{host}:{port}{target}"),
+        RedirectPort::Omitted | RedirectPort::AsAsked => format!("https://{host}{target}"),
+    }
 }

@@ -131,7 +131,7 @@ fn locate<'v>(
         Found::Route(compiled) => compiled,
         Found::AddSlash(compiled) => {
             subject.route = Some(&compiled.route);
-            let location = redirect::add_slash(client, &authority, &head.target);
+            let location = redirect::add_slash(&compiled.route, client, &authority, &head.target);
             return elsewhere(301, &location);
         }
         Found::None => return Err(Failure::NoRoute),
@@ -150,8 +150,13 @@ fn locate<'v>(
     let backend = match &route.target {
         Target::Denied(_) => return Err(Failure::Denied),
         Target::Redirect(redirect) => {
-            let location = redirect::configured(redirect, client, &authority);
+            let location = redirect::configured(redirect, route, client, &authority);
             return elsewhere(redirect.status, &location);
+        }
+        Target::OtherHost(name) => {
+            let origin = Origin::of(client, &head.fields, settings);
+            let location = redirect::to_host(name, client, &origin, &head.target);
+            return elsewhere(settings.redirect_code as u16, &location);
         }
         Target::NotFound => None,
         Target::Backend(id) => Some(*id),
@@ -168,7 +173,7 @@ fn locate<'v>(
     let origin = Origin::of(client, &head.fields, settings);
     if redirect::is_due(route, host.tls(), &origin) {
         let target = original.as_deref().unwrap_or(&head.target);
-        let location = redirect::to_https(route, origin.host(&authority), target);
+        let location = redirect::to_https(route, origin.host(&authority), settings.https_port, target);
         return elsewhere(settings.redirect_code as u16, &location);
     }
 

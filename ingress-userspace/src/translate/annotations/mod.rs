@@ -1,6 +1,7 @@
 //! What the annotations of an Ingress ask for, as typed values: here or nowhere. Whatever restricts
 //! access and is not obeyed yet denies.
 
+mod aliases;
 mod balancing;
 mod canary;
 mod handshake;
@@ -15,6 +16,7 @@ mod value;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+pub(super) use aliases::AliasRequest;
 pub(super) use balancing::{Balances, load_balance};
 pub(super) use canary::{CanaryRequest, HeaderRequest, HeaderRule, read as read_canary};
 pub(super) use handshake::{Client, Handshake};
@@ -40,6 +42,8 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Annotations {
     pub(super) redirects: Redirects,
+    /// `server-alias`.
+    pub(super) aliases: Arc<[AliasRequest]>,
     pub(super) rewriting: Rewriting,
     pub(super) balances: Balances,
     /// Without TLS to endpoints, which is decided per host.
@@ -104,6 +108,7 @@ impl Annotations {
             parser.denial.get_or_insert_with(|| Denial { key: key.clone() });
         }
         let redirects = redirect::parse(&mut parser);
+        let aliases = aliases::parse(&mut parser);
         let rewriting = rewrite::parse(&mut parser);
         let balances = balancing::parse(&mut parser);
         let proxying = proxying::parse(&mut parser, rewriting.target.is_some());
@@ -114,6 +119,7 @@ impl Annotations {
         let policies = parser.policies();
         Self {
             redirects,
+            aliases,
             rewriting,
             balances,
             proxying,

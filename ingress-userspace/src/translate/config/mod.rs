@@ -31,6 +31,7 @@ pub(super) struct Config {
     pub(super) ssl_redirect: bool,
     pub(super) force_ssl_redirect: bool,
     pub(super) preserve_trailing_slash: bool,
+    pub(super) use_port_in_redirects: bool,
     /// Ingress paths that begin with one of these are never redirected to HTTPS.
     pub(super) no_tls_redirect: Vec<String>,
     /// How the requests of every Ingress are forwarded that says nothing else.
@@ -65,6 +66,7 @@ impl Default for Config {
             ssl_redirect: true,
             force_ssl_redirect: false,
             preserve_trailing_slash: false,
+            use_port_in_redirects: false,
             no_tls_redirect: vec!["/.well-known/acme-challenge".to_owned()],
             proxying: Arc::default(),
             retry_non_idempotent: false,
@@ -249,6 +251,7 @@ impl Config {
         reader.boolean("ssl-redirect", &mut config.ssl_redirect);
         reader.boolean("force-ssl-redirect", &mut config.force_ssl_redirect);
         reader.boolean("preserve-trailing-slash", &mut config.preserve_trailing_slash);
+        reader.boolean("use-port-in-redirects", &mut config.use_port_in_redirects);
         reader.value("load-balance", &mut config.load_balance, load_balance);
         reader.boolean("service-upstream", &mut config.service_upstream);
         if let Some(value) = reader.get("no-tls-redirect-locations") {

@@ -153,6 +153,7 @@ fn leads(model: &Model, route: &Route) -> String {
             }
         }
         Target::NotFound => "404".to_owned(),
+        Target::OtherHost(name) => format!("host {name}"),
         Target::Redirect(redirect) => format!("{} {}", redirect.status, redirect.location),
         Target::Denied(denial) => format!("503 {}", denial.key),
     }

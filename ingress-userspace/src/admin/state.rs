@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::Board;
 use crate::l4;
 use crate::model::{
-    Alias, AliasName, Backend, Canary, CanaryHeaderRule, Diagnostic, Host, HostName, HttpsRedirect, Model, PathKind, Severity, Target,
+    Alias, AliasName, Backend, Canary, CanaryHeaderRule, Diagnostic, Host, HostName, HttpsRedirect,
+    Model, PathKind, Severity, Target,
 };
 
 /// All that is served, without keys and certificates.

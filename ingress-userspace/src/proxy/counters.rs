@@ -188,9 +188,7 @@ impl Counters {
         increment(&self.gauges.requests);
         let address = match (subject.route, subject.host) {
             // A route has one canary at most, and an even address.
-            (Some(route), _) => {
-                Arc::as_ptr(route).addr() | usize::from(subject.canary.is_some())
-            }
+            (Some(route), _) => Arc::as_ptr(route).addr() | usize::from(subject.canary.is_some()),
             (None, Some(host)) => std::ptr::from_ref(host).addr(),
             (None, None) => 0,
         };

@@ -17,7 +17,10 @@ impl Pattern {
     /// The pattern `^<path>`, nothing quoted and the end open (reference section 3.3).
     fn anchored(path: &str) -> Result<Self, String> {
         // As written there: an alternative that is not in a group is not anchored.
-        Ok(Self { literal: literal(path), program: Program::new(&format!("^{path}"), Case::Ignored)? })
+        Ok(Self {
+            literal: literal(path),
+            program: Program::new(&format!("^{path}"), Case::Ignored)?,
+        })
     }
 
     /// The pattern `<path>`, found anywhere (reference section 3.4).

@@ -169,7 +169,8 @@ impl Settling<'_> {
             let from_host = HostName::Exact(Arc::clone(&from));
             if is_alias || hosts.contains_key(&from_host) {
                 let what = if is_alias { "an alias" } else { "a host" };
-                let message = format!("`{from}` is {what} already, and does not redirect to `{to}`");
+                let message =
+                    format!("`{from}` is {what} already, and does not redirect to `{to}`");
                 report.warning(&*self.www_field, message);
                 continue;
             }

@@ -132,13 +132,14 @@ fn is_named(route: &Route) -> bool {
     route.field.contains(".paths[") || route.field == "spec.defaultBackend"
 }
 
-fn compiled(header: &HeaderRequest, expressions: &mut Expressions) -> Result<CanaryHeader, Arc<str>> {
+fn compiled(
+    header: &HeaderRequest,
+    expressions: &mut Expressions,
+) -> Result<CanaryHeader, Arc<str>> {
     let rule = match &header.rule {
         HeaderRule::Word => CanaryHeaderRule::Word,
         HeaderRule::Value(value) => CanaryHeaderRule::Value(Arc::clone(value)),
-        HeaderRule::Pattern(text) => {
-            CanaryHeaderRule::Pattern(expressions.get(text, Case::Told)?)
-        }
+        HeaderRule::Pattern(text) => CanaryHeaderRule::Pattern(expressions.get(text, Case::Told)?),
     };
     Ok(CanaryHeader { name: Arc::clone(&header.name), rule })
 }
@@ -147,20 +148,22 @@ fn compiled(header: &HeaderRequest, expressions: &mut Expressions) -> Result<Can
 fn places(key: &Key, ingress: &Ingress, report: &mut Report<'_>) -> Vec<Place> {
     let mut places = Vec::new();
     let Some(spec) = &ingress.spec else { return places };
-    let service = |field: &str, backend, report: &mut Report<'_>| {
-        match backend_key(&key.namespace, field, backend) {
-            Ok(key) => Some(key),
-            Err(Fault::Resource) => {
-                report.error(
-                    format!("{field}.resource"),
-                    "resources are not served; this path takes no traffic",
-                );
-                None
-            }
-            Err(Fault::Broken(field, why)) => {
-                report.error(field, format!("{why}; this path takes no traffic"));
-                None
-            }
+    let service = |field: &str, backend, report: &mut Report<'_>| match backend_key(
+        &key.namespace,
+        field,
+        backend,
+    ) {
+        Ok(key) => Some(key),
+        Err(Fault::Resource) => {
+            report.error(
+                format!("{field}.resource"),
+                "resources are not served; this path takes no traffic",
+            );
+            None
+        }
+        Err(Fault::Broken(field, why)) => {
+            report.error(field, format!("{why}; this path takes no traffic"));
+            None
         }
     };
     let rules = spec.rules.as_deref().unwrap_or_default();

@@ -27,8 +27,8 @@ use crate::{
     expression::Expressions,
     model::{
         BackendKey, ClientAuth, ClientRule, Denial, Diagnostic, Host, HostName, HostTls,
-        HttpsRedirect, ObjectRef, Passthrough, PathKind, Proxying, RedirectForm, RedirectPort, Rewrite, Route, Target,
-        UpstreamTls, VerifyClient,
+        HttpsRedirect, ObjectRef, Passthrough, PathKind, Proxying, RedirectForm, RedirectPort,
+        Rewrite, Route, Target, UpstreamTls, VerifyClient,
     },
     stores::{Key, Stores},
 };
@@ -198,7 +198,8 @@ impl<'a> Assembly<'a> {
         let mut report = Report::on(object.clone(), diagnostics);
         let report = &mut report;
         let lookup = Lookup { namespace: &key.namespace, stores: self.stores };
-        let (prefix, all) = (&self.options.annotations_prefix, ingress.metadata.annotations.as_ref());
+        let (prefix, all) =
+            (&self.options.annotations_prefix, ingress.metadata.annotations.as_ref());
         if let Some(asked) = read_canary(prefix, all, self.config, lookup, report) {
             return self.canaries.add(key, ingress, asked, report);
         }

@@ -112,9 +112,11 @@ impl Certificates {
 
     /// The certificate in use with this id is for this name.
     pub(super) fn covers(&self, id: CertificateId, name: &str) -> bool {
-        let is_it = |(key, known): (&Key, &CertificateId)| (*known == id).then(|| key.clone());
-        let key = self.ids.iter().find_map(is_it);
-        let checked = key.and_then(|key| self.checked.get(&key));
+        let used = usize::try_from(id.0).ok().and_then(|at| self.used.get(at));
+        let checked = used.and_then(|certificate| {
+            let ObjectRef { namespace, name, .. } = &certificate.secret;
+            self.checked.get(&Key::new(Arc::clone(namespace), Arc::clone(name)))
+        });
         matches!(checked, Some((_, Ok(parsed))) if parsed.covers(name))
     }
 

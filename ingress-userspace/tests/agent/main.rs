@@ -2,7 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+mod aliases;
 mod balancing;
+mod canary;
 mod changes;
 mod client_auth;
 mod drain;

@@ -75,12 +75,7 @@ pub(super) struct Recipient<'a> {
 }
 
 /// The value of `Set-Cookie`.
-pub(super) fn cookie(
-    cookie: &SessionCookie,
-    key: &Key,
-    mark: &[u8],
-    to: &Recipient<'_>,
-) -> String {
+pub(super) fn cookie(cookie: &SessionCookie, key: &Key, mark: &[u8], to: &Recipient<'_>) -> String {
     let mark = std::str::from_utf8(mark).unwrap_or_default();
     let mut text = format!("{}={}|{mark}", cookie.name, key.as_str());
     if let Some(seconds) = cookie.expires {

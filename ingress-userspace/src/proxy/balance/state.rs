@@ -167,21 +167,20 @@ impl State {
         let now = asker.now();
         let among = self.among(tried, now);
         let when = Circumstances { among, tried, now };
-        let (index, session) =
-            match (affinity, &self.backend.balancing.policy) {
-                (Some(affinity), _) => self.of_session(affinity, asker, &when, random),
-                (None, Policy::RoundRobin) if self.uneven => (self.weighted(&when), None),
-                (None, Policy::RoundRobin) => (self.in_turn(&when), None),
-                (None, Policy::Ewma) => (self.faster(&when, random), None),
-                (None, Policy::Hash(by)) => {
-                    let text = text(&by.text, asker);
-                    let index = match by.subset {
-                        Some(size) => self.of_group(text, size, &when, random),
-                        None => self.drawn(text, &when),
-                    };
-                    (index, None)
-                }
-            };
+        let (index, session) = match (affinity, &self.backend.balancing.policy) {
+            (Some(affinity), _) => self.of_session(affinity, asker, &when, random),
+            (None, Policy::RoundRobin) if self.uneven => (self.weighted(&when), None),
+            (None, Policy::RoundRobin) => (self.in_turn(&when), None),
+            (None, Policy::Ewma) => (self.faster(&when, random), None),
+            (None, Policy::Hash(by)) => {
+                let text = text(&by.text, asker);
+                let index = match by.subset {
+                    Some(size) => self.of_group(text, size, &when, random),
+                    None => self.drawn(text, &when),
+                };
+                (index, None)
+            }
+        };
         let peer = self.peers.get(index)?;
         peer.claim(now);
         Some(Pick { index: u32::try_from(index).ok()?, address: peer.address, session })

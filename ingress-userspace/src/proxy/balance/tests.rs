@@ -262,7 +262,8 @@ fn a_backend_that_moves_in_the_list_keeps_what_is_known() {
     let model = Model { backends: backends.to_vec(), ..Model::default() };
     let after = before.next(Arc::new(Snapshot { model: Arc::new(model), ..Snapshot::default() }));
     for _ in 0..4 {
-        let pick = pick_of(&after, BackendId(1), &Request::default(), &mut Tried::default()).unwrap();
+        let pick =
+            pick_of(&after, BackendId(1), &Request::default(), &mut Tried::default()).unwrap();
         assert_eq!(last(pick.address), 2);
         assert_eq!(last(super::tests::pick(&after, &Request::default()).address), 5);
     }
@@ -446,10 +447,14 @@ fn the_cookie_is_that_of_ingress_nginx() {
     let key = pick(&view, &Request::default()).session.unwrap();
     // Both by Python's hashlib: md5(b + endpoint) and md5(md5(b) + b), b being `web-shop-80`.
     let value = "INGRESSCOOKIE=084070b66a74da7f4603b87917fd857a|44cba271c9fc215f1fb84b7ff9a62d25";
-    let text = |https| view.session_cookie(ID, affinity(&view, ID), &key, &route(true), https, None, 0);
+    let text =
+        |https| view.session_cookie(ID, affinity(&view, ID), &key, &route(true), https, None, 0);
     assert_eq!(text(false), Some(format!("{value}; Path=/lobby(/|$)(.*); HttpOnly")));
     assert_eq!(text(true), Some(format!("{value}; Path=/lobby(/|$)(.*); Secure; HttpOnly")));
-    assert_eq!(view.session_cookie(ID, affinity(&view, ID), &key, &route(false), false, None, 0), None);
+    assert_eq!(
+        view.session_cookie(ID, affinity(&view, ID), &key, &route(false), false, None, 0),
+        None
+    );
 }
 
 #[test]
@@ -469,8 +474,16 @@ fn the_attributes_of_the_cookie_are_in_order() {
     let view = view(&[2], Balancing { affinity: Some(of_cookie), ..Balancing::default() });
     let key = session::Key::of_endpoint("web-shop-80", address(2));
     let of = |agent: &str| {
-        view.session_cookie(ID, affinity(&view, ID), &key, &route(true), false, Some(agent.as_bytes()), 1_700_000_000)
-            .unwrap()
+        view.session_cookie(
+            ID,
+            affinity(&view, ID),
+            &key,
+            &route(true),
+            false,
+            Some(agent.as_bytes()),
+            1_700_000_000,
+        )
+        .unwrap()
     };
     let all = of("Mozilla/5.0 (X11; Linux x86_64) Chrome/120.0.0.0 Safari/537.36");
     assert_eq!(

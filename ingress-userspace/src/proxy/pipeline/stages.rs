@@ -173,7 +173,8 @@ fn locate<'v>(
     let origin = Origin::of(client, &head.fields, settings);
     if redirect::is_due(route, host.tls(), &origin) {
         let target = original.as_deref().unwrap_or(&head.target);
-        let location = redirect::to_https(route, origin.host(&authority), settings.https_port, target);
+        let location =
+            redirect::to_https(route, origin.host(&authority), settings.https_port, target);
         return elsewhere(settings.redirect_code as u16, &location);
     }
 

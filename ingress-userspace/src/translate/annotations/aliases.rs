@@ -50,9 +50,9 @@ pub(super) fn parse(parser: &mut Parser<'_, '_>) -> Arc<[AliasRequest]> {
 fn read(name: &str) -> Result<Vec<AliasRequest>, String> {
     let exact = |name: &str| match host_name(name)? {
         HostName::Exact(name) => Ok(name),
-        HostName::Wildcard(_) | HostName::CatchAll => {
-            Err(format!("`{name}` is no name with one `*` at its start or end, nor `~` and a regular expression"))
-        }
+        HostName::Wildcard(_) | HostName::CatchAll => Err(format!(
+            "`{name}` is no name with one `*` at its start or end, nor `~` and a regular expression"
+        )),
     };
     if let Some(pattern) = name.strip_prefix('~') {
         return Ok(vec![AliasRequest::Matching(pattern.into())]);

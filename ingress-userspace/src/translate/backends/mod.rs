@@ -17,8 +17,8 @@ pub(super) use self::{
 use super::annotations::Balances;
 use crate::{
     model::{
-        Affinity, AffinityMode, Backend, BackendId, BackendKey, Balancing, Canary, Diagnostic, ObjectRef,
-        Policy, SessionCookie, Severity, Transport,
+        Affinity, AffinityMode, Backend, BackendId, BackendKey, Balancing, Canary, Diagnostic,
+        ObjectRef, Policy, SessionCookie, Severity, Transport,
     },
     stores::Key,
 };

@@ -181,6 +181,7 @@ const OBEYED: &[&str] = &[
     "ssl-redirect",
     "force-ssl-redirect",
     "preserve-trailing-slash",
+    "use-port-in-redirects",
     "http-redirect-code",
     "hsts",
     "hsts-max-age",

@@ -1,6 +1,8 @@
 mod access;
+mod aliases;
 mod backends;
 mod balancing;
+mod canary;
 mod classes;
 mod client_auth;
 mod hosts;

@@ -17,6 +17,7 @@
 
 mod admin;
 pub mod certificates;
+pub mod check;
 pub mod config;
 mod expression;
 pub mod l4;

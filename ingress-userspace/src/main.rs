@@ -9,6 +9,7 @@ use std::{
 };
 
 use ingress_userspace::{
+    check::Outcome,
     config::{self, Config, Invocation, LogFormat, Parsed},
     lifecycle::{self, Agent, Stop, StopHandle},
 };
@@ -20,6 +21,8 @@ const CONFIGURATION: u8 = 2;
 const MACHINE: u8 = 3;
 /// A bug.
 const BUG: u8 = 1;
+/// `penstock check` found what it was to find.
+const REFUSED: u8 = 1;
 
 fn main() -> ExitCode {
     let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -36,6 +39,14 @@ fn main() -> ExitCode {
                 }
             }
         }
+        Parsed::Go(Invocation::Check(command)) => match command.run(&mut std::io::stdout()) {
+            Ok(Outcome::Passed) => ExitCode::SUCCESS,
+            Ok(Outcome::Failed) => ExitCode::from(REFUSED),
+            Err(error) => {
+                complain(&format!("penstock: {:#}\n", anyhow::Error::from(error)));
+                ExitCode::from(CONFIGURATION)
+            }
+        },
         Parsed::Print(text) => {
             let _closed = std::io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS

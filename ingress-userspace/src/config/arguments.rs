@@ -22,6 +22,9 @@ struct Cli {
 enum Command {
     /// Serve the Ingresses of a directory of manifests.
     Run(Box<RunFlags>),
+    Check(crate::check::Command),
+    /// Print what is known of every annotation, as docs/annotations.md.
+    Annotations,
     /// Work on the kernel tier by hand, without an agent.
     #[command(subcommand)]
     L4(l4::command::Command),
@@ -32,6 +35,8 @@ enum Command {
 pub enum Invocation {
     /// `penstock run`.
     Run(Box<Config>),
+    /// `penstock check`.
+    Check(crate::check::Command),
     /// `penstock l4`.
     L4(l4::command::Command),
 }
@@ -82,7 +87,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>, cores: usize) -> Par
         }
     };
     match cli.command {
-        Command::L4(_) if !faults.is_empty() => Parsed::Faults(listed(&faults)),
+        Command::L4(_) | Command::Check(_) if !faults.is_empty() => Parsed::Faults(listed(&faults)),
+        Command::Annotations => Parsed::Print(crate::translate::annotations_document()),
+        Command::Check(command) => Parsed::Go(Invocation::Check(command)),
         Command::L4(command) => Parsed::Go(Invocation::L4(command)),
         Command::Run(mut flags) => {
             if let Some((_, run)) = matches.subcommand() {

@@ -1,4 +1,6 @@
-use super::AddressRange;
+use std::sync::Arc;
+
+use super::{AddressRange, ExternalAuth, Login};
 
 /// What the annotations of an Ingress ask for beyond forwarding; one field for each stage of the
 /// pipeline that they switch on. Routes of Ingresses that ask for none of it have no such value at
@@ -7,6 +9,21 @@ use super::AddressRange;
 pub struct Policies {
     /// Who may ask, by address.
     pub sources: Option<Sources>,
+    /// Who may ask, by name and password.
+    pub login: Option<Login>,
+    /// Who is asked whether a request may pass.
+    pub external: Option<Arc<ExternalAuth>>,
+    /// `satisfy: any`: what admits one way is enough; else all must.
+    pub satisfy_any: bool,
+}
+
+impl Policies {
+    /// Without what asks for authentication: what is left of them on a path that
+    /// `no-auth-locations` exempts.
+    #[must_use]
+    pub fn without_authentication(&self) -> Self {
+        Self { login: None, external: None, satisfy_any: false, ..self.clone() }
+    }
 }
 
 /// `denylist-source-range` and `whitelist-source-range`.

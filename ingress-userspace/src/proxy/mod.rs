@@ -14,6 +14,7 @@ mod buffer;
 mod client;
 mod client_hello;
 pub(crate) mod counters;
+mod credentials;
 mod date;
 mod deadline;
 mod endpoints;
@@ -94,6 +95,7 @@ impl Bound {
         phase: &watch::Receiver<Phase>,
         ports: &watch::Receiver<ports::Open>,
     ) -> std::io::Result<Running> {
+        let credentials = credentials::Shared::new(self.sockets.len())?;
         let threads = self
             .sockets
             .into_iter()
@@ -107,6 +109,7 @@ impl Bound {
                     timeouts: timeouts.clone(),
                     phase: phase.clone(),
                     ports: ports.clone(),
+                    credentials: Arc::clone(&credentials),
                 };
                 thread::Builder::new()
                     .name(format!("worker-{index}"))

@@ -34,6 +34,8 @@ pub(crate) enum Failure {
     Misdirected,
     /// Not for this client.
     Forbidden,
+    /// Too many clients say at once who they are.
+    Busy,
     /// No rule for the host or path.
     NoRoute,
     /// The route must not be served as it stands.
@@ -74,7 +76,7 @@ impl Failure {
             Self::Misdirected => 421,
             Self::UnknownCoding => 501,
             Self::Upstream => 502,
-            Self::Denied | Self::NoEndpoint => 503,
+            Self::Busy | Self::Denied | Self::NoEndpoint => 503,
             Self::UpstreamTimeout => 504,
             Self::UnknownVersion => 505,
         }
@@ -122,6 +124,13 @@ pub(crate) fn healthy() -> Answer {
 pub(crate) fn redirect(status: u16, location: &str) -> Answer {
     let mut answer = html(status, page(status));
     answer.head.fields.push_known(Known::Location, location.as_bytes());
+    answer
+}
+
+/// The answer to a client that is to say who it is, and how.
+pub(crate) fn unauthorized(challenge: &str) -> Answer {
+    let mut answer = html(401, page(401));
+    answer.head.fields.push_known(Known::WwwAuthenticate, challenge.as_bytes());
     answer
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    mem,
     rc::Rc,
     sync::Arc,
     time::{Instant, SystemTime},
@@ -10,6 +11,7 @@ use std::{
 use tokio::{
     runtime::{Builder, LocalOptions},
     sync::{Notify, watch},
+    task::JoinHandle,
     time::MissedTickBehavior,
 };
 
@@ -18,6 +20,7 @@ use super::{
     balance::View,
     buffer::Buffers,
     counters::{Counters, Registry},
+    credentials::{self, Credentials},
     date::Date,
     deadline::{Deadlines, TICK},
     endpoints, http2,
@@ -52,6 +55,7 @@ pub(crate) struct Setup {
     pub(crate) timeouts: Timeouts,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) ports: watch::Receiver<ports::Open>,
+    pub(crate) credentials: Arc<credentials::Shared>,
 }
 
 /// What the connections of a worker share.
@@ -71,6 +75,10 @@ pub(crate) struct Worker {
     #[expect(clippy::vec_box, reason = "they move between tasks: a pointer, not 200 bytes")]
     answers: RefCell<Vec<Box<ResponseHead>>>,
     pub(crate) random: RefCell<fastrand::Rng>,
+    /// Our own ports as text, one allocation each.
+    port_texts: RefCell<Vec<(u16, Rc<str>)>>,
+    /// What is known of passwords.
+    pub(crate) credentials: Credentials,
     reader: Reader,
     view: RefCell<Rc<View>>,
     draining: Cell<bool>,
@@ -87,6 +95,7 @@ impl Worker {
             *view = next;
             self.settle(&view.snapshot.model.settings);
             self.counters.forget();
+            self.credentials.forget();
         }
         Rc::clone(&view)
     }
@@ -109,6 +118,17 @@ impl Worker {
         if free.len() < HEADS {
             free.push(head);
         }
+    }
+
+    /// A port of ours as text.
+    pub(crate) fn port_text(&self, port: u16) -> Rc<str> {
+        let mut texts = self.port_texts.borrow_mut();
+        if let Some((_, text)) = texts.iter().find(|(own, _)| *own == port) {
+            return Rc::clone(text);
+        }
+        let text: Rc<str> = port.to_string().into();
+        texts.push((port, Rc::clone(&text)));
+        text
     }
 
     pub(crate) fn draining(&self) -> bool {
@@ -173,7 +193,7 @@ pub(crate) fn run(setup: Setup) {
 }
 
 async fn serve(setup: Setup) {
-    let Setup { index, sockets, reader, registry, timeouts, mut phase, ports } = setup;
+    let Setup { index, sockets, reader, registry, timeouts, mut phase, ports, credentials } = setup;
     let mut random = fastrand::Rng::new();
     let view = View::new(reader.current(), &mut random);
     let deadlines = Deadlines::new(Instant::now());
@@ -195,6 +215,8 @@ async fn serve(setup: Setup) {
         date: Date::new(SystemTime::now()),
         answers: RefCell::default(),
         random: RefCell::new(random),
+        port_texts: RefCell::default(),
+        credentials: Credentials::new(credentials),
         view: RefCell::new(view),
         draining: Cell::new(false),
         connections: Cell::new(0),
@@ -230,12 +252,7 @@ async fn serve(setup: Setup) {
                     break;
                 }
                 if now == Phase::Drain {
-                    // What the kernel accepted before the listeners close is taken, not reset.
-                    for task in accepting.drain(..) {
-                        let _ended = task.await;
-                    }
-                    worker.draining.set(true);
-                    worker.deadlines.wake_all();
+                    tokio::task::spawn_local(drain(Rc::clone(&worker), mem::take(&mut accepting)));
                 }
             }
         }
@@ -244,4 +261,16 @@ async fn serve(setup: Setup) {
         }
     }
     worker.pool.clear();
+}
+
+/// What the kernel accepted before the listeners close is taken, not reset; then all connections are
+/// told. Meanwhile the worker's clock goes on.
+async fn drain(worker: Rc<Worker>, accepting: Vec<JoinHandle<()>>) {
+    for task in accepting {
+        let _ended = task.await;
+    }
+    worker.draining.set(true);
+    worker.deadlines.wake_all();
+    // Perhaps nobody is there.
+    worker.idle.notify_one();
 }

@@ -21,4 +21,5 @@ pub use compiled::{CompiledRoute, Found};
 pub use host::HostTable;
 pub(crate) use names::Names;
 pub use normalize::{BadPath, normalize};
+pub(crate) use octets::escape;
 pub use table::RouteTable;

@@ -30,7 +30,7 @@ pub(super) fn to_text(octets: Vec<u8>) -> String {
 
 /// Appends the path with its octets escaped where NGINX escapes them (`ngx_escape_uri`,
 /// `NGX_ESCAPE_URI`): controls, space, `"#%<>?\^` and the backtick, `{|}`, DEL and above.
-pub(super) fn escape(text: &str, path: &mut String) {
+pub(crate) fn escape(text: &str, path: &mut String) {
     for character in text.chars() {
         if STANDS_FOR_OCTET.contains(&character) {
             escape_octet(character as u32 as u8, path);

@@ -9,9 +9,11 @@
 //! file that cannot, is empty, or is still being written, keep what was.
 #![forbid(unsafe_code)]
 
+mod claims;
 mod directory;
 mod files;
 mod object;
+mod once;
 pub(crate) mod parse;
 mod tree;
 mod typed;
@@ -21,6 +23,7 @@ mod watch;
 mod tests;
 
 pub use directory::{Directory, Stopper};
+pub use once::{Input, Place, Reading, read_once};
 
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -31,7 +34,8 @@ use crate::{model::Diagnostic, stores::Stores};
 pub struct Update {
     /// The objects.
     pub stores: Arc<Stores>,
-    /// What people should look at, in the order of the files; the whole list, not only what is new.
+    /// What people should look at, in the order of the files, then what several files have; the
+    /// whole list, not only what is new.
     pub diagnostics: Vec<Diagnostic>,
 }
 

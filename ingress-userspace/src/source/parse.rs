@@ -3,12 +3,13 @@
 use std::{collections::HashMap, path::Path};
 
 use super::{
-    object::{Kind, Object},
+    object::{self, Kind},
     tree::{Node, Place, Value},
     typed::FieldFault,
 };
 use crate::{
     model::{Diagnostic, ObjectRef, Severity},
+    stores::Object,
     suggestion,
 };
 
@@ -65,7 +66,7 @@ pub(super) fn parse(path: &Path, text: &str, known: &mut Documents) -> Parsed {
 /// The documents of a file and the number of their first line. A line that begins with `---` or
 /// `...` ends a document even inside a scalar (YAML 1.2, section 9.1.2), so that they can be told
 /// apart before any is parsed.
-fn documents(text: &str) -> Vec<(u64, &str)> {
+pub(super) fn documents(text: &str) -> Vec<(u64, &str)> {
     let mut documents = Vec::new();
     let (mut start, mut start_line) = (0, 1);
     let mut offset = 0;
@@ -167,7 +168,7 @@ impl Parser<'_> {
             self.fault(&id, FieldFault { field: "apiVersion".to_owned(), place, message });
             return self.parsed.objects.push((id, None));
         }
-        let (object, unknown) = Object::read(&id, node);
+        let (object, unknown) = object::read(&id, node);
         for fault in unknown {
             let message = format!("{}: {}; it has no effect", self.at(fault.place), fault.message);
             self.say(Severity::Warning, id.clone(), fault.field, message);

@@ -21,14 +21,15 @@ use super::{
     report::Report,
     rule::{Fault, backend_key, host_name, path_of},
     tls::Certificates,
-    upstream_tls::{self, Policies},
+    upstream_tls,
+    users::UserLists,
 };
 use crate::{
     expression::Expressions,
     model::{
         BackendKey, ClientAuth, ClientRule, Denial, Diagnostic, Host, HostName, HostTls,
-        HttpsRedirect, ObjectRef, Passthrough, PathKind, Proxying, RedirectForm, RedirectPort,
-        Rewrite, Route, Target, UpstreamTls, VerifyClient,
+        HttpsRedirect, ObjectRef, Passthrough, PathKind, Policies, Proxying, RedirectForm,
+        RedirectPort, Rewrite, Route, Target, UpstreamTls, VerifyClient,
     },
     stores::{Key, Stores},
 };
@@ -40,6 +41,7 @@ pub(super) struct Assembly<'a> {
     pub(super) stores: &'a Stores,
     pub(super) certificates: &'a mut Certificates,
     pub(super) authorities: &'a mut Authorities,
+    pub(super) users: &'a mut UserLists,
     pub(super) backends: Backends,
     hosts: BTreeMap<HostName, HostParts>,
     /// What unknown hosts and paths lead to.
@@ -61,13 +63,15 @@ struct Current<'i> {
     handshake: HostTls,
 }
 
+/// What Secrets came to before.
+type Known<'a> = (&'a mut Certificates, &'a mut Authorities, &'a mut UserLists);
+
 impl<'a> Assembly<'a> {
     pub(super) fn new(
         options: &'a Options,
         config: &'a Config,
         stores: &'a Stores,
-        certificates: &'a mut Certificates,
-        authorities: &'a mut Authorities,
+        (certificates, authorities, users): Known<'a>,
         default_backend: Option<&BackendKey>,
     ) -> Self {
         let mut backends = Backends::default();
@@ -89,7 +93,7 @@ impl<'a> Assembly<'a> {
             redirect_form: RedirectForm::default(),
             sets_session: false,
             proxying: Arc::clone(&config.proxying),
-            policies: None,
+            policies: config.blocked_policies(),
             target,
         };
         let auth = config.global_auth.clone().filter(|_| default_backend.is_some());
@@ -105,6 +109,7 @@ impl<'a> Assembly<'a> {
             stores,
             certificates,
             authorities,
+            users,
             backends,
             hosts,
             global,
@@ -168,7 +173,7 @@ impl<'a> Assembly<'a> {
     }
 
     /// The hosts of all Ingresses added.
-    pub(super) fn finish(self, policies: &mut Policies) -> (Vec<Host>, Backends) {
+    pub(super) fn finish(self, policies: &mut upstream_tls::Policies) -> (Vec<Host>, Backends) {
         let wildcards: BTreeMap<Arc<str>, _> = self
             .hosts
             .iter()
@@ -200,10 +205,11 @@ impl<'a> Assembly<'a> {
         let lookup = Lookup { namespace: &key.namespace, stores: self.stores };
         let (prefix, all) =
             (&self.options.annotations_prefix, ingress.metadata.annotations.as_ref());
-        if let Some(asked) = read_canary(prefix, all, self.config, lookup, report) {
+        if let Some(asked) = read_canary(prefix, all, self.config, lookup, self.users, report) {
             return self.canaries.add(key, ingress, asked, report);
         }
-        let mut annotations = Annotations::parse(prefix, all, self.config, lookup, report);
+        let mut annotations =
+            Annotations::parse(prefix, all, self.config, lookup, self.users, report);
         let nothing = IngressSpec::default();
         let spec = ingress.spec.as_ref().unwrap_or(&nothing);
         if spec.default_backend.is_some() && self.options.disable_catch_all {
@@ -212,7 +218,8 @@ impl<'a> Assembly<'a> {
         }
         let upstream_tls = annotations.upstream_tls.as_ref().map(|request| {
             let field = &annotations.upstream_tls_field;
-            upstream_tls::resolve(request, &key.namespace, &self.stores.secrets, field, report)
+            let namespace = (!self.config.cross_namespace).then_some(&*key.namespace);
+            upstream_tls::resolve(request, namespace, &self.stores.secrets, field, report)
         });
         match &upstream_tls {
             Some(Err(denial)) => {
@@ -354,7 +361,7 @@ impl<'a> Assembly<'a> {
     fn client_auth(&mut self, key: &Key, asked: &Client, report: &mut Report<'_>) -> ClientAuth {
         let Some((namespace, name)) = &asked.secret else { return ClientAuth::Broken };
         let secret = Key::new(namespace.as_str(), name.as_str());
-        let found = if *namespace == *key.namespace {
+        let found = if self.config.cross_namespace || *namespace == *key.namespace {
             self.authorities.of_secret(&self.stores.secrets, &secret)
         } else {
             Err("is of another namespace than the Ingress".into())
@@ -456,6 +463,9 @@ impl<'a> Assembly<'a> {
         let redirects = &current.annotations.redirects;
         let exempt = self.config.no_tls_redirect.iter().any(|item| text.starts_with(&**item));
         route.https_redirect = https_redirect(current, exempt);
+        if self.config.no_auth_locations.iter().any(|item| text.starts_with(&**item)) {
+            route.policies = without_authentication(route.policies);
+        }
         route.target = match &redirects.elsewhere {
             Some(redirect) => Target::Redirect(redirect.clone()),
             None => self.target(current, &format!("{field}.backend"), &path.backend, report),
@@ -535,6 +545,12 @@ fn base(current: &Current<'_>, field: &str, path: &str) -> Route {
         policies: current.annotations.policies.clone(),
         target: Target::NotFound,
     }
+}
+
+/// What is left of the policies on a path that `no-auth-locations` exempts.
+fn without_authentication(policies: Option<Arc<Policies>>) -> Option<Arc<Policies>> {
+    let rest = policies?.without_authentication();
+    (rest != Policies::default()).then(|| Arc::new(rest))
 }
 
 fn https_redirect(current: &Current<'_>, exempt: bool) -> HttpsRedirect {

@@ -14,6 +14,7 @@ mod host;
 mod ingress;
 mod member;
 mod options;
+mod password;
 mod quantity;
 mod report;
 mod rule;
@@ -23,12 +24,14 @@ mod text;
 mod ticket;
 mod tls;
 mod upstream_tls;
+mod users;
 
 #[cfg(test)]
 mod tests;
 
 #[cfg(test)]
 pub(crate) use annotations::SUITES as UPSTREAM_SUITES;
+pub(crate) use annotations::{Described, described, document as annotations_document};
 pub use options::Options;
 
 use std::{
@@ -49,6 +52,7 @@ use self::{
     streams::Services,
     tls::Certificates,
     upstream_tls::Policies,
+    users::UserLists,
 };
 use crate::{
     expression::Expressions,
@@ -99,6 +103,7 @@ struct Lasting {
     upstream_tls: Policies,
     authorities: Authorities,
     expressions: Expressions,
+    users: UserLists,
 }
 
 /// What follows from the Ingresses and what they refer to, endpoints excepted.
@@ -242,9 +247,10 @@ impl Translator {
         let mut config = Self::config(options, stores, &mut diagnostics);
         config.settings.https_port = options.https_port;
         let ticket_keys = Self::ticket_keys(options, stores, &mut config, &mut diagnostics);
-        let Lasting { certificates, upstream_tls, authorities, expressions } = lasting;
+        let Lasting { certificates, upstream_tls, authorities, expressions, users } = lasting;
         expressions.begin();
         authorities.begin(&stores.secrets);
+        users.begin(&stores.secrets);
         certificates.begin(&stores.secrets);
         upstream_tls.begin();
         let default_certificate =
@@ -252,8 +258,8 @@ impl Translator {
         let classes = Classes::new(options, &stores.ingress_classes);
         let mut ingresses: Vec<_> = stores.ingresses.iter().collect();
         ingresses.sort_by_cached_key(|(key, ingress)| order(key, ingress));
-        let mut assembly =
-            Assembly::new(options, &config, stores, certificates, authorities, default_backend);
+        let known = (&mut *certificates, authorities, users);
+        let mut assembly = Assembly::new(options, &config, stores, known, default_backend);
         for (key, ingress) in ingresses {
             let object = ObjectRef::new("Ingress", key.namespace.clone(), key.name.clone());
             let mut report = Report::on(object, &mut diagnostics);

@@ -2,12 +2,17 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod aliases;
 mod balancing;
+mod basic_auth;
 mod canary;
 mod changes;
+mod check;
 mod client_auth;
+mod digest_auth;
 mod drain;
+mod endings;
 mod failure;
 mod forwarding;
 mod http1;

@@ -10,6 +10,7 @@
 mod bodies;
 mod browser;
 mod curl;
+mod differential;
 mod door;
 mod grpc;
 mod http2;

@@ -49,14 +49,26 @@ impl Site {
         hosts: &[Host<'_>],
         config: &[(&str, &str)],
     ) -> Option<Self> {
+        Self::launch(test, hosts, |authority| documents(authority, hosts, config))
+    }
+
+    /// An agent that serves these documents, whose ConfigMap is `web/settings`.
+    pub(crate) fn of(test: &str, documents: &str) -> Option<Self> {
+        Self::launch(test, &[], |_| documents.to_owned())
+    }
+
+    fn launch(
+        test: &str,
+        hosts: &[Host<'_>],
+        documents: impl FnOnce(&Authority) -> String,
+    ) -> Option<Self> {
         let binary = requirement::agent(test)?;
         let directory = tempfile::tempdir().expect("a temporary directory");
         let authority = Authority::new().expect("an authority");
         std::fs::write(directory.path().join("authority.pem"), authority.pem()).expect("a file");
         let manifests = directory.path().join("manifests");
         std::fs::create_dir(&manifests).expect("a directory");
-        std::fs::write(manifests.join("all.yaml"), documents(&authority, hosts, config))
-            .expect("a manifest");
+        std::fs::write(manifests.join("all.yaml"), documents(&authority)).expect("a manifest");
         let [http, https, admin] = [free_port(), free_port(), free_port()]
             .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         let nginx = std::env::var("PENSTOCK_PROOF_PROXY").is_ok_and(|proxy| proxy == "nginx");

@@ -112,6 +112,8 @@ pub(crate) fn interop() -> Result<()> {
         packages::Tool { program: "chromium", package: "chromium" },
     ])?;
     packages::ensure_packages(&[
+        "libnginx-mod-http-headers-more-filter",
+        "libnginx-mod-http-lua",
         "python3-aiohttp",
         "python3-grpcio",
         "python3-h2",

@@ -167,7 +167,7 @@ async fn relay<D: Downstream>(
             Poll::Ready(Err(Side::Client(_))) => upload.stop(),
         }
         match download.poll(cx, up, down) {
-            Poll::Pending => poll_gone(cx, down, upload.is_done()),
+            Poll::Pending => poll_gone(cx, down, upload),
             ready => ready,
         }
     })

@@ -108,8 +108,14 @@ impl Upload {
         self.state >= State::Finished
     }
 
-    pub(super) fn is_done(&self) -> bool {
-        self.state == State::Done
+    /// All of it has come from the client, or nobody wants the rest.
+    pub(super) fn is_read(&self) -> bool {
+        self.state >= State::Read
+    }
+
+    /// The endpoint takes nothing, so that nothing more is read from the client.
+    pub(super) fn is_stuck(&mut self) -> bool {
+        self.state == State::Reading && !self.has_room()
     }
 
     pub(super) fn moved(&self) -> u64 {

@@ -1,7 +1,9 @@
 //! Steps 9 and 10: whether a request may go to its endpoints. Only routes with policies have these
 //! steps, and only their requests pay for them.
 
-use super::{sources, stages::Located};
+use std::rc::Rc;
+
+use super::{access, stages::Located};
 use crate::{
     model::Policies,
     proxy::{
@@ -25,15 +27,15 @@ pub(super) enum Admitted {
 
 /// Takes a request through the steps, in their order.
 pub(super) async fn admit(
-    _client: &Client,
-    _view: &View,
-    _head: &mut RequestHead,
+    client: &Rc<Client>,
+    view: &View,
+    head: &mut RequestHead,
     located: &Located<'_>,
     policies: &Policies,
 ) -> Result<Admitted, Failure> {
-    let admission = Admission::default();
-    if let Some(own) = &policies.sources {
-        sources::check(own, located.origin.ip)?;
+    let mut admission = Admission::default();
+    match access::check(client, view, head, located, policies, &mut admission).await? {
+        Some(answer) => Ok(Admitted::Own(answer)),
+        None => Ok(Admitted::With(admission)),
     }
-    Ok(Admitted::With(admission))
 }

@@ -2,13 +2,17 @@
 //! can be told apart from outside (reference section 2); each is a module. What is done to answers
 //! stands here.
 
+mod access;
 mod admission;
 mod asker;
 mod authority;
+mod blocked;
 mod canary;
 mod client_auth;
+mod external;
 mod forwarded;
 mod headers;
+mod login;
 mod origin;
 mod redirect;
 mod rewrites;

@@ -4,16 +4,26 @@ use super::{authority::without_port, origin::Origin};
 use crate::{
     model::{HttpsRedirect, Redirect, RedirectForm, RedirectPort, Route},
     proxy::client::Client,
+    route::escape,
 };
 
-/// `/foo/` for the Prefix of that name where `/foo` was asked for, the query kept.
-pub(super) fn add_slash(route: &Route, client: &Client, authority: &str, target: &str) -> String {
-    let begin = begin(route.redirect_form, client, authority);
-    let (path, query) = match target.find('?') {
-        Some(mark) => target.split_at(mark),
-        None => (target, ""),
-    };
-    format!("{begin}{path}/{query}")
+/// `/foo/` for the Prefix of that name where `/foo` was asked for: the path as it was matched, the
+/// query kept.
+pub(super) fn add_slash(
+    route: &Route,
+    client: &Client,
+    authority: &str,
+    path: &str,
+    query: Option<&str>,
+) -> String {
+    let mut location = begin(route.redirect_form, client, authority);
+    escape(path, &mut location);
+    location.push('/');
+    if let Some(query) = query.filter(|query| !query.is_empty()) {
+        location.push('?');
+        location.push_str(query);
+    }
+    location
 }
 
 /// `permanent-redirect`, `temporal-redirect`, `app-root`.

@@ -4,14 +4,15 @@
 use std::{rc::Rc, sync::Arc};
 
 use super::{
+    access::Verdict,
     admission::{self, Admission, Admitted},
     asker::Asked,
-    authority,
+    authority, blocked,
     canary::{self, Chosen},
     client_auth::{self, Entry},
     forwarded, headers,
     origin::Origin,
-    redirect, settings, target, websocket,
+    redirect, settings, sources, target, websocket,
 };
 use crate::{
     model::{Backend, HostName, Route, Target},
@@ -124,6 +125,10 @@ fn locate<'v>(
     if let Entry::Elsewhere(page) = entry {
         return elsewhere(302, page);
     }
+    // What is blocked everywhere.
+    if let Some(blocked) = &settings.blocked {
+        blocked::check(blocked, &head.fields)?;
+    }
     if path == HEALTH && *host.name() == HostName::CatchAll {
         return Ok(Place::Own(respond::healthy()));
     }
@@ -131,7 +136,8 @@ fn locate<'v>(
         Found::Route(compiled) => compiled,
         Found::AddSlash(compiled) => {
             subject.route = Some(&compiled.route);
-            let location = redirect::add_slash(&compiled.route, client, &authority, &head.target);
+            let route = &compiled.route;
+            let location = redirect::add_slash(route, client, &authority, &path, head.query());
             return elsewhere(301, &location);
         }
         Found::None => return Err(Failure::NoRoute),
@@ -179,7 +185,15 @@ fn locate<'v>(
     }
 
     // (f) Where it goes.
-    let backend = backend.ok_or(Failure::NoRoute)?;
+    let Some(backend) = backend else {
+        // Nothing is there to ask for a password for; who is kept out learns not even that.
+        let lists = route.policies.as_ref().and_then(|policies| policies.sources.as_ref());
+        if let Some(Verdict::Refused(answer)) = lists.and_then(|own| sources::check(own, origin.ip))
+        {
+            return Ok(Place::Own(answer));
+        }
+        return Err(Failure::NoRoute);
+    };
     let service = service.filter(|service| !service.endpoints.is_empty());
     let service = service.ok_or(Failure::NoEndpoint)?;
     let chosen = canary::choose(view, &head.fields, backend, service);

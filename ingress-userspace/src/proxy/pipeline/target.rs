@@ -6,7 +6,7 @@ use crate::proxy::{message::RequestHead, respond::Failure};
 /// a rewrite the target stays the client's own, untouched.
 pub(super) fn rewrite(head: &mut RequestHead, rewritten: Option<String>) -> Result<(), Failure> {
     let Some(mut path) = rewritten else { return Ok(()) };
-    if let Some(query) = head.query() {
+    if let Some(query) = head.query().filter(|query| !query.is_empty()) {
         path.push(if path.contains('?') { '&' } else { '?' });
         path.push_str(query);
     }
@@ -36,6 +36,7 @@ mod tests {
         assert_eq!(to("/old?a=1", Some("/new")).as_deref(), Ok("/new?a=1"));
         assert_eq!(to("/old?a=1", Some("/new?b=2")).as_deref(), Ok("/new?b=2&a=1"));
         assert_eq!(to("/old", Some("/new")).as_deref(), Ok("/new"));
+        assert_eq!(to("/old?", Some("/new")).as_deref(), Ok("/new"));
         assert_eq!(to("/old", Some("/a b")), Err(Failure::BadTarget));
     }
 }

@@ -6,7 +6,7 @@ use super::{
     Balances, Lookup, Parser, balancing,
     value::{Invalid, Values, boolean},
 };
-use crate::translate::{config::Config, report::Report};
+use crate::translate::{config::Config, report::Report, users::UserLists};
 
 /// When the canary is taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +60,7 @@ pub(in crate::translate) fn read(
     all: Option<&BTreeMap<String, String>>,
     config: &Config,
     lookup: Lookup<'_>,
+    users: &mut UserLists,
     report: &mut Report<'_>,
 ) -> Option<Option<CanaryRequest>> {
     let values = Values::new(prefix, all);
@@ -68,7 +69,7 @@ pub(in crate::translate) fn read(
         return None;
     }
     let denied = "the canary takes no traffic";
-    let mut parser = Parser { values, config, lookup, report, denial: None, denied };
+    let mut parser = Parser { values, config, lookup, users, report, denial: None, denied };
     parser.refusing("canary", boolean);
     judge(&mut parser);
     let request = parse(&mut parser);

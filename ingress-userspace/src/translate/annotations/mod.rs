@@ -4,8 +4,11 @@
 mod aliases;
 mod balancing;
 mod canary;
+mod described;
+mod document;
 mod handshake;
 mod known;
+mod login;
 mod passthrough;
 mod proxying;
 mod redirect;
@@ -19,6 +22,8 @@ use std::{collections::BTreeMap, sync::Arc};
 pub(super) use aliases::AliasRequest;
 pub(super) use balancing::{Balances, load_balance};
 pub(super) use canary::{CanaryRequest, HeaderRequest, HeaderRule, read as read_canary};
+pub(crate) use described::{Described, described};
+pub(crate) use document::document;
 pub(super) use handshake::{Client, Handshake};
 pub(super) use known::{BUFFER_SIZE, BUFFERS, NO_FILES, Risk, Support};
 pub(super) use proxying::{Source, read as read_proxying};
@@ -31,7 +36,7 @@ pub(super) use upstream_tls::UpstreamTlsRequest;
 pub(super) use value::{Invalid, boolean};
 
 use self::value::Values;
-use super::{config::Config, report::Report};
+use super::{config::Config, report::Report, users::UserLists};
 use crate::{
     model::{Denial, Policies, ProxyVersion, Proxying},
     stores::Stores,
@@ -76,6 +81,8 @@ struct Parser<'a, 'd> {
     values: Values<'a>,
     config: &'a Config,
     lookup: Lookup<'a>,
+    /// Secrets with users, as they were read before.
+    users: &'a mut UserLists,
     report: &'a mut Report<'d>,
     denial: Option<Denial>,
     /// What a denial means for the Ingress, to be told.
@@ -95,12 +102,13 @@ impl Annotations {
         all: Option<&BTreeMap<String, String>>,
         config: &Config,
         lookup: Lookup<'_>,
+        users: &mut UserLists,
         report: &mut Report<'_>,
     ) -> Self {
         let values = Values::new(prefix, all);
         let denied = "the paths of this Ingress answer 503";
         let denial = config.denial.clone();
-        let mut parser = Parser { values, config, lookup, report, denial, denied };
+        let mut parser = Parser { values, config, lookup, users, report, denial, denied };
         let host_denial = parser.judge();
         if let Some(key) = &config.global_auth
             && parser.boolean("enable-global-auth", true)
@@ -189,7 +197,17 @@ impl Parser<'_, '_> {
 
     /// What switches stages on that most requests do not go through.
     fn policies(&mut self) -> Option<Arc<Policies>> {
-        let policies = Policies { sources: sources::parse(self) };
+        let policies = Policies {
+            sources: sources::parse(self),
+            login: login::parse(self),
+            external: None,
+            satisfy_any: login::satisfy_any(self),
+        };
+        // A choice of nothing is none.
+        let policies = match policies {
+            Policies { sources: None, login: None, external: None, .. } => Policies::default(),
+            policies => policies,
+        };
         (policies != Policies::default()).then(|| Arc::new(policies))
     }
 

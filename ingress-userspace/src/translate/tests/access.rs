@@ -8,15 +8,15 @@ const PREFIX: &str = "nginx.ingress.kubernetes.io";
 /// The keys of reference sections 1.2 to 1.11 that restrict access, with a value that asks for it.
 /// Written out again instead of taken from the table: the table is what is tested.
 const RESTRICTING: &[(&str, &str)] = &[
-    ("whitelist-source-range", "10.0.0.0/8"),
+    ("whitelist-source-range", "10.0.0.0/33"),
     ("whitelist-source-range", ""),
-    ("allowlist-source-range", "10.0.0.0/8"),
-    ("denylist-source-range", "10.0.0.0/8"),
-    ("satisfy", "any"),
-    ("auth-type", "basic"),
+    ("allowlist-source-range", "10.0.0.0/8, office"),
+    ("allowlist-source-range", ""),
+    ("allowlist-source-range", ","),
+    ("denylist-source-range", "10.0.0"),
+    ("denylist-source-range", ""),
+    ("auth-type", "nonsense"),
     ("auth-secret", "users"),
-    ("auth-secret-type", "auth-file"),
-    ("auth-realm", "here"),
     ("auth-url", "https://auth.example.com"),
     ("auth-signin", "https://auth.example.com/start"),
     ("auth-signin-redirect-param", "rd"),
@@ -128,13 +128,14 @@ fn every_key_that_restricts_by_its_name_denies() {
     use crate::translate::annotations::{Support, known_keys};
 
     for (key, support) in known_keys() {
-        // Client certificates are obeyed; what of them cannot be is in `client_auth`.
-        let restricts = key.starts_with("auth-") && !key.starts_with("auth-tls-")
-            || key.starts_with("limit-")
-            || key.ends_with("-source-range")
-            || key.ends_with("-snippet")
-            || key.contains("modsecurity")
-            || key == "satisfy";
+        // Client certificates, passwords and lists of addresses are obeyed; what of them cannot be
+        // is in `client_auth`, in `login` and above.
+        let obeyed = ["auth-type", "auth-secret", "auth-secret-type", "auth-realm"];
+        let restricts =
+            key.starts_with("auth-") && !key.starts_with("auth-tls-") && !obeyed.contains(&key)
+                || key.starts_with("limit-")
+                || key.ends_with("-snippet")
+                || key.contains("modsecurity");
         let passes = matches!(support, Support::Obeyed | Support::NoEffect(_) | Support::Legacy);
         assert!(!(restricts && passes), "{key}");
     }

@@ -6,6 +6,7 @@ mod canary;
 mod classes;
 mod client_auth;
 mod hosts;
+mod login;
 mod memory;
 mod proxying;
 mod scale;

@@ -1,0 +1,155 @@
+//! What people are told about manifests.
+
+use serde_json::Value;
+
+use super::{Kind, Report, Verdict, check, render};
+use crate::{
+    source::{Input, read_once},
+    translate::Options,
+};
+
+const PREFIX: &str = "nginx.ingress.kubernetes.io";
+
+/// An Ingress of the class `nginx`: its annotations without prefix and its rules as `host path`.
+fn ingress(name: &str, annotations: &[(&str, &str)], more: &str, rules: &[&str]) -> String {
+    let mut text = format!(
+        "---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\n  name: {name}\n"
+    );
+    if !annotations.is_empty() {
+        text.push_str("  annotations:\n");
+    }
+    for (key, value) in annotations {
+        text.push_str(&format!("    {PREFIX}/{key}: {value:?}\n"));
+    }
+    text.push_str(&format!("spec:\n  ingressClassName: nginx\n{more}  rules:\n"));
+    for rule in rules {
+        let (host, path) = rule.split_once(' ').expect("a host and a path");
+        text.push_str(&format!(
+            "  - host: {host}\n    http: {{paths: [{{path: {path:?}, pathType: Prefix, backend: \
+             {{service: {{name: web, port: {{number: 80}}}}}}}}]}}\n"
+        ));
+    }
+    text
+}
+
+fn checked_as(text: &str, complete: bool) -> Report {
+    let input = Input::Text("all.yaml".into(), text.to_owned());
+    let options = Options { ingress_class: "nginx".to_owned(), ..Options::default() };
+    check(read_once(&[input]).expect("text can be read"), options, complete)
+}
+
+fn checked(text: &str) -> Report {
+    checked_as(text, false)
+}
+
+fn of<'r>(report: &'r Report, name: &str) -> &'r super::Checked {
+    let named = |own: &&super::Checked| *own.object.name == *name;
+    report.ingresses.iter().find(named).expect("the Ingress is among them")
+}
+
+#[track_caller]
+fn says(report: &Report, name: &str, kind: Kind, part: &str) {
+    let remarks = &of(report, name).remarks;
+    let said = remarks
+        .iter()
+        .any(|own| own.kind == kind && (own.message.contains(part) || own.field.contains(part)));
+    assert!(said, "{kind:?} {part:?} is not among {remarks:#?}");
+}
+
+#[test]
+fn an_ordinary_ingress_is_the_same_without_its_class_and_service() {
+    let report = checked(&ingress("shop", &[("proxy-read-timeout", "30")], "", &["a.com /"]));
+    assert_eq!(of(&report, "shop").verdict, Verdict::Same, "{report:#?}");
+    says(&report, "shop", Kind::Needs, "Service default/web does not exist");
+    assert!(report.others.is_empty(), "{:?}", report.others);
+}
+
+#[test]
+fn what_is_missing_refuses_where_everything_is_there() {
+    let report = checked_as(&ingress("shop", &[], "", &["a.com /"]), true);
+    assert_eq!(of(&report, "shop").verdict, Verdict::Refused);
+}
+
+#[test]
+fn an_ingress_of_another_class_is_left_alone() {
+    let class = "apiVersion: networking.k8s.io/v1\nkind: IngressClass\nmetadata: {name: nginx}\n\
+                 spec: {controller: example.com/other}\n";
+    let report = checked(&(class.to_owned() + &ingress("shop", &[], "", &["a.com /"])));
+    assert_eq!(of(&report, "shop").verdict, Verdict::OtherClass);
+    let theirs = class.replace("example.com/other", "k8s.io/ingress-nginx");
+    let report = checked(&(theirs + &ingress("shop", &[], "", &["a.com /"])));
+    assert_eq!(of(&report, "shop").verdict, Verdict::Same);
+}
+
+#[test]
+fn what_denies_refuses_and_says_why() {
+    let invalid = &[("denylist-source-range", "10.0.0.0/64")];
+    let report = checked(&ingress("shop", invalid, "", &["a.com /"]));
+    assert_eq!(of(&report, "shop").verdict, Verdict::Refused);
+    says(&report, "shop", Kind::Refused, "denylist-source-range");
+}
+
+#[test]
+fn a_misspelt_key_is_a_note_with_a_suggestion() {
+    let report = checked(&ingress("shop", &[("proxy-read-timeot", "30")], "", &["a.com /"]));
+    assert_eq!(of(&report, "shop").verdict, Verdict::Same);
+    says(&report, "shop", Kind::Note, "proxy-read-timeout");
+}
+
+#[test]
+fn what_is_done_otherwise_differs() {
+    let report = checked(&ingress("shop", &[("proxy-buffer-size", "8k")], "", &["a.com /"]));
+    assert_eq!(of(&report, "shop").verdict, Verdict::Differs);
+    says(&report, "shop", Kind::Differs, "32 KiB");
+}
+
+#[test]
+fn the_older_of_two_with_one_path_wins() {
+    let both = ingress("b", &[], "", &["a.com /x"]) + &ingress("a", &[], "", &["a.com /x"]);
+    let report = checked(&both);
+    // Without creation times the name decides, descending.
+    says(&report, "a", Kind::Conflict, "is already served by Ingress default/b");
+    assert_eq!(of(&report, "a").verdict, Verdict::Same);
+}
+
+#[test]
+fn effects_on_the_whole_host_are_told_to_those_who_did_not_ask() {
+    let tls = "  tls: [{hosts: [a.com], secretName: crt}]\n";
+    let report = checked(
+        &(ingress("one", &[("use-regex", "true")], tls, &["a.com /one"])
+            + &ingress("two", &[], "", &["a.com /two"])
+            + &ingress("alone", &[], "", &["b.com /two"])),
+    );
+    says(&report, "two", Kind::HostWide, "Ingress default/one has `use-regex`");
+    says(&report, "two", Kind::HostWide, "Ingress default/one has TLS for that host");
+    for name in ["one", "alone"] {
+        let remarks = &of(&report, name).remarks;
+        assert!(!remarks.iter().any(|own| own.kind == Kind::HostWide), "{remarks:?}");
+    }
+}
+
+#[test]
+fn text_that_is_no_manifest_is_told_and_harms_nothing_else() {
+    let report = checked(&format!("{}---\nkind: [\n", ingress("shop", &[], "", &["a.com /"])));
+    assert!(report.has_unreadable());
+    assert_eq!(of(&report, "shop").verdict, Verdict::Same);
+}
+
+#[test]
+fn all_formats_say_the_verdict_and_the_line() {
+    let invalid = &[("denylist-source-range", "10.0.0.0/64")];
+    let report = checked(&ingress("shop", invalid, "", &["a.com /"]));
+    let text = render::text(&report);
+    assert!(text.contains("refused  Ingress default/shop  (all.yaml:1)"), "{text}");
+    assert!(text.contains("1 Ingresses: 1 refused, 0 differs, 0 same"), "{text}");
+    let json: Value = serde_json::from_str(&render::json(&report)).expect("it is JSON");
+    assert_eq!(json["ingresses"][0]["verdict"], "refused");
+    assert_eq!(json["ingresses"][0]["remarks"][0]["line"], 7);
+    assert_eq!(json["counts"]["refused"], 1);
+    let sarif: Value = serde_json::from_str(&render::sarif(&report)).expect("it is JSON");
+    let result = &sarif["runs"][0]["results"][0];
+    assert_eq!(result["level"], "error");
+    let place = &result["locations"][0]["physicalLocation"];
+    assert_eq!(place["artifactLocation"]["uri"], "all.yaml");
+    assert_eq!(place["region"]["startLine"], 7);
+}

@@ -1,0 +1,107 @@
+//! What becomes of one Ingress.
+
+use k8s_openapi::api::networking::v1::Ingress;
+
+use super::{Checked, Kind, Remark, Verdict};
+use crate::{
+    model::{Diagnostic, ObjectRef, Severity, Target},
+    translate::{self, Described, Translation, described},
+};
+
+/// The diagnostic is about an object that is not there: `translate` says so in these words of all.
+pub(super) fn is_missing(diagnostic: &Diagnostic) -> bool {
+    diagnostic.message.contains("does not exist")
+}
+
+/// The words of a diagnostic about a host and path that two Ingresses have.
+const CONFLICT: &str = "is already served by";
+
+pub(super) fn judge(
+    object: ObjectRef,
+    ingress: &Ingress,
+    translation: &Translation,
+    options: &translate::Options,
+    complete: bool,
+) -> Checked {
+    let mut remarks = Vec::new();
+    let annotations = ingress.metadata.annotations.iter().flatten();
+    let own = annotations.filter_map(|(name, value)| {
+        let key = name.strip_prefix(&*options.annotations_prefix)?.strip_prefix('/')?;
+        Some((name, value, described(key)?))
+    });
+    for (name, value, described) in own {
+        if let Some(how) = difference(described, value) {
+            let field = format!("metadata.annotations[{name}]");
+            remarks.push(Remark { kind: Kind::Differs, field, message: how.to_owned() });
+        }
+    }
+    let denied = denied_by(&object, translation);
+    for diagnostic in translation.diagnostics.iter().filter(|one| one.object == object) {
+        let kind = kind(diagnostic, &denied, complete);
+        let Diagnostic { field, message, .. } = diagnostic.clone();
+        remarks.push(Remark { kind, field, message });
+    }
+    let refused = remarks.iter().any(|remark| remark.kind == Kind::Refused);
+    // What denies without a word of its own: an annotation of another Ingress, the ConfigMap.
+    if !refused && !denied.is_empty() && !remarks.iter().any(|remark| remark.kind == Kind::Needs) {
+        for key in &denied {
+            let message =
+                format!("paths answer 503 because of `{key}`, which another object asks for");
+            remarks.push(Remark { kind: Kind::Refused, field: String::new(), message });
+        }
+    }
+    let worst = remarks.iter().map(|remark| remark.kind).min();
+    let verdict = match worst {
+        Some(Kind::Refused) => Verdict::Refused,
+        Some(Kind::Differs) => Verdict::Differs,
+        _ => Verdict::Same,
+    };
+    Checked { object, verdict, remarks }
+}
+
+fn difference(described: &Described, value: &str) -> Option<&'static str> {
+    let harmless = described.harmless.iter().any(|own| own.eq_ignore_ascii_case(value.trim()));
+    (!described.differs.is_empty() && !harmless).then_some(described.differs)
+}
+
+/// The keys for which routes of this Ingress answer 503.
+fn denied_by(object: &ObjectRef, translation: &Translation) -> Vec<String> {
+    let routes = translation.model.hosts.iter().flat_map(|host| &host.routes);
+    let mut keys: Vec<_> = routes
+        .filter(|route| route.ingress == *object)
+        .filter_map(|route| match &route.target {
+            Target::Denied(denial) => Some(denial.key.to_string()),
+            _ => None,
+        })
+        .collect();
+    keys.sort();
+    keys.dedup();
+    keys
+}
+
+fn kind(diagnostic: &Diagnostic, denied: &[String], complete: bool) -> Kind {
+    let Diagnostic { severity, field, message, .. } = diagnostic;
+    if message.contains(CONFLICT) {
+        return Kind::Conflict;
+    }
+    if is_missing(diagnostic) {
+        let denies = *severity == Severity::Error && !field.starts_with("spec.tls");
+        return if complete && denies { Kind::Refused } else { Kind::Needs };
+    }
+    if is_about_endpoints(message) {
+        return if complete { Kind::Note } else { Kind::Needs };
+    }
+    let denies = denied.iter().any(|key| field.contains(&**key)) || message.contains("503");
+    match severity {
+        Severity::Error if denies => Kind::Refused,
+        // A part of the rules that cannot be served at all.
+        Severity::Error if field.starts_with("spec.rules") || field == "spec" => Kind::Refused,
+        _ if message.starts_with("has no effect: ") => Kind::Differs,
+        _ => Kind::Note,
+    }
+}
+
+/// A Service has nobody to send requests to: true of all manifests without EndpointSlices.
+fn is_about_endpoints(message: &str) -> bool {
+    message.contains("endpoint") && message.contains("the answer is 503")
+}

@@ -1,12 +1,13 @@
 //! The other names of hosts, and redirects between names.
 
 use crate::support::{
-    Backend, Ingress, Reply, Site, certificate, config_map, documents, exchange, service, tls,
+    Backend, Ingress, Reply, Site, certificate, config_map, documents, exchange, free_port,
+    service, tls,
 };
 
 type Pairs<'a> = &'a [(&'a str, &'a str)];
 
-fn site(annotations: Pairs<'_>, names: &[&str], map: Pairs<'_>, path: &str, more: &[&str]) -> Site {
+fn site(annotations: Pairs<'_>, names: &[&str], map: Pairs<'_>, path: &str, https: u16) -> Site {
     let shop = Backend::echo("shop");
     let (_, secret) = certificate("cert", names);
     let rules = Ingress {
@@ -18,8 +19,11 @@ fn site(annotations: Pairs<'_>, names: &[&str], map: Pairs<'_>, path: &str, more
     };
     let map = config_map(map);
     let parts = [&*rules.yaml(), &service("shop", &[shop.address]), &secret, &map];
-    let arguments = [&["--configmap=web/controller"], more].concat();
-    Site::start_with(&[("all.yaml", &documents(&parts))], &arguments, |_| {})
+    let arguments = ["--configmap=web/controller"];
+    Site::start_with(&[("all.yaml", &documents(&parts))], &arguments, |config| {
+        config.listen.https_port = https;
+        config.translate.https_port = https;
+    })
 }
 
 fn location(reply: &Reply) -> (u16, &str) {
@@ -28,7 +32,7 @@ fn location(reply: &Reply) -> (u16, &str) {
 
 #[test]
 fn an_alias_is_answered_as_its_host_and_keeps_its_name() {
-    let site = site(&[("server-alias", "old.example.org,*.example.net")], &[], &[], "/", &[]);
+    let site = site(&[("server-alias", "old.example.org,*.example.net")], &[], &[], "/", 0);
     for name in ["shop.example.com", "old.example.org", "OLD.example.org:80", "a.b.example.net"] {
         let reply = site.get(name, "/");
         assert_eq!((reply.status, reply.line("host: ")), (200, Some(name)), "{name}");
@@ -51,7 +55,7 @@ fn an_alias_is_answered_as_its_host_and_keeps_its_name() {
 fn an_alias_has_tls_only_where_the_certificate_covers_it() {
     let aliases = [("server-alias", "covered.example.org,bare.example.org")];
     let names = ["shop.example.com", "covered.example.org"];
-    let site = site(&aliases, &names, &[], "/", &[]);
+    let site = site(&aliases, &names, &[], "/", 0);
     let over_tls = |name: &str| {
         let (mut connection, _) = tls(site.https, name);
         let request = format!("GET / HTTP/1.1\r\nhost: {name}\r\n\r\n");
@@ -68,7 +72,7 @@ fn an_alias_has_tls_only_where_the_certificate_covers_it() {
 fn www_redirects_with_its_port_and_without_a_final_slash() {
     let names = ["shop.example.com", "www.shop.example.com"];
     let www = [("from-to-www-redirect", "true")];
-    let site = site(&www, &names, &[], "/", &[]);
+    let site = site(&www, &names, &[], "/", free_port());
     let port = site.http.port();
     for (target, to) in [("/a?b=c", "/a?b=c"), ("/a/", "/a"), ("/", ""), ("/a?b/", "/a?b")] {
         let reply = site.get("www.shop.example.com", target);
@@ -96,26 +100,25 @@ fn www_redirects_follow_what_a_trusted_balancer_says() {
     let said = "x-forwarded-proto: https\r\nx-forwarded-port: 443\r\n";
     let odd = "x-forwarded-proto: gopher\r\nx-forwarded-port: 80/evil\r\n";
     let map = [("use-forwarded-headers", "true"), ("http-redirect-code", "301")];
-    let trusting = site(&www, &[], &map, "/", &[]);
+    let trusting = site(&www, &[], &map, "/", 0);
     let port = trusting.http.port();
     assert_eq!(location(&ask(&trusting, said)), (301, "https://shop.example.com:443/a"));
     let own = format!("http://shop.example.com:{port}/a");
     assert_eq!(location(&ask(&trusting, odd)), (301, &*own));
-    let plain = site(&www, &[], &[], "/", &[]);
+    let plain = site(&www, &[], &[], "/", 0);
     let own = format!("http://shop.example.com:{}/a", plain.http.port());
     assert_eq!(location(&ask(&plain, said)), (308, &*own));
 }
 
 #[test]
 fn redirects_name_ports_and_hosts_as_they_are_told() {
-    let https = crate::support::free_port();
-    let flag = format!("--https-port={https}");
     let with =
-        |annotations: Pairs<'_>, map: Pairs<'_>| site(annotations, &[], map, "/docs/", &[&flag]);
+        |annotations: Pairs<'_>, map: Pairs<'_>| site(annotations, &[], map, "/docs/", free_port());
     let get = |site: &Site, target: &str| {
         let reply = site.get("shop.example.com:81", target);
         let text = reply.header("location").unwrap_or_default();
-        text.replace(&site.http.port().to_string(), "OWN").replace(&https.to_string(), "TLS")
+        text.replace(&site.http.port().to_string(), "OWN")
+            .replace(&site.https.port().to_string(), "TLS")
     };
     let port = ("use-port-in-redirects", "true");
     let relative = ("relative-redirects", "true");

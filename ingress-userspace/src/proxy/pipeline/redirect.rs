@@ -1,5 +1,7 @@
 //! Answers that send the client elsewhere (reference sections 1.2, 3.2, 4.4).
 
+use std::borrow::Cow;
+
 use super::{authority::without_port, origin::Origin};
 use crate::{
     model::{HttpsRedirect, Redirect, RedirectForm, RedirectPort, Route},
@@ -12,11 +14,12 @@ use crate::{
 pub(super) fn add_slash(
     route: &Route,
     client: &Client,
+    https_port: u16,
     authority: &str,
     path: &str,
     query: Option<&str>,
 ) -> String {
-    let mut location = begin(route.redirect_form, client, authority);
+    let mut location = begin(route.redirect_form, client, https_port, authority);
     escape(path, &mut location);
     location.push('/');
     if let Some(query) = query.filter(|query| !query.is_empty()) {
@@ -31,10 +34,11 @@ pub(super) fn configured(
     redirect: &Redirect,
     route: &Route,
     client: &Client,
+    https_port: u16,
     authority: &str,
 ) -> String {
     if redirect.location.starts_with('/') {
-        let begin = begin(route.redirect_form, client, authority);
+        let begin = begin(route.redirect_form, client, https_port, authority);
         format!("{begin}{}", redirect.location)
     } else {
         redirect.location.to_string()
@@ -42,24 +46,38 @@ pub(super) fn configured(
 }
 
 /// What stands before the path: the scheme of the connection and the client's host.
-fn begin(form: RedirectForm, client: &Client, authority: &str) -> String {
+fn begin(form: RedirectForm, client: &Client, https_port: u16, authority: &str) -> String {
     if form.relative {
         return String::new();
     }
     let (scheme, own_port) = if client.https { ("https", "443") } else { ("http", "80") };
     let host = without_port(authority);
     match form.port {
-        RedirectPort::Listening if *client.port != *own_port => {
-            format!("{scheme}://{host}:{}", client.port)
+        RedirectPort::Listening if listening(client, https_port) != own_port => {
+            format!("{scheme}://{host}:{}", listening(client, https_port))
         }
         RedirectPort::Omitted | RedirectPort::Listening => format!("{scheme}://{host}"),
         RedirectPort::AsAsked => format!("{scheme}://{authority}"),
     }
 }
 
+/// The port of the listener: over TLS the flag's, which need not be 443.
+fn listening(client: &Client, https_port: u16) -> Cow<'_, str> {
+    match client.tls {
+        true => Cow::Owned(https_port.to_string()),
+        false => Cow::Borrowed(&client.port),
+    }
+}
+
 /// `from-to-www-redirect`: the same target on the other host. The port is always there, one final
 /// slash never.
-pub(super) fn to_host(host: &str, client: &Client, origin: &Origin<'_>, target: &str) -> String {
+pub(super) fn to_host(
+    host: &str,
+    client: &Client,
+    https_port: u16,
+    origin: &Origin<'_>,
+    target: &str,
+) -> String {
     // What a balancer says is copied into the answer only if it can be meant.
     let scheme = match &*origin.scheme {
         b"https" => "https",
@@ -67,8 +85,12 @@ pub(super) fn to_host(host: &str, client: &Client, origin: &Origin<'_>, target: 
         _ if client.https => "https",
         _ => "http",
     };
-    let is_port = |port: &&str| port.parse::<u16>().is_ok();
-    let port = std::str::from_utf8(&origin.port).ok().filter(is_port).unwrap_or(&client.port);
+    let said = match &origin.port {
+        Cow::Owned(said) => std::str::from_utf8(said).ok(),
+        Cow::Borrowed(_) => None,
+    };
+    let said = said.filter(|port| port.parse::<u16>().is_ok());
+    let port = said.map_or_else(|| listening(client, https_port), Cow::Borrowed);
     let target = target.strip_suffix('/').unwrap_or(target);
     format!("{scheme}://{host}:{port}{target}")
 }

@@ -137,7 +137,9 @@ fn locate<'v>(
         Found::AddSlash(compiled) => {
             subject.route = Some(&compiled.route);
             let route = &compiled.route;
-            let location = redirect::add_slash(route, client, &authority, &path, head.query());
+            let port = settings.https_port;
+            let location =
+                redirect::add_slash(route, client, port, &authority, &path, head.query());
             return elsewhere(301, &location);
         }
         Found::None => return Err(Failure::NoRoute),
@@ -156,12 +158,14 @@ fn locate<'v>(
     let backend = match &route.target {
         Target::Denied(_) => return Err(Failure::Denied),
         Target::Redirect(redirect) => {
-            let location = redirect::configured(redirect, route, client, &authority);
+            let location =
+                redirect::configured(redirect, route, client, settings.https_port, &authority);
             return elsewhere(redirect.status, &location);
         }
         Target::OtherHost(name) => {
             let origin = Origin::of(client, &head.fields, settings);
-            let location = redirect::to_host(name, client, &origin, &head.target);
+            let location =
+                redirect::to_host(name, client, settings.https_port, &origin, &head.target);
             return elsewhere(settings.redirect_code as u16, &location);
         }
         Target::NotFound => None,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::SocketAddr};
 
-use crate::support::{Backend, Ingress, Reply, Site, documents, exchange, service};
+use crate::support::{Backend, Ingress, Reply, Site, documents, exchange, service, until};
 
 const HOST: &str = "shop.example.com";
 
@@ -168,7 +168,7 @@ fn the_admin_port_shows_the_canary_and_counts_its_requests() {
              host=\"{HOST}\",controller_class=\"penstock.dev/ingress-controller\"}}"
         ))
     };
-    assert_eq!((counted("web-new-80"), counted("")), (Some(2), Some(1)));
+    until("all are counted", || (counted("web-new-80"), counted("")) == (Some(2), Some(1)));
     let reply = site.admin(&format!("/explain?url=http://{HOST}/"));
     let explained: serde_json::Value = serde_json::from_slice(&reply.body).expect("JSON");
     let backends = site.state()["backends"].clone();
@@ -191,9 +191,7 @@ fn a_canary_comes_and_goes_while_the_site_runs() {
     let site = Site::start(&[("canary.yaml", &own), ("services.yaml", &services)]);
     assert_eq!(get(&site, "").status, 404);
     site.write("main.yaml", &rules);
-    crate::support::until("the canary takes all", || {
-        get(&site, "").line("backend: ") == Some("new")
-    });
+    until("the canary takes all", || get(&site, "").line("backend: ") == Some("new"));
     std::fs::remove_file(site.dir.path().join("canary.yaml")).expect("it was there");
-    crate::support::until("it is gone", || get(&site, "").line("backend: ") == Some("shop"));
+    until("it is gone", || get(&site, "").line("backend: ") == Some("shop"));
 }

@@ -69,6 +69,15 @@ impl Tried {
     }
 }
 
+/// Whose endpoints a request may have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Choice<'m> {
+    pub(crate) id: BackendId,
+    /// The sessions that bind clients to them: the backend's own or, of a canary, the main
+    /// backend's.
+    pub(crate) affinity: Option<&'m Affinity>,
+}
+
 /// Where to send a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pick {
@@ -148,15 +157,18 @@ impl View {
     ///
     /// Endpoints that refuse connections and those already tried are passed over as long as there
     /// are others; a session's endpoint is not, unless `session-cookie-change-on-failure` says so.
-    /// `affinity`: the sessions that it may have, its own or, of a canary, the main backend's.
     pub(crate) fn pick(
         &self,
-        id: BackendId,
-        affinity: Option<&Affinity>,
+        choice: Choice<'_>,
         asker: &impl Asker,
         tried: &mut Tried,
     ) -> Option<Pick> {
-        let pick = self.state(id)?.pick(affinity, asker, tried, &mut self.random.borrow_mut())?;
+        let pick = self.state(choice.id)?.pick(
+            choice.affinity,
+            asker,
+            tried,
+            &mut self.random.borrow_mut(),
+        )?;
         tried.add(pick.index);
         Some(pick)
     }
@@ -205,16 +217,15 @@ impl View {
     /// client's connection has TLS. `now`: seconds since 1970.
     pub(crate) fn session_cookie(
         &self,
-        id: BackendId,
-        affinity: Option<&Affinity>,
+        choice: Choice<'_>,
         key: &Key,
         route: &Route,
         https: bool,
         user_agent: Option<&[u8]>,
         now: i64,
     ) -> Option<String> {
-        let affinity = affinity.filter(|_| route.sets_session)?;
-        let state = self.state(id)?;
+        let affinity = choice.affinity.filter(|_| route.sets_session)?;
+        let state = self.state(choice.id)?;
         let to = session::Recipient { path: &route.path, https, user_agent, now };
         Some(session::cookie(&affinity.cookie, key, state.mark(), &to))
     }

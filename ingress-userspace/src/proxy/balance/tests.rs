@@ -10,7 +10,7 @@ use std::{
 
 use proptest::prelude::*;
 
-use super::{Asker, Pick, Tried, View, date, session};
+use super::{Asker, Choice, Pick, Tried, View, date, session};
 use crate::{
     model::{
         Affinity, AffinityMode, Backend, BackendId, BackendKey, Balancing, Endpoint, HashBy,
@@ -90,11 +90,12 @@ fn sticky(mode: AffinityMode, change_on_failure: bool) -> Balancing {
 
 /// With the sessions of the backend itself.
 fn pick_of(view: &View, id: BackendId, request: &Request, tried: &mut Tried) -> Option<Pick> {
-    view.pick(id, affinity(view, id), request, tried)
+    view.pick(own(view, id), request, tried)
 }
 
-fn affinity(view: &View, id: BackendId) -> Option<&Affinity> {
-    view.backend(id)?.balancing.affinity.as_ref()
+fn own(view: &View, id: BackendId) -> Choice<'_> {
+    let affinity = view.backend(id).and_then(|backend| backend.balancing.affinity.as_ref());
+    Choice { id, affinity }
 }
 
 fn pick(view: &View, request: &Request) -> Pick {
@@ -447,14 +448,10 @@ fn the_cookie_is_that_of_ingress_nginx() {
     let key = pick(&view, &Request::default()).session.unwrap();
     // Both by Python's hashlib: md5(b + endpoint) and md5(md5(b) + b), b being `web-shop-80`.
     let value = "INGRESSCOOKIE=084070b66a74da7f4603b87917fd857a|44cba271c9fc215f1fb84b7ff9a62d25";
-    let text =
-        |https| view.session_cookie(ID, affinity(&view, ID), &key, &route(true), https, None, 0);
+    let text = |https| view.session_cookie(own(&view, ID), &key, &route(true), https, None, 0);
     assert_eq!(text(false), Some(format!("{value}; Path=/lobby(/|$)(.*); HttpOnly")));
     assert_eq!(text(true), Some(format!("{value}; Path=/lobby(/|$)(.*); Secure; HttpOnly")));
-    assert_eq!(
-        view.session_cookie(ID, affinity(&view, ID), &key, &route(false), false, None, 0),
-        None
-    );
+    assert_eq!(view.session_cookie(own(&view, ID), &key, &route(false), false, None, 0), None);
 }
 
 #[test]
@@ -475,8 +472,7 @@ fn the_attributes_of_the_cookie_are_in_order() {
     let key = session::Key::of_endpoint("web-shop-80", address(2));
     let of = |agent: &str| {
         view.session_cookie(
-            ID,
-            affinity(&view, ID),
+            own(&view, ID),
             &key,
             &route(true),
             false,

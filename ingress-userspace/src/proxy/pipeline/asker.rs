@@ -53,7 +53,7 @@ impl<'v> Asked<'v> {
         origin: &Origin<'_>,
     ) -> Self {
         let policy = &chosen.backend.balancing.policy;
-        let is_asked = chosen.affinity.is_some() || matches!(policy, Policy::Hash(_));
+        let is_asked = chosen.choice.affinity.is_some() || matches!(policy, Policy::Hash(_));
         let copy = || {
             Box::new(Copy {
                 fields: head.fields.clone(),

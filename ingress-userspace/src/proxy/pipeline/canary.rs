@@ -4,17 +4,18 @@ use std::{borrow::Cow, sync::Arc};
 
 use super::variables;
 use crate::{
-    model::{Affinity, Backend, BackendId, Canary, CanaryHeader, CanaryHeaderRule},
-    proxy::{balance::View, message::Fields},
+    model::{Backend, BackendId, Canary, CanaryHeader, CanaryHeaderRule},
+    proxy::{
+        balance::{Choice, View},
+        message::Fields,
+    },
 };
 
 /// Whose endpoints a request goes to.
 #[derive(Clone, Copy)]
 pub(super) struct Chosen<'v> {
-    pub(super) id: BackendId,
+    pub(super) choice: Choice<'v>,
     pub(super) backend: &'v Arc<Backend>,
-    /// The sessions that bind its clients.
-    pub(super) affinity: Option<&'v Affinity>,
     /// It is not the one that the route leads to.
     pub(super) is_canary: bool,
 }
@@ -27,7 +28,7 @@ pub(super) fn choose<'v>(
     main: &'v Arc<Backend>,
 ) -> Chosen<'v> {
     let affinity = main.balancing.affinity.as_ref();
-    let own = Chosen { id, backend: main, affinity, is_canary: false };
+    let own = Chosen { choice: Choice { id, affinity }, backend: main, is_canary: false };
     let Some(canary) = &main.balancing.canary else { return own };
     let backend = view.backend(canary.backend).filter(|other| !other.endpoints.is_empty());
     let Some(backend) = backend else { return own };
@@ -40,7 +41,7 @@ pub(super) fn choose<'v>(
         return own;
     }
     let affinity = affinity.filter(|_| canary.sticky);
-    Chosen { id: canary.backend, backend, affinity, is_canary: true }
+    Chosen { choice: Choice { id: canary.backend, affinity }, backend, is_canary: true }
 }
 
 /// The rules that are not about sessions, in their order: header, cookie, weight.

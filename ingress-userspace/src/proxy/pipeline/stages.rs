@@ -269,6 +269,6 @@ fn forward<'v>(
         origin,
     );
     head.authority = located.authority;
-    let attempts = Attempts::new(view, chosen.id, chosen.affinity, asked);
+    let attempts = Attempts::new(view, chosen.choice, asked);
     Ok(Decision::Forward(Forward { attempts, route, upgrade, over_http2, admission }))
 }

@@ -16,9 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two looks at the interfaces: at first, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
-/// Programs whose links were removed. The kernel detaches them soon after, in a thread of its own
-/// and, up to 6.17, when all CPUs have passed a quiescent state (`bpf_link_put`,
-/// `bpf_free_inode`).
+/// Programs whose links were removed. The kernel detaches them soon after: in a thread of its own
+/// (`bpf_link_put`) and, before Linux 6.18, only when an RCU grace period has passed
+/// (`bpf_free_inode`).
 #[derive(Debug, Default)]
 #[must_use = "they still run"]
 pub(super) struct Detached {

@@ -11,8 +11,10 @@ mod connections;
 mod diagnostic;
 mod external_auth;
 mod host;
+mod limits;
 mod login;
 mod member;
+mod mirror;
 mod object;
 mod policies;
 mod proxying;
@@ -36,8 +38,10 @@ pub use host::{
     Alias, AliasName, Denial, Host, HostName, HttpsRedirect, PathKind, Redirect, RedirectForm,
     RedirectPort, Rewrite, Route, Target,
 };
+pub use limits::{LimitKey, Limits, Pace, RequestRate};
 pub use login::{CryptMethod, HashedName, Login, Password, Users};
 pub use member::Member;
+pub use mirror::{Mirror, MirrorHost};
 pub use object::ObjectRef;
 pub use policies::{Policies, Sources};
 pub use proxying::{
@@ -55,6 +59,8 @@ pub use upstream_tls::{Identity, TlsVersions, UpstreamTls, Verification};
 pub use crate::expression::{Case, Expression, Undecided};
 
 use std::sync::Arc;
+
+use crate::names::Names;
 
 /// Everything that is served at one moment.
 #[derive(Clone, Debug, Default)]
@@ -80,4 +86,6 @@ pub struct Model {
     pub ticket_keys: Vec<TicketKey>,
     /// What is passed on below HTTP.
     pub streams: Streams,
+    /// What names outside the cluster stand for, for what is not a backend.
+    pub names: Arc<Names>,
 }

@@ -1,12 +1,14 @@
 use std::sync::Arc;
 
-use super::{AddressRange, ExternalAuth, Login};
+use super::{AddressRange, ExternalAuth, Limits, Login, Mirror};
 
 /// What the annotations of an Ingress ask for beyond forwarding; one field for each stage of the
 /// pipeline that they switch on. Routes of Ingresses that ask for none of it have no such value at
 /// all and pay for finding that out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policies {
+    /// How much one client may have.
+    pub limits: Option<Limits>,
     /// Who may ask, by address.
     pub sources: Option<Sources>,
     /// Who may ask, by name and password.
@@ -15,6 +17,8 @@ pub struct Policies {
     pub external: Option<Arc<ExternalAuth>>,
     /// `satisfy: any`: what admits one way is enough; else all must.
     pub satisfy_any: bool,
+    /// Who gets copies of requests.
+    pub mirror: Option<Mirror>,
 }
 
 impl Policies {

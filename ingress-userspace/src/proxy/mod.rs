@@ -21,8 +21,10 @@ mod endpoints;
 mod exchange;
 mod http1;
 mod http2;
+pub(crate) mod limits;
 mod listen;
 mod message;
+mod mirror;
 mod passthrough;
 mod peek;
 mod pipeline;
@@ -91,11 +93,12 @@ impl Bound {
         self,
         reader: &Reader,
         registry: &Arc<Registry>,
+        zones: &Arc<limits::Registry>,
         timeouts: &Timeouts,
         phase: &watch::Receiver<Phase>,
         ports: &watch::Receiver<ports::Open>,
     ) -> std::io::Result<Running> {
-        let credentials = credentials::Shared::new(self.sockets.len())?;
+        let credentials = credentials::Shared::new()?;
         let threads = self
             .sockets
             .into_iter()
@@ -106,6 +109,7 @@ impl Bound {
                     sockets,
                     reader: reader.clone(),
                     registry: Arc::clone(registry),
+                    zones: Arc::clone(zones),
                     timeouts: timeouts.clone(),
                     phase: phase.clone(),
                     ports: ports.clone(),

@@ -120,6 +120,11 @@ pub(crate) fn healthy() -> Answer {
     answer
 }
 
+/// The answer of a status, with nginx's page for it.
+pub(crate) fn status(status: u16) -> Answer {
+    html(status, page(status))
+}
+
 /// An answer that sends the client elsewhere.
 pub(crate) fn redirect(status: u16, location: &str) -> Answer {
     let mut answer = html(status, page(status));

@@ -23,7 +23,7 @@ use super::{
     credentials::{self, Credentials},
     date::Date,
     deadline::{Deadlines, TICK},
-    endpoints, http2,
+    endpoints, http2, limits,
     listen::Sockets,
     message::ResponseHead,
     ports,
@@ -52,6 +52,7 @@ pub(crate) struct Setup {
     pub(crate) sockets: Sockets,
     pub(crate) reader: Reader,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) zones: Arc<limits::Registry>,
     pub(crate) timeouts: Timeouts,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) ports: watch::Receiver<ports::Open>,
@@ -66,8 +67,11 @@ pub(crate) struct Worker {
     pub(crate) deadlines: Rc<Deadlines>,
     pub(crate) pool: Pool,
     pub(crate) counters: Counters,
+    pub(crate) zones: limits::Access,
     pub(crate) streams: endpoints::State,
     pub(crate) buffers: Buffers,
+    /// Copies of requests under way.
+    pub(crate) mirrors: Cell<usize>,
     pub(crate) date: Date,
     /// What HTTP/2 connections share; the heads of requests are lent to all.
     pub(crate) http2: Rc<http2::Setup>,
@@ -95,6 +99,7 @@ impl Worker {
             *view = next;
             self.settle(&view.snapshot.model.settings);
             self.counters.forget();
+            self.zones.forget();
             self.credentials.forget();
         }
         Rc::clone(&view)
@@ -193,7 +198,8 @@ pub(crate) fn run(setup: Setup) {
 }
 
 async fn serve(setup: Setup) {
-    let Setup { index, sockets, reader, registry, timeouts, mut phase, ports, credentials } = setup;
+    let Setup { index, sockets, reader, registry, zones, timeouts, mut phase, ports, credentials } =
+        setup;
     let mut random = fastrand::Rng::new();
     let view = View::new(reader.current(), &mut random);
     let deadlines = Deadlines::new(Instant::now());
@@ -204,6 +210,7 @@ async fn serve(setup: Setup) {
         pool: Pool::new(Rc::clone(&deadlines), settings.pool),
         limits: Cell::new(client),
         counters: registry.counters(index),
+        zones: limits::Access::new(zones),
         http2: http2::Setup::new(
             buffers.clone(),
             Rc::clone(&deadlines),
@@ -212,6 +219,7 @@ async fn serve(setup: Setup) {
         ),
         streams: endpoints::State::default(),
         buffers,
+        mirrors: Cell::new(0),
         date: Date::new(SystemTime::now()),
         answers: RefCell::default(),
         random: RefCell::new(random),

@@ -13,6 +13,7 @@ mod config;
 mod host;
 mod ingress;
 mod member;
+mod mirrors;
 mod options;
 mod password;
 mod quantity;
@@ -48,6 +49,7 @@ use self::{
     class::Classes,
     config::Config,
     ingress::Assembly,
+    mirrors::Mirrors,
     report::Report,
     streams::Services,
     tls::Certificates,
@@ -117,6 +119,8 @@ struct Routing {
     backends: Backends,
     services: Services,
     passthrough: Arc<HashMap<Arc<str>, Passthrough>>,
+    /// The names that copies of requests go to, and where in which Ingress each is named.
+    mirrors: Mirrors,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -182,8 +186,11 @@ impl Translator {
             settings: routing.config.settings.clone(),
             ticket_keys: routing.ticket_keys.clone(),
             streams: Streams { tcp, udp, passthrough: Arc::clone(&routing.passthrough) },
+            names: Arc::clone(names),
         });
-        let referred = referred(&resolved, &found);
+        routing.mirrors.tell(names, &self.options.annotations_prefix, &mut diagnostics);
+        let mut referred = referred(&resolved, &found);
+        referred.extend(routing.mirrors.names());
         self.previous = Some(Previous {
             stores: stores.clone(),
             names: Arc::clone(names),
@@ -272,6 +279,7 @@ impl Translator {
         let passthrough = Arc::new(assembly.passthrough(&mut diagnostics));
         let (hosts, backends) = assembly.finish(upstream_tls);
         let services = Services::read(options, stores, &mut diagnostics);
+        let mirrors = Mirrors::of(&hosts);
         Routing {
             hosts: reuse(hosts, previous.map_or(&[], |previous| &previous.hosts)).into(),
             certificates: certificates.finish().into(),
@@ -281,6 +289,7 @@ impl Translator {
             backends,
             services,
             passthrough,
+            mirrors,
             diagnostics,
         }
     }

@@ -23,6 +23,7 @@ use tokio::sync::Semaphore;
 
 pub(super) use self::{basic::Basic, digest::Digest};
 use self::{nonce::Nonces, remembered::Remembered};
+use super::counters::Counters;
 use crate::model::{HashedName, Password, Users};
 
 /// How many requests of one list of users wait for a comparison, per worker, before others are
@@ -56,12 +57,13 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// For a process with this many workers. Fails where there is no randomness.
-    pub(super) fn new(workers: usize) -> std::io::Result<Arc<Self>> {
+    /// Fails where there is no randomness.
+    pub(super) fn new() -> std::io::Result<Arc<Self>> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &rand::SystemRandom::new());
         let key = key.map_err(|_no_more_is_known| std::io::Error::other("no randomness"))?;
         let processors = thread::available_parallelism().map_or(1, usize::from);
-        let permits = Arc::new(Semaphore::new(processors.min(workers).max(1)));
+        // The other half is for those who are let in already.
+        let permits = Arc::new(Semaphore::new((processors / 2).max(1)));
         Ok(Arc::new(Self { key, permits, nonces: Nonces::new(Instant::now()) }))
     }
 
@@ -127,7 +129,12 @@ impl Credentials {
     }
 
     /// Whether this is the name and the password of one of the users.
-    pub(super) async fn basic(&self, users: &Arc<Users<Password>>, own: &Basic) -> Identity {
+    pub(super) async fn basic(
+        &self,
+        users: &Arc<Users<Password>>,
+        own: &Basic,
+        counters: &Counters,
+    ) -> Identity {
         let (name, given) = (own.name(), own.password());
         let known = users.get(name);
         let Some(stored) = known.or_else(|| self.shared.stand_in(users, name)) else {
@@ -153,7 +160,10 @@ impl Credentials {
         if remembers() {
             return Identity::Right;
         }
-        let Some(_waiting) = Waiting::new(&list) else { return Identity::Busy };
+        let Some(_waiting) = Waiting::new(&list) else {
+            counters.password_turned_away();
+            return Identity::Busy;
+        };
         let Ok(turn) = Arc::clone(&list.turn).acquire_owned().await else { return Identity::Busy };
         // Whoever had the turn may have asked the same: browsers open six connections at once.
         if remembers() {
@@ -161,6 +171,7 @@ impl Credentials {
         }
         let permits = Arc::clone(&self.shared.permits);
         let Ok(permit) = permits.acquire_owned().await else { return Identity::Busy };
+        counters.password_compared();
         let (stored, given) = (stored.clone(), given.to_vec());
         let compared = tokio::task::spawn_blocking(move || {
             // Held here: the client may leave, which ends the request and not the comparison.

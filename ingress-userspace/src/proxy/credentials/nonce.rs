@@ -184,11 +184,11 @@ mod tests {
 
     #[test]
     fn a_nonce_is_sealed() {
-        let shared = Shared::new(1).expect("randomness");
+        let shared = Shared::new().expect("randomness");
         let nonce = shared.nonces.make(&shared);
         assert_eq!(nonce.len(), 64);
         assert_ne!(nonce, shared.nonces.make(&shared));
-        let other = Shared::new(1).expect("randomness");
+        let other = Shared::new().expect("randomness");
         assert!(!other.nonces.take(&other, nonce.as_bytes(), 1), "that of another process");
         for place in [0, 20, 40, 63] {
             let mut changed = nonce.clone().into_bytes();

@@ -5,12 +5,11 @@ use std::{cell::OnceCell, rc::Rc};
 use http::Method;
 
 use super::{
-    canary::Chosen,
-    origin::Origin,
+    stages::Located,
     variables::{self, Seen},
 };
 use crate::{
-    model::{Backend, BackendKey, HostName, Policy, Route, Variable},
+    model::{BackendKey, HostName, Policy, Route, Variable},
     proxy::{
         balance::Asker,
         client::Client,
@@ -41,26 +40,18 @@ struct Copy {
 
 impl<'v> Asked<'v> {
     /// The request as balancing sees it; without what costs where nothing will be asked of it.
-    /// `target` is the one that the client sent, `head` the one that the upstream is asked.
-    pub(super) fn new(
-        client: &Rc<Client>,
-        route: &'v Route,
-        (service, chosen): (&'v Backend, &Chosen<'v>),
-        server: &'v HostName,
-        head: &RequestHead,
-        host: &str,
-        target: Option<&str>,
-        origin: &Origin<'_>,
-    ) -> Self {
+    /// `head` is the one that the upstream is asked.
+    pub(super) fn new(client: &Rc<Client>, located: &Located<'v>, head: &RequestHead) -> Self {
+        let Located { host, route, service, chosen, origin, authority, original, .. } = located;
         let policy = &chosen.backend.balancing.policy;
         let is_asked = chosen.choice.affinity.is_some() || matches!(policy, Policy::Hash(_));
         let copy = || {
             Box::new(Copy {
                 fields: head.fields.clone(),
                 method: head.method.clone(),
-                target: target.unwrap_or(&head.target).to_owned(),
+                target: original.as_ref().unwrap_or(&head.target).clone(),
                 path: head.path().to_owned(),
-                host: host.to_owned(),
+                host: authority.clone(),
                 address: origin.address.clone().into_owned(),
             })
         };
@@ -68,7 +59,7 @@ impl<'v> Asked<'v> {
             client: Rc::clone(client),
             route,
             service: &service.key,
-            server,
+            server: host.name(),
             request: is_asked.then(copy),
         }
     }

@@ -18,12 +18,12 @@ pub(super) async fn check(
     located: &Located<'_>,
     login: &Login,
 ) -> Verdict {
-    let credentials = &client.worker.credentials;
+    let (credentials, counters) = (&client.worker.credentials, &client.worker.counters);
     let given = authorization(&head.fields);
     let challenge = match login {
         Login::Basic { realm, users } => {
             let identity = match given.and_then(Basic::of) {
-                Some(own) => credentials.basic(users, &own).await,
+                Some(own) => credentials.basic(users, &own, counters).await,
                 None => Identity::Wrong,
             };
             match identity {

@@ -12,7 +12,9 @@ mod client_auth;
 mod external;
 mod forwarded;
 mod headers;
+mod limits;
 mod login;
+mod mirror;
 mod origin;
 mod redirect;
 mod rewrites;
@@ -40,7 +42,7 @@ use super::{
     balance::{Attempts, View},
     client::Client,
     counters::Subject,
-    exchange::{self, Outcome},
+    exchange::{self, Outcome, Terms},
     message::{Known, RequestHead, ResponseHead},
     respond::{self, Answer, Failure},
     sides::Downstream,
@@ -59,7 +61,7 @@ pub(super) async fn answer<D: Downstream>(
     let decision = stages::run(client, &view, head, &mut subject).await;
     let status = match decision {
         Ok(Decision::Forward(forward)) => {
-            let Forward { mut attempts, route, upgrade, over_http2, admission } = forward;
+            let Forward { mut attempts, route, upgrade, over_http2, admission, mirror } = forward;
             let finish = |head: &RequestHead,
                           answer: &mut ResponseHead,
                           attempts: &Attempts<'_, Asked<'_>>| {
@@ -72,8 +74,9 @@ pub(super) async fn answer<D: Downstream>(
                 }
                 finish(client, &view, Some(route), head, admission.as_ref(), answer);
             };
-            let (proxying, attempts) = (&*route.proxying, &mut attempts);
-            match exchange::run(client, attempts, head, proxying, upgrade, down, finish).await {
+            let terms = Terms { proxying: &route.proxying, upgrade, mirror };
+            let attempts = &mut attempts;
+            match exchange::run(client, attempts, head, terms, down, finish).await {
                 Outcome::Answered(status) => status,
                 Outcome::Unanswered(failure) => {
                     own(client, &view, Some(route), head, down, respond::failure(failure)).await;
@@ -114,7 +117,8 @@ async fn own<D: Downstream>(
     down: &mut D,
     mut answer: Answer,
 ) {
-    if answer.head.status == Failure::ClientGone.status() {
+    // nginx says nothing with 444 and 499: it closes the connection.
+    if matches!(answer.head.status, 444 | 499) {
         down.abort();
         return;
     }

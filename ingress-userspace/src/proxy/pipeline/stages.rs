@@ -1,18 +1,21 @@
 //! The stages of a request, in the order in which they can be told apart from outside (reference
 //! section 2).
 
-use std::{rc::Rc, sync::Arc};
+use std::{cell::OnceCell, rc::Rc, sync::Arc};
 
 use super::{
     access::Verdict,
     admission::{self, Admission, Admitted},
     asker::Asked,
-    authority, blocked,
+    authority::{self, without_port},
+    blocked,
     canary::{self, Chosen},
     client_auth::{self, Entry},
-    forwarded, headers,
+    forwarded, headers, mirror,
     origin::Origin,
-    redirect, settings, sources, target, websocket,
+    redirect, settings, sources, target,
+    variables::Seen,
+    websocket,
 };
 use crate::{
     model::{Backend, HostName, Route, Target},
@@ -21,6 +24,7 @@ use crate::{
         client::Client,
         counters::Subject,
         message::{BodyLength, Known, RequestHead},
+        mirror::Copy,
         respond::{self, Answer, Failure},
     },
     route::{Found, HostTable, normalize},
@@ -31,7 +35,6 @@ use crate::{
 const HEALTH: &str = "/healthz";
 
 /// What the stages come to when nothing goes wrong.
-#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
 pub(super) enum Decision<'v> {
     Forward(Forward<'v>),
     Own(Answer),
@@ -47,6 +50,8 @@ pub(super) struct Forward<'v> {
     pub(super) over_http2: bool,
     /// What it was admitted with, of a route with policies.
     pub(super) admission: Option<Admission>,
+    /// A copy that waits for the request's body.
+    pub(super) mirror: Option<Box<Copy>>,
 }
 
 /// A request whose endpoints are known.
@@ -56,7 +61,7 @@ pub(super) struct Located<'v> {
     /// What the route leads to.
     pub(super) service: &'v Arc<Backend>,
     /// Who is asked: that, or its canary.
-    chosen: Chosen<'v>,
+    pub(super) chosen: Chosen<'v>,
     /// What it brings of its client's certificate.
     pub(super) entry: Entry<'v>,
     /// Where it comes from.
@@ -66,6 +71,25 @@ pub(super) struct Located<'v> {
     /// The target as the client sent it, where it was rewritten.
     pub(super) original: Option<String>,
     over_http2: bool,
+}
+
+impl Located<'_> {
+    /// The request for the variables of texts; `head` is the one that the upstream is to be asked.
+    pub(super) fn seen<'r>(&'r self, client: &'r Client, head: &'r RequestHead) -> Seen<'r> {
+        Seen {
+            client,
+            fields: &head.fields,
+            method: &head.method,
+            target: self.original.as_deref().unwrap_or(&head.target),
+            path: head.path(),
+            host: without_port(&self.authority),
+            address: &self.origin.address,
+            server: self.host.name(),
+            route: Some(self.route),
+            service: Some(&self.service.key),
+            request_id: OnceCell::new(),
+        }
+    }
 }
 
 /// All stages. What only some routes ask for awaits in a task of its own size: every connection
@@ -97,7 +121,6 @@ pub(super) async fn run<'v>(
 }
 
 /// Where a request is to go.
-#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
 enum Place<'v> {
     Here(Located<'v>),
     Own(Answer),
@@ -232,7 +255,7 @@ fn forward<'v>(
     admission: Option<Admission>,
 ) -> Result<Decision<'v>, Failure> {
     let settings = &view.snapshot.model.settings;
-    let Located { host, route, service, chosen, ref origin, over_http2, .. } = located;
+    let Located { route, ref origin, over_http2, .. } = located;
     if head.fields.get(Known::Expect).is_some_and(|v| !v.eq_ignore_ascii_case(b"100-continue")) {
         return Err(Failure::Expectation);
     }
@@ -258,17 +281,12 @@ fn forward<'v>(
     located.entry.apply(&mut head.fields);
     let original = located.original.as_deref();
     settings::to_upstream(&mut head.fields, policy, original.unwrap_or(&head.target));
-    let asked = Asked::new(
-        client,
-        route,
-        (service, &chosen),
-        host.name(),
-        head,
-        authority,
-        original,
-        origin,
-    );
+    let asked = Asked::new(client, &located, head);
+    let own = route.policies.as_ref().and_then(|policies| policies.mirror.as_ref());
+    let names = &view.snapshot.model.names;
+    let mirror = own.and_then(|own| mirror::copy(client, head, &located, names, own));
+    let choice = located.chosen.choice;
     head.authority = located.authority;
-    let attempts = Attempts::new(view, chosen.choice, asked);
-    Ok(Decision::Forward(Forward { attempts, route, upgrade, over_http2, admission }))
+    let attempts = Attempts::new(view, choice, asked);
+    Ok(Decision::Forward(Forward { attempts, route, upgrade, over_http2, admission, mirror }))
 }

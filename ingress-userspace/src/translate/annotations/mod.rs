@@ -8,7 +8,9 @@ mod described;
 mod document;
 mod handshake;
 mod known;
+mod limits;
 mod login;
+mod mirror;
 mod passthrough;
 mod proxying;
 mod redirect;
@@ -198,14 +200,18 @@ impl Parser<'_, '_> {
     /// What switches stages on that most requests do not go through.
     fn policies(&mut self) -> Option<Arc<Policies>> {
         let policies = Policies {
+            limits: limits::parse(self),
             sources: sources::parse(self),
             login: login::parse(self),
             external: None,
             satisfy_any: login::satisfy_any(self),
+            mirror: mirror::parse(self),
         };
         // A choice of nothing is none.
         let policies = match policies {
-            Policies { sources: None, login: None, external: None, .. } => Policies::default(),
+            Policies { sources: None, login: None, external: None, .. } => {
+                Policies { satisfy_any: false, ..policies }
+            }
             policies => policies,
         };
         (policies != Policies::default()).then(|| Arc::new(policies))

@@ -1,12 +1,14 @@
 mod access;
 mod connections;
 mod fields;
+mod limits;
 mod streams;
 
 use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 
+pub(super) use self::limits::LimitKeys;
 use super::{
     annotations::{
         BUFFER_SIZE, BUFFERS, Invalid, NO_FILES, Risk, Source, boolean, load_balance, read_proxying,
@@ -44,6 +46,8 @@ pub(super) struct Config {
     pub(super) upstream_tls_per_ingress: bool,
     /// `whitelist-source-range` and `denylist-source-range`, for Ingresses without their own.
     pub(super) sources: Sources,
+    /// What all limits of requests share.
+    pub(super) limits: LimitKeys,
     /// `block-cidrs`: who may ask for nothing where no list says who may.
     pub(super) blocked: Box<[AddressRange]>,
     /// `allow-cross-namespace-resources`: annotations may name what is in other namespaces.
@@ -82,6 +86,7 @@ impl Default for Config {
             retry_non_idempotent: false,
             upstream_tls_per_ingress: false,
             sources: Sources::default(),
+            limits: LimitKeys::default(),
             blocked: Box::default(),
             cross_namespace: false,
             risk_level: Risk::High,
@@ -136,11 +141,6 @@ const OTHERS: &[(&str, Other)] = &[
     ("ssl-early-data", Other::NoEffect),
     ("ssl-ecdh-curve", Other::NoEffect),
     ("global-allowed-response-headers", Other::NoEffect),
-    ("limit-req-status-code", Other::NoEffect),
-    ("limit-conn-status-code", Other::NoEffect),
-    ("limit-conn-zone-variable", Other::NoEffect),
-    ("limit-rate", Other::NoEffect),
-    ("limit-rate-after", Other::NoEffect),
     ("log-format-upstream", Other::NoEffect),
     ("log-format-escape-json", Other::NoEffect),
     ("disable-access-log", Other::NoEffect),
@@ -244,6 +244,11 @@ const OBEYED: &[&str] = &[
     "proxy-body-size",
     "proxy-buffering",
     "proxy-request-buffering",
+    "limit-req-status-code",
+    "limit-conn-status-code",
+    "limit-conn-zone-variable",
+    "limit-rate",
+    "limit-rate-after",
     "proxy-http-version",
     "proxy-next-upstream",
     "proxy-next-upstream-timeout",
@@ -284,6 +289,7 @@ impl Config {
             "Critical" => Ok(Risk::Critical),
             _ => Err(Invalid("`Low`, `Medium`, `High` or `Critical`")),
         });
+        config.limits = reader.limits();
         config.settings = reader.settings();
         let mut proxying = Proxying::default();
         read_proxying(&mut reader, &mut proxying);

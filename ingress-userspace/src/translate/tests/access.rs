@@ -32,14 +32,13 @@ const RESTRICTING: &[(&str, &str)] = &[
     ("auth-keepalive-timeout", "1"),
     ("auth-keepalive-share-vars", "true"),
     ("auth-snippet", "x"),
-    ("limit-rps", "1"),
-    ("limit-rpm", "1"),
-    ("limit-burst-multiplier", "1"),
-    ("limit-connections", "1"),
-    ("limit-allowlist", "10.0.0.0/8"),
-    ("limit-whitelist", "10.0.0.0/8"),
-    ("limit-rate", "1"),
-    ("limit-rate-after", "1"),
+    ("limit-rps", "ten"),
+    ("limit-rps", "10r/s"),
+    ("limit-rps", ""),
+    ("limit-rpm", "1.5"),
+    ("limit-connections", "$limit"),
+    ("limit-allowlist", "10.0.0.0/33"),
+    ("limit-whitelist", "everyone"),
     ("backend-protocol", "FCGI"),
     ("backend-protocol", "nonsense"),
     ("upstream-vhost", "$service_name.svc"),
@@ -133,7 +132,6 @@ fn every_key_that_restricts_by_its_name_denies() {
         let obeyed = ["auth-type", "auth-secret", "auth-secret-type", "auth-realm"];
         let restricts =
             key.starts_with("auth-") && !key.starts_with("auth-tls-") && !obeyed.contains(&key)
-                || key.starts_with("limit-")
                 || key.ends_with("-snippet")
                 || key.contains("modsecurity");
         let passes = matches!(support, Support::Obeyed | Support::NoEffect(_) | Support::Legacy);

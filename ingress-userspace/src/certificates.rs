@@ -13,7 +13,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use crate::model::{Certificate, CertificateId, HostName, Model};
+use crate::model::{AliasName, Certificate, CertificateId, HostName, Model};
 
 /// The certificates of one snapshot.
 #[derive(Debug, Default)]
@@ -91,6 +91,19 @@ impl Certificates {
         let place = |id: CertificateId| usize::try_from(id.0).ok().filter(|at| *at < keys.len());
         let mut exact = HashMap::new();
         let mut wildcard = HashMap::new();
+        // Hosts precede the aliases of others, whatever their order.
+        for host in model.hosts.iter() {
+            let Some(at) = host.certificate.and_then(place) else { continue };
+            for alias in host.aliases.iter().filter(|alias| alias.tls) {
+                match &alias.name {
+                    AliasName::Exact(name) => exact.insert(Arc::clone(name), Choice::Key(at)),
+                    AliasName::Beneath(suffix) => {
+                        wildcard.insert(Arc::clone(suffix), Choice::Key(at))
+                    }
+                    AliasName::Before(_) | AliasName::Matching(_) => None,
+                };
+            }
+        }
         for host in model.hosts.iter() {
             // A host without any TLS leaves its name to the wildcard above it.
             let choice = match host.certificate.and_then(place) {
@@ -167,6 +180,7 @@ mod tests {
         let certificate = certificate.map(CertificateId);
         Arc::new(Host {
             name,
+            aliases: Box::default(),
             certificate,
             tls,
             handshake: None,

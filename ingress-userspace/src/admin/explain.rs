@@ -32,7 +32,7 @@ pub(super) fn render(board: &Board, query: &str) -> Result<Value, String> {
         "normalized": &*path,
         "ingress": null, "field": null, "path": null, "kind": null,
         "action": "not-found", "status": 404,
-        "backend": null, "endpoints": [], "asks": [],
+        "backend": null, "endpoints": [], "canary": null, "asks": [],
     });
     let (compiled, slash) = match host.find(&path) {
         Found::Route(compiled) => (compiled, false),
@@ -63,15 +63,20 @@ pub(super) fn render(board: &Board, query: &str) -> Result<Value, String> {
             answer["location"] = json!(&*redirect.location);
             ("redirect", Some(redirect.status))
         }
+        Target::OtherHost(name) => {
+            answer["location"] = json!(&**name);
+            ("redirect-to-host", Some(snapshot.model.settings.redirect_code as u16))
+        }
         _ if redirects => ("redirect-to-https", Some(snapshot.model.settings.redirect_code as u16)),
         Target::NotFound => ("not-found", Some(404)),
         Target::Backend(id) => {
             let backend =
                 usize::try_from(id.0).ok().and_then(|place| snapshot.model.backends.get(place));
             if let Some(backend) = backend {
-                let mut shown = state::backend(backend);
+                let mut shown = state::backend(&snapshot.model, backend);
                 answer["backend"] = shown["name"].take();
                 answer["endpoints"] = shown["endpoints"].take();
+                answer["canary"] = shown["canary"].take();
             }
             answer["upstream-path"] = json!(compiled.rewrite(&path));
             match backend {

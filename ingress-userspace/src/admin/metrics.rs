@@ -94,7 +94,7 @@ fn requests(out: &mut Exposition, board: &Board) {
             ("namespace", &labels.namespace),
             ("ingress", &labels.ingress),
             ("service", &labels.service),
-            ("canary", ""),
+            ("canary", &labels.canary),
             ("host", &labels.host),
             ("controller_class", &board.controller_class),
         ];

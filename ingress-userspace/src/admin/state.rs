@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::Board;
 use crate::l4;
 use crate::model::{
-    Backend, Diagnostic, Host, HostName, HttpsRedirect, Model, PathKind, Severity, Target,
+    Alias, AliasName, Backend, Canary, CanaryHeaderRule, Diagnostic, Host, HostName, HttpsRedirect,
+    Model, PathKind, Severity, Target,
 };
 
 /// All that is served, without keys and certificates.
@@ -25,7 +26,7 @@ pub(super) fn render(board: &Board) -> Value {
             "admin": addresses(&board.addresses.admin),
         },
         "hosts": model.hosts.iter().map(|one| host(model, one)).collect::<Vec<_>>(),
-        "backends": model.backends.iter().map(|one| backend(one)).collect::<Vec<_>>(),
+        "backends": model.backends.iter().map(|one| backend(model, one)).collect::<Vec<_>>(),
         "members": model.members.iter().map(|member| json!({
             "name": &*member.name,
             "address": member.address.to_string(),
@@ -50,6 +51,16 @@ pub(super) fn host_name(name: &HostName) -> String {
     }
 }
 
+fn alias(alias: &Alias) -> Value {
+    let name = match &alias.name {
+        AliasName::Exact(name) => name.to_string(),
+        AliasName::Beneath(suffix) => format!("*.{suffix}"),
+        AliasName::Before(prefix) => format!("{prefix}.*"),
+        AliasName::Matching(pattern) => format!("~{}", pattern.text()),
+    };
+    json!({ "name": name, "tls": alias.tls })
+}
+
 fn host(model: &Model, host: &Host) -> Value {
     let certificate = host.certificate.and_then(|id| {
         let certificate = model.certificates.get(usize::try_from(id.0).ok()?)?;
@@ -57,6 +68,7 @@ fn host(model: &Model, host: &Host) -> Value {
     });
     json!({
         "name": host_name(&host.name),
+        "aliases": host.aliases.iter().map(alias).collect::<Vec<_>>(),
         "tls": host.tls,
         "certificate": certificate,
         "regex": host.regex,
@@ -91,19 +103,45 @@ fn target(model: &Model, target: &Target) -> Value {
         }
         Target::NotFound => json!("not-found"),
         Target::Denied(denial) => json!({ "denied": &*denial.key }),
+        Target::OtherHost(name) => json!({ "host": &**name }),
         Target::Redirect(redirect) => {
             json!({ "redirect": &*redirect.location, "status": redirect.status })
         }
     }
 }
 
-pub(super) fn backend(backend: &Backend) -> Value {
+pub(super) fn backend(model: &Model, backend: &Backend) -> Value {
     json!({
         "name": backend.key.to_string(),
         "endpoints": backend.endpoints.iter().map(|endpoint| json!({
             "address": endpoint.address.to_string(),
             "pod": endpoint.pod.as_deref(),
         })).collect::<Vec<_>>(),
+        "canary": backend.balancing.canary.as_ref().map(|own| canary(model, own)),
+    })
+}
+
+fn canary(model: &Model, canary: &Canary) -> Value {
+    let backend = usize::try_from(canary.backend.0).ok().and_then(|at| model.backends.get(at));
+    json!({
+        "ingress": canary.ingress.to_string(),
+        "backend": backend.map(|backend| backend.key.to_string()),
+        "endpoints": backend.map(|backend| backend.endpoints.len()),
+        "header": canary.header.as_ref().map(|header| json!({
+            "name": &*header.name,
+            "value": match &header.rule {
+                CanaryHeaderRule::Value(value) => Some(&**value),
+                _ => None,
+            },
+            "pattern": match &header.rule {
+                CanaryHeaderRule::Pattern(pattern) => Some(pattern.text()),
+                _ => None,
+            },
+        })),
+        "cookie": canary.cookie.as_deref(),
+        "weight": canary.weight,
+        "weight-total": canary.total,
+        "sticky": canary.sticky,
     })
 }
 

@@ -157,6 +157,8 @@ impl RunFlags {
             ssl_passthrough: faults
                 .boolean("--enable-ssl-passthrough", &self.enable_ssl_passthrough),
             disable_catch_all: faults.boolean("--disable-catch-all", &self.disable_catch_all),
+            // Told among the listener's.
+            https_port: self.https_port.parse().unwrap_or(443),
             disable_svc_external_name: faults
                 .boolean("--disable-svc-external-name", &self.disable_svc_external_name),
             annotations_prefix: self.annotations_prefix.trim_end_matches('/').to_owned(),

@@ -1,6 +1,6 @@
 use std::{num::NonZeroU16, sync::Arc};
 
-use super::Text;
+use super::{Canary, Text};
 
 /// Which endpoint of a backend gets a request (reference section 6).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -9,6 +9,8 @@ pub struct Balancing {
     pub policy: Policy,
     /// `affinity: cookie`; precedes the policy.
     pub affinity: Option<Affinity>,
+    /// Who gets a part of the backend's requests.
+    pub canary: Option<Arc<Canary>>,
 }
 
 /// How endpoints are chosen. State, where one is needed, is per worker.

@@ -1,12 +1,14 @@
 use std::sync::Arc;
 
-use super::{BackendId, CertificateId, HostTls, ObjectRef, Policies, Proxying};
+use super::{BackendId, CertificateId, Expression, HostTls, ObjectRef, Policies, Proxying};
 
 /// A virtual host and its routes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
     /// Which requests it answers.
     pub name: HostName,
+    /// Under which other names: `server-alias`. None of them is a host's or another host's.
+    pub aliases: Box<[Alias]>,
     /// The certificate for its handshakes; `None` stands for the default one.
     pub certificate: Option<CertificateId>,
     /// Some Ingress lists TLS for the host: `ssl-redirect` applies, whatever certificate is served
@@ -33,6 +35,28 @@ pub enum HostName {
     CatchAll,
 }
 
+/// Another name of a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alias {
+    /// The name.
+    pub name: AliasName,
+    /// The host has TLS under this name too: its certificate covers it.
+    pub tls: bool,
+}
+
+/// Which `Host` headers and server names an alias stands for, as nginx's `server_name`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AliasName {
+    /// Exactly this name.
+    Exact(Arc<str>),
+    /// One label or more before this suffix: `example.com` for `*.example.com`.
+    Beneath(Arc<str>),
+    /// One label or more after this prefix: `www.example` for `www.example.*`.
+    Before(Arc<str>),
+    /// Names in which this is found, after `~`.
+    Matching(Expression),
+}
+
 /// One path of one rule of one Ingress.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
@@ -53,6 +77,8 @@ pub struct Route {
     pub https_redirect: HttpsRedirect,
     /// The redirect to HTTPS keeps a final `/` of the path: `preserve-trailing-slash`.
     pub preserve_trailing_slash: bool,
+    /// How redirects of our own name the host.
+    pub redirect_form: RedirectForm,
     /// Its Ingress asks for `affinity: cookie`: answers set the cookie of a new session. Other
     /// routes to the same backend follow the cookie and never set it (reference section 6).
     pub sets_session: bool,
@@ -101,6 +127,8 @@ pub enum Target {
     NotFound,
     /// To another address, before any redirect to HTTPS (reference section 2, stage 8c).
     Redirect(Redirect),
+    /// To the same path on this host: `from-to-www-redirect`.
+    OtherHost(Arc<str>),
     /// Nowhere: the answer is 503, because serving it without something that its Ingress asks for
     /// would be unsafe.
     Denied(Denial),
@@ -113,6 +141,28 @@ pub struct Redirect {
     pub status: u16,
     /// A whole URL or, when it begins with `/`, a path on the request's own scheme and `Host`.
     pub location: Arc<str>,
+}
+
+/// How the redirects of a route to a path of its own host are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RedirectForm {
+    /// The port in them.
+    pub port: RedirectPort,
+    /// `relative-redirects`: they are the path alone. Those to HTTPS never are.
+    pub relative: bool,
+}
+
+/// The port in a redirect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RedirectPort {
+    /// None.
+    #[default]
+    Omitted,
+    /// `use-port-in-redirects`: the one that listens, unless it is the scheme's own; in redirects
+    /// to HTTPS always the flag's.
+    Listening,
+    /// What the client's `Host` says.
+    AsAsked,
 }
 
 /// Why a route answers 503 whatever its Service can do.

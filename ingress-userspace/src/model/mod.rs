@@ -5,6 +5,7 @@
 mod backend;
 mod balancing;
 mod blocked;
+mod canary;
 mod certificate;
 mod compression;
 mod connections;
@@ -29,6 +30,7 @@ mod upstream_tls;
 pub use backend::{Backend, BackendId, BackendKey, Endpoint, PortRef};
 pub use balancing::{Affinity, AffinityMode, Balancing, HashBy, Policy, SameSite, SessionCookie};
 pub use blocked::{Blocked, HeaderPattern};
+pub use canary::{Canary, CanaryHeader, CanaryHeaderRule};
 pub use certificate::{Certificate, CertificateId};
 pub use compression::{Coding, Compression};
 pub use connections::{
@@ -38,7 +40,10 @@ pub use cors::{Cors, Origin, Origins};
 pub use diagnostic::{Diagnostic, Severity};
 pub use error_pages::ErrorPages;
 pub use external_auth::{AuthCache, AuthHost, AuthScheme, AuthServer, ExternalAuth, SignIn};
-pub use host::{Denial, Host, HostName, HttpsRedirect, PathKind, Redirect, Rewrite, Route, Target};
+pub use host::{
+    Alias, AliasName, Denial, Host, HostName, HttpsRedirect, PathKind, Redirect, RedirectForm,
+    RedirectPort, Rewrite, Route, Target,
+};
 pub use limits::{LimitKey, Limits, Pace, RequestRate};
 pub use login::{CryptMethod, HashedName, Login, Password, Users};
 pub use member::Member;
@@ -56,6 +61,8 @@ pub use tls::{
     Authority, ClientAuth, ClientRule, HostTls, Suite, TicketKey, TlsSettings, VerifyClient,
 };
 pub use upstream_tls::{Identity, TlsVersions, UpstreamTls, Verification};
+
+pub use crate::expression::{Case, Expression, Undecided};
 
 use std::sync::Arc;
 

@@ -9,6 +9,8 @@ use super::{
 pub struct Settings {
     /// `http-redirect-code`.
     pub redirect_code: RedirectCode,
+    /// `--https-port`, for redirects that name it.
+    pub https_port: u16,
     /// `use-forwarded-headers`: trust `X-Forwarded-*` of clients.
     pub use_forwarded_headers: bool,
     /// `compute-full-forwarded-for`: append to `X-Forwarded-For` instead of replacing it.
@@ -87,6 +89,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             redirect_code: RedirectCode::PermanentRedirect,
+            https_port: 443,
             use_forwarded_headers: false,
             compute_full_forwarded_for: false,
             hsts: Some("max-age=31536000; includeSubDomains".to_owned()),

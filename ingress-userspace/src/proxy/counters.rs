@@ -14,7 +14,7 @@ use hashbrown::HashMap;
 use http::Method;
 
 use super::{limits::Rejected, tls::HandshakeFailure};
-use crate::model::{HostName, Model, Route};
+use crate::model::{BackendKey, HostName, Model, Route};
 
 /// What a count of requests is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,6 +24,8 @@ pub(crate) struct Labels {
     pub(crate) namespace: Arc<str>,
     pub(crate) ingress: Arc<str>,
     pub(crate) service: Arc<str>,
+    /// The backend that was asked instead of the Service's, as ingress-nginx calls it.
+    pub(crate) canary: Arc<str>,
     /// The path as the Ingress writes it.
     pub(crate) path: Arc<str>,
     pub(crate) method: &'static str,
@@ -195,9 +197,10 @@ pub(super) struct Subject<'v> {
     pub(super) host: Option<&'v HostName>,
     pub(super) route: Option<&'v Arc<Route>>,
     pub(super) service: Option<&'v Arc<str>>,
+    pub(super) canary: Option<&'v BackendKey>,
 }
 
-/// An address, a method and a status.
+/// An address, with its lowest bit set for the canary, a method and a status.
 type Known = (usize, &'static str, u16);
 
 /// A worker's access to its numbers.
@@ -213,7 +216,8 @@ impl Counters {
     pub(super) fn request(&self, subject: Subject<'_>, method: &Method, status: u16) {
         increment(&self.gauges.requests);
         let address = match (subject.route, subject.host) {
-            (Some(route), _) => Arc::as_ptr(route).addr(),
+            // A route has one canary at most, and an even address.
+            (Some(route), _) => Arc::as_ptr(route).addr() | usize::from(subject.canary.is_some()),
             (None, Some(host)) => std::ptr::from_ref(host).addr(),
             (None, None) => 0,
         };
@@ -327,6 +331,7 @@ fn labels(subject: Subject<'_>, method: &'static str, status: u16) -> Labels {
         namespace: of_ingress(|route| &route.ingress.namespace),
         ingress: of_ingress(|route| &route.ingress.name),
         service: subject.service.unwrap_or(&empty).clone(),
+        canary: subject.canary.map_or(empty.clone(), |key| key.to_string().into()),
         path: of(|route| &route.path),
         method,
         status,

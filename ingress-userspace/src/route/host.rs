@@ -9,6 +9,8 @@ use crate::model::{Diagnostic, Host, HostName, PathKind, Route, Severity};
 #[derive(Clone)]
 pub struct HostTable {
     host: Arc<Host>,
+    /// Under the name that this table is found by.
+    tls: bool,
     app_root: Option<CompiledRoute>,
     paths: Paths,
     /// Those of `paths`, for the table after this one.
@@ -43,7 +45,7 @@ impl HostTable {
             routes.into_iter().for_each(|route| tree.insert(route));
             Paths::Ordinary(tree)
         };
-        Self { host: Arc::clone(host), app_root, paths, patterns, diagnostics }
+        Self { host: Arc::clone(host), tls: host.tls, app_root, paths, patterns, diagnostics }
     }
 
     /// Which host this is.
@@ -58,10 +60,16 @@ impl HostTable {
         &self.host
     }
 
-    /// Some Ingress lists TLS for the host: `ssl-redirect` applies.
+    /// Some Ingress lists TLS for the host: `ssl-redirect` applies. Under an alias, only where the
+    /// certificate covers that.
     #[must_use]
     pub fn tls(&self) -> bool {
-        self.host.tls
+        self.tls
+    }
+
+    /// The same host under a name that has TLS or has not.
+    pub(super) fn with_tls(&self, tls: bool) -> Self {
+        Self { tls, ..self.clone() }
     }
 
     /// Where a path leads that was [normalized](super::normalize).

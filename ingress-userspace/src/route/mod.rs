@@ -5,6 +5,7 @@
 
 mod compiled;
 mod host;
+mod names;
 mod normalize;
 mod octets;
 mod pattern;
@@ -18,6 +19,7 @@ mod tests;
 
 pub use compiled::{CompiledRoute, Found};
 pub use host::HostTable;
+pub(crate) use names::Names;
 pub use normalize::{BadPath, normalize};
 pub(crate) use octets::escape;
 pub use table::RouteTable;

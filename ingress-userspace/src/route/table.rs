@@ -1,7 +1,7 @@
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
-use super::HostTable;
-use crate::model::{Diagnostic, Host, HostName, Model};
+use super::{HostTable, Names};
+use crate::model::{AliasName, Diagnostic, Host, HostName, Model};
 
 /// How long a name can be in the DNS. Bytes (RFC 1035, section 2.3.4).
 const LONGEST_NAME: usize = 255;
@@ -9,9 +9,7 @@ const LONGEST_NAME: usize = 255;
 /// All hosts and their routes, ready to be searched.
 #[derive(Clone, Debug)]
 pub struct RouteTable {
-    exact: HashMap<Box<str>, Arc<HostTable>>,
-    /// By what follows `*.`.
-    wildcard: HashMap<Box<str>, Arc<HostTable>>,
+    names: Names<Arc<HostTable>>,
     catch_all: Arc<HostTable>,
 }
 
@@ -20,6 +18,7 @@ impl Default for RouteTable {
     fn default() -> Self {
         let host = Arc::new(Host {
             name: HostName::CatchAll,
+            aliases: Box::default(),
             certificate: None,
             tls: false,
             handshake: None,
@@ -27,11 +26,7 @@ impl Default for RouteTable {
             app_root: None,
             routes: Vec::new(),
         });
-        Self {
-            exact: HashMap::new(),
-            wildcard: HashMap::new(),
-            catch_all: Arc::new(HostTable::new(&host, None)),
-        }
+        Self { names: Names::default(), catch_all: Arc::new(HostTable::new(&host, None)) }
     }
 }
 
@@ -53,10 +48,10 @@ impl RouteTable {
                 earlier => Arc::new(HostTable::new(host, earlier.map(|earlier| &**earlier))),
             };
             diagnostics.extend_from_slice(table.diagnostics());
+            next.insert_aliases(host, &table);
             match &host.name {
-                HostName::Exact(name) => drop(next.exact.insert((**name).into(), table)),
-                HostName::Wildcard(name) => drop(next.wildcard.insert((**name).into(), table)),
                 HostName::CatchAll => next.catch_all = table,
+                name => next.names.insert(name, table),
             }
         }
         (next, diagnostics)
@@ -64,14 +59,33 @@ impl RouteTable {
 
     fn table(&self, name: &HostName) -> Option<&Arc<HostTable>> {
         match name {
-            HostName::Exact(name) => self.exact.get(&**name),
-            HostName::Wildcard(name) => self.wildcard.get(&**name),
             HostName::CatchAll => Some(&self.catch_all),
+            name => self.names.get(name),
         }
     }
 
-    /// The host that answers for this `Host` header or server name: the exact one, else the
-    /// wildcard one with one label more, else the catch-all (reference section 3.1).
+    /// A host is the same under all its names but for TLS, which it has where its certificate covers
+    /// the name.
+    fn insert_aliases(&mut self, host: &Host, table: &Arc<HostTable>) {
+        let mut other = None;
+        for alias in &host.aliases {
+            let mut of = |tls| match tls == host.tls {
+                true => Arc::clone(table),
+                false => Arc::clone(other.get_or_insert_with(|| Arc::new(table.with_tls(tls)))),
+            };
+            match &alias.name {
+                // A certificate covers one label.
+                AliasName::Beneath(suffix) if alias.tls => {
+                    self.names.insert_one_beneath(suffix, of(true));
+                    self.names.insert_alias(&alias.name, of(false));
+                }
+                name => self.names.insert_alias(name, of(alias.tls)),
+            }
+        }
+    }
+
+    /// The host that answers for this `Host` header or server name: see [`Names::find`], else the
+    /// catch-all (reference section 3.1).
     #[must_use]
     pub fn host(&self, host_header: &str) -> &HostTable {
         let name = without_port(host_header);
@@ -87,20 +101,8 @@ impl RouteTable {
     }
 
     fn host_of(&self, name: &str) -> &HostTable {
-        if let Some(table) = self.exact.get(name) {
-            return table;
-        }
-        let wildcard = name
-            .split_once('.')
-            .filter(|(label, _)| is_label(label))
-            .and_then(|(_, suffix)| self.wildcard.get(suffix));
-        wildcard.unwrap_or(&self.catch_all)
+        self.names.find(name).unwrap_or(&self.catch_all)
     }
-}
-
-fn is_label(label: &str) -> bool {
-    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    !label.is_empty() && label.bytes().all(is_part)
 }
 
 /// A `Host` header without its port. An IPv6 address is in brackets, which stay.

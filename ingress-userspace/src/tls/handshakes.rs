@@ -13,12 +13,14 @@ use super::{
 use crate::{
     certificates::Certificates,
     model::{HostName, Model, TicketKey, TlsSettings},
+    route::Names,
 };
 
 /// The handshakes of one snapshot.
 #[derive(Debug, Default)]
 pub(crate) struct Handshakes {
-    names: Names,
+    /// Which class a name is of: index into the classes. As hosts are found for requests.
+    names: Names<usize>,
     /// The first is that of names that no host has, and of clients without any: the catch-all's.
     classes: Vec<Class>,
     /// Index into `classes`.
@@ -27,26 +29,6 @@ pub(crate) struct Handshakes {
     ticket_keys: Vec<TicketKey>,
     keys: Option<Keys>,
     certificates: Arc<Certificates>,
-}
-
-/// Which class a name is of: index into the classes.
-#[derive(Clone, Debug, Default)]
-struct Names {
-    exact: HashMap<Arc<str>, usize>,
-    /// By what follows `*.`.
-    wildcard: HashMap<Arc<str>, usize>,
-}
-
-impl Names {
-    /// As hosts are found for requests (reference section 3.1): exact, then the wildcard one
-    /// label up.
-    fn find(&self, name: &str) -> Option<usize> {
-        let beneath = || {
-            let (label, suffix) = name.split_once('.')?;
-            if label.is_empty() { None } else { self.wildcard.get(suffix) }
-        };
-        self.exact.get(name).or_else(beneath).copied()
-    }
 }
 
 /// What a client hello is answered with.
@@ -100,11 +82,10 @@ impl Handshakes {
                 Some(_) => class(Demand::of(Some(host), &model.settings)),
                 None => ordinary,
             };
-            match &host.name {
-                HostName::Exact(name) => names.exact.insert(Arc::clone(name), class),
-                HostName::Wildcard(suffix) => names.wildcard.insert(Arc::clone(suffix), class),
-                HostName::CatchAll => None,
-            };
+            names.insert(&host.name, class);
+            for alias in &host.aliases {
+                names.insert_alias(&alias.name, class);
+            }
         }
         Self {
             names,
@@ -120,7 +101,7 @@ impl Handshakes {
     /// What the client of this server name gets.
     pub(crate) fn answer(&self, server_name: Option<&str>) -> Answer {
         let place = match server_name.map(|name| self.names.find(&lookup_name(name))) {
-            Some(Some(place)) => place,
+            Some(Some(place)) => *place,
             _ if self.settings.reject_unknown_names => return Answer::UnknownName,
             _ => 0,
         };

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{backends::Backends, upstream_tls::Policies};
 use crate::model::{
-    BackendId, CertificateId, ClientAuth, Denial, Host, HostName, HostTls, HttpsRedirect,
+    Alias, BackendId, CertificateId, ClientAuth, Denial, Host, HostName, HostTls, HttpsRedirect,
     ObjectRef, PathKind, ProxyVersion, Proxying, Route, Target, UpstreamTls,
 };
 
@@ -25,6 +25,11 @@ pub(super) struct HostParts {
     handshake: HostTls,
     /// The oldest Ingress with `ssl-passthrough`, and what it says about the PROXY protocol.
     pub(super) passthrough: Option<(ObjectRef, Option<ProxyVersion>)>,
+    /// The oldest Ingress with `server-alias`.
+    pub(super) aliased_by: Option<ObjectRef>,
+    pub(super) aliases: Vec<Alias>,
+    /// The oldest Ingress with `from-to-www-redirect`.
+    pub(super) www: Option<ObjectRef>,
 }
 
 impl HostParts {
@@ -40,6 +45,9 @@ impl HostParts {
             denial: None,
             handshake: HostTls::default(),
             passthrough: None,
+            aliased_by: None,
+            aliases: Vec::new(),
+            www: None,
         }
     }
 
@@ -52,6 +60,15 @@ impl HostParts {
         self.taken.insert(key, self.routes.len());
         self.routes.push(route);
         Ok(())
+    }
+
+    /// The route of this kind and path, the default one included.
+    pub(super) fn route(&self, kind: PathKind, path: &Arc<str>) -> Option<&Route> {
+        match self.taken.get(&(kind, Arc::clone(path))) {
+            Some(&at) => self.routes.get(at),
+            None if kind == PathKind::Prefix && **path == *"/" => Some(&self.default),
+            None => None,
+        }
     }
 
     /// The backend of the path `/`, `Prefix` before `Exact`; `None` if that is not served by one.
@@ -133,6 +150,7 @@ impl HostParts {
         let tls = self.tls.or(above);
         Host {
             name: self.name,
+            aliases: self.aliases.into(),
             certificate: tls.flatten(),
             tls: tls.is_some(),
             handshake: (self.handshake != HostTls::default()).then(|| Arc::new(self.handshake)),

@@ -11,23 +11,26 @@ use k8s_openapi::api::networking::v1::{
 
 use super::{
     Options,
-    annotations::{Annotations, Client, Lookup},
+    aliases::{Aliases, Settling},
+    annotations::{Annotations, Client, Lookup, read_canary},
     authority::Authorities,
     backends::Backends,
+    canary::Canaries,
     config::Config,
     error_pages::FirstPorts,
     host::{HostParts, deny},
     report::Report,
-    rule::{check_path, host_name},
+    rule::{Fault, backend_key, host_name, path_of},
     tls::Certificates,
     upstream_tls,
     users::UserLists,
 };
 use crate::{
+    expression::Expressions,
     model::{
         BackendId, BackendKey, ClientAuth, ClientRule, Denial, Diagnostic, ExternalAuth, Host,
-        HostName, HostTls, HttpsRedirect, ObjectRef, Passthrough, PathKind, Policies, PortRef,
-        Proxying, Rewrite, Route, Target, UpstreamTls, VerifyClient,
+        HostName, HostTls, HttpsRedirect, ObjectRef, Passthrough, PathKind, Policies, Proxying,
+        RedirectForm, RedirectPort, Rewrite, Route, Target, UpstreamTls, VerifyClient,
     },
     stores::{Key, Stores},
 };
@@ -47,6 +50,8 @@ pub(super) struct Assembly<'a> {
     hosts: BTreeMap<HostName, HostParts>,
     /// What unknown hosts and paths lead to.
     global: Route,
+    canaries: Canaries,
+    aliases: Aliases,
 }
 
 /// One Ingress while it is added.
@@ -88,6 +93,7 @@ impl<'a> Assembly<'a> {
             rewrite: None,
             https_redirect: HttpsRedirect::Never,
             preserve_trailing_slash: false,
+            redirect_form: RedirectForm::default(),
             sets_session: false,
             proxying: Arc::clone(&config.proxying),
             policies: config.blocked_policies(),
@@ -109,6 +115,7 @@ impl<'a> Assembly<'a> {
         if let Some(denial) = &config.denial {
             deny(&mut global, denial);
         }
+        let (canaries, aliases) = Default::default();
         let first_ports = FirstPorts::default();
         let mut assembly = Self {
             options,
@@ -122,6 +129,8 @@ impl<'a> Assembly<'a> {
             first_ports,
             hosts: BTreeMap::new(),
             global,
+            canaries,
+            aliases,
         };
         if let Some(errors) = assembly.pages(Arc::clone(&config.error_statuses), false, None) {
             let policies = Policies { errors: Some(errors), ..Policies::default() };
@@ -158,6 +167,34 @@ impl<'a> Assembly<'a> {
         passed
     }
 
+    /// Settles what hosts are called too, of all Ingresses added.
+    pub(super) fn settle_names(
+        &mut self,
+        expressions: &mut Expressions,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) {
+        let aliases = std::mem::take(&mut self.aliases);
+        let mut settling = Settling {
+            alias_field: self.field("server-alias"),
+            www_field: self.field("from-to-www-redirect"),
+            certificates: self.certificates,
+            expressions,
+            template: &self.global,
+        };
+        aliases.settle(&mut self.hosts, &mut settling, diagnostics);
+    }
+
+    /// Gives their canaries to the backends of all Ingresses added.
+    pub(super) fn attach_canaries(
+        &mut self,
+        expressions: &mut Expressions,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) {
+        let canaries = std::mem::take(&mut self.canaries);
+        let field = self.field("canary-by-header-pattern");
+        canaries.attach(&self.hosts, &field, &mut self.backends, expressions, diagnostics);
+    }
+
     /// The hosts of all Ingresses added.
     pub(super) fn finish(self, policies: &mut upstream_tls::Policies) -> (Vec<Host>, Backends) {
         let wildcards: BTreeMap<Arc<str>, _> = self
@@ -188,23 +225,20 @@ impl<'a> Assembly<'a> {
         let object = ObjectRef::new("Ingress", key.namespace.clone(), key.name.clone());
         let mut report = Report::on(object.clone(), diagnostics);
         let report = &mut report;
-        let mut annotations = Annotations::parse(
-            &self.options.annotations_prefix,
-            ingress.metadata.annotations.as_ref(),
-            self.config,
-            Lookup { namespace: &key.namespace, stores: self.stores },
-            self.users,
-            report,
-        );
+        let lookup = Lookup { namespace: &key.namespace, stores: self.stores };
+        let (prefix, all) =
+            (&self.options.annotations_prefix, ingress.metadata.annotations.as_ref());
+        if let Some(asked) = read_canary(prefix, all, self.config, lookup, self.users, report) {
+            return self.canaries.add(key, ingress, asked, report);
+        }
+        let mut annotations =
+            Annotations::parse(prefix, all, self.config, lookup, self.users, report);
         self.add_error_pages(key, &mut annotations, report);
         let nothing = IngressSpec::default();
         let spec = ingress.spec.as_ref().unwrap_or(&nothing);
         if spec.default_backend.is_some() && self.options.disable_catch_all {
             let message = "an Ingress with a default backend is not served: --disable-catch-all";
             return report.error("spec.defaultBackend", message);
-        }
-        if annotations.canary {
-            return;
         }
         let upstream_tls = annotations.upstream_tls.as_ref().map(|request| {
             let field = &annotations.upstream_tls_field;
@@ -301,6 +335,13 @@ impl<'a> Assembly<'a> {
             self.set_app_root(&name, current, path);
         }
         self.deny_host(&name, current);
+        let field = self.field("server-alias");
+        if let Some(host) = self.hosts.get_mut(&name) {
+            self.aliases.add(&name, host, &current.annotations.aliases, &field, report);
+            if current.annotations.redirects.from_to_www {
+                host.www.get_or_insert_with(|| current.object.clone());
+            }
+        }
         if let Some(send_proxy) = current.annotations.passthrough
             && let Some(host) = self.hosts.get_mut(&name)
         {
@@ -409,6 +450,7 @@ impl<'a> Assembly<'a> {
             let target = Target::Redirect(crate::model::Redirect { status: 302, location });
             let mut route = Route { target, ..base(current, "metadata.annotations", "/") };
             route.kind = PathKind::Exact;
+            route.redirect_form = RedirectForm { port: RedirectPort::AsAsked, relative: false };
             // Precedes the redirect to HTTPS, and whatever else there is of a path.
             route.policies = None;
             route.https_redirect = HttpsRedirect::Never;
@@ -458,24 +500,7 @@ impl<'a> Assembly<'a> {
         path: &HTTPIngressPath,
         report: &mut Report<'_>,
     ) -> Option<Route> {
-        let kind = match &*path.path_type {
-            "Exact" => PathKind::Exact,
-            "" | "Prefix" | "ImplementationSpecific" => PathKind::Prefix,
-            other => {
-                let message = format!(
-                    "`{other}` is not `Exact`, `Prefix` or `ImplementationSpecific`; \
-                     this path is not served"
-                );
-                report.error(format!("{field}.pathType"), message);
-                return None;
-            }
-        };
-        let text = path.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
-        if let Err(why) = check_path(text, &path.path_type) {
-            let message = format!("`{text}` {why}; this path is not served");
-            report.error(format!("{field}.path"), message);
-            return None;
-        }
+        let (kind, text) = path_of(path, &field, report)?;
         let mut route = base(current, &field, text);
         route.kind = kind;
         let redirects = &current.annotations.redirects;
@@ -533,44 +558,18 @@ impl<'a> Assembly<'a> {
         backend: &IngressBackend,
         report: &mut Report<'_>,
     ) -> Target {
-        let mut denied = |field: String, why: &str| {
-            report.error(&field, format!("{why}; the answer is 503"));
-            Target::Denied(Denial { key: field.into() })
-        };
-        let Some(service) = &backend.service else {
-            return match &backend.resource {
-                Some(_) => {
-                    let message =
-                        "resources are not served, as in ingress-nginx; the answer is 404";
-                    report.warning(format!("{field}.resource"), message);
-                    Target::NotFound
-                }
-                None => denied(field.to_owned(), "names neither a Service nor a resource"),
-            };
-        };
-        if service.name.is_empty() {
-            return denied(format!("{field}.service.name"), "is empty");
-        }
-        let port = service.port.as_ref();
-        let name = port.and_then(|port| port.name.as_deref()).filter(|name| !name.is_empty());
-        let port = match (port.and_then(|port| port.number), name) {
-            (None, Some(name)) => PortRef::Name(name.into()),
-            (Some(number), None) => match u16::try_from(number) {
-                Ok(number) if number != 0 => PortRef::Number(number),
-                _ => {
-                    let why = format!("{number} is not between 1 and 65535");
-                    return denied(format!("{field}.service.port.number"), &why);
-                }
-            },
-            (Some(_), Some(_)) => {
-                return denied(format!("{field}.service.port"), "has both a name and a number");
+        let key = match backend_key(&current.key.namespace, field, backend) {
+            Ok(key) => key,
+            Err(Fault::Resource) => {
+                let message = "resources are not served, as in ingress-nginx; the answer is 404";
+                report.warning(format!("{field}.resource"), message);
+                return Target::NotFound;
             }
-            (None, None) => {
-                return denied(format!("{field}.service.port"), "has neither a name nor a number");
+            Err(Fault::Broken(field, why)) => {
+                report.error(&field, format!("{why}; the answer is 503"));
+                return Target::Denied(Denial { key: field.into() });
             }
         };
-        let namespace = current.key.namespace.clone();
-        let key = BackendKey { namespace, service: service.name.as_str().into(), port };
         let field = format!("{field}.service");
         let balances = Some(&current.annotations.balances);
         Target::Backend(self.backends.id(key, &current.object, &field, balances))
@@ -591,6 +590,7 @@ fn base(current: &Current<'_>, field: &str, path: &str) -> Route {
         rewrite: target.map(|target| Rewrite { template: Arc::clone(target) }),
         https_redirect: HttpsRedirect::Never,
         preserve_trailing_slash: current.annotations.redirects.preserve_trailing_slash,
+        redirect_form: current.annotations.redirects.form,
         sets_session: current.annotations.balances.cookie.is_some(),
         proxying: Arc::clone(&current.annotations.proxying),
         policies: current.annotations.policies.clone(),

@@ -3,9 +3,11 @@
 //! Penstock does not give yet is denied, never served without it.
 #![forbid(unsafe_code)]
 
+mod aliases;
 mod annotations;
 mod authority;
 mod backends;
+mod canary;
 mod class;
 mod config;
 mod error_pages;
@@ -58,6 +60,7 @@ use self::{
     users::UserLists,
 };
 use crate::{
+    expression::Expressions,
     model::{
         BackendKey, Certificate, CertificateId, Diagnostic, Host, HostName, Model, ObjectRef,
         Passthrough, Severity, Streams, TicketKey, Transport,
@@ -104,6 +107,7 @@ struct Lasting {
     certificates: Certificates,
     upstream_tls: Policies,
     authorities: Authorities,
+    expressions: Expressions,
     users: UserLists,
 }
 
@@ -253,8 +257,10 @@ impl Translator {
     ) -> Routing {
         let mut diagnostics = Vec::new();
         let mut config = Self::config(options, stores, &mut diagnostics);
+        config.settings.https_port = options.https_port;
         let ticket_keys = Self::ticket_keys(options, stores, &mut config, &mut diagnostics);
-        let Lasting { certificates, upstream_tls, authorities, users } = lasting;
+        let Lasting { certificates, upstream_tls, authorities, expressions, users } = lasting;
+        expressions.begin();
         authorities.begin(&stores.secrets);
         users.begin(&stores.secrets);
         certificates.begin(&stores.secrets);
@@ -282,6 +288,8 @@ impl Translator {
                 assembly.add(key, ingress, &mut diagnostics);
             }
         }
+        assembly.settle_names(expressions, &mut diagnostics);
+        assembly.attach_canaries(expressions, &mut diagnostics);
         let passthrough = Arc::new(assembly.passthrough(&mut diagnostics));
         let first_ports = std::mem::take(&mut assembly.first_ports);
         let (hosts, backends) = assembly.finish(upstream_tls);

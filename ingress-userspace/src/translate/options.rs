@@ -29,6 +29,8 @@ pub struct Options {
     pub disable_catch_all: bool,
     /// `--disable-svc-external-name`: Services of type ExternalName answer 503.
     pub disable_svc_external_name: bool,
+    /// `--https-port`, which redirects name under `use-port-in-redirects`.
+    pub https_port: u16,
     /// `--annotations-prefix`, without the slash.
     pub annotations_prefix: String,
 }
@@ -51,6 +53,7 @@ impl Default for Options {
             ssl_passthrough: false,
             disable_catch_all: false,
             disable_svc_external_name: false,
+            https_port: 443,
             annotations_prefix: "nginx.ingress.kubernetes.io".to_owned(),
         }
     }

@@ -110,6 +110,16 @@ impl Certificates {
         None
     }
 
+    /// The certificate in use with this id is for this name.
+    pub(super) fn covers(&self, id: CertificateId, name: &str) -> bool {
+        let used = usize::try_from(id.0).ok().and_then(|at| self.used.get(at));
+        let checked = used.and_then(|certificate| {
+            let ObjectRef { namespace, name, .. } = &certificate.secret;
+            self.checked.get(&Key::new(Arc::clone(namespace), Arc::clone(name)))
+        });
+        matches!(checked, Some((_, Ok(parsed))) if parsed.covers(name))
+    }
+
     fn id(&mut self, key: Key, parsed: &Parsed) -> CertificateId {
         let used = &mut self.used;
         *self.ids.entry(key).or_insert_with(|| {

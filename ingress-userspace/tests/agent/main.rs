@@ -3,8 +3,10 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod aliases;
 mod balancing;
 mod basic_auth;
+mod canary;
 mod changes;
 mod check;
 mod client_auth;

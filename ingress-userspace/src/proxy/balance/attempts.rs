@@ -2,13 +2,13 @@
 
 use std::{net::SocketAddr, rc::Rc, time::Instant};
 
-use super::{Asker, Pick, Tried, View};
-use crate::model::{BackendId, Policy, Route};
+use super::{Asker, Choice, Pick, Tried, View};
+use crate::model::{Policy, Route};
 
 /// Picks an endpoint for each attempt, and passes on how it went.
 pub(crate) struct Attempts<'v, A> {
     view: &'v Rc<View>,
-    backend: BackendId,
+    choice: Choice<'v>,
     asker: A,
     tried: Tried,
     last: Option<Pick>,
@@ -17,14 +17,14 @@ pub(crate) struct Attempts<'v, A> {
 }
 
 impl<'v, A: Asker> Attempts<'v, A> {
-    pub(crate) fn new(view: &'v Rc<View>, backend: BackendId, asker: A) -> Self {
-        Self { view, backend, asker, tried: Tried::default(), last: None, since: None }
+    pub(crate) fn new(view: &'v Rc<View>, choice: Choice<'v>, asker: A) -> Self {
+        Self { view, choice, asker, tried: Tried::default(), last: None, since: None }
     }
 
     /// Where to send the next attempt; `None` if the backend has no endpoint.
     pub(crate) fn next(&mut self) -> Option<SocketAddr> {
-        self.last = self.view.pick(self.backend, &self.asker, &mut self.tried);
-        let backend = self.view.backend(self.backend);
+        self.last = self.view.pick(self.choice, &self.asker, &mut self.tried);
+        let backend = self.view.backend(self.choice.id);
         // Nobody else pays for looking at the clock.
         let is_timed = backend.is_some_and(|it| it.balancing.policy == Policy::Ewma);
         self.since = is_timed.then(Instant::now);
@@ -34,14 +34,14 @@ impl<'v, A: Asker> Attempts<'v, A> {
     /// A new connection was opened.
     pub(crate) fn connected(&self) {
         if let Some(pick) = self.last {
-            self.view.connected(self.backend, pick.index);
+            self.view.connected(self.choice.id, pick.index);
         }
     }
 
     /// No connection was to be had: refused, unreachable, or not in time.
     pub(crate) fn refused(&self) {
         if let Some(pick) = self.last {
-            self.view.refused(self.backend, pick.index, self.asker.now());
+            self.view.refused(self.choice.id, pick.index, self.asker.now());
         }
     }
 
@@ -49,7 +49,7 @@ impl<'v, A: Asker> Attempts<'v, A> {
     pub(crate) fn ended(&self, answered: bool) {
         if let (Some(pick), Some(since)) = (self.last, self.since) {
             let now = self.asker.now();
-            self.view.observe(self.backend, pick.index, since.elapsed(), answered, now);
+            self.view.observe(self.choice.id, pick.index, since.elapsed(), answered, now);
         }
     }
 
@@ -67,6 +67,6 @@ impl<'v, A: Asker> Attempts<'v, A> {
         now: i64,
     ) -> Option<String> {
         let key = self.last.as_ref()?.session.as_ref()?;
-        self.view.session_cookie(self.backend, key, route, https, user_agent, now)
+        self.view.session_cookie(self.choice, key, route, https, user_agent, now)
     }
 }

@@ -29,7 +29,7 @@ use http::HeaderValue;
 use self::state::State;
 pub(crate) use self::{attempts::Attempts, session::Key};
 use crate::{
-    model::{Backend, BackendId, BackendKey, Route, Variable},
+    model::{Affinity, Backend, BackendId, BackendKey, Route, Variable},
     snapshot::Snapshot,
 };
 
@@ -67,6 +67,15 @@ impl Tried {
         let known = self.indexes.get(..self.count).unwrap_or(&self.indexes);
         known.iter().any(|tried| usize::try_from(*tried) == Ok(index))
     }
+}
+
+/// Whose endpoints a request may have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Choice<'m> {
+    pub(crate) id: BackendId,
+    /// The sessions that bind clients to them: the backend's own or, of a canary, the main
+    /// backend's.
+    pub(crate) affinity: Option<&'m Affinity>,
 }
 
 /// Where to send a request.
@@ -150,13 +159,28 @@ impl View {
     /// are others; a session's endpoint is not, unless `session-cookie-change-on-failure` says so.
     pub(crate) fn pick(
         &self,
-        id: BackendId,
+        choice: Choice<'_>,
         asker: &impl Asker,
         tried: &mut Tried,
     ) -> Option<Pick> {
-        let pick = self.state(id)?.pick(asker, tried, &mut self.random.borrow_mut())?;
+        let pick = self.state(choice.id)?.pick(
+            choice.affinity,
+            asker,
+            tried,
+            &mut self.random.borrow_mut(),
+        )?;
         tried.add(pick.index);
         Some(pick)
+    }
+
+    /// The session that a cookie's value is about was begun with this backend.
+    pub(crate) fn has_session(&self, id: BackendId, cookie: &[u8]) -> bool {
+        self.state(id).is_some_and(|state| session::mark_of_cookie(cookie) == Some(state.mark()))
+    }
+
+    /// A random number from 1 to `most`.
+    pub(crate) fn throw(&self, most: u32) -> u32 {
+        self.random.borrow_mut().u32(1..=most.max(1))
     }
 
     /// An endpoint took a connection. Call it for new connections, not for pooled ones.
@@ -193,17 +217,16 @@ impl View {
     /// client's connection has TLS. `now`: seconds since 1970.
     pub(crate) fn session_cookie(
         &self,
-        id: BackendId,
+        choice: Choice<'_>,
         key: &Key,
         route: &Route,
         https: bool,
         user_agent: Option<&[u8]>,
         now: i64,
     ) -> Option<String> {
-        let backend = self.backend(id)?;
-        let affinity = backend.balancing.affinity.as_ref().filter(|_| route.sets_session)?;
-        let state = self.state(id)?;
+        let affinity = choice.affinity.filter(|_| route.sets_session)?;
+        let state = self.state(choice.id)?;
         let to = session::Recipient { path: &route.path, https, user_agent, now };
-        Some(session::cookie(&affinity.cookie, key, state.name(), &to))
+        Some(session::cookie(&affinity.cookie, key, state.mark(), &to))
     }
 }

@@ -46,10 +46,22 @@ pub(super) fn digest_of_endpoint(backend: &str, endpoint: SocketAddr) -> Digest 
     md5(format!("{backend}{endpoint}").as_bytes())
 }
 
-/// The part of a cookie's value that is the session's key. What follows says which backend it is
-/// of, which nobody checks here, as in ingress-nginx.
+/// The part of a cookie's value that is the session's key. Endpoints are picked by it without a look
+/// at the backend that follows, as in ingress-nginx.
 pub(super) fn key_of_cookie(value: &[u8]) -> &[u8] {
     value.split(|byte| *byte == b'|').next().unwrap_or_default()
+}
+
+/// The part that says which backend a session was begun with: what decides between a backend and
+/// its canary.
+pub(super) fn mark_of_cookie(value: &[u8]) -> Option<&[u8]> {
+    value.split(|byte| *byte == b'|').nth(1)
+}
+
+/// That part for the sessions of a backend: `md5(md5(b) + b)`.
+pub(super) fn mark(backend: &str) -> Digest {
+    let once = md5(backend.as_bytes());
+    md5(&[&once[..], backend.as_bytes()].concat())
 }
 
 /// Who gets a cookie.
@@ -63,16 +75,9 @@ pub(super) struct Recipient<'a> {
 }
 
 /// The value of `Set-Cookie`.
-pub(super) fn cookie(
-    cookie: &SessionCookie,
-    key: &Key,
-    backend: &str,
-    to: &Recipient<'_>,
-) -> String {
-    let once = md5(backend.as_bytes());
-    let twice = md5(&[&once[..], backend.as_bytes()].concat());
-    let twice = std::str::from_utf8(&twice).unwrap_or_default();
-    let mut text = format!("{}={}|{twice}", cookie.name, key.as_str());
+pub(super) fn cookie(cookie: &SessionCookie, key: &Key, mark: &[u8], to: &Recipient<'_>) -> String {
+    let mark = std::str::from_utf8(mark).unwrap_or_default();
+    let mut text = format!("{}={}|{mark}", cookie.name, key.as_str());
     if let Some(seconds) = cookie.expires {
         text.push_str("; Expires=");
         date::write(&mut text, to.now.saturating_add(seconds));

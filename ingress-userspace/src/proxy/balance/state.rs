@@ -33,6 +33,8 @@ pub(super) struct State {
     suspicion: Rc<Cell<bool>>,
     /// `namespace-service-port`, by which clients' cookies know it.
     name: OnceCell<Box<str>>,
+    /// What the cookies of its sessions say of it.
+    mark: OnceCell<Digest>,
     /// The keys of sessions of mode `persistent`, sorted, and whose they are.
     keys: OnceCell<Box<[(Digest, u32)]>>,
 }
@@ -83,6 +85,7 @@ impl State {
             turn: Cell::new(0),
             suspicion,
             name: OnceCell::new(),
+            mark: OnceCell::new(),
             keys: OnceCell::new(),
         }
     }
@@ -122,6 +125,10 @@ impl State {
         self.name.get_or_init(|| self.backend.key.to_string().into())
     }
 
+    pub(super) fn mark(&self) -> &[u8] {
+        self.mark.get_or_init(|| session::mark(self.name()))
+    }
+
     fn peer(&self, index: u32) -> Option<&Peer> {
         self.peers.get(usize::try_from(index).ok()?).map(|peer| &**peer)
     }
@@ -149,6 +156,7 @@ impl State {
 
     pub(super) fn pick(
         &self,
+        affinity: Option<&Affinity>,
         asker: &impl Asker,
         tried: &Tried,
         random: &mut fastrand::Rng,
@@ -159,21 +167,20 @@ impl State {
         let now = asker.now();
         let among = self.among(tried, now);
         let when = Circumstances { among, tried, now };
-        let (index, session) =
-            match (&self.backend.balancing.affinity, &self.backend.balancing.policy) {
-                (Some(affinity), _) => self.of_session(affinity, asker, &when, random),
-                (None, Policy::RoundRobin) if self.uneven => (self.weighted(&when), None),
-                (None, Policy::RoundRobin) => (self.in_turn(&when), None),
-                (None, Policy::Ewma) => (self.faster(&when, random), None),
-                (None, Policy::Hash(by)) => {
-                    let text = text(&by.text, asker);
-                    let index = match by.subset {
-                        Some(size) => self.of_group(text, size, &when, random),
-                        None => self.drawn(text, &when),
-                    };
-                    (index, None)
-                }
-            };
+        let (index, session) = match (affinity, &self.backend.balancing.policy) {
+            (Some(affinity), _) => self.of_session(affinity, asker, &when, random),
+            (None, Policy::RoundRobin) if self.uneven => (self.weighted(&when), None),
+            (None, Policy::RoundRobin) => (self.in_turn(&when), None),
+            (None, Policy::Ewma) => (self.faster(&when, random), None),
+            (None, Policy::Hash(by)) => {
+                let text = text(&by.text, asker);
+                let index = match by.subset {
+                    Some(size) => self.of_group(text, size, &when, random),
+                    None => self.drawn(text, &when),
+                };
+                (index, None)
+            }
+        };
         let peer = self.peers.get(index)?;
         peer.claim(now);
         Some(Pick { index: u32::try_from(index).ok()?, address: peer.address, session })

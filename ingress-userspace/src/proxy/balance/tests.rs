@@ -10,7 +10,7 @@ use std::{
 
 use proptest::prelude::*;
 
-use super::{Asker, Pick, Tried, View, date, session};
+use super::{Asker, Choice, Pick, Tried, View, date, session};
 use crate::{
     model::{
         Affinity, AffinityMode, Backend, BackendId, BackendKey, Balancing, Endpoint, HashBy,
@@ -75,7 +75,7 @@ fn weighted(weights: &[(u8, u16)], balancing: Balancing) -> Rc<View> {
 }
 
 fn policy(policy: Policy) -> Balancing {
-    Balancing { policy, affinity: None }
+    Balancing { policy, ..Balancing::default() }
 }
 
 fn hash_by(subset: Option<u16>) -> Balancing {
@@ -85,11 +85,21 @@ fn hash_by(subset: Option<u16>) -> Balancing {
 
 fn sticky(mode: AffinityMode, change_on_failure: bool) -> Balancing {
     let cookie = SessionCookie { change_on_failure, ..SessionCookie::default() };
-    Balancing { policy: Policy::RoundRobin, affinity: Some(Affinity { mode, cookie }) }
+    Balancing { affinity: Some(Affinity { mode, cookie }), ..Balancing::default() }
+}
+
+/// With the sessions of the backend itself.
+fn pick_of(view: &View, id: BackendId, request: &Request, tried: &mut Tried) -> Option<Pick> {
+    view.pick(own(view, id), request, tried)
+}
+
+fn own(view: &View, id: BackendId) -> Choice<'_> {
+    let affinity = view.backend(id).and_then(|backend| backend.balancing.affinity.as_ref());
+    Choice { id, affinity }
 }
 
 fn pick(view: &View, request: &Request) -> Pick {
-    view.pick(ID, request, &mut Tried::default()).expect("it has endpoints")
+    pick_of(view, ID, request, &mut Tried::default()).expect("it has endpoints")
 }
 
 /// The last bytes of the addresses that these many requests go to.
@@ -134,9 +144,9 @@ fn workers_do_not_march_in_step() {
 #[test]
 fn a_backend_without_endpoints_has_no_next() {
     let none = view(&[], Balancing::default());
-    assert_eq!(none.pick(ID, &Request::default(), &mut Tried::default()), None);
+    assert_eq!(pick_of(&none, ID, &Request::default(), &mut Tried::default()), None);
     let one = view(&[1], Balancing::default());
-    assert_eq!(one.pick(BackendId(9), &Request::default(), &mut Tried::default()), None);
+    assert_eq!(pick_of(&one, BackendId(9), &Request::default(), &mut Tried::default()), None);
 }
 
 #[test]
@@ -169,10 +179,10 @@ fn attempts_go_to_endpoints_that_were_not_tried() {
             let mut tried = Tried::default();
             let request = path(request);
             let mut four: Vec<_> =
-                (0..4).map(|_| view.pick(ID, &request, &mut tried).unwrap().index).collect();
+                (0..4).map(|_| pick_of(&view, ID, &request, &mut tried).unwrap().index).collect();
             four.sort_unstable();
             assert_eq!(four, [0, 1, 2, 3]);
-            assert!(view.pick(ID, &request, &mut tried).is_some(), "then any again");
+            assert!(pick_of(&view, ID, &request, &mut tried).is_some(), "then any again");
         }
     }
 }
@@ -253,7 +263,8 @@ fn a_backend_that_moves_in_the_list_keeps_what_is_known() {
     let model = Model { backends: backends.to_vec(), ..Model::default() };
     let after = before.next(Arc::new(Snapshot { model: Arc::new(model), ..Snapshot::default() }));
     for _ in 0..4 {
-        let pick = after.pick(BackendId(1), &Request::default(), &mut Tried::default()).unwrap();
+        let pick =
+            pick_of(&after, BackendId(1), &Request::default(), &mut Tried::default()).unwrap();
         assert_eq!(last(pick.address), 2);
         assert_eq!(last(super::tests::pick(&after, &Request::default()).address), 5);
     }
@@ -404,8 +415,8 @@ fn a_session_fails_with_its_endpoint_unless_it_may_change() {
             let key = format!("{:?}", pick(&view, &Request::default()).session.unwrap());
             let request = with_cookie(&key);
             let mut tried = Tried::default();
-            let first = view.pick(ID, &request, &mut tried).unwrap();
-            let second = view.pick(ID, &request, &mut tried).unwrap();
+            let first = pick_of(&view, ID, &request, &mut tried).unwrap();
+            let second = pick_of(&view, ID, &request, &mut tried).unwrap();
             assert_eq!(first.session, None);
             assert_eq!(second.index != first.index, change, "{mode:?}");
             assert_eq!(second.session.is_some(), change, "{mode:?}");
@@ -423,6 +434,7 @@ fn route(sets_session: bool) -> Route {
         rewrite: None,
         https_redirect: HttpsRedirect::Never,
         preserve_trailing_slash: false,
+        redirect_form: Default::default(),
         proxying: Arc::default(),
         policies: None,
         sets_session,
@@ -436,10 +448,10 @@ fn the_cookie_is_that_of_ingress_nginx() {
     let key = pick(&view, &Request::default()).session.unwrap();
     // Both by Python's hashlib: md5(b + endpoint) and md5(md5(b) + b), b being `web-shop-80`.
     let value = "INGRESSCOOKIE=084070b66a74da7f4603b87917fd857a|44cba271c9fc215f1fb84b7ff9a62d25";
-    let text = |https| view.session_cookie(ID, &key, &route(true), https, None, 0);
+    let text = |https| view.session_cookie(own(&view, ID), &key, &route(true), https, None, 0);
     assert_eq!(text(false), Some(format!("{value}; Path=/lobby(/|$)(.*); HttpOnly")));
     assert_eq!(text(true), Some(format!("{value}; Path=/lobby(/|$)(.*); Secure; HttpOnly")));
-    assert_eq!(view.session_cookie(ID, &key, &route(false), false, None, 0), None);
+    assert_eq!(view.session_cookie(own(&view, ID), &key, &route(false), false, None, 0), None);
 }
 
 #[test]
@@ -455,12 +467,19 @@ fn the_attributes_of_the_cookie_are_in_order() {
         secure: true,
         change_on_failure: false,
     };
-    let affinity = Some(Affinity { mode: AffinityMode::Persistent, cookie: cookie.clone() });
-    let view = view(&[2], Balancing { policy: Policy::RoundRobin, affinity });
+    let of_cookie = Affinity { mode: AffinityMode::Persistent, cookie: cookie.clone() };
+    let view = view(&[2], Balancing { affinity: Some(of_cookie), ..Balancing::default() });
     let key = session::Key::of_endpoint("web-shop-80", address(2));
     let of = |agent: &str| {
-        view.session_cookie(ID, &key, &route(true), false, Some(agent.as_bytes()), 1_700_000_000)
-            .unwrap()
+        view.session_cookie(
+            own(&view, ID),
+            &key,
+            &route(true),
+            false,
+            Some(agent.as_bytes()),
+            1_700_000_000,
+        )
+        .unwrap()
     };
     let all = of("Mozilla/5.0 (X11; Linux x86_64) Chrome/120.0.0.0 Safari/537.36");
     assert_eq!(

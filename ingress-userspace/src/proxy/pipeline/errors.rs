@@ -12,7 +12,7 @@ use super::{asker::Asked, finish::Answered, forwarded, headers, origin::Origin, 
 use crate::{
     model::{Backend, BackendId, BackendKey, ErrorPages, Proxying, Route, Target},
     proxy::{
-        balance::{Attempts, View},
+        balance::{Attempts, Choice, View},
         buffer::Buffer,
         client::Client,
         counters::Subject,
@@ -132,8 +132,8 @@ pub(super) async fn replace<D: Downstream>(
         head.fields.set(Known::XRequestId, &forwarded::new_request_id(client));
     }
     let authority = &request.authority;
-    let asked = Asked::new(client, route, backend, host, &head, authority, None, &origin);
-    let attempts = Attempts::new(view, id, asked);
+    let asked = Asked::aside(client, route, host, backend, &head, authority, &origin);
+    let attempts = Attempts::new(view, Choice { id, affinity: None }, asked);
     ask(pages, answered, attempts, head, down, answer).await
 }
 

@@ -7,6 +7,7 @@ mod admission;
 mod asker;
 mod authority;
 mod blocked;
+mod canary;
 mod client_auth;
 mod compression;
 mod cors;

@@ -9,6 +9,7 @@ use super::{
     asker::Asked,
     authority::{self, without_port},
     blocked,
+    canary::{self, Chosen},
     client_auth::{self, Entry},
     cors, errors, external, forwarded, headers, mirror,
     origin::Origin,
@@ -17,7 +18,7 @@ use super::{
     websocket,
 };
 use crate::{
-    model::{Backend, BackendId, BackendKey, FieldPolicy, HostName, Route, Target},
+    model::{Backend, BackendKey, FieldPolicy, HostName, Route, Target},
     proxy::{
         balance::{Attempts, View},
         client::Client,
@@ -57,10 +58,12 @@ pub(super) struct Forward<'v> {
 pub(super) struct Located<'v> {
     pub(super) host: &'v HostTable,
     pub(super) route: &'v Arc<Route>,
-    backend: BackendId,
+    /// What the route leads to.
     pub(super) service: &'v Arc<Backend>,
     /// The Service that `default-backend` stands in for.
     missing: Option<&'v BackendKey>,
+    /// Who is asked: that, or its canary.
+    pub(super) chosen: Chosen<'v>,
     /// What it brings of its client's certificate.
     pub(super) entry: Entry<'v>,
     /// Where it comes from.
@@ -179,7 +182,9 @@ fn place<'v>(
         Found::Route(compiled) => compiled,
         Found::AddSlash(compiled) => {
             subject.route = Some(&compiled.route);
-            let location = redirect::add_slash(client, authority, &path, head.query());
+            let route = &compiled.route;
+            let port = settings.https_port;
+            let location = redirect::add_slash(route, client, port, authority, &path, head.query());
             return elsewhere(301, &location);
         }
         Found::None => return Err(Failure::NoRoute),
@@ -204,8 +209,15 @@ fn place<'v>(
     let backend = match &route.target {
         Target::Denied(_) => return Err(Failure::Denied),
         Target::Redirect(redirect) => {
-            let location = redirect::configured(redirect, client, authority);
+            let location =
+                redirect::configured(redirect, route, client, settings.https_port, authority);
             return elsewhere(redirect.status, &location);
+        }
+        Target::OtherHost(name) => {
+            let origin = Origin::of(client, &head.fields, settings);
+            let location =
+                redirect::to_host(name, client, settings.https_port, &origin, &head.target);
+            return elsewhere(settings.redirect_code as u16, &location);
         }
         Target::NotFound => None,
         Target::Backend(id) => Some(*id),
@@ -225,7 +237,8 @@ fn place<'v>(
     let origin = Origin::of(client, &head.fields, settings);
     if redirect::is_due(route, host.tls(), &origin) {
         let target = original.as_deref().unwrap_or(&head.target);
-        let location = redirect::to_https(route, origin.host(authority), target);
+        let location =
+            redirect::to_https(route, origin.host(authority), settings.https_port, target);
         return elsewhere(settings.redirect_code as u16, &location);
     }
 
@@ -247,12 +260,14 @@ fn place<'v>(
             (backend, service, missing)
         }
     };
+    let chosen = canary::choose(view, &head.fields, backend, service);
+    subject.canary = chosen.is_canary.then_some(&chosen.backend.key);
     Ok(Place::Here(Located {
         host,
         route,
-        backend,
         service,
         missing,
+        chosen,
         entry,
         origin,
         authority: std::mem::take(authority),
@@ -278,7 +293,7 @@ fn forward<'v>(
     admission: Option<Admission>,
 ) -> Result<Decision<'v>, Failure> {
     let settings = &view.snapshot.model.settings;
-    let Located { host, route, backend, service, ref origin, over_http2, .. } = located;
+    let Located { route, ref origin, over_http2, .. } = located;
     if head.fields.get(Known::Expect).is_some_and(|v| !v.eq_ignore_ascii_case(b"100-continue")) {
         return Err(Failure::Expectation);
     }
@@ -317,12 +332,13 @@ fn forward<'v>(
     {
         external::to_upstream(auth, admission, &mut head.fields);
     }
-    let asked = Asked::new(client, route, service, host.name(), head, authority, original, origin);
+    let asked = Asked::new(client, &located, head);
     let own = route.policies.as_ref().and_then(|policies| policies.mirror.as_ref());
     let names = &view.snapshot.model.names;
     let mirror = own.and_then(|own| mirror::copy(client, head, &located, names, own));
+    let choice = located.chosen.choice;
     head.authority = located.authority;
-    let attempts = Attempts::new(view, backend, asked);
+    let attempts = Attempts::new(view, choice, asked);
     Ok(Decision::Forward(Forward { attempts, route, upgrade, over_http2, admission, mirror }))
 }
 

@@ -25,6 +25,7 @@ pub(super) fn route(kind: PathKind, path: &str) -> Route {
         rewrite: None,
         https_redirect: HttpsRedirect::Never,
         preserve_trailing_slash: false,
+        redirect_form: Default::default(),
         sets_session: false,
         proxying: Arc::default(),
         policies: None,
@@ -43,6 +44,7 @@ pub(super) fn rewriting(path: &str, target: &str) -> Route {
 pub(super) fn host(name: HostName, routes: Vec<Route>) -> Host {
     Host {
         name,
+        aliases: Box::default(),
         certificate: None,
         tls: false,
         handshake: None,

@@ -93,7 +93,7 @@ fn each_of_many_hosts_has_its_own_routes() {
     }
 }
 
-/// A figure for `pattern::BACKTRACK_LIMIT`.
+/// A figure for `expression::BACKTRACK_LIMIT`.
 #[test]
 #[ignore = "a measurement: prints, asserts nothing about time"]
 fn giving_up_on_a_path() {

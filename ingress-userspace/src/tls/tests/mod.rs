@@ -29,6 +29,7 @@ fn host(name: &str, handshake: Option<HostTls>) -> Arc<Host> {
             None if name == "-" => HostName::CatchAll,
             None => HostName::Exact(name.into()),
         },
+        aliases: Box::default(),
         certificate: None,
         tls: false,
         handshake: handshake.map(Arc::new),

@@ -27,10 +27,6 @@ pub(in crate::translate) struct Balances {
 }
 
 pub(super) fn parse(parser: &mut Parser<'_, '_>) -> Balances {
-    let load_balance = parser.refusing("load-balance", load_balance);
-    let default = &parser.config.load_balance;
-    let policy = load_balance.unwrap_or_else(|| default.clone());
-    let policy = hash_by(parser).map_or(policy, Policy::Hash);
     let mode = parser.dropping("affinity-mode", |value| match value {
         "balanced" => Ok(AffinityMode::Balanced),
         "persistent" => Ok(AffinityMode::Persistent),
@@ -40,13 +36,18 @@ pub(super) fn parse(parser: &mut Parser<'_, '_>) -> Balances {
         "cookie" => Ok(()),
         _ => Err(Invalid("`cookie`")),
     });
+    Balances { mode, cookie: affinity.map(|()| cookie(parser)), ..without_sessions(parser) }
+}
+
+/// The part that counts on canaries too.
+pub(super) fn without_sessions(parser: &mut Parser<'_, '_>) -> Balances {
+    let load_balance = parser.refusing("load-balance", load_balance);
+    let default = &parser.config.load_balance;
+    let policy = load_balance.unwrap_or_else(|| default.clone());
+    let policy = hash_by(parser).map_or(policy, Policy::Hash);
     let default = parser.config.service_upstream;
-    Balances {
-        policy,
-        service_upstream: parser.boolean("service-upstream", default),
-        mode,
-        cookie: affinity.map(|()| cookie(parser)),
-    }
+    let service_upstream = parser.boolean("service-upstream", default);
+    Balances { policy, service_upstream, mode: None, cookie: None }
 }
 
 /// The policy of this name.

@@ -66,7 +66,7 @@ pub(crate) fn document() -> String {
 
 fn status(support: Support, differs: &str) -> String {
     let status = match support {
-        Support::Obeyed | Support::Canary => "obeyed".to_owned(),
+        Support::Obeyed => "obeyed".to_owned(),
         Support::NoEffect(_) => "no effect yet".to_owned(),
         Support::Needless(why) => format!("no effect: {why}"),
         Support::Denies | Support::DeniesUnless(_) => {

@@ -2,7 +2,7 @@
 //! sections 1.2 to 1.12.
 
 use Risk::{Critical, High, Low, Medium};
-use Support::{Canary, Denies, DeniesHost, DeniesUnless, Legacy, Needless, NoEffect, Obeyed};
+use Support::{Denies, DeniesHost, DeniesUnless, Legacy, Needless, NoEffect, Obeyed};
 
 /// What an annotation can do to others, as ingress-nginx declares it; above the ConfigMap's
 /// `annotations-risk-level` the Ingress is refused.
@@ -31,8 +31,6 @@ pub(in crate::translate) enum Support {
     DeniesUnless(&'static str),
     /// Likewise, for all paths of all Ingresses of the hosts: its scope is the virtual server.
     DeniesHost,
-    /// It makes the Ingress a canary, which must never be served as an ordinary one.
-    Canary,
     /// ingress-nginx itself ignores it by now.
     Legacy,
 }
@@ -59,13 +57,13 @@ pub(super) const KNOWN: &[(&str, Risk, Support)] = &[
     ("ssl-redirect", Low, Obeyed),
     ("force-ssl-redirect", Medium, Obeyed),
     ("preserve-trailing-slash", Medium, Obeyed),
-    ("use-port-in-redirects", Low, NoEffect("false")),
+    ("use-port-in-redirects", Low, Obeyed),
     ("permanent-redirect", Medium, Obeyed),
     ("permanent-redirect-code", Low, Obeyed),
     ("temporal-redirect", Medium, Obeyed),
     ("temporal-redirect-code", Low, Obeyed),
-    ("relative-redirects", Low, NoEffect("false")),
-    ("from-to-www-redirect", Low, NoEffect("false")),
+    ("relative-redirects", Low, Obeyed),
+    ("from-to-www-redirect", Low, Obeyed),
     ("app-root", Medium, Obeyed),
     ("rewrite-target", Medium, Obeyed),
     ("use-regex", Low, Obeyed),
@@ -155,7 +153,7 @@ pub(super) const KNOWN: &[(&str, Risk, Support)] = &[
     ("mirror-host", High, Obeyed),
     ("mirror-request-body", Low, Obeyed),
     ("http2-push-preload", Low, Legacy),
-    ("server-alias", High, NoEffect("")),
+    ("server-alias", High, Obeyed),
     // 1.8 Upstream TLS; a Secret that cannot be used denies.
     ("proxy-ssl-secret", Medium, Obeyed),
     ("proxy-ssl-verify", Low, Obeyed),
@@ -171,7 +169,7 @@ pub(super) const KNOWN: &[(&str, Risk, Support)] = &[
     ("upstream-hash-by-subset-size", Low, Obeyed),
     ("affinity", Low, Obeyed),
     ("affinity-mode", Medium, Obeyed),
-    ("affinity-canary-behavior", Low, NoEffect("")),
+    ("affinity-canary-behavior", Low, Obeyed),
     ("session-cookie-name", Medium, Obeyed),
     ("session-cookie-expires", Medium, Obeyed),
     ("session-cookie-max-age", Medium, Obeyed),
@@ -181,13 +179,13 @@ pub(super) const KNOWN: &[(&str, Risk, Support)] = &[
     ("session-cookie-conditional-samesite-none", Low, Obeyed),
     ("session-cookie-secure", Low, Obeyed),
     ("session-cookie-change-on-failure", Low, Obeyed),
-    ("canary", Low, Canary),
-    ("canary-by-header", Medium, NoEffect("")),
-    ("canary-by-header-value", Medium, NoEffect("")),
-    ("canary-by-header-pattern", Medium, NoEffect("")),
-    ("canary-by-cookie", Medium, NoEffect("")),
-    ("canary-weight", Low, NoEffect("")),
-    ("canary-weight-total", Low, NoEffect("")),
+    ("canary", Low, Obeyed),
+    ("canary-by-header", Medium, Obeyed),
+    ("canary-by-header-value", Medium, Obeyed),
+    ("canary-by-header-pattern", Medium, Obeyed),
+    ("canary-by-cookie", Medium, Obeyed),
+    ("canary-weight", Low, Obeyed),
+    ("canary-weight-total", Low, Obeyed),
     // 1.10 Server TLS, logs, tracing, firewall.
     ("ssl-passthrough", Low, Obeyed),
     // Ours: the PROXY protocol towards the endpoints of such a host.

@@ -1,7 +1,9 @@
 //! What the annotations of an Ingress ask for, as typed values: here or nowhere. Whatever restricts
 //! access and is not obeyed yet denies.
 
+mod aliases;
 mod balancing;
+mod canary;
 mod cors;
 mod described;
 mod document;
@@ -23,7 +25,9 @@ mod value;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+pub(super) use aliases::AliasRequest;
 pub(super) use balancing::{Balances, load_balance};
+pub(super) use canary::{CanaryRequest, HeaderRequest, HeaderRule, read as read_canary};
 pub(crate) use described::{Described, described};
 pub(crate) use document::document;
 pub(super) use error_pages::{ErrorPagesRequest, statuses as error_statuses};
@@ -50,6 +54,8 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Annotations {
     pub(super) redirects: Redirects,
+    /// `server-alias`.
+    pub(super) aliases: Arc<[AliasRequest]>,
     pub(super) rewriting: Rewriting,
     pub(super) balances: Balances,
     /// Without TLS to endpoints, which is decided per host.
@@ -67,8 +73,6 @@ pub(super) struct Annotations {
     pub(super) handshake: Handshake,
     /// `ssl-passthrough`, and the header that endpoints get then.
     pub(super) passthrough: Option<Option<ProxyVersion>>,
-    /// The Ingress is a canary: it adds neither hosts nor paths.
-    pub(super) canary: bool,
     /// All its paths answer 503.
     pub(super) denial: Option<Denial>,
     /// All paths of all its hosts answer 503.
@@ -92,6 +96,8 @@ struct Parser<'a, 'd> {
     users: &'a mut UserLists,
     report: &'a mut Report<'d>,
     denial: Option<Denial>,
+    /// What a denial means for the Ingress, to be told.
+    denied: &'static str,
 }
 
 /// Every known key and what becomes of it.
@@ -111,10 +117,12 @@ impl Annotations {
         report: &mut Report<'_>,
     ) -> Self {
         let values = Values::new(prefix, all);
+        let denied = "the paths of this Ingress answer 503";
         let denial = config.denial.clone();
-        let mut parser = Parser { values, config, lookup, users, report, denial };
-        let (canary, host_denial) = parser.judge();
+        let mut parser = Parser { values, config, lookup, users, report, denial, denied };
+        let host_denial = parser.judge();
         let redirects = redirect::parse(&mut parser);
+        let aliases = aliases::parse(&mut parser);
         let rewriting = rewrite::parse(&mut parser);
         let balances = balancing::parse(&mut parser);
         let proxying = proxying::parse(&mut parser, rewriting.target.is_some());
@@ -127,6 +135,7 @@ impl Annotations {
         let external_auth = external_auth::parse(&mut parser);
         Self {
             redirects,
+            aliases,
             rewriting,
             balances,
             proxying,
@@ -137,7 +146,6 @@ impl Annotations {
             upstream_tls_field,
             handshake,
             passthrough,
-            canary,
             denial: parser.denial,
             host_denial,
         }
@@ -145,24 +153,16 @@ impl Annotations {
 }
 
 impl Parser<'_, '_> {
-    /// Judges every key by the table. Returns whether this is a canary, and why whole hosts answer
-    /// 503.
-    fn judge(&mut self) -> (bool, Option<Denial>) {
-        let mut canary = false;
+    /// Judges every key by the table. Returns why whole hosts answer 503.
+    fn judge(&mut self) -> Option<Denial> {
         let mut host_denial = None;
         let keys: Vec<_> = self.values.iter().map(|(key, value)| (key, value.to_owned())).collect();
         for (key, value) in keys {
-            if let Some(word) = self.config.blocked_words.iter().find(|word| value.contains(*word))
-            {
-                self.deny(key, &format!("annotation-value-word-blocklist forbids `{word}`"));
-            }
-            let Some((risk, support)) = known::known(key) else {
-                let known = known::KNOWN.iter().map(|(known, ..)| *known);
-                let question = suggestion::question(key, known);
-                self.warn(key, &format!("is not known and has no effect{question}"));
-                continue;
-            };
+            let Some(support) = self.judge_any(key, &value) else { continue };
             match support {
+                Support::Obeyed if canary::is_of_canaries(key) => {
+                    self.warn(key, "has no effect without `canary: \"true\"`");
+                }
                 Support::Obeyed => {}
                 Support::Needless(why) => self.warn(key, &format!("has no effect: {why}")),
                 Support::Legacy => self.warn(key, "has no effect, as in current ingress-nginx"),
@@ -183,20 +183,26 @@ impl Parser<'_, '_> {
                     self.report.error(self.values.field(key), message);
                     host_denial.get_or_insert_with(|| self.denial_by(key));
                 }
-                // Only what is surely no canary is served as an ordinary Ingress.
-                Support::Canary => canary = !matches!(boolean(&value), Ok(false)),
-            }
-            if risk > self.config.risk_level {
-                self.deny(key, "is riskier than the ConfigMap's annotations-risk-level allows");
             }
         }
-        if canary {
-            self.warn(
-                "canary",
-                "canaries are not supported yet; all traffic goes to the main Ingress",
-            );
+        host_denial
+    }
+
+    /// Judges a key by what holds for all: the ConfigMap's limits, and whether it is known.
+    fn judge_any(&mut self, key: &str, value: &str) -> Option<Support> {
+        if let Some(word) = self.config.blocked_words.iter().find(|word| value.contains(*word)) {
+            self.deny(key, &format!("annotation-value-word-blocklist forbids `{word}`"));
         }
-        (canary, host_denial)
+        let Some((risk, support)) = known::known(key) else {
+            let known = known::KNOWN.iter().map(|(known, ..)| *known);
+            let question = suggestion::question(key, known);
+            self.warn(key, &format!("is not known and has no effect{question}"));
+            return None;
+        };
+        if risk > self.config.risk_level {
+            self.deny(key, "is riskier than the ConfigMap's annotations-risk-level allows");
+        }
+        Some(support)
     }
 
     /// What switches stages on that most requests do not go through.
@@ -253,7 +259,7 @@ impl Parser<'_, '_> {
     }
 
     fn deny(&mut self, key: &str, why: &str) {
-        let message = format!("{why}; the paths of this Ingress answer 503");
+        let message = format!("{why}; {}", self.denied);
         self.report.error(self.values.field(key), message);
         let denial = self.denial_by(key);
         self.denial.get_or_insert(denial);

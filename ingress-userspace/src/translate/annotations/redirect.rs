@@ -1,10 +1,14 @@
 //! `ssl-redirect`, `force-ssl-redirect`, `preserve-trailing-slash`, `permanent-redirect`,
-//! `temporal-redirect`, `app-root` (reference section 1.2).
+//! `temporal-redirect`, `app-root`, `use-port-in-redirects`, `relative-redirects`,
+//! `from-to-www-redirect` (reference section 1.2).
 
 use std::sync::Arc;
 
-use super::{Parser, value::Invalid};
-use crate::model::Redirect;
+use super::{
+    Parser,
+    value::{Invalid, boolean},
+};
+use crate::model::{Redirect, RedirectForm, RedirectPort};
 
 /// What the annotations of this family ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +16,9 @@ pub(in crate::translate) struct Redirects {
     pub(in crate::translate) ssl: bool,
     pub(in crate::translate) force_ssl: bool,
     pub(in crate::translate) preserve_trailing_slash: bool,
+    pub(in crate::translate) form: RedirectForm,
+    /// `from-to-www-redirect`.
+    pub(in crate::translate) from_to_www: bool,
     pub(in crate::translate) elsewhere: Option<Redirect>,
     pub(in crate::translate) app_root: Option<Arc<str>>,
 }
@@ -23,8 +30,21 @@ pub(super) fn parse(parser: &mut Parser<'_, '_>) -> Redirects {
         force_ssl: parser.boolean("force-ssl-redirect", defaults.force_ssl_redirect),
         preserve_trailing_slash: parser
             .boolean("preserve-trailing-slash", defaults.preserve_trailing_slash),
+        form: form(parser),
+        from_to_www: parser.refusing("from-to-www-redirect", boolean).unwrap_or(false),
         elsewhere: temporal(parser).or_else(|| permanent(parser)),
         app_root: app_root(parser),
+    }
+}
+
+fn form(parser: &mut Parser<'_, '_>) -> RedirectForm {
+    let default = parser.config.use_port_in_redirects;
+    RedirectForm {
+        port: match parser.boolean("use-port-in-redirects", default) {
+            true => RedirectPort::Listening,
+            false => RedirectPort::Omitted,
+        },
+        relative: parser.refusing("relative-redirects", boolean).unwrap_or(false),
     }
 }
 

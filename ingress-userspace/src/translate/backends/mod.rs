@@ -17,8 +17,8 @@ pub(super) use self::{
 use super::annotations::Balances;
 use crate::{
     model::{
-        Affinity, AffinityMode, Backend, BackendId, BackendKey, Balancing, Diagnostic, ObjectRef,
-        Policy, SessionCookie, Severity, Transport,
+        Affinity, AffinityMode, Backend, BackendId, BackendKey, Balancing, Canary, Diagnostic,
+        ObjectRef, Policy, SessionCookie, Severity, Transport,
     },
     stores::Key,
 };
@@ -37,7 +37,11 @@ struct Named {
     places: BTreeMap<ObjectRef, String>,
     /// Likewise, where it is named as the one that is asked whether requests may pass.
     judges: BTreeMap<ObjectRef, String>,
+    /// Likewise, of canaries that lead to it.
+    canary_places: BTreeMap<ObjectRef, String>,
     asked: Asked,
+    /// Its own canary.
+    canary: Option<Arc<Canary>>,
 }
 
 /// What the Ingresses that name a backend ask for.
@@ -60,12 +64,13 @@ impl Asked {
         }
     }
 
-    fn balancing(&self) -> Balancing {
+    fn balancing(&self, canary: Option<&Arc<Canary>>) -> Balancing {
         let affinity = self.cookie.clone();
         Balancing {
             policy: self.policy.as_ref().map(|(policy, _)| policy.clone()).unwrap_or_default(),
             affinity: affinity
                 .map(|cookie| Affinity { mode: self.mode.unwrap_or_default(), cookie }),
+            canary: canary.cloned(),
         }
     }
 }
@@ -112,10 +117,35 @@ impl Backends {
     fn enter(&mut self, key: BackendKey) -> BackendId {
         let next = BackendId(u32::try_from(self.named.len()).expect("paths are fewer than 2^32"));
         *self.ids.entry(key).or_insert_with_key(|key| {
-            let (places, judges, asked) = Default::default();
-            self.named.push(Named { key: key.clone(), places, judges, asked });
+            let (places, judges, canary_places, asked) = Default::default();
+            let key = key.clone();
+            self.named.push(Named { key, places, judges, canary_places, asked, canary: None });
             next
         })
+    }
+
+    /// The Ingress of the canary of this backend, and the backend that it leads to.
+    pub(super) fn canary(&self, main: BackendId) -> Option<(&ObjectRef, &BackendKey)> {
+        let canary = self.named.get(main.0 as usize)?.canary.as_ref()?;
+        Some((&canary.ingress, self.key(canary.backend)?))
+    }
+
+    /// Gives a backend its canary, which leads to `key` and is named in this place. What it asks
+    /// for counts where no ordinary Ingress names that backend; older canaries come first.
+    pub(super) fn set_canary(
+        &mut self,
+        main: BackendId,
+        key: BackendKey,
+        field: &str,
+        balances: &Balances,
+        canary: impl FnOnce(BackendId) -> Canary,
+    ) {
+        let id = self.enter(key);
+        let canary = canary(id);
+        let named = &mut self.named[id.0 as usize];
+        named.canary_places.entry(canary.ingress.clone()).or_insert_with(|| field.to_owned());
+        named.asked.add(balances);
+        self.named[main.0 as usize].canary = Some(Arc::new(canary));
     }
 
     /// What a backend is known by.
@@ -130,7 +160,7 @@ impl Backends {
             previous.iter().map(|resolved| (&resolved.backend.key, resolved)).collect();
         let resolve = |named: &Named| {
             let before = previous.get(&named.key).copied();
-            let balancing = named.asked.balancing();
+            let balancing = named.asked.balancing(named.canary.as_ref());
             let balancing = match before {
                 Some(before) if *before.backend.balancing == balancing => {
                     Arc::clone(&before.backend.balancing)
@@ -166,16 +196,21 @@ impl Backends {
     pub(super) fn tell(&self, resolved: &[Resolved], diagnostics: &mut Vec<Diagnostic>) {
         for (named, resolved) in self.named.iter().zip(resolved) {
             let Some((severity, why)) = &resolved.found.fault else { continue };
-            let message = match severity {
-                Severity::Warning => why.clone(),
-                Severity::Error => format!("{why}; the answer is 503"),
-            };
-            diagnostics.extend(named.places.iter().map(|(object, field)| Diagnostic {
-                severity: *severity,
-                object: object.clone(),
-                field: field.clone(),
-                message: message.clone(),
-            }));
+            for (places, consequence) in [
+                (&named.places, "the answer is 503"),
+                (&named.canary_places, "the main Service gets the traffic"),
+            ] {
+                let message = match severity {
+                    Severity::Warning => why.clone(),
+                    Severity::Error => format!("{why}; {consequence}"),
+                };
+                diagnostics.extend(places.iter().map(|(object, field)| Diagnostic {
+                    severity: *severity,
+                    object: object.clone(),
+                    field: field.clone(),
+                    message: message.clone(),
+                }));
+            }
             diagnostics.extend(named.judges.iter().map(|(object, field)| Diagnostic {
                 severity: Severity::Warning,
                 object: object.clone(),

@@ -39,6 +39,7 @@ pub(super) struct Config {
     pub(super) ssl_redirect: bool,
     pub(super) force_ssl_redirect: bool,
     pub(super) preserve_trailing_slash: bool,
+    pub(super) use_port_in_redirects: bool,
     /// Ingress paths that begin with one of these are never redirected to HTTPS.
     pub(super) no_tls_redirect: Vec<String>,
     /// Ingress paths that begin with one of these ask for no authentication.
@@ -90,6 +91,7 @@ impl Default for Config {
             ssl_redirect: true,
             force_ssl_redirect: false,
             preserve_trailing_slash: false,
+            use_port_in_redirects: false,
             no_tls_redirect: vec![ACME.to_owned()],
             no_auth_locations: vec![ACME.to_owned()],
             proxying: Arc::default(),
@@ -183,6 +185,7 @@ const OBEYED: &[&str] = &[
     "ssl-redirect",
     "force-ssl-redirect",
     "preserve-trailing-slash",
+    "use-port-in-redirects",
     "http-redirect-code",
     "hsts",
     "hsts-max-age",
@@ -281,6 +284,7 @@ impl Config {
         reader.boolean("ssl-redirect", &mut config.ssl_redirect);
         reader.boolean("force-ssl-redirect", &mut config.force_ssl_redirect);
         reader.boolean("preserve-trailing-slash", &mut config.preserve_trailing_slash);
+        reader.boolean("use-port-in-redirects", &mut config.use_port_in_redirects);
         reader.boolean("allow-cross-namespace-resources", &mut config.cross_namespace);
         reader.value("load-balance", &mut config.load_balance, load_balance);
         reader.boolean("service-upstream", &mut config.service_upstream);

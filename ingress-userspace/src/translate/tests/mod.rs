@@ -1,7 +1,9 @@
 mod access;
+mod aliases;
 mod answers;
 mod backends;
 mod balancing;
+mod canary;
 mod classes;
 mod client_auth;
 mod cors;
@@ -159,6 +161,7 @@ fn leads(model: &Model, route: &Route) -> String {
             }
         }
         Target::NotFound => "404".to_owned(),
+        Target::OtherHost(name) => format!("host {name}"),
         Target::Redirect(redirect) => format!("{} {}", redirect.status, redirect.location),
         Target::Denied(denial) => format!("503 {}", denial.key),
     }

@@ -16,7 +16,7 @@ use crate::{
     model::{AuthHost, AuthScheme, ExternalAuth, Proxying, UpstreamTls, Variable},
     names::is_own,
     proxy::{
-        balance::{Asker, Attempts, View},
+        balance::{Asker, Attempts, Choice, View},
         client::Client,
         message::{Known, RequestHead, ResponseHead},
         sides::{Read, Upstream, UpstreamError},
@@ -207,7 +207,11 @@ impl<'v> Place<'v> {
                 if view.backend(*id).is_some_and(|backend| !backend.endpoints.is_empty()) =>
             {
                 let asker = Nobody { now: worker.deadlines.now() };
-                return Ok(Self::Service(Attempts::new(view, *id, asker)));
+                return Ok(Self::Service(Attempts::new(
+                    view,
+                    Choice { id: *id, affinity: None },
+                    asker,
+                )));
             }
             _ => {}
         }

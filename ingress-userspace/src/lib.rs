@@ -19,6 +19,7 @@ mod admin;
 pub mod certificates;
 pub mod check;
 pub mod config;
+pub mod expression;
 pub mod l4;
 pub mod lifecycle;
 pub mod model;

@@ -1,4 +1,6 @@
-use super::AddressRange;
+use std::sync::Arc;
+
+use super::{AddressRange, Program};
 
 /// What the annotations of an Ingress ask for beyond forwarding; one field for each stage of the
 /// pipeline that they switch on. Routes of Ingresses that ask for none of it have no such value at
@@ -7,6 +9,8 @@ use super::AddressRange;
 pub struct Policies {
     /// Who may ask, by address.
     pub sources: Option<Sources>,
+    /// `configuration-snippet`, and what the host's `server-snippet` says for all paths.
+    pub snippet: Option<Arc<Program>>,
 }
 
 /// `denylist-source-range` and `whitelist-source-range`.

@@ -52,6 +52,8 @@ pub(crate) enum Failure {
     UpstreamTimeout,
     /// A rewrite made a target that is none.
     BadTarget,
+    /// Rewrites send the request in circles, or nowhere.
+    RewriteLoop,
 }
 
 impl Failure {
@@ -72,6 +74,7 @@ impl Failure {
             Self::Expectation => 417,
             Self::ClientGone => 499,
             Self::Misdirected => 421,
+            Self::RewriteLoop => 500,
             Self::UnknownCoding => 501,
             Self::Upstream => 502,
             Self::Denied | Self::NoEndpoint => 503,
@@ -123,6 +126,24 @@ pub(crate) fn redirect(status: u16, location: &str) -> Answer {
     let mut answer = html(status, page(status));
     answer.head.fields.push_known(Known::Location, location.as_bytes());
     answer
+}
+
+/// nginx's own answer of a status; one that it has no page for has no body.
+pub(crate) fn stock(status: u16) -> Answer {
+    match status {
+        301..=303 | 307 | 308 | 400..=406 | 408..=416 | 421 | 429 | 500..=505 | 507 => {
+            html(status, page(status))
+        }
+        _ => {
+            let mut answer = Answer::default();
+            answer.head.status = status;
+            answer.head.body = match status {
+                304 => BodyLength::None,
+                _ => BodyLength::Exact(0),
+            };
+            answer
+        }
+    }
 }
 
 fn html(status: u16, body: String) -> Answer {

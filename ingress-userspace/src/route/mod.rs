@@ -19,5 +19,5 @@ mod tests;
 pub use compiled::{CompiledRoute, Found};
 pub use host::HostTable;
 pub use normalize::{BadPath, normalize};
-pub(crate) use octets::escape;
+pub(crate) use octets::{escape, octets, to_text};
 pub use table::RouteTable;

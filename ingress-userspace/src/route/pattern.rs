@@ -1,54 +1,25 @@
 use std::{collections::HashMap, sync::Arc};
 
-/// How often one comparison with a pattern that backtracks may do so. It bounds the time that a
-/// client can take from a worker where an Ingress has an exponential pattern: about a millisecond
-/// in a release build. Look-arounds as they occur in the wild backtrack less than once per octet.
-const BACKTRACK_LIMIT: usize = 50_000;
-
-/// How large a compiled pattern may be. Bytes. A thousand long paths of a host stay below it
-/// together; `(a{1000}){1000}` does not.
-const SIZE_LIMIT: usize = 4 << 20;
+use crate::expression::{Expression, Groups, Undecided};
 
 /// A path as a case-insensitive regular expression.
 #[derive(Debug)]
 pub(super) struct Pattern {
     /// What every match begins with, in lower case; spares most comparisons.
     literal: Option<Box<str>>,
-    program: Program,
+    program: Expression,
 }
-
-#[derive(Debug)]
-enum Program {
-    /// Linear in the path, whatever the pattern.
-    Automaton(regex::Regex),
-    /// Look-around, back-references and other things that only a backtracking matcher knows.
-    Backtracking(Box<fancy_regex::Regex>),
-}
-
-/// The matcher gave up on a path: it can be said neither to match nor not to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Undecided;
-
-impl From<fancy_regex::Error> for Undecided {
-    /// While matching there is no error but a limit that was reached.
-    fn from(_: fancy_regex::Error) -> Self {
-        Self
-    }
-}
-
-/// Where the groups of a match are in the path.
-pub(super) type Groups = [Option<(usize, usize)>; 10];
 
 impl Pattern {
     /// The pattern `^<path>`, nothing quoted and the end open (reference section 3.3).
     fn anchored(path: &str) -> Result<Self, String> {
         // As written there: an alternative that is not in a group is not anchored.
-        Ok(Self { literal: literal(path), program: Program::new(&format!("^{path}"))? })
+        Ok(Self { literal: literal(path), program: Expression::new(&format!("^{path}"), true)? })
     }
 
     /// The pattern `<path>`, found anywhere (reference section 3.4).
     fn floating(path: &str) -> Result<Self, String> {
-        Ok(Self { literal: None, program: Program::new(path)? })
+        Ok(Self { literal: None, program: Expression::new(path, true)? })
     }
 
     /// The path matches.
@@ -59,54 +30,17 @@ impl Pattern {
                 return Ok(false);
             }
         }
-        match &self.program {
-            Program::Automaton(regex) => Ok(regex.is_match(path)),
-            Program::Backtracking(regex) => regex.is_match(path).map_err(Undecided::from),
-        }
+        self.program.matches(path)
     }
 
     /// The groups of the first match.
     pub(super) fn groups(&self, path: &str) -> Result<Option<Groups>, Undecided> {
-        let mut groups = Groups::default();
-        match &self.program {
-            Program::Automaton(regex) => {
-                let Some(captures) = regex.captures(path) else { return Ok(None) };
-                for (group, place) in groups.iter_mut().enumerate() {
-                    *place = captures.get(group).map(|found| (found.start(), found.end()));
-                }
-            }
-            Program::Backtracking(regex) => {
-                let captures = regex.captures(path).map_err(Undecided::from)?;
-                let Some(captures) = captures else { return Ok(None) };
-                for (group, place) in groups.iter_mut().enumerate() {
-                    *place = captures.get(group).map(|found| (found.start(), found.end()));
-                }
-            }
-        }
-        Ok(Some(groups))
+        self.program.groups(path)
     }
 
     /// Matching may give up.
     pub(super) fn may_give_up(&self) -> bool {
-        matches!(self.program, Program::Backtracking(_))
-    }
-}
-
-impl Program {
-    fn new(pattern: &str) -> Result<Self, String> {
-        let automaton =
-            regex::RegexBuilder::new(pattern).case_insensitive(true).size_limit(SIZE_LIMIT).build();
-        match automaton {
-            Ok(regex) => Ok(Self::Automaton(regex)),
-            Err(error @ regex::Error::CompiledTooBig(_)) => Err(error.to_string()),
-            Err(_) => fancy_regex::RegexBuilder::new(pattern)
-                .case_insensitive(true)
-                .backtrack_limit(BACKTRACK_LIMIT)
-                .delegate_size_limit(SIZE_LIMIT)
-                .build()
-                .map(|regex| Self::Backtracking(Box::new(regex)))
-                .map_err(|error| error.to_string()),
-        }
+        self.program.may_give_up()
     }
 }
 

@@ -122,7 +122,14 @@ impl<'a> Assembly<'a> {
     }
 
     /// The hosts of all Ingresses added.
-    pub(super) fn finish(self, policies: &mut Policies) -> (Vec<Host>, Backends) {
+    pub(super) fn finish(
+        mut self,
+        policies: &mut Policies,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> (Vec<Host>, Backends) {
+        for parts in self.hosts.values_mut() {
+            parts.decide_snippet(&self.config.snippets, diagnostics);
+        }
         let wildcards: BTreeMap<Arc<str>, _> = self
             .hosts
             .iter()
@@ -222,6 +229,7 @@ impl<'a> Assembly<'a> {
         self.decide_upstream_tls(&HostName::CatchAll, current);
         self.ask_of_handshakes(&HostName::CatchAll, current);
         self.deny_host(&HostName::CatchAll, current);
+        self.decide_snippet(&HostName::CatchAll, current, report);
     }
 
     fn add_rule(
@@ -259,6 +267,7 @@ impl<'a> Assembly<'a> {
             self.set_app_root(&name, current, path);
         }
         self.deny_host(&name, current);
+        self.decide_snippet(&name, current, report);
         if let Some(send_proxy) = current.annotations.passthrough
             && let Some(host) = self.hosts.get_mut(&name)
         {
@@ -352,6 +361,8 @@ impl<'a> Assembly<'a> {
             let target = Target::Redirect(crate::model::Redirect { status: 302, location });
             let mut route = Route { target, ..base(current, "metadata.annotations", "/") };
             route.kind = PathKind::Exact;
+            // nginx knows no location yet.
+            route.policies = None;
             // Precedes the redirect to HTTPS.
             route.https_redirect = HttpsRedirect::Never;
             if let Some(denial) = &self.config.denial {
@@ -376,6 +387,20 @@ impl<'a> Assembly<'a> {
             && let Some(host) = self.hosts.get_mut(name)
         {
             host.upstream_tls.get_or_insert_with(|| policy.clone());
+        }
+    }
+
+    /// The oldest Ingress with a `server-snippet` decides for all of the host.
+    fn decide_snippet(&mut self, name: &HostName, current: &Current<'_>, report: &mut Report<'_>) {
+        let Some(own) = &current.annotations.snippets.server else { return };
+        let field = self.field("server-snippet");
+        let Some(host) = self.hosts.get_mut(name) else { return };
+        match &host.snippet {
+            Some((older, _)) if *older != current.object => {
+                let message = format!("{older} has one for this host, which counts: it is older");
+                report.warning(field, message);
+            }
+            _ => host.snippet = Some((current.object.clone(), Arc::clone(own))),
         }
     }
 

@@ -15,6 +15,7 @@ mod options;
 mod quantity;
 mod report;
 mod rule;
+mod snippet;
 mod streams;
 mod suite;
 mod text;
@@ -257,7 +258,7 @@ impl Translator {
             }
         }
         let passthrough = Arc::new(assembly.passthrough(&mut diagnostics));
-        let (hosts, backends) = assembly.finish(upstream_tls);
+        let (hosts, backends) = assembly.finish(upstream_tls, &mut diagnostics);
         let services = Services::read(options, stores, &mut diagnostics);
         Routing {
             hosts: reuse(hosts, previous.map_or(&[], |previous| &previous.hosts)).into(),

@@ -27,13 +27,17 @@ pub(super) enum Admitted {
 pub(super) async fn admit(
     _client: &Client,
     _view: &View,
-    _head: &mut RequestHead,
+    head: &mut RequestHead,
     located: &Located<'_>,
     policies: &Policies,
 ) -> Result<Admitted, Failure> {
     let admission = Admission::default();
     if let Some(own) = &policies.sources {
         sources::check(own, located.origin.ip)?;
+    }
+    if let Some(applied) = &located.applied {
+        let decided = policies.sources.as_ref().is_some_and(|own| !own.allowed.is_empty());
+        applied.admit(&head.method, located.origin.ip, decided)?;
     }
     Ok(Admitted::With(admission))
 }

@@ -12,6 +12,7 @@ mod origin;
 mod redirect;
 mod rewrites;
 mod settings;
+mod snippet;
 mod sources;
 mod stages;
 mod target;
@@ -29,6 +30,7 @@ use http::Method;
 use self::{
     admission::Admission,
     asker::Asked,
+    snippet::{Observed, Plan},
     stages::{Decision, Forward},
 };
 use super::{
@@ -51,7 +53,9 @@ pub(super) async fn answer<D: Downstream>(
     let view = client.worker.view();
     let mut subject = Subject::default();
     let method = head.method.clone();
-    let decision = stages::run(client, &view, head, &mut subject).await;
+    let mut plan = None;
+    let decision = stages::run(client, &view, head, &mut subject, &mut plan).await;
+    let plan = plan.as_deref();
     let status = match decision {
         Ok(Decision::Forward(forward)) => {
             let Forward { mut attempts, route, upgrade, over_http2, admission } = forward;
@@ -59,6 +63,7 @@ pub(super) async fn answer<D: Downstream>(
                           answer: &mut ResponseHead,
                           attempts: &Attempts<'_, Asked<'_>>| {
                 let host = head.fields.get(Known::Host).unwrap_or_default();
+                let observed = plan.map(|plan| plan.observe(&mut answer.fields)).unwrap_or_default();
                 rewrites::apply(route, client.https, host, &mut answer.fields);
                 settings::hide(&mut answer.fields, &view.snapshot.model.settings.fields);
                 session_cookie(client, head, route, answer, attempts);
@@ -66,12 +71,16 @@ pub(super) async fn answer<D: Downstream>(
                     websocket::clean_response(answer);
                 }
                 finish(client, &view, Some(route), head, admission.as_ref(), answer);
+                if let Some(plan) = plan {
+                    plan.apply(answer, &observed);
+                }
             };
             let (proxying, attempts) = (&*route.proxying, &mut attempts);
             match exchange::run(client, attempts, head, proxying, upgrade, down, finish).await {
                 Outcome::Answered(status) => status,
                 Outcome::Unanswered(failure) => {
-                    own(client, &view, Some(route), head, down, respond::failure(failure)).await;
+                    let answer = said(failure, plan);
+                    own(client, &view, Some(route), head, down, answer, plan).await;
                     failure.status()
                 }
             }
@@ -79,13 +88,13 @@ pub(super) async fn answer<D: Downstream>(
         Ok(Decision::Own(answer)) => {
             let status = answer.head.status;
             let route = subject.route.map(|route| &**route);
-            own(client, &view, route, head, down, answer).await;
+            own(client, &view, route, head, down, answer, plan).await;
             status
         }
         Err(failure) => {
             tracing::debug!(?failure, client.address = %client.peer, "not answered by an upstream");
             let route = subject.route.map(|route| &**route);
-            own(client, &view, route, head, down, respond::failure(failure)).await;
+            own(client, &view, route, head, down, said(failure, plan), plan).await;
             failure.status()
         }
     };
@@ -96,8 +105,14 @@ pub(super) async fn answer<D: Downstream>(
 pub(super) async fn refuse<D: Downstream>(client: &Rc<Client>, failure: Failure, down: &mut D) {
     let view = client.worker.view();
     let head = RequestHead::default();
-    own(client, &view, None, &head, down, respond::failure(failure)).await;
+    own(client, &view, None, &head, down, respond::failure(failure), None).await;
     client.worker.counters.request(Subject::default(), &Method::GET, failure.status());
+}
+
+/// The answer to what went wrong, or where a snippet's `error_page` has it instead.
+fn said(failure: Failure, plan: Option<&Plan<'_>>) -> Answer {
+    let elsewhere = plan.and_then(|plan| plan.page(failure.status()));
+    elsewhere.unwrap_or_else(|| respond::failure(failure))
 }
 
 /// Sends an answer of our own; `route` is the one that was meant, if that is known.
@@ -108,12 +123,16 @@ async fn own<D: Downstream>(
     head: &RequestHead,
     down: &mut D,
     mut answer: Answer,
+    plan: Option<&Plan<'_>>,
 ) {
     if answer.head.status == Failure::ClientGone.status() {
         down.abort();
         return;
     }
     finish(client, view, route, head, None, &mut answer.head);
+    if let Some(plan) = plan {
+        plan.apply(&mut answer.head, &Observed::default());
+    }
     if respond::send(down, &answer).await.is_err() {
         down.abort();
     }

@@ -10,10 +10,12 @@ use super::{
     client_auth::{self, Entry},
     forwarded, headers,
     origin::Origin,
-    redirect, settings, target, websocket,
+    redirect, settings,
+    snippet::{Applied, Next, Plan, Script},
+    target, websocket,
 };
 use crate::{
-    model::{Backend, BackendId, HostName, Route, Target},
+    model::{Backend, BackendId, FieldPolicy, HostName, Route, Target},
     proxy::{
         balance::{Attempts, View},
         client::Client,
@@ -61,6 +63,8 @@ pub(super) struct Located<'v> {
     pub(super) authority: String,
     /// The target as the client sent it, where it was rewritten.
     pub(super) original: Option<String>,
+    /// What snippets leave to be done.
+    pub(super) applied: Option<Box<Applied<'v>>>,
     over_http2: bool,
 }
 
@@ -71,8 +75,9 @@ pub(super) async fn run<'v>(
     view: &'v Rc<View>,
     head: &mut RequestHead,
     subject: &mut Subject<'v>,
+    plan: &mut Option<Box<Plan<'v>>>,
 ) -> Result<Decision<'v>, Failure> {
-    let located = match locate(client, view, head, subject)? {
+    let located = match locate(client, view, head, subject, plan)? {
         Place::Here(located) => located,
         Place::Own(answer) => return Ok(Decision::Own(answer)),
     };
@@ -105,6 +110,7 @@ fn locate<'v>(
     view: &'v Rc<View>,
     head: &mut RequestHead,
     subject: &mut Subject<'v>,
+    plan: &mut Option<Box<Plan<'v>>>,
 ) -> Result<Place<'v>, Failure> {
     let snapshot = &view.snapshot;
     let settings = &snapshot.model.settings;
@@ -124,41 +130,93 @@ fn locate<'v>(
     if path == HEALTH && *host.name() == HostName::CatchAll {
         return Ok(Place::Own(respond::healthy()));
     }
-    let compiled = match host.find(&path) {
-        Found::Route(compiled) => compiled,
-        Found::AddSlash(compiled) => {
-            subject.route = Some(&compiled.route);
-            let location = redirect::add_slash(client, &authority, &path, head.query());
-            return elsewhere(301, &location);
-        }
-        Found::None => return Err(Failure::NoRoute),
-    };
-    let route: &'v Arc<Route> = &compiled.route;
-    subject.route = Some(route);
-
-    // A body that is announced as too large, before all else of the location (step 7).
-    if let (BodyLength::Exact(length), Some(most)) = (head.body, route.proxying.max_body)
-        && length > most
+    // What snippets do before the path is looked at; most hosts and routes have none.
+    let mut script = host.model().snippet.as_ref().map(|_| {
+        Box::new(Script::new(client, host.name(), head, &authority, &path, settings))
+    });
+    if let (Some(script), Some(server)) = (&mut script, &host.model().snippet)
+        && let Some(answer) = script.enter(server, head, plan)?
     {
-        return Err(Failure::BodyTooLarge);
+        return Ok(Place::Own(answer));
     }
-
-    // (a) Denied; (c) redirects of the route's own.
-    let backend = match &route.target {
-        Target::Denied(_) => return Err(Failure::Denied),
-        Target::Redirect(redirect) => {
-            let location = redirect::configured(redirect, client, &authority);
-            return elsewhere(redirect.status, &location);
+    let (route, program, backend, rewritten) = loop {
+        let found = match (&mut script, &host.model().snippet) {
+            (Some(script), Some(server)) => match script.place(server, host, head, plan)? {
+                Next::Host(found) => found,
+                Next::Own(answer) => return Ok(Place::Own(answer)),
+                Next::Again => continue,
+            },
+            (Some(script), None) => host.find(&script.uri),
+            (None, _) => host.find(&path),
+        };
+        let compiled = match found {
+            Found::Route(compiled) => compiled,
+            Found::AddSlash(compiled) => {
+                subject.route = Some(&compiled.route);
+                let path = script.as_ref().map_or(&*path, |script| &script.uri);
+                let location = redirect::add_slash(client, &authority, path, head.query());
+                return elsewhere(301, &location);
+            }
+            Found::None => return Err(Failure::NoRoute),
+        };
+        let route: &'v Arc<Route> = &compiled.route;
+        subject.route = Some(route);
+        let backend = match &route.target {
+            Target::Backend(id) => Some(*id),
+            Target::Denied(_) | Target::Redirect(_) | Target::NotFound => None,
+        };
+        let service = backend.and_then(|id| view.backend(id));
+        subject.service = service.map(|backend| &backend.key.service);
+        let program = route.policies.as_ref().and_then(|policies| policies.snippet.as_deref());
+        if let Some(program) = program {
+            let script = script.get_or_insert_with(|| {
+                Box::new(Script::new(client, host.name(), head, &authority, &path, settings))
+            });
+            script.arrive(route, service.map(|service| &service.key), program, head, plan);
+        } else {
+            *plan = None;
         }
-        Target::NotFound => None,
-        Target::Backend(id) => Some(*id),
+
+        // A body that is announced as too large, before all else of the location (step 7).
+        if let (BodyLength::Exact(length), Some(most)) = (head.body, route.proxying.max_body)
+            && length > most
+        {
+            return Err(Failure::BodyTooLarge);
+        }
+
+        // (a) Denied; (c) redirects of the route's own.
+        match &route.target {
+            Target::Denied(_) => return Err(Failure::Denied),
+            Target::Redirect(redirect) => {
+                let location = redirect::configured(redirect, client, &authority);
+                return elsewhere(redirect.status, &location);
+            }
+            Target::NotFound | Target::Backend(_) => {}
+        }
+
+        // What the route's own snippet does; (d) the rewrite.
+        let Some(script) = &mut script else {
+            break (route, program, backend, compiled.rewrite(&path));
+        };
+        if let Some(program) = program
+            && let Some(answer) = script.pass(program, head, plan)?
+        {
+            return Ok(Place::Own(answer));
+        }
+        let rewritten = script.rewrites().then(|| compiled.rewrite(&script.uri)).flatten();
+        if rewritten.is_some() || !script.jumps()? {
+            break (route, program, backend, rewritten);
+        }
     };
     let service = backend.and_then(|id| view.backend(id));
-    subject.service = service.map(|backend| &backend.key.service);
-
-    // (d) The rewrite.
-    let rewritten = compiled.rewrite(&path);
-    let original = rewritten.is_some().then(|| head.target.clone());
+    let mut original = rewritten.is_some().then(|| head.target.clone());
+    let mut applied = None;
+    if let Some(script) = script {
+        if let Some(target) = script.new_target()? {
+            original = Some(std::mem::replace(&mut head.target, target));
+        }
+        applied = program.and_then(|program| script.leave(program, &mut head.fields));
+    }
     target::rewrite(head, rewritten)?;
 
     // (e) The redirect to HTTPS.
@@ -182,6 +240,7 @@ fn locate<'v>(
         origin,
         authority,
         original,
+        applied,
         over_http2,
     }))
 }
@@ -208,7 +267,16 @@ fn forward<'v>(
         return Err(Failure::Expectation);
     }
     let (policy, proxying) = (&settings.fields, &*route.proxying);
-    let mut upgrade = headers::clean_request(head, policy);
+    let applied = located.applied.as_deref();
+    let mut upgrade = match applied.and_then(Applied::underscores) {
+        Some(underscores) => {
+            headers::clean_request(head, &FieldPolicy { underscores, ..policy.clone() })
+        }
+        None => headers::clean_request(head, policy),
+    };
+    if let Some(applied) = applied {
+        applied.drop_fields(&mut head.fields);
+    }
     if proxying.protocol.is_http2() && (upgrade || over_http2) {
         // An endpoint of HTTP/2 is asked for no other protocol; a CONNECT means nothing else.
         if over_http2 {
@@ -229,6 +297,9 @@ fn forward<'v>(
     located.entry.apply(&mut head.fields);
     let original = located.original.as_deref();
     settings::to_upstream(&mut head.fields, policy, original.unwrap_or(&head.target));
+    if let Some(applied) = applied {
+        applied.to_upstream(&mut head.fields);
+    }
     let asked = Asked::new(client, route, service, host.name(), head, authority, original, origin);
     head.authority = located.authority;
     let attempts = Attempts::new(view, backend, asked);

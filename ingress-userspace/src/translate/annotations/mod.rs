@@ -10,6 +10,7 @@ mod passthrough;
 mod proxying;
 mod redirect;
 mod rewrite;
+mod snippet;
 mod sources;
 mod upstream_tls;
 mod value;
@@ -24,6 +25,7 @@ pub(super) use known::{BUFFER_SIZE, BUFFERS, NO_FILES, Risk, Support};
 pub(super) use proxying::{Source, read as read_proxying};
 pub(super) use redirect::Redirects;
 pub(super) use rewrite::Rewriting;
+pub(super) use snippet::{Snippets, said};
 pub(super) use sources::list as source_ranges;
 #[cfg(test)]
 pub(crate) use upstream_tls::SUITES;
@@ -53,6 +55,8 @@ pub(super) struct Annotations {
     /// Where a person finds `proxy-ssl-secret`.
     pub(super) upstream_tls_field: String,
     pub(super) handshake: Handshake,
+    /// `server-snippet` is for the host.
+    pub(super) snippets: Snippets,
     /// `ssl-passthrough`, and the header that endpoints get then.
     pub(super) passthrough: Option<Option<ProxyVersion>>,
     /// The Ingress is a canary: it adds neither hosts nor paths.
@@ -97,7 +101,7 @@ impl Annotations {
     ) -> Self {
         let values = Values::new(prefix, all);
         let mut parser = Parser { values, config, lookup, report, denial: config.denial.clone() };
-        let (canary, host_denial) = parser.judge();
+        let canary = parser.judge();
         if let Some(key) = &config.global_auth
             && parser.boolean("enable-global-auth", true)
         {
@@ -106,12 +110,15 @@ impl Annotations {
         let redirects = redirect::parse(&mut parser);
         let rewriting = rewrite::parse(&mut parser);
         let balances = balancing::parse(&mut parser);
-        let proxying = proxying::parse(&mut parser, rewriting.target.is_some());
+        let mut proxying = proxying::parse(&mut parser, rewriting.target.is_some());
         let upstream_tls = upstream_tls::parse(&mut parser);
         let upstream_tls_field = parser.values.field("proxy-ssl-secret");
         let handshake = handshake::parse(&mut parser);
         let passthrough = passthrough::parse(&mut parser);
-        let policies = parser.policies();
+        let snippets = snippet::parse(&mut parser);
+        snippets.apply(&mut proxying);
+        let host_denial = snippets.host_denial.clone();
+        let policies = parser.policies(&snippets);
         Self {
             redirects,
             rewriting,
@@ -121,6 +128,7 @@ impl Annotations {
             upstream_tls,
             upstream_tls_field,
             handshake,
+            snippets,
             passthrough,
             canary,
             denial: parser.denial,
@@ -130,11 +138,9 @@ impl Annotations {
 }
 
 impl Parser<'_, '_> {
-    /// Judges every key by the table. Returns whether this is a canary, and why whole hosts answer
-    /// 503.
-    fn judge(&mut self) -> (bool, Option<Denial>) {
+    /// Judges every key by the table. Returns whether this is a canary.
+    fn judge(&mut self) -> bool {
         let mut canary = false;
-        let mut host_denial = None;
         let keys: Vec<_> = self.values.iter().map(|(key, value)| (key, value.to_owned())).collect();
         for (key, value) in keys {
             if let Some(word) = self.config.blocked_words.iter().find(|word| value.contains(*word))
@@ -149,6 +155,8 @@ impl Parser<'_, '_> {
             };
             match support {
                 Support::Obeyed => {}
+                // Judged with its text, the risk included.
+                Support::Snippet => continue,
                 Support::Needless(why) => self.warn(key, &format!("has no effect: {why}")),
                 Support::Legacy => self.warn(key, "has no effect, as in current ingress-nginx"),
                 Support::NoEffect(value_of_default) => {
@@ -161,12 +169,6 @@ impl Parser<'_, '_> {
                     if !asks_for(&value, harmless) {
                         self.deny(key, &format!("`{value}` is not supported yet"));
                     }
-                }
-                Support::DeniesHost => {
-                    let message = "is not supported yet; all paths of the hosts of this Ingress \
-                                   answer 503, those of other Ingresses too";
-                    self.report.error(self.values.field(key), message);
-                    host_denial.get_or_insert_with(|| self.denial_by(key));
                 }
                 // Only what is surely no canary is served as an ordinary Ingress.
                 Support::Canary => canary = !matches!(boolean(&value), Ok(false)),
@@ -181,12 +183,13 @@ impl Parser<'_, '_> {
                 "canaries are not supported yet; all traffic goes to the main Ingress",
             );
         }
-        (canary, host_denial)
+        canary
     }
 
     /// What switches stages on that most requests do not go through.
-    fn policies(&mut self) -> Option<Arc<Policies>> {
-        let policies = Policies { sources: sources::parse(self) };
+    fn policies(&mut self, snippets: &Snippets) -> Option<Arc<Policies>> {
+        let snippet = snippets.location.clone();
+        let policies = Policies { sources: sources::parse(self), snippet };
         (policies != Policies::default()).then(|| Arc::new(policies))
     }
 

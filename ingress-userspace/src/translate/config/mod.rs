@@ -1,11 +1,13 @@
 mod connections;
 mod fields;
+mod snippets;
 mod streams;
 
 use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 
+pub(super) use self::snippets::SharedSnippets;
 use super::{
     annotations::{
         BUFFER_SIZE, BUFFERS, Invalid, NO_FILES, Risk, Source, boolean, load_balance,
@@ -43,6 +45,8 @@ pub(super) struct Config {
     pub(super) sources: Sources,
     pub(super) risk_level: Risk,
     pub(super) blocked_words: Vec<String>,
+    /// What snippets may do, and the operator's own.
+    pub(super) snippets: SharedSnippets,
     /// `load-balance`, for backends whose Ingress has no annotation of that name.
     pub(super) load_balance: Policy,
     /// `service-upstream`, likewise.
@@ -72,6 +76,7 @@ impl Default for Config {
             sources: Sources::default(),
             risk_level: Risk::High,
             blocked_words: Vec::new(),
+            snippets: SharedSnippets::default(),
             load_balance: Policy::RoundRobin,
             service_upstream: false,
             denial: None,
@@ -97,7 +102,6 @@ enum Other {
 const HEADER_BUFFER: &str = "a connection borrows a buffer of 32 KiB only while a head is read";
 
 const OTHERS: &[(&str, Other)] = &[
-    ("allow-snippet-annotations", Other::Met),
     ("allow-cross-namespace-resources", Other::Met),
     ("strict-validate-path-type", Other::Met),
     ("block-cidrs", Other::Denies),
@@ -106,10 +110,6 @@ const OTHERS: &[(&str, Other)] = &[
     ("enable-modsecurity", Other::Denies),
     ("enable-owasp-modsecurity-crs", Other::Denies),
     ("modsecurity-snippet", Other::Denies),
-    ("http-snippet", Other::Denies),
-    ("server-snippet", Other::Denies),
-    ("location-snippet", Other::Denies),
-    ("global-auth-snippet", Other::Denies),
     ("main-snippet", Other::NoEffect),
     ("stream-snippet", Other::NoEffect),
     ("global-auth-method", Other::NoEffect),
@@ -165,6 +165,12 @@ const OTHERS: &[(&str, Other)] = &[
 
 /// The keys that `Config` has fields for.
 const OBEYED: &[&str] = &[
+    "allow-snippet-annotations",
+    "serve-without-snippets",
+    "http-snippet",
+    "server-snippet",
+    "location-snippet",
+    "global-auth-snippet",
     "use-forwarded-headers",
     "compute-full-forwarded-for",
     "proxy-real-ip-cidr",
@@ -286,6 +292,7 @@ impl Config {
         }
         config.denial = reader.others();
         reader.sources(&mut config);
+        reader.snippets(&mut config);
         config
     }
 }

@@ -311,6 +311,13 @@ pub struct Program {
 }
 
 impl Program {
+    /// It does nothing.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let idle = Effects::default();
+        self.steps.is_empty() && self.contexts.iter().all(|context| *context == idle)
+    }
+
     /// The same beneath a server that says this.
     #[must_use]
     pub fn beneath(&self, server: &Effects) -> Self {

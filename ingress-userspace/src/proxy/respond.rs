@@ -181,6 +181,7 @@ pub(crate) fn reason(status: u16) -> &'static str {
         408 => "Request Time-out",
         413 => "Request Entity Too Large",
         414 => "Request-URI Too Large",
+        416 => "Requested Range Not Satisfiable",
         503 => "Service Temporarily Unavailable",
         504 => "Gateway Time-out",
         _ => http::StatusCode::from_u16(status)
@@ -190,9 +191,10 @@ pub(crate) fn reason(status: u16) -> &'static str {
     }
 }
 
-/// nginx's page for a status.
+/// nginx's page for a status. Of 302 it does not say what its status line says.
 fn page(status: u16) -> String {
-    let line = format!("{status} {}", reason(status));
+    let words = if status == 302 { "Found" } else { reason(status) };
+    let line = format!("{status} {words}");
     titled(&line, &line, "")
 }
 

@@ -3,12 +3,13 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    backends::Backends, config::SharedSnippets, report::Report, upstream_tls::Policies as TlsPolicies,
+    backends::Backends, config::SharedSnippets, report::Report,
+    upstream_tls::Policies as TlsPolicies,
 };
 use crate::model::{
-    BackendId, CertificateId, ClientAuth, Denial, Host, HostName, HostTls, HttpsRedirect,
-    Diagnostic, Effects, Matching, ObjectRef, PathKind, Policies, ProxyVersion, Proxying,
-    Route, ServerProgram, Target, UpstreamTls,
+    BackendId, CertificateId, ClientAuth, Denial, Diagnostic, Effects, Host, HostName, HostTls,
+    HttpsRedirect, Matching, ObjectRef, PathKind, Policies, ProxyVersion, Proxying, Route,
+    ServerProgram, Target, UpstreamTls,
 };
 
 #[derive(Debug)]
@@ -220,8 +221,7 @@ impl HostParts {
             handshake: (self.handshake != HostTls::default()).then(|| Arc::new(self.handshake)),
             regex,
             snippet: self.snippet.map(|(_, program)| program).filter(|program| {
-                self.denial.is_none()
-                    && !(program.steps.is_empty() && program.locations.is_empty())
+                self.denial.is_none() && !(program.steps.is_empty() && program.locations.is_empty())
             }),
             app_root: self.app_root.map(Arc::new),
             routes: self.routes.into_iter().map(Arc::new).collect(),

@@ -63,7 +63,8 @@ pub(super) async fn answer<D: Downstream>(
                           answer: &mut ResponseHead,
                           attempts: &Attempts<'_, Asked<'_>>| {
                 let host = head.fields.get(Known::Host).unwrap_or_default();
-                let observed = plan.map(|plan| plan.observe(&mut answer.fields)).unwrap_or_default();
+                let observed =
+                    plan.map(|plan| plan.observe(&mut answer.fields)).unwrap_or_default();
                 rewrites::apply(route, client.https, host, &mut answer.fields);
                 settings::hide(&mut answer.fields, &view.snapshot.model.settings.fields);
                 session_cookie(client, head, route, answer, attempts);

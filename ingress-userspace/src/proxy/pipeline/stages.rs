@@ -131,9 +131,11 @@ fn locate<'v>(
         return Ok(Place::Own(respond::healthy()));
     }
     // What snippets do before the path is looked at; most hosts and routes have none.
-    let mut script = host.model().snippet.as_ref().map(|_| {
-        Box::new(Script::new(client, host.name(), head, &authority, &path, settings))
-    });
+    let mut script = host
+        .model()
+        .snippet
+        .as_ref()
+        .map(|_| Box::new(Script::new(client, host.name(), head, &authority, &path, settings)));
     if let (Some(script), Some(server)) = (&mut script, &host.model().snippet)
         && let Some(answer) = script.enter(server, head, plan)?
     {

@@ -121,7 +121,9 @@ fn location(parser: &mut Parser<'_, '_>, variables: &BTreeSet<String>, snippets:
         Ok(location) => {
             notes(parser, KEY, &location.notes);
             snippets.overrides = location.overrides;
-            snippets.location = Some(Arc::new(location.program));
+            // What changes nothing costs nothing.
+            let program = Some(location.program).filter(|program| !program.is_idle());
+            snippets.location = program.map(Arc::new);
         }
         Err(fault) => parser.without(KEY, &said(&fault)),
     }
@@ -131,9 +133,8 @@ fn location(parser: &mut Parser<'_, '_>, variables: &BTreeSet<String>, snippets:
 fn check(parser: &Parser<'_, '_>, location: &snippet::Location) -> Result<(), Fault> {
     let has = |key: &str| parser.values.get(key).is_some();
     let authenticated = has("auth-url") || has("auth-type") || parser.config.global_auth.is_some();
-    let fault = |line, why: &str, instead| {
-        Err(Fault { line, why: why.to_owned(), instead: Some(instead) })
-    };
+    let fault =
+        |line, why: &str, instead| Err(Fault { line, why: why.to_owned(), instead: Some(instead) });
     if let Some(line) = location.satisfy_any
         && authenticated
     {

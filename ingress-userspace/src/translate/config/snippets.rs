@@ -44,28 +44,30 @@ impl Reader<'_, '_> {
                 _ if !shared.allowed => {
                     Err("is off: `allow-snippet-annotations` is not `true`".to_owned())
                 }
-                _ => snippet::parse(text).and_then(|directives| match key {
-                    "http-snippet" => {
-                        snippet::http(&directives).map(|effects| shared.http = effects)
-                    }
-                    "location-snippet" => {
-                        let location_alone = snippet::location(&directives, &Default::default())?;
-                        if let Some(line) = location_alone.satisfy_any {
-                            return Err(Fault {
-                                instead: Some("the annotation `satisfy`"),
-                                ..Fault::new(line, "`satisfy any` is not supported here")
-                            });
+                _ => snippet::parse(text)
+                    .and_then(|directives| match key {
+                        "http-snippet" => {
+                            snippet::http(&directives).map(|effects| shared.http = effects)
                         }
-                        location = directives;
-                        Ok(())
-                    }
-                    _ => {
-                        snippet::server(&directives, &Effects::default())?;
-                        server = directives;
-                        Ok(())
-                    }
-                })
-                .map_err(|fault| said(&fault)),
+                        "location-snippet" => {
+                            let location_alone =
+                                snippet::location(&directives, &Default::default())?;
+                            if let Some(line) = location_alone.satisfy_any {
+                                return Err(Fault {
+                                    instead: Some("the annotation `satisfy`"),
+                                    ..Fault::new(line, "`satisfy any` is not supported here")
+                                });
+                            }
+                            location = directives;
+                            Ok(())
+                        }
+                        _ => {
+                            snippet::server(&directives, &Effects::default())?;
+                            server = directives;
+                            Ok(())
+                        }
+                    })
+                    .map_err(|fault| said(&fault)),
             };
             let Err(why) = taken else { continue };
             let field = format!("data.{key}");
@@ -77,10 +79,8 @@ impl Reader<'_, '_> {
             }
         }
         let program = snippet::server(&server, &shared.http).map(|server| server.program);
-        shared.program = program
-            .ok()
-            .filter(|program| *program != ServerProgram::default())
-            .map(Arc::new);
+        shared.program =
+            program.ok().filter(|program| *program != ServerProgram::default()).map(Arc::new);
         shared.location = location.into();
         shared.server = server.into();
         config.snippets = shared;

@@ -4,9 +4,13 @@
 pub(super) fn alternative(directive: &str) -> Option<&'static str> {
     Some(match directive {
         "auth_basic" | "auth_basic_user_file" => "the annotations `auth-type` and `auth-secret`",
-        "auth_request" | "auth_request_set" => "the annotations `auth-url` and `auth-response-headers`",
+        "auth_request" | "auth_request_set" => {
+            "the annotations `auth-url` and `auth-response-headers`"
+        }
         "limit_req" | "limit_req_zone" | "limit_req_status" => "the annotation `limit-rps`",
-        "limit_conn" | "limit_conn_zone" | "limit_conn_status" => "the annotation `limit-connections`",
+        "limit_conn" | "limit_conn_zone" | "limit_conn_status" => {
+            "the annotation `limit-connections`"
+        }
         "limit_rate" | "limit_rate_after" => "the annotations `limit-rate` and `limit-rate-after`",
         "proxy_pass" | "grpc_pass" | "fastcgi_pass" => "a path of an Ingress with its own Service",
         "location" => "a path of an Ingress, or `server-snippet`",
@@ -23,8 +27,12 @@ pub(super) fn alternative(directive: &str) -> Option<&'static str> {
         "proxy_next_upstream" => "the annotation `proxy-next-upstream`",
         "proxy_next_upstream_tries" => "the annotation `proxy-next-upstream-tries`",
         "proxy_next_upstream_timeout" => "the annotation `proxy-next-upstream-timeout`",
-        "proxy_ssl_verify" | "proxy_ssl_trusted_certificate" | "proxy_ssl_certificate"
-        | "proxy_ssl_certificate_key" => "the annotations `proxy-ssl-secret` and `proxy-ssl-verify`",
+        "proxy_ssl_verify"
+        | "proxy_ssl_trusted_certificate"
+        | "proxy_ssl_certificate"
+        | "proxy_ssl_certificate_key" => {
+            "the annotations `proxy-ssl-secret` and `proxy-ssl-verify`"
+        }
         "proxy_ssl_name" => "the annotation `proxy-ssl-name`",
         "proxy_ssl_protocols" => "the annotation `proxy-ssl-protocols`",
         "proxy_ssl_ciphers" => "the annotation `proxy-ssl-ciphers`",
@@ -55,7 +63,9 @@ pub(in crate::translate) fn of_key(key: &str) -> &'static str {
              `server-alias` do without a snippet what most are for"
         }
         "auth-snippet" => "`auth-proxy-set-headers` sets headers for the authentication service",
-        "stream-snippet" => "`--tcp-services-configmap` and `--udp-services-configmap` publish ports",
+        "stream-snippet" => {
+            "`--tcp-services-configmap` and `--udp-services-configmap` publish ports"
+        }
         _ => "`enable-modsecurity` and `enable-owasp-core-rules` switch the firewall on",
     }
 }

@@ -121,7 +121,8 @@ impl Lower {
             ("proxy_set_header", [field, text]) => {
                 if place != Place::Location {
                     let why = "every path says its own";
-                    self.notes.push((directive.line, format!("`{name}` has no effect here: {why}")));
+                    self.notes
+                        .push((directive.line, format!("`{name}` has no effect here: {why}")));
                     return Ok(true);
                 }
                 self.to_upstream(field, text, context).map_err(fault)?;
@@ -162,7 +163,9 @@ impl Lower {
         // What these need for an upgrade is done anyway, and nothing else would work.
         let upgrade = field.eq_ignore_ascii_case("upgrade") && text == "$http_upgrade";
         let connection = field.eq_ignore_ascii_case("connection")
-            && (text.eq_ignore_ascii_case("upgrade") || text == "$connection_upgrade" || text.is_empty());
+            && (text.eq_ignore_ascii_case("upgrade")
+                || text == "$connection_upgrade"
+                || text.is_empty());
         if upgrade || connection {
             return Ok(());
         }
@@ -190,7 +193,8 @@ impl Lower {
         let mut status = 302;
         let mut all = Vec::new();
         for code in codes {
-            let number = |text: &str| text.parse::<u16>().ok().filter(|code| (300..600).contains(code));
+            let number =
+                |text: &str| text.parse::<u16>().ok().filter(|code| (300..600).contains(code));
             match code.strip_prefix('=') {
                 Some(text) => {
                     status = number(text)
@@ -221,7 +225,8 @@ impl Lower {
 /// `limit_except METHOD… { deny all; }`
 fn limit_except(directive: &Directive) -> Result<Vec<Arc<str>>, String> {
     const FORM: &str = "only `limit_except METHOD… { deny all; }` is supported";
-    let denies = |one: &Directive| one.name == "deny" && one.arguments == ["all"] && one.block.is_none();
+    let denies =
+        |one: &Directive| one.name == "deny" && one.arguments == ["all"] && one.block.is_none();
     let block = directive.block.as_deref().ok_or(FORM)?;
     if directive.arguments.is_empty() || block.is_empty() || !block.iter().all(denies) {
         return Err(FORM.into());
@@ -230,7 +235,8 @@ fn limit_except(directive: &Directive) -> Result<Vec<Arc<str>>, String> {
     if !directive.arguments.iter().all(|method| is_method(&method)) {
         return Err("a method has other characters than capital letters".into());
     }
-    let mut methods: Vec<Arc<str>> = directive.arguments.iter().map(|one| one.as_str().into()).collect();
+    let mut methods: Vec<Arc<str>> =
+        directive.arguments.iter().map(|one| one.as_str().into()).collect();
     // As nginx: GET allows HEAD.
     if directive.arguments.iter().any(|method| method == "GET") {
         methods.push("HEAD".into());
@@ -243,7 +249,8 @@ fn expires(when: &str) -> Result<Expires, String> {
         if text == "0" {
             return Ok(0);
         }
-        let time = time(text).map_err(|_invalid| format!("`{when}` is no time like `30d` or `-1`"))?;
+        let time =
+            time(text).map_err(|_invalid| format!("`{when}` is no time like `30d` or `-1`"))?;
         i64::try_from(time.as_secs()).map_err(|_too_long| format!("`{when}` is too long"))
     };
     Ok(match when {

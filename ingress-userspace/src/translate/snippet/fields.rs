@@ -38,7 +38,8 @@ struct Words<'w> {
 
 /// Separates options from fields. `-s` and `-t` take lists in one word.
 fn words<'w>(words: &[&'w str]) -> Result<Words<'w>, String> {
-    let mut all = Words { statuses: Vec::new(), types: Vec::new(), replace: false, fields: Vec::new() };
+    let mut all =
+        Words { statuses: Vec::new(), types: Vec::new(), replace: false, fields: Vec::new() };
     let mut rest = words.iter();
     while let Some(word) = rest.next() {
         match *word {

@@ -3,11 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    alternative::alternative,
-    overrides::Overrides,
-    parse::Directive,
-    steps::pattern,
-    token::Fault,
+    alternative::alternative, overrides::Overrides, parse::Directive, steps::pattern, token::Fault,
     value::Known,
 };
 use crate::model::{Effects, Matching, Program, SnippetLocation, Step};

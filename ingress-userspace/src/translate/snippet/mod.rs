@@ -14,10 +14,8 @@ mod value;
 
 use std::{collections::BTreeSet, sync::Arc};
 
-pub(super) use self::{
-    alternative::of_key, overrides::Overrides, parse::Directive, token::Fault,
-};
 use self::lower::{Lower, Place};
+pub(super) use self::{alternative::of_key, overrides::Overrides, parse::Directive, token::Fault};
 use crate::model::{Effects, Program, ServerProgram};
 
 /// Effects of a location with an `if` for each, at most so many: each is worked out beneath its

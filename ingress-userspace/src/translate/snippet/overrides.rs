@@ -80,7 +80,8 @@ impl Lower {
         let name = &*directive.name;
         let fault = |why: String| Fault::new(directive.line, format!("`{name}`: {why}"));
         let mut own = self.overrides.clone();
-        let expected = |invalid: super::super::annotations::Invalid| format!("is not {}", invalid.0);
+        let expected =
+            |invalid: super::super::annotations::Invalid| format!("is not {}", invalid.0);
         let taken = match (name, words) {
             ("proxy_connect_timeout" | "grpc_connect_timeout", [text]) => {
                 time(text).map(|time| own.connect_timeout = Some(time)).map_err(expected)
@@ -97,9 +98,7 @@ impl Lower {
             ("client_body_buffer_size", [text]) => {
                 size(text).map(|bytes| own.body_buffer = Some(bytes)).map_err(expected)
             }
-            ("proxy_buffering", [text]) => {
-                switch(text).map(|on| own.buffer_response = Some(on))
-            }
+            ("proxy_buffering", [text]) => switch(text).map(|on| own.buffer_response = Some(on)),
             ("proxy_request_buffering", [text]) => {
                 switch(text).map(|on| own.buffer_request = Some(on))
             }
@@ -111,7 +110,9 @@ impl Lower {
                 own.http_version = Some(HttpVersion::Http11);
                 Ok(())
             }
-            ("proxy_redirect", words) => redirect(words).map(|rewrite| own.redirect = Some(rewrite)),
+            ("proxy_redirect", words) => {
+                redirect(words).map(|rewrite| own.redirect = Some(rewrite))
+            }
             ("proxy_ssl_server_name", [text]) => {
                 own.tls_line.get_or_insert(directive.line);
                 switch(text).map(|on| own.tls_send_name = Some(on))

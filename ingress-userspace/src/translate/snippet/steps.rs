@@ -16,12 +16,14 @@ impl Lower {
         place: Place,
         context: usize,
     ) -> Result<Option<Step>, Fault> {
-        let fault = |why: String| Fault::new(directive.line, format!("`{}`: {why}", directive.name));
+        let fault =
+            |why: String| Fault::new(directive.line, format!("`{}`: {why}", directive.name));
         let arguments: Vec<&str> = directive.arguments.iter().map(|word| &**word).collect();
         let known = Known { own: &self.names, answer: false };
         let step = match (&*directive.name, &*arguments) {
             ("set", [name, text]) => {
-                let name = name.strip_prefix('$').ok_or_else(|| fault("names no variable".into()))?;
+                let name =
+                    name.strip_prefix('$').ok_or_else(|| fault("names no variable".into()))?;
                 let value = value(text, known).map_err(fault)?;
                 match name {
                     "args" => Step::SetArgs(value),
@@ -89,9 +91,7 @@ fn returned(arguments: &[&str], known: Known<'_>) -> Result<Return, String> {
     match arguments {
         [url] if is_url(url) => Ok(Return { status: 302, text: Some(value(url, known)?) }),
         [status] => Ok(Return { status: code(status)?, text: None }),
-        [status, text] => {
-            Ok(Return { status: code(status)?, text: Some(value(text, known)?) })
-        }
+        [status, text] => Ok(Return { status: code(status)?, text: Some(value(text, known)?) }),
         _ => Err("has too few or too many values".into()),
     }
 }
@@ -163,7 +163,9 @@ fn condition(words: &[&str], known: Known<'_>) -> Result<Condition, String> {
     let left = variable(name, known)?;
     let test = match rest {
         [] => Test::IsSet,
-        [sign @ ("=" | "!="), right] => Test::Equals { right: value(right, known)?, not: *sign == "!=" },
+        [sign @ ("=" | "!="), right] => {
+            Test::Equals { right: value(right, known)?, not: *sign == "!=" }
+        }
         ["="] => Test::Equals { right: Value::default(), not: false },
         ["!="] => Test::Equals { right: Value::default(), not: true },
         [sign @ ("~" | "~*" | "!~" | "!~*"), right] => Test::Matches {

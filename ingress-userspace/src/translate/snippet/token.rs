@@ -67,11 +67,16 @@ impl Reader<'_> {
 
     /// The next token; false at the end.
     fn token(&mut self) -> Result<bool, Fault> {
-        while self.rest.next_if(|c| matches!(c, ' ' | '\t' | '\r' | '\n')).inspect(|c| {
-            if *c == '\n' {
-                self.line += 1;
-            }
-        }).is_some() {}
+        while self
+            .rest
+            .next_if(|c| matches!(c, ' ' | '\t' | '\r' | '\n'))
+            .inspect(|c| {
+                if *c == '\n' {
+                    self.line += 1;
+                }
+            })
+            .is_some()
+        {}
         let line = self.line;
         let Some(&first) = self.rest.peek() else { return Ok(false) };
         match first {
@@ -107,7 +112,9 @@ impl Reader<'_> {
         self.push(Kind::Word(word), line);
         match self.rest.peek() {
             None | Some(' ' | '\t' | '\r' | '\n' | ';' | '{' | ')') => Ok(()),
-            Some(c) => Err(Fault::new(self.line, format!("`{c}` stands right after a quoted text"))),
+            Some(c) => {
+                Err(Fault::new(self.line, format!("`{c}` stands right after a quoted text")))
+            }
         }
     }
 

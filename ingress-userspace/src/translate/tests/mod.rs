@@ -8,6 +8,7 @@ mod memory;
 mod proxying;
 mod scale;
 mod settings;
+mod snippets;
 mod streams;
 mod tls;
 mod upstream_tls;

@@ -2,8 +2,8 @@
 //! looked at, a location of the snippet or a route, the steps of that, and then what holds in the
 //! context that they end in. Only hosts and routes with snippets have any of this.
 
-mod plan;
 mod place;
+mod plan;
 mod steps;
 mod values;
 
@@ -197,7 +197,11 @@ impl<'v> Script<'v> {
     }
 
     /// Changes the fields of the request, and says what is to be done later.
-    pub(super) fn leave(self, program: &'v Program, fields: &mut Fields) -> Option<Box<Applied<'v>>> {
+    pub(super) fn leave(
+        self,
+        program: &'v Program,
+        fields: &mut Fields,
+    ) -> Option<Box<Applied<'v>>> {
         let effects = self.effects(program)?;
         for rule in &effects.input {
             if rule.replace && fields.get_named(rule.name.as_bytes()).is_none() {
@@ -235,7 +239,11 @@ impl Applied<'_> {
             return Err(Failure::Forbidden);
         }
         let rules = self.effects.access.as_deref().filter(|_| !decided);
-        if is_allowed(rules.unwrap_or_default(), address) { Ok(()) } else { Err(Failure::Forbidden) }
+        if is_allowed(rules.unwrap_or_default(), address) {
+            Ok(())
+        } else {
+            Err(Failure::Forbidden)
+        }
     }
 
     /// The client's own fields do not go to the endpoint; only what says who asks for what.
@@ -244,7 +252,12 @@ impl Applied<'_> {
             fields.retain(|field| {
                 matches!(
                     field.known,
-                    Some(Known::Upgrade | Known::XForwardedFor | Known::XForwardedHost | Known::XRequestId)
+                    Some(
+                        Known::Upgrade
+                            | Known::XForwardedFor
+                            | Known::XForwardedHost
+                            | Known::XRequestId
+                    )
                 )
             });
         }

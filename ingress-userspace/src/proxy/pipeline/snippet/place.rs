@@ -47,9 +47,7 @@ impl<'v> Script<'v> {
         found: &Found<'_>,
         uri: &str,
     ) -> Result<Option<&'v SnippetLocation>, Failure> {
-        let exact = |own: &&SnippetLocation| {
-            matches!(&own.matching, Matching::Exact(path) if **path == *uri)
-        };
+        let exact = |own: &&SnippetLocation| matches!(&own.matching, Matching::Exact(path) if **path == *uri);
         if let Some(own) = server.locations.iter().find(exact) {
             return Ok(Some(own));
         }
@@ -112,7 +110,8 @@ impl<'v> Script<'v> {
 
 /// Gives a text the type that the context says, where its path says none.
 pub(super) fn typed(answer: &mut Answer, kind: Option<&str>) {
-    if !answer.head.fields.contains(Known::ContentType) && !matches!(answer.head.status, 204 | 304) {
+    if !answer.head.fields.contains(Known::ContentType) && !matches!(answer.head.status, 204 | 304)
+    {
         let kind = kind.unwrap_or("text/html");
         answer.head.fields.push_known(Known::ContentType, kind.as_bytes());
     }

@@ -85,8 +85,11 @@ impl Plan<'_> {
         let mut observed = Observed::default();
         for piece in values.flatten() {
             if let Piece::Upstream(name) = piece {
-                let all: Vec<_> =
-                    fields.iter().filter(|one| one.is_named(name.as_bytes())).map(|one| one.value).collect();
+                let all: Vec<_> = fields
+                    .iter()
+                    .filter(|one| one.is_named(name.as_bytes()))
+                    .map(|one| one.value)
+                    .collect();
                 observed.0.push((Arc::clone(name), all.join(&b", "[..])));
             }
         }
@@ -120,7 +123,8 @@ impl Plan<'_> {
                 continue;
             }
             let name = added.name.as_bytes();
-            let only = [&b"last-modified"[..], b"etag"].iter().any(|one| name.eq_ignore_ascii_case(one));
+            let only =
+                [&b"last-modified"[..], b"etag"].iter().any(|one| name.eq_ignore_ascii_case(one));
             if only {
                 head.fields.set_named(name, &value);
             } else {

@@ -107,7 +107,7 @@ impl Script<'_> {
             return Ok(Flow::Next);
         }
         if let Jump::Redirect(status) = step.then {
-            let mut location = self.value(&step.path, fields, true);
+            let mut location = unescaped(&self.value(&step.path, fields, true));
             if step.keep_args && !self.args.is_empty() {
                 location.push(if step.has_args { b'&' } else { b'?' });
                 location.extend_from_slice(self.args.as_bytes());
@@ -186,9 +186,44 @@ impl Script<'_> {
     }
 }
 
+/// What nginx takes back of the escapes in a redirect (`NGX_UNESCAPE_REDIRECT`): up to the query,
+/// those of printable characters behind `%`.
+fn unescaped(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    loop {
+        let code = match rest {
+            [b'%', high, low, ..] => {
+                let digit = |byte: &u8| char::from(*byte).to_digit(16);
+                digit(high)
+                    .zip(digit(low))
+                    .and_then(|(high, low)| u8::try_from(high * 16 + low).ok())
+            }
+            _ => None,
+        };
+        match (code, rest) {
+            (_, []) => return out,
+            (Some(b'?'), [_, _, _, after @ ..]) | (None, [b'?', after @ ..]) => {
+                out.push(b'?');
+                out.extend_from_slice(after);
+                return out;
+            }
+            (Some(byte @ b'&'..0x7F), [_, _, _, after @ ..]) => {
+                out.push(byte);
+                rest = after;
+            }
+            (_, [byte, after @ ..]) => {
+                out.push(*byte);
+                rest = after;
+            }
+        }
+    }
+}
+
 /// An answer in a snippet's own words. `None`: of the type that the context says.
 fn worded(status: u16, text: Vec<u8>, kind: Option<&str>) -> Answer {
-    let mut answer = Answer { body: String::from_utf8_lossy(&text).into_owned(), ..Answer::default() };
+    let mut answer =
+        Answer { body: String::from_utf8_lossy(&text).into_owned(), ..Answer::default() };
     answer.head.status = status;
     answer.head.body = match status {
         204 | 304 => BodyLength::None,

@@ -32,12 +32,18 @@ pub(crate) struct Arguments {
     /// Each request on a connection of its own, with TLS sessions that are resumed.
     #[arg(long)]
     resume: bool,
+    /// Each request on a connection of its own, which it says is to be closed.
+    #[arg(long, conflicts_with = "resume")]
+    close: bool,
 }
 
 /// Asks; every answer must be a 200.
 pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     if arguments.resume {
         return resumed(arguments, &tls::client(true)?);
+    }
+    if arguments.close {
+        return closing(arguments);
     }
     // The same numbers each time.
     let mut random = fastrand::Rng::with_seed(1);
@@ -47,6 +53,21 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
         let host = arguments.host.replace("{}", &random.usize(..arguments.hosts).to_string());
         let path = arguments.path.replace("{}", &random.usize(..arguments.paths).to_string());
         ask(&mut stream, &host, &path, &mut buffer)?;
+    }
+    Ok(())
+}
+
+fn closing(arguments: &Arguments) -> Result<()> {
+    let request = response::request(&arguments.host, &arguments.path);
+    let request = request.replacen("\r\n\r\n", "\r\nConnection: close\r\n\r\n", 1);
+    for _ in 0..arguments.requests {
+        let mut stream = connect(arguments.address)?;
+        stream.write_all(request.as_bytes())?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).context("no answer")?;
+        if response::length(&answer)? != Some(answer.len()) {
+            bail!("the connection ended before the answer did");
+        }
     }
     Ok(())
 }

@@ -31,7 +31,7 @@ class Service(grpc.GenericRpcHandler):
         context.abort(grpc.StatusCode.FAILED_PRECONDITION, "as asked, 100% \u00e9")
 
     def Slow(self, message, context):
-        time.sleep(3)
+        self.leaving(context).wait(30)
         return b"late"
 
     def Metadata(self, message, context):
@@ -53,11 +53,16 @@ class Service(grpc.GenericRpcHandler):
         context.abort(grpc.StatusCode.DATA_LOSS, "after one")
 
     def Forever(self, message, context):
+        left = self.leaving(context)
+        yield b"."
+        left.wait(30)
+
+    def leaving(self, context):
+        """What is set as soon as the client has left the call, or its deadline has passed."""
         Service.left.clear()
-        context.add_callback(Service.left.set)
-        while context.is_active():
-            yield b"."
-            time.sleep(0.02)
+        if not context.add_callback(Service.left.set):
+            Service.left.set()
+        return Service.left
 
     def Left(self, message, context):
         return b"%d" % Service.left.wait(5)
@@ -140,6 +145,8 @@ def deadline(channel):
     error = failure(lambda: call(channel, "Slow")(b"", timeout=0.5))
     equal(error.code(), grpc.StatusCode.DEADLINE_EXCEEDED)
     equal(time.monotonic() - start < 2.5, True)
+    # The server knows it too.
+    equal(call(channel, "Left")(b"", timeout=10), b"1")
 
 
 def metadata(channel):

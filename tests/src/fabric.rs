@@ -8,6 +8,7 @@ use aya::{
     Ebpf,
     programs::{Xdp, XdpMode},
 };
+use ingress_userspace::l4::object;
 
 use crate::namespace::Namespace;
 
@@ -23,7 +24,7 @@ impl PassingPorts {
             Ebpf::load_file(object).with_context(|| format!("cannot load {}", object.display()))?;
         let program = object.program_mut("xdp_pass").context("the object has no xdp_pass")?;
         let program: &mut Xdp = program.try_into()?;
-        program.load().context("the kernel refuses xdp_pass")?;
+        object::load(program).context("the kernel refuses xdp_pass")?;
         fabric.run(|| {
             ports.iter().try_for_each(|port| {
                 let attached = program.attach(port, XdpMode::Driver);

@@ -18,6 +18,7 @@ use ingress_common::{
     Address, Config, Counters, Group, Node, NodeId, Peer, Reason, Row, VipAddress, VipKey,
     VipValue, limits::tail,
 };
+use ingress_userspace::l4::object;
 use nix::sched::{CloneFlags, unshare};
 
 /// The most bytes that a test run gives back.
@@ -53,7 +54,8 @@ impl Programs {
     pub fn load(object: &Path) -> Result<Self> {
         let mut ebpf = EbpfLoader::new().load_file(object)?;
         for name in NAMES {
-            xdp_mut(&mut ebpf, name)?.load().with_context(|| format!("{name} is refused"))?;
+            let program = xdp_mut(&mut ebpf, name)?;
+            object::load(program).with_context(|| format!("{name} is refused"))?;
         }
         let mut programs = Self { ebpf, counters: Vec::new(), metadata: 0 };
         programs.fill_decap_slot()?;
@@ -319,7 +321,7 @@ pub fn verify(object: &Path) -> Result<Vec<(&'static str, Result<Verified>)>> {
     let mut ebpf = EbpfLoader::new().load_file(object)?;
     let mut load = |name| {
         let program = xdp_mut(&mut ebpf, name)?;
-        program.load()?;
+        object::load(program)?;
         let info = program.info()?;
         Ok(Verified {
             instructions: info.verified_instruction_count().unwrap_or_default(),

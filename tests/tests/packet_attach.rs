@@ -6,14 +6,29 @@ use std::{
     net::IpAddr,
     path::{Path, PathBuf},
     process::Command,
-    thread,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-use ingress_common::{HashKey, Reason};
+use aya::programs::links::PinnedLink;
+use ingress_common::{HashKey, Reason, limits::ABI_VERSION};
 use ingress_userspace::{
     l4::{self, L4Error, Mode, Options, XdpMode, command, object},
     model::Member,
+};
+use nix::sys::{
+    pthread::{pthread_kill, pthread_self},
+    signal::Signal,
+};
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
 };
 
 const VIP: &str = "203.0.113.1";
@@ -104,11 +119,70 @@ fn loopback_has(address: &str) -> bool {
 }
 
 fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !condition() {
-        assert!(Instant::now() < deadline, "not within 20 s: {what}");
-        thread::yield_now();
+        assert!(Instant::now() < deadline, "not within 60 s: {what}");
+        // What is waited for needs the processor.
+        thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Another node at the far end of the link: 10.0.0.2 in a network namespace of its own, where every
+/// probe of the health port is answered.
+struct Peer {
+    thread: Option<JoinHandle<()>>,
+    end: Option<oneshot::Sender<()>>,
+}
+
+impl Peer {
+    const MAC: &str = "02:00:00:00:00:02";
+
+    fn start() -> Self {
+        let (number, from_thread) = mpsc::channel();
+        let (moved, from_test) = mpsc::channel();
+        let (end, ended) = oneshot::channel();
+        let thread = thread::spawn(move || {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("root may");
+            number.send(nix::unistd::gettid()).expect("the test waits");
+            from_test.recv().expect("the test moves the link");
+            ip(&format!("link set wire address {}", Self::MAC));
+            ip("link set wire up");
+            ip("address add 10.0.0.2/24 dev wire");
+            number.send(nix::unistd::gettid()).expect("the test waits");
+            runtime().block_on(async {
+                tokio::select! {
+                    () = Self::answer() => {}
+                    _ = ended => {}
+                }
+            });
+        });
+        let namespace = from_thread.recv().expect("a namespace");
+        ip(&format!("link set wire netns {namespace}"));
+        moved.send(()).expect("the thread waits");
+        from_thread.recv().expect("the link is up");
+        Self { thread: Some(thread), end: Some(end) }
+    }
+
+    async fn answer() {
+        let listener = TcpListener::bind("10.0.0.2:10254").await.expect("a free port");
+        loop {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            // One that the prober has given up is its own affair.
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+        }
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        let ended = self.thread.take().map(JoinHandle::join);
+        assert!(thread::panicking() || ended.is_some_and(|thread| thread.is_ok()));
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
 fn is_mounted(path: &Path) -> bool {
@@ -131,7 +205,7 @@ fn what_is_loaded_survives_its_agent_and_unload_removes_all_of_it() {
 
     // The agent is gone; its program, maps and addresses are not.
     assert_eq!(attached("eth0"), Some((first, true)));
-    let before = command::counters(&place.bpf_dir()).expect("pinned");
+    let before = l4::pinned_counters(&place.bpf_dir()).expect("pinned");
     assert_eq!(before.len(), Reason::COUNT as usize);
 
     // The next one puts its own program in the place of the first.
@@ -145,6 +219,41 @@ fn what_is_loaded_survives_its_agent_and_unload_removes_all_of_it() {
     assert!(!loopback_has(VIP) && !loopback_has(VIP6));
     assert!(!is_mounted(&place.bpf_dir()) && !place.bpf_dir().exists());
     assert!(matches!(place.unload(), Err(L4Error::NotLoaded { .. })));
+}
+
+#[test]
+fn a_link_that_another_process_holds_is_said() {
+    let Some(place) = Place::new() else { return };
+    drop(l4::start(place.options(&["eth0"])).expect("started"));
+    let pin = place.bpf_dir().join(format!("v{ABI_VERSION}/link-eth0-native"));
+    let held = PinnedLink::from_pin(pin).expect("it is pinned");
+    match place.unload() {
+        Err(L4Error::StillAttached { interface }) => assert_eq!(interface, "eth0"),
+        other => panic!("{other:?}"),
+    }
+    assert!(attached("eth0").is_some() && !place.bpf_dir().exists());
+    drop(held);
+    eventually("the last holder has let go", || attached("eth0").is_none());
+}
+
+#[test]
+fn signals_do_not_keep_the_programs_out() {
+    let Some(place) = Place::new() else { return };
+    // So that it ends nobody.
+    let _heard = runtime().block_on(async { signal(SignalKind::user_defined1()) }).expect("heard");
+    let (starting, started) = (pthread_self(), AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !started.load(Ordering::Relaxed) {
+                pthread_kill(starting, Signal::SIGUSR1).expect("the test's thread is there");
+                thread::sleep(Duration::from_micros(200));
+            }
+        });
+        let outcome = l4::start(place.options(&["eth0"]));
+        started.store(true, Ordering::Relaxed);
+        drop(outcome.expect("started"));
+    });
+    assert!(attached("eth0").is_some());
 }
 
 #[test]
@@ -227,14 +336,16 @@ fn members_become_rows_and_a_silent_peer_loses_its_own() {
         address: address.parse::<IpAddr>().expect("an address"),
         ready: true,
     };
-    // A neighbour that is known on the link but has no agent.
-    ip("neighbor add 10.0.0.2 lladdr 02:00:00:00:00:02 dev eth0");
+    let _peer = Peer::start();
+    ip(&format!("neighbor add 10.0.0.2 lladdr {} dev eth0", Peer::MAC));
     handle.update(&[member("n1", "10.0.0.1"), member("n2", "10.0.0.2")]);
     eventually("n2 has rows and is reachable", || {
         let status = handle.status();
         status.rows.get("n2").is_some_and(|rows| *rows > 30_000)
             && status.nodes.get("n2").is_some_and(|node| node.reachable)
     });
+    // A next hop that is known, but takes nothing for the peer.
+    ip("neighbor replace 10.0.0.2 lladdr 02:00:00:00:00:99 dev eth0");
     eventually("n2 is silent, and n1 has all rows", || {
         let status = handle.status();
         status.rows.get("n1") == Some(&65_536) && status.rows.get("n2") == Some(&0)

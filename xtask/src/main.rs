@@ -69,7 +69,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             step::complain(&format!("error: {error:#}"));
-            ExitCode::FAILURE
+            error.downcast_ref().map_or(ExitCode::FAILURE, |e: &step::Failed| e.code().into())
         }
     }
 }

@@ -2,10 +2,11 @@
 //! a log file. A step that fails shows the end of its log and names the file.
 
 use std::{
+    fmt,
     fs::{self, File},
     io::{self, IsTerminal, Write},
     path::Path,
-    process::{Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -66,12 +67,34 @@ pub(crate) fn run(title: &str, log: &str, command: &mut Command) -> Result<()> {
     bail!("{title} failed ({status}); the whole output is in {}", workspace::shown(&path))
 }
 
-/// Runs `command` with the person's own terminal and fails if it does.
+/// A program of ours that ran at the person's own terminal, and failed.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    title: String,
+    status: ExitStatus,
+}
+
+impl Failed {
+    /// The program's exit code, which tells the person's mistakes from the machine's.
+    pub(crate) fn code(&self) -> u8 {
+        self.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} failed ({})", self.title, self.status)
+    }
+}
+
+impl std::error::Error for Failed {}
+
+/// Runs `command` with the person's own terminal and fails, with [`Failed`], if it does.
 pub(crate) fn attached(title: &str, command: &mut Command) -> Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
     let status = command.status().with_context(|| format!("cannot run {program}"))?;
     if !status.success() {
-        bail!("{title} failed ({status})");
+        return Err(Failed { title: title.to_owned(), status }.into());
     }
     Ok(())
 }

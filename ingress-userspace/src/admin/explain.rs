@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Board, state};
 use crate::{
-    model::{HttpsRedirect, Target},
+    model::{HttpsRedirect, Login, Policies, Target},
     route::{Found, normalize},
 };
 
@@ -32,7 +32,7 @@ pub(super) fn render(board: &Board, query: &str) -> Result<Value, String> {
         "normalized": &*path,
         "ingress": null, "field": null, "path": null, "kind": null,
         "action": "not-found", "status": 404,
-        "backend": null, "endpoints": [],
+        "backend": null, "endpoints": [], "asks": [],
     });
     let (compiled, slash) = match host.find(&path) {
         Found::Route(compiled) => (compiled, false),
@@ -44,6 +44,9 @@ pub(super) fn render(board: &Board, query: &str) -> Result<Value, String> {
     answer["field"] = json!(route.field);
     answer["path"] = json!(&*route.path);
     answer["kind"] = json!(state::path_kind(route.kind));
+    if let Some(policies) = &route.policies {
+        answer["asks"] = json!(asks(policies));
+    }
     let redirects = !https
         && match route.https_redirect {
             HttpsRedirect::Never => false,
@@ -80,6 +83,21 @@ pub(super) fn render(board: &Board, query: &str) -> Result<Value, String> {
     answer["action"] = json!(action);
     answer["status"] = json!(status);
     Ok(answer)
+}
+
+/// What a client has to satisfy before its request is forwarded.
+fn asks(policies: &Policies) -> Vec<&'static str> {
+    let login = policies.login.as_ref().map(|login| match login {
+        Login::Basic { .. } => "basic",
+        Login::Digest { .. } => "digest",
+    });
+    let ways = [
+        policies.satisfy_any.then_some("any of"),
+        policies.sources.as_ref().map(|_| "address"),
+        login,
+        policies.external.as_ref().map(|_| "external"),
+    ];
+    ways.into_iter().flatten().collect()
 }
 
 /// Undoes percent-encoding; what is no encoding stays as it is.

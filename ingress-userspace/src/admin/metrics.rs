@@ -20,6 +20,9 @@ const PROXY_HEADERS: &str = "penstock_proxy_header_failures_total";
 const PASSED: &str = "penstock_stream_connections_total";
 const DATAGRAMS: &str = "penstock_udp_datagrams_total";
 const UPSTREAM: &str = "penstock_upstream_connects_total";
+const LIMITED: &str = "penstock_limited_requests_total";
+const MIRRORED: &str = "penstock_mirrored_requests_total";
+const PASSWORDS: &str = "penstock_password_comparisons_total";
 const XDP_PACKETS: &str = "penstock_xdp_packets_total";
 const XDP_BYTES: &str = "penstock_xdp_bytes_total";
 
@@ -54,7 +57,18 @@ pub(super) fn render(board: &Board) -> String {
     out.head(UPSTREAM, "counter", "connections to endpoints, by outcome");
     out.line(UPSTREAM, &[("outcome", "connected")], totals.upstream_connected);
     out.line(UPSTREAM, &[("outcome", "failed")], totals.upstream_failed);
+    out.head(PASSWORDS, "counter", "passwords with an expensive hash, by what became of them");
+    out.line(PASSWORDS, &[("outcome", "compared")], totals.passwords_compared);
+    out.line(PASSWORDS, &[("outcome", "turned_away")], totals.passwords_turned_away);
 
+    out.head(LIMITED, "counter", "requests turned away, by limit");
+    for (limit, count) in ["requests", "connections"].into_iter().zip(totals.limited) {
+        out.line(LIMITED, &[("limit", limit)], count);
+    }
+    out.head(MIRRORED, "counter", "copies of requests, by what became of them");
+    for (outcome, count) in ["sent", "failed", "dropped"].into_iter().zip(totals.mirrored) {
+        out.line(MIRRORED, &[("outcome", outcome)], count);
+    }
     out.head(GENERATION, "gauge", "number of the snapshot that is served");
     out.line(GENERATION, &[], board.reader.current().generation);
     let diagnostics = board.diagnostics();

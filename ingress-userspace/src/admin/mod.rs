@@ -28,7 +28,7 @@ use tokio::{
 use crate::{
     lifecycle::{Addresses, Readiness, Steering},
     model::Diagnostic,
-    proxy::{Phase, counters::Registry},
+    proxy::{Phase, counters::Registry, limits},
     snapshot::Reader,
 };
 
@@ -39,6 +39,8 @@ const HEAD: Duration = Duration::from_secs(10);
 pub(crate) struct Board {
     pub(crate) reader: Reader,
     pub(crate) registry: Arc<Registry>,
+    /// What clients of limited Ingresses have had.
+    pub(crate) zones: Arc<limits::Registry>,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) addresses: Addresses,
     /// The diagnostics of the current snapshot.

@@ -5,9 +5,7 @@
 //! program of each link in one step: no packet ever meets an interface without a program.
 
 use std::{
-    ffi::OsString,
-    fs, io,
-    os::unix::{ffi::OsStringExt as _, fs::DirBuilderExt as _},
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -24,16 +22,13 @@ use ingress_common::{
     Meta,
     limits::{ABI_VERSION, tail},
 };
-use nix::{
-    errno::Errno,
-    mount::{MsFlags, mount, umount},
-    net::if_::if_nametoindex,
-    sys::statfs::{BPF_FS_MAGIC, statfs},
-};
+use nix::{errno::Errno, net::if_::if_nametoindex};
 
 use super::{
     L4Error,
     apply::{cannot, open},
+    detach::{Detached, is_link},
+    directory::{directory, directory_error, entries, prepare, version, versions},
     object,
 };
 
@@ -67,11 +62,6 @@ pub(super) struct Loaded {
     directory: PathBuf,
 }
 
-/// The directory of this ABI version.
-pub(super) fn directory(bpf_dir: &Path) -> PathBuf {
-    bpf_dir.join(format!("v{ABI_VERSION}"))
-}
-
 impl Loaded {
     /// Loads the programs over the pinned maps, or new ones.
     ///
@@ -89,7 +79,8 @@ impl Loaded {
         }
         let mut object = loader.load(bytes).map_err(|error| L4Error::Load(Box::new(error)))?;
         for name in ["xdp_steer", "xdp_decap", "xdp_pass"] {
-            program(&mut object, name)?.load().map_err(|source| refused(name, source))?;
+            let program = program(&mut object, name)?;
+            object::load(program).map_err(|source| refused(name, source))?;
         }
         let mut programs: ProgramArray<MapData> = open(&mut object, "PROGS")?;
         let decap = program(&mut object, "xdp_decap")?;
@@ -163,23 +154,23 @@ impl Loaded {
     }
 
     /// Detaches from every interface that is not named.
-    pub(super) fn detach_others(&self, interfaces: &[String]) {
+    pub(super) fn detach_others(&self, interfaces: &[String]) -> Detached {
         let wanted: Vec<PathBuf> = interfaces
             .iter()
             .flat_map(|name| {
                 [Mode::Native, Mode::Generic].map(|mode| pin(&self.directory, name, mode))
             })
             .collect();
+        let mut detached = Detached::default();
         for path in entries(&self.directory) {
-            let is_link =
-                path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("link-"));
-            if is_link && !wanted.contains(&path) {
+            if is_link(&path) && !wanted.contains(&path) {
                 tracing::info!(pin = %path.display(), "detaching from an interface no longer named");
-                if let Err(error) = fs::remove_file(&path) {
+                if let Err(error) = detached.remove(&path) {
                     tracing::warn!(pin = %path.display(), %error, "the link cannot be removed");
                 }
             }
         }
+        detached
     }
 }
 
@@ -260,40 +251,6 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn directory_error(path: &Path, action: &'static str) -> impl Fn(io::Error) -> L4Error {
-    let path = path.to_owned();
-    move |source| L4Error::Directory { path: path.clone(), action, source }
-}
-
-/// The source of a mount that was made for us, by which it is told from an operator's own.
-const OWN_MOUNT: &str = "penstock";
-
-/// Makes the directory, on a BPF file system: an existing one, the usual one at `/sys/fs/bpf`, or
-/// one mounted for it.
-fn prepare(bpf_dir: &Path, directory: &Path) -> Result<(), L4Error> {
-    let existing = bpf_dir.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
-    if !is_bpffs(existing) {
-        let usual = Path::new("/sys/fs/bpf");
-        let target = if bpf_dir.starts_with(usual) { usual } else { bpf_dir };
-        fs::create_dir_all(target).map_err(directory_error(target, "created"))?;
-        // Under the usual directory it is everybody's, whoever came first.
-        let source = if target == usual { "bpf" } else { OWN_MOUNT };
-        mount(Some(source), target, Some("bpf"), MsFlags::empty(), Some("mode=0700"))
-            .map_err(io::Error::from)
-            .map_err(directory_error(target, "mounted"))?;
-        tracing::info!(directory = %target.display(), "mounted a BPF file system");
-    }
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
-        .map_err(directory_error(directory, "created"))
-}
-
-fn is_bpffs(path: &Path) -> bool {
-    statfs(path).is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC)
-}
-
 /// Refuses maps of another ABI version, in the directory of ours or attached from another one.
 fn check_versions(bpf_dir: &Path, directory: &Path) -> Result<(), L4Error> {
     let meta = directory.join("META");
@@ -313,123 +270,10 @@ fn check_versions(bpf_dir: &Path, directory: &Path) -> Result<(), L4Error> {
         }
     }
     for other in versions(bpf_dir).into_iter().filter(|path| path != directory) {
-        let attached = entries(&other).iter().any(|path| {
-            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("link-"))
-        });
-        if attached {
+        if entries(&other).iter().any(|path| is_link(path)) {
             let found = version(&other).unwrap_or_default();
             return Err(L4Error::AbiMismatch { path: other, found, needed: ABI_VERSION });
         }
     }
     Ok(())
-}
-
-fn version(path: &Path) -> Option<u32> {
-    path.file_name()?.to_str()?.strip_prefix('v')?.parse().ok()
-}
-
-/// The directories of all ABI versions.
-pub(super) fn versions(bpf_dir: &Path) -> Vec<PathBuf> {
-    entries(bpf_dir).into_iter().filter(|path| version(path).is_some()).collect()
-}
-
-/// What is in a directory; nothing if it is missing.
-pub(super) fn entries(directory: &Path) -> Vec<PathBuf> {
-    fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
-}
-
-/// Detaches everything and removes all pins, of any ABI version: links first, so that no program
-/// runs on maps that are going away.
-///
-/// # Errors
-/// [`L4Error::NotLoaded`] or [`L4Error::Directory`].
-pub(super) fn unload(bpf_dir: &Path) -> Result<(), L4Error> {
-    let versions = versions(bpf_dir);
-    if versions.is_empty() {
-        return Err(L4Error::NotLoaded { path: bpf_dir.to_owned() });
-    }
-    for directory in &versions {
-        remove_pins(directory)?;
-    }
-    remove_root(bpf_dir)
-}
-
-/// Detaches and removes what this version has pinned, and leaves other versions alone.
-///
-/// # Errors
-/// [`L4Error::Directory`].
-pub(super) fn discard(bpf_dir: &Path) -> Result<(), L4Error> {
-    let directory = directory(bpf_dir);
-    if directory.exists() {
-        remove_pins(&directory)?;
-    }
-    if versions(bpf_dir).is_empty() { remove_root(bpf_dir) } else { Ok(()) }
-}
-
-fn remove_pins(directory: &Path) -> Result<(), L4Error> {
-    let mut pins = entries(directory);
-    pins.sort_by_key(|path| {
-        !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("link-"))
-    });
-    for pin in pins {
-        let removed = if pin.is_dir() { fs::remove_dir(&pin) } else { fs::remove_file(&pin) };
-        removed.map_err(directory_error(&pin, "removed"))?;
-    }
-    fs::remove_dir(directory).map_err(directory_error(directory, "removed"))
-}
-
-fn remove_root(bpf_dir: &Path) -> Result<(), L4Error> {
-    // One that was mounted for us goes too; the usual one and an operator's own stay.
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let own_mount = mount_source(&mounts, bpf_dir) == Some(OWN_MOUNT);
-    if own_mount {
-        umount(bpf_dir).map_err(io::Error::from).map_err(directory_error(bpf_dir, "unmounted"))?;
-    }
-    let mounted = mount_source(&mounts, bpf_dir).is_some() && !own_mount;
-    if !mounted && entries(bpf_dir).is_empty() {
-        fs::remove_dir(bpf_dir).map_err(directory_error(bpf_dir, "removed"))?;
-    }
-    Ok(())
-}
-
-/// The source of the uppermost mount on `path`, if there is one; `mountinfo` is as `proc(5)` has it:
-/// the path is the fifth field, the source the second after a dash.
-fn mount_source<'m>(mountinfo: &'m str, path: &Path) -> Option<&'m str> {
-    let on_it = |line: &&str| line.split(' ').nth(4).is_some_and(|field| unescaped(field) == path);
-    let line = mountinfo.lines().rfind(on_it)?;
-    line.split_once(" - ")?.1.split(' ').nth(1)
-}
-
-/// A path of `mountinfo`: blanks and the like are a backslash and three octal digits.
-fn unescaped(field: &str) -> PathBuf {
-    let mut parts = field.split('\\');
-    let mut path = parts.next().unwrap_or_default().as_bytes().to_vec();
-    for part in parts {
-        match part.split_at_checked(3).map(|(octal, rest)| (u8::from_str_radix(octal, 8), rest)) {
-            Some((Ok(byte), rest)) => {
-                path.push(byte);
-                path.extend_from_slice(rest.as_bytes());
-            }
-            _ => {
-                path.push(b'\\');
-                path.extend_from_slice(part.as_bytes());
-            }
-        }
-    }
-    PathBuf::from(OsString::from_vec(path))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_uppermost_mount_tells_its_source() {
-        let mountinfo = "25 1 0:22 / /sys/fs/bpf rw shared:9 - bpf bpf rw,mode=700\n\
-                         90 1 0:50 / /tmp/a\\040b rw - bpf bpf rw\n\
-                         91 1 0:51 / /tmp/a\\040b rw - bpf penstock rw\n";
-        assert_eq!(mount_source(mountinfo, Path::new("/sys/fs/bpf")), Some("bpf"));
-        assert_eq!(mount_source(mountinfo, Path::new("/tmp/a b")), Some("penstock"));
-        assert_eq!(mount_source(mountinfo, Path::new("/tmp")), None);
-    }
 }

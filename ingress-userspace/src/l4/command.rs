@@ -6,11 +6,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aya::maps::{Map, MapData, PerCpuArray};
 use clap::Subcommand;
 use ingress_common::{Counters, HashKey, Reason, TunnelHeader};
 
-use super::{L4Error, Mode, Options, attach, handle, loopback, start};
+use super::{
+    L4Error, Mode, Options, counters,
+    detach::{self, Detached},
+    directory::{directory, versions},
+    loopback, netlink, start,
+};
 
 /// Works on the kernel tier.
 #[derive(Clone, Debug, Subcommand)]
@@ -69,7 +73,7 @@ impl Command {
             }),
             Self::Unload { bpf_dir } => unload(&bpf_dir),
             Self::Counters { json, bpf_dir } => {
-                let counters = counters(&bpf_dir)?;
+                let counters = counters::pinned(&bpf_dir)?;
                 let _ = if json { print_json(out, &counters) } else { print(out, &counters) };
                 Ok(())
             }
@@ -83,43 +87,30 @@ fn load(options: Options) -> Result<(), L4Error> {
 }
 
 fn unload(bpf_dir: &Path) -> Result<(), L4Error> {
-    remove_addresses(attach::versions(bpf_dir))?;
-    attach::unload(bpf_dir)
+    remove(versions(bpf_dir), || detach::unload(bpf_dir))
 }
 
 /// Takes back what a start has done that failed, and that found nothing of an earlier one.
 pub(super) fn discard(bpf_dir: &Path) -> Result<(), L4Error> {
-    remove_addresses(vec![attach::directory(bpf_dir)])?;
-    attach::discard(bpf_dir)
+    remove(vec![directory(bpf_dir)], || detach::discard(bpf_dir))
 }
 
-fn remove_addresses(directories: Vec<PathBuf>) -> Result<(), L4Error> {
+/// Removes the addresses that were added on behalf of these directories, then what `pins` removes.
+fn remove(
+    directories: Vec<PathBuf>,
+    pins: impl FnOnce() -> Result<Detached, L4Error>,
+) -> Result<(), L4Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(L4Error::Thread)?;
     runtime.block_on(async {
-        let netlink = handle::connect()?;
+        let netlink = netlink::connect()?;
         for directory in directories {
             loopback::remove_except(&netlink, &directory, &[]).await?;
         }
-        Ok(())
+        pins()?.settled(&netlink).await
     })
-}
-
-/// The counters of whatever is loaded below a directory.
-///
-/// # Errors
-/// [`L4Error::NotLoaded`] or [`L4Error::Map`].
-pub fn counters(bpf_dir: &Path) -> Result<Vec<(Reason, Counters)>, L4Error> {
-    let pin = attach::directory(bpf_dir).join("REASONS");
-    if !pin.exists() {
-        return Err(L4Error::NotLoaded { path: bpf_dir.to_owned() });
-    }
-    let map = MapData::from_pin(pin)
-        .and_then(|data| PerCpuArray::try_from(Map::PerCpuArray(data)))
-        .map_err(super::apply::cannot("REASONS", "opened"))?;
-    handle::sum(&map)
 }
 
 fn print(out: &mut impl Write, counters: &[(Reason, Counters)]) -> io::Result<()> {

@@ -115,6 +115,12 @@ pub enum L4Error {
     /// The thread of the kernel tier cannot be started.
     #[error("the thread of the kernel tier cannot be started")]
     Thread(#[source] io::Error),
+    /// End whatever else holds the link, such as `bpftool`.
+    #[error("the program stays attached to {interface}: another process holds its link")]
+    StillAttached {
+        /// The interface.
+        interface: String,
+    },
     /// Nothing is loaded.
     #[error("nothing is loaded below {path}")]
     NotLoaded {

@@ -13,7 +13,7 @@ use rtnetlink::{
     packet_route::address::{AddressAttribute, AddressMessage},
 };
 
-use super::{L4Error, attach::entries};
+use super::{L4Error, directory::entries};
 
 /// Adds the addresses that are missing and removes those that were added and are no longer named.
 ///

@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! members, health ─→ plan (pure) ─→ rows ┐
-//! neighbor ─→ how to reach each node     ├→ diff (pure) ─→ apply ─→ BPF maps
+//! neighbor ─→ reach ─→ each node's hop   ├→ diff (pure) ─→ apply ─→ BPF maps
 //! options ─→ virtual services            ┘
-//! object, machine, attach                what runs in the kernel, and survives the agent
+//! object, machine, attach, detach        what runs in the kernel, and survives the agent
+//! directory, loopback                    where it is pinned, and the addresses that go with it
+//! worker, counters                       what goes on while it runs
 //! handle, command                        the two ways in
 //! ```
 //!
@@ -13,17 +15,24 @@
 mod apply;
 mod attach;
 pub mod command;
+mod counters;
+mod detach;
 mod diff;
+mod directory;
 mod error;
 mod handle;
 pub mod health;
 mod log;
 mod loopback;
 mod machine;
+mod members;
 mod neighbor;
+mod netlink;
 pub mod object;
 pub mod plan;
+mod reach;
 mod segment;
+mod worker;
 
 use std::{net::IpAddr, path::PathBuf};
 
@@ -33,6 +42,7 @@ use crate::model::Member;
 
 pub use apply::{KernelMaps, MapStore};
 pub use attach::{MAPS, Mode as XdpMode};
+pub use counters::pinned as pinned_counters;
 pub use diff::{Desired, Operation, diff};
 pub use error::L4Error;
 pub use handle::{Handle, NodeStatus, Status, start};

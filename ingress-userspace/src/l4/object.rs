@@ -1,4 +1,7 @@
-//! The eBPF object that the build embedded.
+//! The eBPF object that the build embedded, and how its programs get into the kernel.
+
+use aya::programs::{ProgramError, Xdp};
+use nix::sys::signal::{SigSet, SigmaskHow};
 
 /// The object's bytes, aligned as the ELF parser wants them; empty in a build without a BPF
 /// toolchain.
@@ -8,4 +11,36 @@ static EMBEDDED: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/
 /// everything else works.
 pub fn embedded() -> Option<&'static [u8]> {
     if EMBEDDED.is_empty() { None } else { Some(EMBEDDED) }
+}
+
+/// How often the kernel is asked to take a program that it only put off.
+const ATTEMPTS: u32 = 5;
+
+/// Loads a program. Signals to this thread wait until that is done.
+///
+/// # Errors
+/// The kernel's, with the words of its verifier.
+pub fn load(program: &mut Xdp) -> Result<(), ProgramError> {
+    // The verifier gives up with EAGAIN once its thread has a signal pending, even one that nobody
+    // listens to, such as a child's end (`do_check` of kernel/bpf/verifier.c). It takes
+    // milliseconds, which is long enough to meet one now and then.
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK);
+    let mut outcome = program.load();
+    // What cannot be blocked, such as a stop or the freezer, interrupts it as well.
+    for _ in 1..ATTEMPTS {
+        if !outcome.as_ref().is_err_and(put_off) {
+            break;
+        }
+        outcome = program.load();
+    }
+    if let Ok(before) = before {
+        // A set that this thread had can be set again.
+        let _ = before.thread_set_mask();
+    }
+    outcome
+}
+
+fn put_off(error: &ProgramError) -> bool {
+    matches!(error, ProgramError::LoadError { io_error, .. }
+        if io_error.kind() == std::io::ErrorKind::WouldBlock)
 }

@@ -4,7 +4,7 @@ use futures_util::TryStreamExt as _;
 use ingress_common::TunnelHeader;
 use rtnetlink::packet_route::link::LinkAttribute;
 
-use super::handle::connect;
+use super::netlink::connect;
 
 /// The headers of a tunnelled segment but TCP's options, which a sender takes off its segments by
 /// itself (RFC 6691): IPv6, UDP and the tunnel's outside, IPv6 and TCP inside. IPv4 has less, but

@@ -112,6 +112,7 @@ impl Control {
         self.steering.update(&model.members);
         if !same_hosts {
             self.board.registry.prune(&model);
+            self.board.zones.prune(&model);
         }
         if self.asked != translation.names {
             self.asked.clone_from(&translation.names);

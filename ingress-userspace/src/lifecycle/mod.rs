@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use crate::{
     admin::{self, Board},
     config::Config,
-    proxy::{self, Bound, ListenError, Phase, Ports, counters::Registry},
+    proxy::{self, Bound, ListenError, Phase, Ports, counters::Registry, limits},
     resolve,
     snapshot::Publisher,
     source::{Directory, SourceError, Stopper},
@@ -125,9 +125,11 @@ impl Agent {
         let readiness = Arc::new(Readiness::default());
         readiness.listening();
         let registry = Registry::new(config.workers);
+        let zones = limits::Registry::new();
         let board = Arc::new(Board {
             reader: reader.clone(),
             registry: Arc::clone(&registry),
+            zones: Arc::clone(&zones),
             readiness: Arc::clone(&readiness),
             addresses: addresses.clone(),
             diagnostics: Default::default(),
@@ -177,7 +179,8 @@ impl Agent {
         // Connections wait in the kernel until there is something to route them by; packets are
         // steered here only when there is somebody to take them.
         let stores = published.recv().unwrap_or_default();
-        let workers = bound.start(&reader, &registry, &config.timeouts, &phases, &open_ports)?;
+        let workers =
+            bound.start(&reader, &registry, &zones, &config.timeouts, &phases, &open_ports)?;
         if let Err(error) = steering.start(&config, &addresses, &stores) {
             phase.send_replace(Phase::Stop);
             stopper.stop();

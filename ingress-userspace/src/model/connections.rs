@@ -170,7 +170,13 @@ impl AddressRange {
             Some(_) => return None,
             None => most,
         };
-        Some(Self { network, length })
+        // One of IPv4 addresses in IPv6 clothes is one of IPv4 addresses.
+        match network.to_canonical() {
+            IpAddr::V4(bare) if network.is_ipv6() && length >= 96 => {
+                Some(Self { network: IpAddr::V4(bare), length: length - 96 })
+            }
+            _ => Some(Self { network, length }),
+        }
     }
 
     /// The address is one of them. An IPv4 address in IPv6 clothes counts as IPv4.
@@ -203,6 +209,8 @@ mod tests {
             ("0.0.0.0/0", "1.2.3.4", "::1"),
             ("fd00::/8", "fdff::1", "fe00::1"),
             ("::/0", "2001:db8::1", "10.0.0.1"),
+            ("::ffff:10.1.2.0/120", "10.1.2.3", "10.1.3.3"),
+            ("::ffff:10.1.2.3", "::ffff:10.1.2.3", "10.1.2.4"),
         ] {
             let parsed = AddressRange::parse(range).expect(range);
             assert!(parsed.contains(inside.parse().expect(inside)), "{range} {inside}");

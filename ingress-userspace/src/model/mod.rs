@@ -4,11 +4,16 @@
 
 mod backend;
 mod balancing;
+mod blocked;
 mod certificate;
 mod connections;
 mod diagnostic;
+mod external_auth;
 mod host;
+mod limits;
+mod login;
 mod member;
+mod mirror;
 mod object;
 mod policies;
 mod proxying;
@@ -21,13 +26,18 @@ mod upstream_tls;
 
 pub use backend::{Backend, BackendId, BackendKey, Endpoint, PortRef};
 pub use balancing::{Affinity, AffinityMode, Balancing, HashBy, Policy, SameSite, SessionCookie};
+pub use blocked::{Blocked, HeaderPattern};
 pub use certificate::{Certificate, CertificateId};
 pub use connections::{
     AddressRange, ClientAddress, ClientLimits, FieldPolicy, FieldSetting, UpstreamPool,
 };
 pub use diagnostic::{Diagnostic, Severity};
+pub use external_auth::{AuthCache, AuthHost, AuthScheme, AuthServer, ExternalAuth, SignIn};
 pub use host::{Denial, Host, HostName, HttpsRedirect, PathKind, Redirect, Rewrite, Route, Target};
+pub use limits::{LimitKey, Limits, Pace, RequestRate};
+pub use login::{CryptMethod, HashedName, Login, Password, Users};
 pub use member::Member;
+pub use mirror::{Mirror, MirrorHost};
 pub use object::ObjectRef;
 pub use policies::{Policies, Sources};
 pub use proxying::{
@@ -48,16 +58,20 @@ pub use upstream_tls::{Identity, TlsVersions, UpstreamTls, Verification};
 
 use std::sync::Arc;
 
+use crate::names::Names;
+
 /// Everything that is served at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Model {
-    /// The virtual hosts, the catch-all included; no two of one name.
-    /// The same allocation as in the model before where no host changed.
+    /// The virtual hosts, the catch-all included; no two of one name. Each is the same allocation
+    /// as in the model before where it did not change, and so is the list where nothing changed but
+    /// Services, endpoints and nodes.
     pub hosts: Arc<[Arc<Host>]>,
-    /// What routes lead to; indexed by [`BackendId`].
+    /// What routes lead to; indexed by [`BackendId`]. Each is the same allocation as in the model
+    /// before where it did not change.
     pub backends: Vec<Arc<Backend>>,
-    /// What hosts present in the handshake; indexed by [`CertificateId`].
-    /// The same allocation as in the model before where no route changed.
+    /// What hosts present in the handshake; indexed by [`CertificateId`]. The same allocation as in
+    /// the model before where nothing changed but Services, endpoints and nodes.
     pub certificates: Arc<[Arc<Certificate>]>,
     /// Presented where no host's certificate applies; `None` stands for the self-signed one.
     pub default_certificate: Option<CertificateId>,
@@ -70,4 +84,6 @@ pub struct Model {
     pub ticket_keys: Vec<TicketKey>,
     /// What is passed on below HTTP.
     pub streams: Streams,
+    /// What names outside the cluster stand for, for what is not a backend.
+    pub names: Arc<Names>,
 }

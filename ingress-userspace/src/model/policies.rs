@@ -1,16 +1,35 @@
 use std::sync::Arc;
 
-use super::{AddressRange, Program};
+use super::{AddressRange, ExternalAuth, Limits, Login, Mirror, Program};
 
 /// What the annotations of an Ingress ask for beyond forwarding; one field for each stage of the
 /// pipeline that they switch on. Routes of Ingresses that ask for none of it have no such value at
 /// all and pay for finding that out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policies {
+    /// How much one client may have.
+    pub limits: Option<Limits>,
     /// Who may ask, by address.
     pub sources: Option<Sources>,
     /// `configuration-snippet`, and what the host's `server-snippet` says for all paths.
     pub snippet: Option<Arc<Program>>,
+    /// Who may ask, by name and password.
+    pub login: Option<Login>,
+    /// Who is asked whether a request may pass.
+    pub external: Option<Arc<ExternalAuth>>,
+    /// `satisfy: any`: what admits one way is enough; else all must.
+    pub satisfy_any: bool,
+    /// Who gets copies of requests.
+    pub mirror: Option<Mirror>,
+}
+
+impl Policies {
+    /// Without what asks for authentication: what is left of them on a path that
+    /// `no-auth-locations` exempts.
+    #[must_use]
+    pub fn without_authentication(&self) -> Self {
+        Self { login: None, external: None, satisfy_any: false, ..self.clone() }
+    }
 }
 
 /// `denylist-source-range` and `whitelist-source-range`.

@@ -1,6 +1,6 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
-use super::UpstreamTls;
+use super::{Pace, UpstreamTls};
 
 /// How the requests of a route are forwarded and its answers sent back (reference sections 1.7 and
 /// 5.4 to 5.6): the ConfigMap's defaults with what the annotations of the Ingress say instead. One
@@ -31,6 +31,8 @@ pub struct Proxying {
     /// `proxy-buffering`: answers may be held back until a buffer is full. Off: every part of an
     /// answer is passed on when it comes.
     pub buffer_response: bool,
+    /// `limit-rate` and `limit-rate-after`: how fast answers go to clients.
+    pub pace: Pace,
     /// `proxy-redirect-from` and `proxy-redirect-to`: what becomes of `Location` and `Refresh`.
     pub redirect: RedirectRewrite,
     /// `proxy-cookie-domain`: the attribute `Domain` of `Set-Cookie`.
@@ -222,6 +224,7 @@ impl Default for Proxying {
             body_buffer: 8 * 1024,
             buffer_request: true,
             buffer_response: false,
+            pace: Pace::default(),
             redirect: RedirectRewrite::Off,
             cookie_domain: None,
             cookie_path: None,

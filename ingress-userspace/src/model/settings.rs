@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{ClientAddress, ClientLimits, FieldPolicy, TlsSettings, UpstreamPool};
+use super::{Blocked, ClientAddress, ClientLimits, FieldPolicy, TlsSettings, UpstreamPool};
 
 /// The controller's ConfigMap (reference section 9.1), as far as it is obeyed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub struct Settings {
     pub max_connections: u64,
     /// The keys `proxy-stream-*`.
     pub stream: StreamSettings,
+    /// `block-user-agents` and `block-referers`, if there are any.
+    pub blocked: Option<Box<Blocked>>,
 }
 
 /// How TCP and UDP services are passed on (`proxy-stream-*`).
@@ -93,6 +95,7 @@ impl Default for Settings {
             proxy_protocol_timeout: Duration::from_secs(5),
             max_connections: 16_384,
             stream: StreamSettings::default(),
+            blocked: None,
         }
     }
 }

@@ -66,6 +66,10 @@ pub(super) async fn run(
         if in_a_row >= AT_ONCE {
             in_a_row = 0;
             tokio::task::yield_now().await;
+            // The queue may never be found empty.
+            if *phase.borrow() != Phase::Serve {
+                break;
+            }
         }
         let accepted = {
             let mut ended = pin!(phase.wait_for(|phase| *phase != Phase::Serve));
@@ -114,6 +118,11 @@ pub(super) async fn run(
     // nothing yet where the worker has just begun.
     let Ok(listener) = listener.into_std() else { return };
     for _ in 0..listen::BACKLOG {
+        in_a_row += 1;
+        if in_a_row >= AT_ONCE {
+            in_a_row = 0;
+            tokio::task::yield_now().await;
+        }
         let Ok((stream, peer)) = listener.accept() else { break };
         let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
         if let Ok(stream) = stream {

@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, OnceCell},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     rc::Rc,
     task::{Context, Poll},
     time::Duration,
@@ -31,7 +31,7 @@ pub(crate) struct Client {
     /// What its handshake found out; unset over plain HTTP.
     pub(crate) identity: OnceCell<Identity>,
     /// What `X-Forwarded-Port` says.
-    pub(crate) port: Box<str>,
+    pub(crate) port: Rc<str>,
     phase: Cell<Phase>,
     deadline: Deadline,
 }
@@ -39,13 +39,15 @@ pub(crate) struct Client {
 /// What the connection is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
+    /// The first byte.
+    Fresh,
     /// Its handshake or the rest of a request's head.
     Head,
     /// The answer to a request.
     Busy,
     /// The next request.
     Idle,
-    /// The next request, but not for long: the worker drains.
+    /// The first byte or the next request, but not for long: the worker drains.
     LastCall,
 }
 
@@ -56,21 +58,21 @@ impl Client {
         let proxied_port = arrival.proxied_port();
         let client = Self {
             peer,
-            peer_text: peer.ip().to_string().into(),
+            peer_text: text(peer.ip()),
             tls,
             https: tls || proxied_port == Some(443),
             identity: OnceCell::new(),
             // ingress-nginx says 443 whatever --https-port is.
             port: match proxied_port {
-                None if tls => "443".into(),
-                proxied => proxied.unwrap_or(port).to_string().into(),
+                None => worker.port_text(if tls { 443 } else { port }),
+                Some(proxied) => proxied.to_string().into(),
             },
-            phase: Cell::new(Phase::Busy),
+            phase: Cell::new(Phase::Fresh),
             deadline: worker.deadlines.deadline(),
             worker,
         };
         client.worker.connection_opened();
-        client.expect_head();
+        client.expect_first();
         Rc::new(client)
     }
 
@@ -78,10 +80,23 @@ impl Client {
         &self.deadline
     }
 
+    /// Something is to come at all within the head timeout.
+    pub(crate) fn expect_first(&self) {
+        self.phase.set(Phase::Fresh);
+        self.deadline.set(self.worker.limits.get().header_timeout);
+    }
+
     /// A handshake or a head is to come to its end within the head timeout.
     pub(crate) fn expect_head(&self) {
         self.phase.set(Phase::Head);
         self.deadline.set(self.worker.limits.get().header_timeout);
+    }
+
+    /// The first byte has come: the rest of what it begins is to follow.
+    pub(crate) fn expect_rest(&self) {
+        if matches!(self.phase.get(), Phase::Fresh | Phase::LastCall) {
+            self.expect_head();
+        }
     }
 
     /// The next request may take its time.
@@ -100,7 +115,7 @@ impl Client {
 
     /// Ready when what was expected does not come in time.
     pub(crate) fn poll_late(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.worker.draining() && self.phase.get() == Phase::Idle {
+        if self.worker.draining() && matches!(self.phase.get(), Phase::Fresh | Phase::Idle) {
             self.phase.set(Phase::LastCall);
             self.deadline.shorten(LAST_CALL);
         }
@@ -108,8 +123,46 @@ impl Client {
     }
 }
 
+/// An address as it is shown. Most are of four numbers, which are written at once to where they stay.
+fn text(address: IpAddr) -> Box<str> {
+    let IpAddr::V4(address) = address else { return address.to_string().into() };
+    let mut text = String::with_capacity("255.255.255.255".len());
+    for (index, number) in address.octets().into_iter().enumerate() {
+        if index > 0 {
+            text.push('.');
+        }
+        for (least, place) in [(100, 100), (10, 10), (0, 1)] {
+            if number >= least {
+                text.push(char::from(b'0' + number / place % 10));
+            }
+        }
+    }
+    Box::from(text.as_str())
+}
+
 impl Drop for Client {
     fn drop(&mut self) {
         self.worker.connection_closed();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn addresses_are_shown_as_everywhere(address: IpAddr) {
+            prop_assert_eq!(&*text(address), address.to_string());
+        }
+    }
+
+    #[test]
+    fn numbers_have_no_zeros_before_them() {
+        for address in ["0.1.10.100", "255.99.200.9", "127.0.0.1"] {
+            assert_eq!(&*text(address.parse().expect("an address")), address);
+        }
     }
 }

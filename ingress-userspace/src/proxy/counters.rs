@@ -13,7 +13,7 @@ use std::{
 use hashbrown::HashMap;
 use http::Method;
 
-use super::tls::HandshakeFailure;
+use super::{limits::Rejected, tls::HandshakeFailure};
 use crate::model::{HostName, Model, Route};
 
 /// What a count of requests is about.
@@ -45,6 +45,12 @@ pub(crate) struct Gauges {
     datagrams_dropped: AtomicU64,
     upstream_connected: AtomicU64,
     upstream_failed: AtomicU64,
+    /// By `limit-rps` and `limit-rpm`, by `limit-connections`.
+    limited: [AtomicU64; 2],
+    /// Sent, failed, dropped.
+    mirrored: [AtomicU64; 3],
+    passwords_compared: AtomicU64,
+    passwords_turned_away: AtomicU64,
     requests: AtomicU64,
 }
 
@@ -80,7 +86,26 @@ pub(crate) struct Totals {
     pub(crate) datagrams_dropped: u64,
     pub(crate) upstream_connected: u64,
     pub(crate) upstream_failed: u64,
+    /// Requests turned away by `limit-rps` and `limit-rpm`, and by `limit-connections`.
+    pub(crate) limited: [u64; 2],
+    /// Copies of requests by [`Copied`].
+    pub(crate) mirrored: [u64; 3],
+    /// Passwords compared with a hash that is expensive.
+    pub(crate) passwords_compared: u64,
+    /// Those that were not, for so many were waiting.
+    pub(crate) passwords_turned_away: u64,
     pub(crate) requests: u64,
+}
+
+/// What became of the copy of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Copied {
+    /// It was answered.
+    Sent,
+    /// It could not be sent, or was not answered.
+    Failed,
+    /// It was not sent: too many were under way, the body was too large, or there was no address.
+    Dropped,
 }
 
 impl Registry {
@@ -155,6 +180,10 @@ impl Registry {
             datagrams_dropped: sum(|gauges| &gauges.datagrams_dropped),
             upstream_connected: sum(|gauges| &gauges.upstream_connected),
             upstream_failed: sum(|gauges| &gauges.upstream_failed),
+            limited: std::array::from_fn(|kind| all(&self.gauges, |own| &own.limited[kind])),
+            mirrored: std::array::from_fn(|kind| all(&self.gauges, |own| &own.mirrored[kind])),
+            passwords_compared: sum(|gauges| &gauges.passwords_compared),
+            passwords_turned_away: sum(|gauges| &gauges.passwords_turned_away),
             requests: sum(|gauges| &gauges.requests),
         }
     }
@@ -249,12 +278,35 @@ impl Counters {
         }
     }
 
+    pub(super) fn limited(&self, rejected: Rejected) {
+        increment(match rejected {
+            Rejected::Requests => &self.gauges.limited[0],
+            Rejected::Connections => &self.gauges.limited[1],
+        });
+    }
+
+    pub(super) fn mirrored(&self, copied: Copied) {
+        increment(match copied {
+            Copied::Sent => &self.gauges.mirrored[0],
+            Copied::Failed => &self.gauges.mirrored[1],
+            Copied::Dropped => &self.gauges.mirrored[2],
+        });
+    }
+
     pub(super) fn upstream_connected(&self) {
         increment(&self.gauges.upstream_connected);
     }
 
     pub(super) fn upstream_failed(&self) {
         increment(&self.gauges.upstream_failed);
+    }
+
+    pub(super) fn password_compared(&self) {
+        increment(&self.gauges.passwords_compared);
+    }
+
+    pub(super) fn password_turned_away(&self) {
+        increment(&self.gauges.passwords_turned_away);
     }
 }
 

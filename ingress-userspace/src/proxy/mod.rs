@@ -14,14 +14,17 @@ mod buffer;
 mod client;
 mod client_hello;
 pub(crate) mod counters;
+mod credentials;
 mod date;
 mod deadline;
 mod endpoints;
 mod exchange;
 mod http1;
 mod http2;
+pub(crate) mod limits;
 mod listen;
 mod message;
+mod mirror;
 mod passthrough;
 mod peek;
 mod pipeline;
@@ -90,10 +93,12 @@ impl Bound {
         self,
         reader: &Reader,
         registry: &Arc<Registry>,
+        zones: &Arc<limits::Registry>,
         timeouts: &Timeouts,
         phase: &watch::Receiver<Phase>,
         ports: &watch::Receiver<ports::Open>,
     ) -> std::io::Result<Running> {
+        let credentials = credentials::Shared::new()?;
         let threads = self
             .sockets
             .into_iter()
@@ -104,9 +109,11 @@ impl Bound {
                     sockets,
                     reader: reader.clone(),
                     registry: Arc::clone(registry),
+                    zones: Arc::clone(zones),
                     timeouts: timeouts.clone(),
                     phase: phase.clone(),
                     ports: ports.clone(),
+                    credentials: Arc::clone(&credentials),
                 };
                 thread::Builder::new()
                     .name(format!("worker-{index}"))

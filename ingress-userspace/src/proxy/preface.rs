@@ -1,13 +1,14 @@
 //! What precedes HTTP or TLS on a connection: the header of the PROXY protocol, and the choice
 //! whether the connection is for us at all or passed on below HTTP (reference section 2, step 1).
 
-use std::{net::SocketAddr, rc::Rc};
+use std::{future::poll_fn, net::SocketAddr, rc::Rc, task::Poll};
 
-use tokio::net::TcpStream;
+use tokio::{io::ReadBuf, net::TcpStream};
 
 use super::{
     accept::Door,
-    deadline::before,
+    client::LAST_CALL,
+    deadline::{Deadline, before},
     passthrough,
     proxy_protocol::{self, Arrival},
     tcp::{self, Course},
@@ -56,6 +57,9 @@ pub(super) async fn take(
     let deadline = worker.deadlines.deadline();
     if expected {
         deadline.set(patience);
+        if !begins(worker, &tcp, &deadline).await && worker.draining() {
+            return None;
+        }
         let outcome = before(&deadline, proxy_protocol::receive(&tcp)).await;
         match outcome {
             Some(Ok(proxied)) => arrival.proxied = proxied,
@@ -73,6 +77,9 @@ pub(super) async fn take(
         Door::Https => {
             if !worker.view().snapshot.model.streams.passthrough.is_empty() {
                 deadline.set(worker.limits.get().header_timeout);
+                if !begins(worker, &tcp, &deadline).await && worker.draining() {
+                    return None;
+                }
                 match before(&deadline, passthrough::choose(worker, &tcp)).await {
                     Some(Ok(found)) => course = found,
                     failed => {
@@ -95,4 +102,21 @@ pub(super) async fn take(
     worker.counters.passed();
     tcp::pass(worker, tcp, arrival, course).await;
     None
+}
+
+/// Waits for the first byte; while draining not for long. False: it did not come in time.
+async fn begins(worker: &Worker, tcp: &TcpStream, deadline: &Deadline) -> bool {
+    let mut called = false;
+    poll_fn(|cx| {
+        // The runtime takes what was just accepted to be readable, so it is not asked.
+        if tcp.poll_peek(cx, &mut ReadBuf::new(&mut [0])).is_ready() {
+            return Poll::Ready(true);
+        }
+        if worker.draining() && !called {
+            called = true;
+            deadline.shorten(LAST_CALL);
+        }
+        deadline.poll(cx).map(|()| false)
+    })
+    .await
 }

@@ -34,6 +34,8 @@ pub(crate) enum Failure {
     Misdirected,
     /// Not for this client.
     Forbidden,
+    /// Too many clients say at once who they are.
+    Busy,
     /// No rule for the host or path.
     NoRoute,
     /// The route must not be served as it stands.
@@ -77,7 +79,7 @@ impl Failure {
             Self::RewriteLoop => 500,
             Self::UnknownCoding => 501,
             Self::Upstream => 502,
-            Self::Denied | Self::NoEndpoint => 503,
+            Self::Busy | Self::Denied | Self::NoEndpoint => 503,
             Self::UpstreamTimeout => 504,
             Self::UnknownVersion => 505,
         }
@@ -121,6 +123,11 @@ pub(crate) fn healthy() -> Answer {
     answer
 }
 
+/// The answer of a status, with nginx's page for it.
+pub(crate) fn status(status: u16) -> Answer {
+    html(status, page(status))
+}
+
 /// An answer that sends the client elsewhere.
 pub(crate) fn redirect(status: u16, location: &str) -> Answer {
     let mut answer = html(status, page(status));
@@ -144,6 +151,13 @@ pub(crate) fn stock(status: u16) -> Answer {
             answer
         }
     }
+}
+
+/// The answer to a client that is to say who it is, and how.
+pub(crate) fn unauthorized(challenge: &str) -> Answer {
+    let mut answer = html(401, page(401));
+    answer.head.fields.push_known(Known::WwwAuthenticate, challenge.as_bytes());
+    answer
 }
 
 fn html(status: u16, body: String) -> Answer {

@@ -97,6 +97,7 @@ async fn sniff(client: &Client, mut stream: Stream) -> Option<(Stream, Option<Bu
             if read.is_ready() { read.map(Result::ok) } else { client.poll_late(cx).map(|()| None) }
         })
         .await?;
+        client.expect_rest();
         let bytes = early.as_ref().map_or(&[][..], Buffer::filled);
         if read == 0 {
             return None;

@@ -70,6 +70,9 @@ pub(crate) trait Downstream {
     /// Ready when the client is known to have left, while nothing else is asked of it.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
+    /// Ready when the client is known to have left, while nothing is read of what it sends.
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
     /// From now on, body and answer are the bytes of a tunnel: after a 101, or a 2xx to CONNECT.
     fn tunnel(&mut self);
 

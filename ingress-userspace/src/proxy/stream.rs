@@ -2,12 +2,12 @@
 
 use std::{
     io::{self, IoSlice},
-    pin::Pin,
-    task::{Context, Poll, ready},
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker, ready},
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
 };
 use tokio_rustls::{client, server};
@@ -64,6 +64,28 @@ impl Stream {
         match self {
             Self::Plain(_) => Poll::Ready(Ok(())),
             other => Pin::new(other).poll_shutdown(cx),
+        }
+    }
+
+    /// The other side has ended or reset the connection, as far as the runtime was told; what came
+    /// before may be unread.
+    pub(crate) fn is_read_closed(&self) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        let ready = pin!(self.tcp().ready(Interest::READABLE)).as_mut().poll(&mut context);
+        matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed())
+    }
+
+    /// When it is dropped, the other side sees a reset and not an end.
+    pub(crate) fn reset_on_close(&self) {
+        // Where that fails, the connection is gone already.
+        let _gone = self.tcp().set_zero_linger();
+    }
+
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0.tcp(),
+            Self::UpstreamTls(stream) => stream.get_ref().0,
         }
     }
 

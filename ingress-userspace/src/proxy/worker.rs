@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    mem,
     rc::Rc,
     sync::Arc,
     time::{Instant, SystemTime},
@@ -10,6 +11,7 @@ use std::{
 use tokio::{
     runtime::{Builder, LocalOptions},
     sync::{Notify, watch},
+    task::JoinHandle,
     time::MissedTickBehavior,
 };
 
@@ -18,9 +20,10 @@ use super::{
     balance::View,
     buffer::Buffers,
     counters::{Counters, Registry},
+    credentials::{self, Credentials},
     date::Date,
     deadline::{Deadlines, TICK},
-    endpoints, http2,
+    endpoints, http2, limits,
     listen::Sockets,
     message::ResponseHead,
     ports,
@@ -49,9 +52,11 @@ pub(crate) struct Setup {
     pub(crate) sockets: Sockets,
     pub(crate) reader: Reader,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) zones: Arc<limits::Registry>,
     pub(crate) timeouts: Timeouts,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) ports: watch::Receiver<ports::Open>,
+    pub(crate) credentials: Arc<credentials::Shared>,
 }
 
 /// What the connections of a worker share.
@@ -62,8 +67,11 @@ pub(crate) struct Worker {
     pub(crate) deadlines: Rc<Deadlines>,
     pub(crate) pool: Pool,
     pub(crate) counters: Counters,
+    pub(crate) zones: limits::Access,
     pub(crate) streams: endpoints::State,
     pub(crate) buffers: Buffers,
+    /// Copies of requests under way.
+    pub(crate) mirrors: Cell<usize>,
     pub(crate) date: Date,
     /// What HTTP/2 connections share; the heads of requests are lent to all.
     pub(crate) http2: Rc<http2::Setup>,
@@ -71,6 +79,10 @@ pub(crate) struct Worker {
     #[expect(clippy::vec_box, reason = "they move between tasks: a pointer, not 200 bytes")]
     answers: RefCell<Vec<Box<ResponseHead>>>,
     pub(crate) random: RefCell<fastrand::Rng>,
+    /// Our own ports as text, one allocation each.
+    port_texts: RefCell<Vec<(u16, Rc<str>)>>,
+    /// What is known of passwords.
+    pub(crate) credentials: Credentials,
     reader: Reader,
     view: RefCell<Rc<View>>,
     draining: Cell<bool>,
@@ -87,6 +99,8 @@ impl Worker {
             *view = next;
             self.settle(&view.snapshot.model.settings);
             self.counters.forget();
+            self.zones.forget();
+            self.credentials.forget();
         }
         Rc::clone(&view)
     }
@@ -109,6 +123,17 @@ impl Worker {
         if free.len() < HEADS {
             free.push(head);
         }
+    }
+
+    /// A port of ours as text.
+    pub(crate) fn port_text(&self, port: u16) -> Rc<str> {
+        let mut texts = self.port_texts.borrow_mut();
+        if let Some((_, text)) = texts.iter().find(|(own, _)| *own == port) {
+            return Rc::clone(text);
+        }
+        let text: Rc<str> = port.to_string().into();
+        texts.push((port, Rc::clone(&text)));
+        text
     }
 
     pub(crate) fn draining(&self) -> bool {
@@ -173,7 +198,8 @@ pub(crate) fn run(setup: Setup) {
 }
 
 async fn serve(setup: Setup) {
-    let Setup { index, sockets, reader, registry, timeouts, mut phase, ports } = setup;
+    let Setup { index, sockets, reader, registry, zones, timeouts, mut phase, ports, credentials } =
+        setup;
     let mut random = fastrand::Rng::new();
     let view = View::new(reader.current(), &mut random);
     let deadlines = Deadlines::new(Instant::now());
@@ -184,6 +210,7 @@ async fn serve(setup: Setup) {
         pool: Pool::new(Rc::clone(&deadlines), settings.pool),
         limits: Cell::new(client),
         counters: registry.counters(index),
+        zones: limits::Access::new(zones),
         http2: http2::Setup::new(
             buffers.clone(),
             Rc::clone(&deadlines),
@@ -192,9 +219,12 @@ async fn serve(setup: Setup) {
         ),
         streams: endpoints::State::default(),
         buffers,
+        mirrors: Cell::new(0),
         date: Date::new(SystemTime::now()),
         answers: RefCell::default(),
         random: RefCell::new(random),
+        port_texts: RefCell::default(),
+        credentials: Credentials::new(credentials),
         view: RefCell::new(view),
         draining: Cell::new(false),
         connections: Cell::new(0),
@@ -230,12 +260,7 @@ async fn serve(setup: Setup) {
                     break;
                 }
                 if now == Phase::Drain {
-                    // What the kernel accepted before the listeners close is taken, not reset.
-                    for task in accepting.drain(..) {
-                        let _ended = task.await;
-                    }
-                    worker.draining.set(true);
-                    worker.deadlines.wake_all();
+                    tokio::task::spawn_local(drain(Rc::clone(&worker), mem::take(&mut accepting)));
                 }
             }
         }
@@ -244,4 +269,16 @@ async fn serve(setup: Setup) {
         }
     }
     worker.pool.clear();
+}
+
+/// What the kernel accepted before the listeners close is taken, not reset; then all connections are
+/// told. Meanwhile the worker's clock goes on.
+async fn drain(worker: Rc<Worker>, accepting: Vec<JoinHandle<()>>) {
+    for task in accepting {
+        let _ended = task.await;
+    }
+    worker.draining.set(true);
+    worker.deadlines.wake_all();
+    // Perhaps nobody is there.
+    worker.idle.notify_one();
 }

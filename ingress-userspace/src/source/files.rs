@@ -12,12 +12,12 @@ use std::{
 
 use super::{
     Update,
-    object::{self, Object},
+    claims::{Claims, Touched},
     parse::{self, Documents, Parsed},
 };
 use crate::{
     model::{Diagnostic, ObjectRef, Severity},
-    stores::Stores,
+    stores::{Object, Stores},
 };
 
 /// How long after a write a file's times may fail to tell another one: the resolution of time
@@ -30,7 +30,8 @@ const LARGEST_FILE: u64 = 64 << 20;
 /// What is known of all files.
 pub(super) struct Files {
     root: PathBuf,
-    files: BTreeMap<PathBuf, File>,
+    files: BTreeMap<Arc<Path>, File>,
+    claims: Claims,
     /// Why the directory could not be read the last time.
     unreadable: Vec<Diagnostic>,
     /// The directories that must be watched to notice every change.
@@ -41,22 +42,22 @@ pub(super) struct Files {
 
 /// What is known of one file.
 #[derive(Default)]
-struct File {
+pub(super) struct File {
     stamp: Option<Stamp>,
     read: Option<SystemTime>,
     text: String,
     documents: Documents,
     /// It was read while someone was still writing it.
     unfinished: bool,
-    objects: BTreeMap<ObjectRef, Kept>,
+    pub(super) objects: BTreeMap<ObjectRef, Kept>,
     diagnostics: Vec<Diagnostic>,
 }
 
 /// An object's last good state.
-struct Kept {
-    object: Object,
+pub(super) struct Kept {
+    pub(super) object: Object,
     /// It is not what the file says now.
-    stale: bool,
+    pub(super) stale: bool,
 }
 
 /// What tells one state of a file from another without reading it.
@@ -84,6 +85,7 @@ impl Files {
         Self {
             root,
             files: BTreeMap::new(),
+            claims: Claims::default(),
             unreadable: Vec::new(),
             watched: BTreeSet::new(),
             stores: Arc::default(),
@@ -97,60 +99,58 @@ impl Files {
         let mut found = Found::default();
         found.visit_root(&self.root);
         let mut changed = found.faults != self.unreadable;
+        let mut touched = Touched::default();
         self.watched = found.directories;
         for (path, seen) in &found.files {
             let writing = writers.get(&seen.canonical).copied().unwrap_or(Writing::No);
-            if writing != Writing::Busy {
-                let file = self.files.entry(path.clone()).or_default();
-                changed |= file.refresh(path, &seen.metadata, writing, &mut self.noted);
+            if writing == Writing::Busy {
+                continue;
             }
+            let file = self.files.entry(Arc::clone(path)).or_default();
+            let changes = Refreshed { path, touched: &mut touched, noted: &mut self.noted };
+            changed |= file.refresh(changes, &seen.metadata, writing);
         }
         // Of a directory that cannot be read it cannot be said which files it has lost.
-        let gone = |path: &PathBuf| {
+        let gone = |path: &Path| {
             !found.files.contains_key(path)
                 && !found.unreadable.iter().any(|directory| path.starts_with(directory))
         };
-        let before = self.files.len();
-        self.files.retain(|path, _| !gone(path));
-        changed |= before != self.files.len();
+        self.files.retain(|path, file| {
+            let gone = gone(path);
+            if gone {
+                changed = true;
+                file.objects.iter().for_each(|(id, kept)| touched.add(path, id, &kept.object));
+            }
+            !gone
+        });
         self.unreadable = found.faults;
+        if changed {
+            let mut stores = (*self.stores).clone();
+            stores.apply(self.claims.settle(touched, &self.files));
+            self.stores = Arc::new(stores);
+        }
         changed.then(|| self.update())
     }
 
     /// The state as it is.
-    pub(super) fn update(&mut self) -> Update {
-        let mut diagnostics = self.unreadable.clone();
-        let mut winners: BTreeMap<&ObjectRef, (&Path, &Kept)> = BTreeMap::new();
-        for (path, file) in &self.files {
-            diagnostics.extend_from_slice(&file.diagnostics);
-            for (id, kept) in &file.objects {
-                let Some(&(other, winner)) = winners.get(id) else {
-                    winners.insert(id, (path, kept));
-                    continue;
-                };
-                // The first file wins, unless it is only remembered to have had the object.
-                let (loser, winner) = match winner.stale && !kept.stale {
-                    true => (other, &**path),
-                    false => (&**path, other),
-                };
-                if winner == path {
-                    winners.insert(id, (path, kept));
-                }
-                diagnostics.push(Diagnostic {
-                    severity: Severity::Error,
-                    object: id.clone(),
-                    field: "metadata.name".to_owned(),
-                    message: format!(
-                        "is in {} and in {}; the former is used",
-                        winner.display(),
-                        loser.display()
-                    ),
-                });
-            }
-        }
-        let objects = winners.into_iter().map(|(id, (_, kept))| (id, &kept.object));
-        self.stores = Arc::new(object::stores(objects, &self.stores));
-        Update { stores: Arc::clone(&self.stores), diagnostics }
+    pub(super) fn update(&self) -> Update {
+        let files = self.files.values().flat_map(|file| &file.diagnostics);
+        let diagnostics = self.unreadable.iter().chain(files).chain(self.claims.diagnostics());
+        Update { stores: Arc::clone(&self.stores), diagnostics: diagnostics.cloned().collect() }
+    }
+}
+
+/// Where the changes of a file are noted.
+struct Refreshed<'f> {
+    path: &'f Arc<Path>,
+    touched: &'f mut Touched,
+    /// The kinds of which it was said that they are not used.
+    noted: &'f mut HashSet<String>,
+}
+
+impl Refreshed<'_> {
+    fn touch(&mut self, id: &ObjectRef, object: &Object) {
+        self.touched.add(self.path, id, object);
     }
 }
 
@@ -158,11 +158,11 @@ impl File {
     /// Reads the file if it changed; returns whether what is known of it did.
     fn refresh(
         &mut self,
-        path: &Path,
+        mut changes: Refreshed<'_>,
         metadata: &fs::Metadata,
         writing: Writing,
-        noted: &mut HashSet<String>,
     ) -> bool {
+        let path = &**changes.path;
         let stamp = Stamp::of(metadata);
         let unfinished = writing == Writing::Paused;
         let settled = self.read.is_some_and(|read| {
@@ -187,7 +187,10 @@ impl File {
                 // So that it is read again, and whatever it has then is taken over.
                 self.stamp = None;
                 self.text = String::new();
-                self.objects.values_mut().for_each(|kept| kept.stale = true);
+                for (id, kept) in self.objects.iter_mut().filter(|(_, kept)| !kept.stale) {
+                    kept.stale = true;
+                    changes.touch(id, &kept.object);
+                }
                 let message = format!("{why}; the last good state of its objects stays");
                 let diagnostics = vec![fault(path, message)];
                 return std::mem::replace(&mut self.diagnostics, diagnostics) != self.diagnostics;
@@ -200,18 +203,18 @@ impl File {
         self.unfinished = unfinished;
         let mut parsed = parse::parse(path, &text, &mut self.documents);
         self.documents = std::mem::take(&mut parsed.documents);
-        self.take(parsed, noted);
+        self.take(parsed, changes);
         self.text = text;
         true
     }
 
     /// Takes over what the file says now, and keeps what it fails to say.
-    fn take(&mut self, parsed: Parsed, noted: &mut HashSet<String>) {
+    fn take(&mut self, parsed: Parsed, mut changes: Refreshed<'_>) {
         self.diagnostics = parsed.diagnostics;
         for kind in parsed.ignored {
-            if !noted.contains(&kind) {
+            if !changes.noted.contains(&kind) {
                 tracing::info!(kind, "manifests of this kind are not used");
-                noted.insert(kind);
+                changes.noted.insert(kind);
             }
         }
         let mut previous = std::mem::take(&mut self.objects);
@@ -226,22 +229,28 @@ impl File {
                 });
                 continue;
             }
-            let kept = match (object, previous.remove(&id)) {
+            let (kept, changed) = match (object, previous.remove(&id)) {
                 // The same allocation, so that later stages can tell.
                 (Some(object), Some(kept)) if object == kept.object => {
-                    Some(Kept { object: kept.object, stale: false })
+                    (Kept { object: kept.object, stale: false }, kept.stale)
                 }
-                (Some(object), _) => Some(Kept { object, stale: false }),
-                (None, Some(kept)) => Some(Kept { object: kept.object, stale: true }),
-                (None, None) => None,
+                (Some(object), _) => (Kept { object, stale: false }, true),
+                (None, Some(kept)) => (Kept { object: kept.object, stale: true }, !kept.stale),
+                (None, None) => continue,
             };
-            if let Some(kept) = kept {
-                self.objects.insert(id, kept);
+            if changed {
+                changes.touch(&id, &kept.object);
             }
+            self.objects.insert(id, kept);
         }
-        if parsed.unattributed || self.unfinished {
-            let missing = previous.into_iter().map(|(id, kept)| (id, Kept { stale: true, ..kept }));
-            self.objects.extend(missing);
+        let stays = parsed.unattributed || self.unfinished;
+        for (id, kept) in previous {
+            if !(stays && kept.stale) {
+                changes.touch(&id, &kept.object);
+            }
+            if stays {
+                self.objects.insert(id, Kept { stale: true, ..kept });
+            }
         }
     }
 }
@@ -261,7 +270,7 @@ impl Stamp {
 /// What a walk through the directory finds.
 #[derive(Default)]
 struct Found {
-    files: BTreeMap<PathBuf, Seen>,
+    files: BTreeMap<Arc<Path>, Seen>,
     /// The canonical paths of those walked through and of those that links lead into: one path per
     /// directory, for the system has one watch per directory.
     directories: BTreeSet<PathBuf>,
@@ -305,7 +314,7 @@ impl Found {
                 let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
                 self.directories.extend(fs::canonicalize(parent.unwrap_or(Path::new("."))));
             }
-            self.files.insert(path.to_owned(), Seen { canonical, metadata });
+            self.files.insert(path.into(), Seen { canonical, metadata });
         }
     }
 
@@ -313,7 +322,7 @@ impl Found {
         if !self.visited.insert((metadata.dev(), metadata.ino())) {
             return;
         }
-        self.directories.insert(canonical);
+        self.directories.insert(canonical.clone());
         let entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
         let mut entries = match entries {
             Ok(entries) => entries,
@@ -321,8 +330,24 @@ impl Found {
         };
         entries.sort_by_key(fs::DirEntry::file_name);
         for entry in entries {
-            if !entry.file_name().as_encoded_bytes().starts_with(b".") {
-                self.visit(&entry.path(), false);
+            let name = entry.file_name();
+            if name.as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
+            // Most are ordinary files: where they are is known without asking, and what they are
+            // without following anything.
+            let path = entry.path();
+            match entry.file_type().is_ok_and(|kind| kind.is_file()) {
+                true if !is_manifest(&path) => {}
+                true => match entry.metadata() {
+                    Ok(metadata) if metadata.is_file() => {
+                        let canonical = canonical.join(name);
+                        self.files.insert(path.into(), Seen { canonical, metadata });
+                    }
+                    // Just replaced by something else.
+                    _ => self.visit(&path, false),
+                },
+                false => self.visit(&path, false),
             }
         }
     }

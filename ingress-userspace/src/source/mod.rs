@@ -9,6 +9,7 @@
 //! file that cannot, is empty, or is still being written, keep what was.
 #![forbid(unsafe_code)]
 
+mod claims;
 mod directory;
 mod files;
 mod object;
@@ -33,7 +34,8 @@ use crate::{model::Diagnostic, stores::Stores};
 pub struct Update {
     /// The objects.
     pub stores: Arc<Stores>,
-    /// What people should look at, in the order of the files; the whole list, not only what is new.
+    /// What people should look at, in the order of the files, then what several files have; the
+    /// whole list, not only what is new.
     pub diagnostics: Vec<Diagnostic>,
 }
 

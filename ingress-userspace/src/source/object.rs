@@ -1,33 +1,12 @@
 use std::sync::Arc;
 
 use k8s_openapi::{
-    ByteString, Metadata,
-    api::{
-        core::v1::{ConfigMap, Node, Secret, Service},
-        discovery::v1::EndpointSlice,
-        networking::v1::{Ingress, IngressClass},
-    },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    ByteString, Metadata, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use serde::Deserialize;
 
 use super::{tree, typed};
-use crate::{
-    model::ObjectRef,
-    stores::{Key, Store, Stores},
-};
-
-/// An object of one of the kinds that are read.
-#[derive(Clone, PartialEq)]
-pub(super) enum Object {
-    Ingress(Arc<Ingress>),
-    IngressClass(Arc<IngressClass>),
-    Service(Arc<Service>),
-    EndpointSlice(Arc<EndpointSlice>),
-    Secret(Arc<Secret>),
-    ConfigMap(Arc<ConfigMap>),
-    Node(Arc<Node>),
-}
+use crate::{model::ObjectRef, stores::Object};
 
 /// The kinds that are read, by name, API version and whether they have a namespace.
 const KINDS: &[(&str, &str, bool)] = &[
@@ -60,39 +39,33 @@ impl Kind {
     }
 }
 
-impl Object {
-    /// The object of this kind and name that the tree stands for.
-    pub(super) fn read(
-        id: &ObjectRef,
-        node: &tree::Node,
-    ) -> (Result<Self, typed::FieldFault>, Vec<typed::FieldFault>) {
-        match id.kind {
-            "Ingress" => read(id, node, Self::Ingress),
-            "IngressClass" => read(id, node, Self::IngressClass),
-            "Service" => read(id, node, Self::Service),
-            "EndpointSlice" => read(id, node, Self::EndpointSlice),
-            "Secret" => {
-                let (object, unknown) = read(id, node, Self::Secret);
-                (object.map(Self::with_string_data), unknown)
-            }
-            "ConfigMap" => read(id, node, Self::ConfigMap),
-            _ => read(id, node, Self::Node),
-        }
-    }
-
-    /// Merges `stringData` into `data`, as the API server does.
-    fn with_string_data(self) -> Self {
-        let Self::Secret(mut secret) = self else { return self };
-        let object = Arc::make_mut(&mut secret);
-        if let Some(text) = object.string_data.take() {
-            let data = object.data.get_or_insert_default();
-            data.extend(text.into_iter().map(|(key, text)| (key, ByteString(text.into_bytes()))));
-        }
-        Self::Secret(secret)
+/// The object of this kind and name that the tree stands for.
+pub(super) fn read(
+    id: &ObjectRef,
+    node: &tree::Node,
+) -> (Result<Object, typed::FieldFault>, Vec<typed::FieldFault>) {
+    match id.kind {
+        "Ingress" => kind(id, node, Object::Ingress),
+        "IngressClass" => kind(id, node, Object::IngressClass),
+        "Service" => kind(id, node, Object::Service),
+        "EndpointSlice" => kind(id, node, Object::EndpointSlice),
+        "Secret" => kind(id, node, |secret| Object::Secret(with_string_data(secret))),
+        "ConfigMap" => kind(id, node, Object::ConfigMap),
+        _ => kind(id, node, Object::Node),
     }
 }
 
-fn read<T>(
+/// Merges `stringData` into `data`, as the API server does.
+fn with_string_data(mut secret: Arc<Secret>) -> Arc<Secret> {
+    let object = Arc::make_mut(&mut secret);
+    if let Some(text) = object.string_data.take() {
+        let data = object.data.get_or_insert_default();
+        data.extend(text.into_iter().map(|(key, text)| (key, ByteString(text.into_bytes()))));
+    }
+    secret
+}
+
+fn kind<T>(
     id: &ObjectRef,
     node: &tree::Node,
     wrap: fn(Arc<T>) -> Object,
@@ -108,44 +81,4 @@ where
         wrap(Arc::new(object))
     });
     (object, unknown)
-}
-
-/// The stores of these objects. A store in which nothing changed is the one of before.
-pub(super) fn stores<'o>(
-    objects: impl Iterator<Item = (&'o ObjectRef, &'o Object)>,
-    previous: &Stores,
-) -> Stores {
-    let mut ingresses = Vec::new();
-    let mut ingress_classes = Vec::new();
-    let mut services = Vec::new();
-    let mut endpoint_slices = Vec::new();
-    let mut secrets = Vec::new();
-    let mut config_maps = Vec::new();
-    let mut nodes = Vec::new();
-    for (id, object) in objects {
-        let key = Key::new(id.namespace.clone(), id.name.clone());
-        match object {
-            Object::Ingress(object) => ingresses.push((key, Arc::clone(object))),
-            Object::IngressClass(object) => ingress_classes.push((key, Arc::clone(object))),
-            Object::Service(object) => services.push((key, Arc::clone(object))),
-            Object::EndpointSlice(object) => endpoint_slices.push((key, Arc::clone(object))),
-            Object::Secret(object) => secrets.push((key, Arc::clone(object))),
-            Object::ConfigMap(object) => config_maps.push((key, Arc::clone(object))),
-            Object::Node(object) => nodes.push((key, Arc::clone(object))),
-        }
-    }
-    Stores {
-        ingresses: store(ingresses, &previous.ingresses),
-        ingress_classes: store(ingress_classes, &previous.ingress_classes),
-        services: store(services, &previous.services),
-        endpoint_slices: store(endpoint_slices, &previous.endpoint_slices),
-        secrets: store(secrets, &previous.secrets),
-        config_maps: store(config_maps, &previous.config_maps),
-        nodes: store(nodes, &previous.nodes),
-    }
-}
-
-fn store<K>(objects: Vec<(Key, Arc<K>)>, previous: &Store<K>) -> Store<K> {
-    let store: Store<K> = objects.into_iter().collect();
-    if store.same(previous) { previous.clone() } else { store }
 }

@@ -9,12 +9,11 @@ use std::{
 
 use super::{
     SourceError,
-    object::{self, Object},
     parse::{self, Documents},
 };
 use crate::{
     model::{Diagnostic, ObjectRef, Severity},
-    stores::Stores,
+    stores::{Object, Stores},
 };
 
 /// Where manifests are read from.
@@ -70,8 +69,8 @@ pub fn read_once(inputs: &[Input]) -> Result<Reading, SourceError> {
         }
     }
     let Collected { objects, diagnostics, places } = collected;
-    let objects = objects.iter().map(|(id, object)| (id, object));
-    Ok(Reading { stores: object::stores(objects, &Stores::default()), diagnostics, places })
+    let stores = objects.iter().map(|(id, object)| (id, object)).collect();
+    Ok(Reading { stores, diagnostics, places })
 }
 
 #[derive(Default)]

@@ -3,12 +3,13 @@
 use std::{collections::HashMap, path::Path};
 
 use super::{
-    object::{Kind, Object},
+    object::{self, Kind},
     tree::{Node, Place, Value},
     typed::FieldFault,
 };
 use crate::{
     model::{Diagnostic, ObjectRef, Severity},
+    stores::Object,
     suggestion,
 };
 
@@ -167,7 +168,7 @@ impl Parser<'_> {
             self.fault(&id, FieldFault { field: "apiVersion".to_owned(), place, message });
             return self.parsed.objects.push((id, None));
         }
-        let (object, unknown) = Object::read(&id, node);
+        let (object, unknown) = object::read(&id, node);
         for fault in unknown {
             let message = format!("{}: {}; it has no effect", self.at(fault.place), fault.message);
             self.say(Severity::Warning, id.clone(), fault.field, message);

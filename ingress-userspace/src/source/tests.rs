@@ -1,4 +1,5 @@
 use std::{
+    collections::HashMap,
     fs,
     io::Write as _,
     os::unix::fs::symlink,
@@ -8,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Directory, SourceError, Stopper, Update};
+use super::{Directory, SourceError, Stopper, Update, files::Files};
 
 /// Longer than anything takes on a machine that is busy with other things.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -344,6 +345,68 @@ fn objects_that_did_not_change_are_the_same_allocation() {
     assert!(Arc::ptr_eq(&service(&before), &service(&watched.latest)));
     assert!(before.stores.nodes.same(&watched.latest.stores.nodes));
     assert!(!before.stores.services.same(&watched.latest.stores.services));
+}
+
+#[test]
+fn of_three_files_with_one_object_each_takes_over_when_the_ones_before_it_go() {
+    let mut watched = Watched::new(|path| {
+        for (name, port) in [("a", 1), ("b", 2), ("c", 3)] {
+            fs::write(path.join(name).with_extension("yaml"), service("x", port)).unwrap();
+        }
+    });
+    watched.until_services("x:1");
+    watched.until("both told", |update| update.diagnostics.len() == 2);
+    // What the file that is used says now.
+    watched.write("a.yaml", &service("x", 4));
+    watched.until_services("x:4");
+    fs::remove_file(watched.path("a.yaml")).unwrap();
+    watched.until_services("x:2");
+    watched.until("one told", |update| update.diagnostics.len() == 1);
+    watched.write("b.yaml", &service("y", 5));
+    watched.until_services("x:3 y:5");
+    assert_eq!(said(&watched.latest), "");
+    // All that have it are broken: the first that had it still counts.
+    watched.write("a.yaml", &service("x", 6));
+    watched.until_services("x:6 y:5");
+    watched.write("c.yaml", "c: [");
+    watched.until_diagnostic("c.yaml: line");
+    watched.write("a.yaml", "a: [");
+    watched.until_diagnostic("a.yaml: line");
+    assert_eq!(names(&watched.latest), "x:6 y:5");
+    fs::remove_file(watched.path("a.yaml")).unwrap();
+    watched.until_services("x:3 y:5");
+}
+
+/// What a change of one file costs among many, for people: `cargo test -p ingress-userspace --lib
+/// one_of_many -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement: prints, asserts nothing about time"]
+fn a_change_of_one_of_many_files() {
+    for (files, each) in [(1, 30_000), (30_000, 1)] {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+        for file in 0..files {
+            let text: String = (0..each).map(|n| service(&format!("s{file}-{n}"), 1)).collect();
+            write(&format!("{file}.yaml"), &text);
+        }
+        let mut source = Files::new(directory.path().to_owned());
+        let timed = |what: &str, start: Instant| {
+            println!("{files} files, {what}: {:.1} ms", start.elapsed().as_secs_f64() * 1e3);
+        };
+        let start = Instant::now();
+        source.scan(&HashMap::new());
+        timed("first scan", start);
+        let start = Instant::now();
+        assert!(source.scan(&HashMap::new()).is_none());
+        timed("scan that finds nothing", start);
+        write("other.yaml", &service("other", 1));
+        let start = Instant::now();
+        assert_eq!(source.scan(&HashMap::new()).unwrap().stores.services.len(), 30_001);
+        timed("scan that finds one change", start);
+        let start = Instant::now();
+        drop(source.update());
+        timed("telling the state", start);
+    }
 }
 
 /// A change is applied within 100 ms of the last write. The machine may be busy with other things,

@@ -19,13 +19,14 @@ use super::{
     report::Report,
     rule::{check_path, host_name},
     tls::Certificates,
-    upstream_tls::{self, Policies},
+    upstream_tls,
+    users::UserLists,
 };
 use crate::{
     model::{
         BackendKey, ClientAuth, ClientRule, Denial, Diagnostic, Host, HostName, HostTls,
-        HttpsRedirect, ObjectRef, Passthrough, PathKind, PortRef, Proxying, Rewrite, Route, Target,
-        UpstreamTls, VerifyClient,
+        HttpsRedirect, ObjectRef, Passthrough, PathKind, Policies, PortRef, Proxying, Rewrite,
+        Route, Target, UpstreamTls, VerifyClient,
     },
     stores::{Key, Stores},
 };
@@ -37,6 +38,7 @@ pub(super) struct Assembly<'a> {
     pub(super) stores: &'a Stores,
     pub(super) certificates: &'a mut Certificates,
     pub(super) authorities: &'a mut Authorities,
+    pub(super) users: &'a mut UserLists,
     pub(super) backends: Backends,
     hosts: BTreeMap<HostName, HostParts>,
     /// What unknown hosts and paths lead to.
@@ -56,13 +58,15 @@ struct Current<'i> {
     handshake: HostTls,
 }
 
+/// What Secrets came to before.
+type Known<'a> = (&'a mut Certificates, &'a mut Authorities, &'a mut UserLists);
+
 impl<'a> Assembly<'a> {
     pub(super) fn new(
         options: &'a Options,
         config: &'a Config,
         stores: &'a Stores,
-        certificates: &'a mut Certificates,
-        authorities: &'a mut Authorities,
+        (certificates, authorities, users): Known<'a>,
         default_backend: Option<&BackendKey>,
     ) -> Self {
         let mut backends = Backends::default();
@@ -83,7 +87,7 @@ impl<'a> Assembly<'a> {
             preserve_trailing_slash: false,
             sets_session: false,
             proxying: Arc::clone(&config.proxying),
-            policies: None,
+            policies: config.blocked_policies(),
             target,
         };
         let auth = config.global_auth.clone().filter(|_| default_backend.is_some());
@@ -92,7 +96,7 @@ impl<'a> Assembly<'a> {
         }
         let any = HostParts::new(HostName::CatchAll, global.clone());
         let hosts = BTreeMap::from([(HostName::CatchAll, any)]);
-        Self { options, config, stores, certificates, authorities, backends, hosts, global }
+        Self { options, config, stores, certificates, authorities, users, backends, hosts, global }
     }
 
     /// The hosts whose TLS connections are passed through. Why one is not becomes a diagnostic.
@@ -124,7 +128,7 @@ impl<'a> Assembly<'a> {
     /// The hosts of all Ingresses added.
     pub(super) fn finish(
         mut self,
-        policies: &mut Policies,
+        policies: &mut upstream_tls::Policies,
         diagnostics: &mut Vec<Diagnostic>,
     ) -> (Vec<Host>, Backends) {
         for parts in self.hosts.values_mut() {
@@ -163,6 +167,7 @@ impl<'a> Assembly<'a> {
             ingress.metadata.annotations.as_ref(),
             self.config,
             Lookup { namespace: &key.namespace, stores: self.stores },
+            self.users,
             report,
         );
         let nothing = IngressSpec::default();
@@ -176,7 +181,8 @@ impl<'a> Assembly<'a> {
         }
         let upstream_tls = annotations.upstream_tls.as_ref().map(|request| {
             let field = &annotations.upstream_tls_field;
-            upstream_tls::resolve(request, &key.namespace, &self.stores.secrets, field, report)
+            let namespace = (!self.config.cross_namespace).then_some(&*key.namespace);
+            upstream_tls::resolve(request, namespace, &self.stores.secrets, field, report)
         });
         match &upstream_tls {
             Some(Err(denial)) => {
@@ -313,7 +319,7 @@ impl<'a> Assembly<'a> {
     fn client_auth(&mut self, key: &Key, asked: &Client, report: &mut Report<'_>) -> ClientAuth {
         let Some((namespace, name)) = &asked.secret else { return ClientAuth::Broken };
         let secret = Key::new(namespace.as_str(), name.as_str());
-        let found = if *namespace == *key.namespace {
+        let found = if self.config.cross_namespace || *namespace == *key.namespace {
             self.authorities.of_secret(&self.stores.secrets, &secret)
         } else {
             Err("is of another namespace than the Ingress".into())
@@ -447,6 +453,9 @@ impl<'a> Assembly<'a> {
         let redirects = &current.annotations.redirects;
         let exempt = self.config.no_tls_redirect.iter().any(|item| text.starts_with(&**item));
         route.https_redirect = https_redirect(current, exempt);
+        if self.config.no_auth_locations.iter().any(|item| text.starts_with(&**item)) {
+            route.policies = without_authentication(route.policies);
+        }
         route.target = match &redirects.elsewhere {
             Some(redirect) => Target::Redirect(redirect.clone()),
             None => self.target(current, &format!("{field}.backend"), &path.backend, report),
@@ -551,6 +560,12 @@ fn base(current: &Current<'_>, field: &str, path: &str) -> Route {
         policies: current.annotations.policies.clone(),
         target: Target::NotFound,
     }
+}
+
+/// What is left of the policies on a path that `no-auth-locations` exempts.
+fn without_authentication(policies: Option<Arc<Policies>>) -> Option<Arc<Policies>> {
+    let rest = policies?.without_authentication();
+    (rest != Policies::default()).then(|| Arc::new(rest))
 }
 
 fn https_redirect(current: &Current<'_>, exempt: bool) -> HttpsRedirect {

@@ -11,7 +11,9 @@ mod config;
 mod host;
 mod ingress;
 mod member;
+mod mirrors;
 mod options;
+mod password;
 mod quantity;
 mod report;
 mod rule;
@@ -22,6 +24,7 @@ mod text;
 mod ticket;
 mod tls;
 mod upstream_tls;
+mod users;
 
 #[cfg(test)]
 mod tests;
@@ -45,10 +48,12 @@ use self::{
     class::Classes,
     config::Config,
     ingress::Assembly,
+    mirrors::Mirrors,
     report::Report,
     streams::Services,
     tls::Certificates,
     upstream_tls::Policies,
+    users::UserLists,
 };
 use crate::{
     model::{
@@ -97,6 +102,7 @@ struct Lasting {
     certificates: Certificates,
     upstream_tls: Policies,
     authorities: Authorities,
+    users: UserLists,
 }
 
 /// What follows from the Ingresses and what they refer to, endpoints excepted.
@@ -110,6 +116,8 @@ struct Routing {
     backends: Backends,
     services: Services,
     passthrough: Arc<HashMap<Arc<str>, Passthrough>>,
+    /// The names that copies of requests go to, and where in which Ingress each is named.
+    mirrors: Mirrors,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -175,8 +183,11 @@ impl Translator {
             settings: routing.config.settings.clone(),
             ticket_keys: routing.ticket_keys.clone(),
             streams: Streams { tcp, udp, passthrough: Arc::clone(&routing.passthrough) },
+            names: Arc::clone(names),
         });
-        let referred = referred(&resolved, &found);
+        routing.mirrors.tell(names, &self.options.annotations_prefix, &mut diagnostics);
+        let mut referred = referred(&resolved, &found);
+        referred.extend(routing.mirrors.names());
         self.previous = Some(Previous {
             stores: stores.clone(),
             names: Arc::clone(names),
@@ -239,8 +250,9 @@ impl Translator {
         let mut diagnostics = Vec::new();
         let mut config = Self::config(options, stores, &mut diagnostics);
         let ticket_keys = Self::ticket_keys(options, stores, &mut config, &mut diagnostics);
-        let Lasting { certificates, upstream_tls, authorities } = lasting;
+        let Lasting { certificates, upstream_tls, authorities, users } = lasting;
         authorities.begin(&stores.secrets);
+        users.begin(&stores.secrets);
         certificates.begin(&stores.secrets);
         upstream_tls.begin();
         let default_certificate =
@@ -248,8 +260,8 @@ impl Translator {
         let classes = Classes::new(options, &stores.ingress_classes);
         let mut ingresses: Vec<_> = stores.ingresses.iter().collect();
         ingresses.sort_by_cached_key(|(key, ingress)| order(key, ingress));
-        let mut assembly =
-            Assembly::new(options, &config, stores, certificates, authorities, default_backend);
+        let known = (&mut *certificates, authorities, users);
+        let mut assembly = Assembly::new(options, &config, stores, known, default_backend);
         for (key, ingress) in ingresses {
             let object = ObjectRef::new("Ingress", key.namespace.clone(), key.name.clone());
             let mut report = Report::on(object, &mut diagnostics);
@@ -260,6 +272,7 @@ impl Translator {
         let passthrough = Arc::new(assembly.passthrough(&mut diagnostics));
         let (hosts, backends) = assembly.finish(upstream_tls, &mut diagnostics);
         let services = Services::read(options, stores, &mut diagnostics);
+        let mirrors = Mirrors::of(&hosts);
         Routing {
             hosts: reuse(hosts, previous.map_or(&[], |previous| &previous.hosts)).into(),
             certificates: certificates.finish().into(),
@@ -269,6 +282,7 @@ impl Translator {
             backends,
             services,
             passthrough,
+            mirrors,
             diagnostics,
         }
     }

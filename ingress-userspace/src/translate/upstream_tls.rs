@@ -39,11 +39,12 @@ impl Policies {
 }
 
 /// What the Secret and the annotations amount to, but for the name that follows from the Service.
+/// `namespace` is the one that the Secret has to be of, if there is such a one.
 /// A Secret that cannot be used is reported, and the reason to answer 503: to go on without it
 /// would be to talk to whoever answers.
 pub(super) fn resolve(
     request: &UpstreamTlsRequest,
-    namespace: &str,
+    namespace: Option<&str>,
     secrets: &Store<Secret>,
     field: &str,
     report: &mut Report<'_>,
@@ -62,11 +63,11 @@ pub(super) fn resolve(
 
 fn policy(
     request: &UpstreamTlsRequest,
-    namespace: &str,
+    namespace: Option<&str>,
     secrets: &Store<Secret>,
 ) -> Result<UpstreamTls, String> {
     let Key { namespace: of_secret, name } = &request.secret;
-    if **of_secret != *namespace {
+    if namespace.is_some_and(|own| **of_secret != *own) {
         return Err("is of another namespace".to_owned());
     }
     let secret = secrets.get(of_secret, name).ok_or("does not exist")?;

@@ -176,5 +176,7 @@ fn answers_without_a_body_keep_their_fields() {
         assert_eq!((unchanged.status, unchanged.header("etag")), (304, Some("\"1\"")));
         assert_eq!(request("GET /204").status, 204);
     }
-    assert_eq!(shop.connections(), 1);
+    // Where a body was announced it may come all the same: only the connection of the 204 was used
+    // again, by the HEAD after it.
+    assert_eq!(shop.connections(), 7);
 }

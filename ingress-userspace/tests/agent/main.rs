@@ -2,15 +2,22 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod balancing;
+mod basic_auth;
 mod changes;
 mod check;
 mod client_auth;
+mod digest_auth;
 mod drain;
+mod endings;
 mod failure;
 mod forwarding;
 mod http1;
 mod http2;
+mod limits;
+mod limits_scripts;
+mod mirror;
 mod passthrough;
 mod policies;
 mod process;

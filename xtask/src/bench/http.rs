@@ -3,7 +3,7 @@
 //! else the machine does hits all.
 
 use std::{
-    fs,
+    fs, mem,
     path::{Path, PathBuf},
     thread,
     time::Instant,
@@ -14,6 +14,7 @@ use clap::ValueEnum;
 
 use super::{
     case::{Case, ROUTES, WEBSOCKETS},
+    failures::{self, Failures},
     load::{self, Load, Wrk},
     peer::{HOST, Name, Peer, RSA_HOST, Site, free_addresses, penstock, write},
     process::Server,
@@ -31,7 +32,8 @@ pub(crate) struct Arguments {
     /// What to measure; default: everything.
     #[arg(long = "case", value_name = "CASE", value_delimiter = ',', num_args = 1..)]
     cases: Vec<Case>,
-    /// What to compare; default: all that are here or can be installed.
+    /// What to compare, each of which must then do every case; default: all that are here or can
+    /// be installed, those that fail a case left out of it.
     #[arg(long, value_delimiter = ',', num_args = 1..)]
     peers: Vec<Name>,
     /// How often each proxy has its turn.
@@ -80,6 +82,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
         load: &ground.load,
         site,
         names,
+        asked: !arguments.peers.is_empty(),
         rounds: if arguments.quick { 1 } else { arguments.rounds },
         seconds: if arguments.quick { 1 } else { arguments.seconds },
         rate: arguments.rate,
@@ -154,15 +157,27 @@ struct Bench<'b> {
     load: &'b Load,
     site: Site<'b>,
     names: Vec<Name>,
+    /// The peers were asked for by name.
+    asked: bool,
     rounds: usize,
     seconds: u32,
     rate: Option<f64>,
 }
 
-/// Something that takes turns.
+/// Something that takes part in a case.
+struct Entrant {
+    name: &'static str,
+    role: Role,
+    /// That it fails is an error of the run.
+    must: bool,
+    configured: Result<Peer>,
+}
+
+/// An entrant that runs and takes turns.
 struct Contender {
     peer: Peer,
     role: Role,
+    must: bool,
     server: Server,
     /// Requests per second when it warmed up, for loads that want a number instead of a time.
     speed: f64,
@@ -181,48 +196,87 @@ impl Bench<'_> {
 
     fn case(&self, case: Case) -> Result<Table> {
         step::say(&format!("\n{}", case.title()));
-        let mut contenders = self.contenders(case)?;
-        let rate = if case == Case::Latency { self.fixed_rate(&contenders)? } else { 0.0 };
-        let mut rows: Vec<Row> = contenders
-            .iter()
-            .map(|contender| Row {
-                name: contender.peer.name,
-                role: contender.role,
-                turns: Vec::new(),
-            })
-            .collect();
+        let mut failures = Failures::default();
+        let (mut rows, mut note) = (Vec::new(), String::new());
         if case == Case::Websockets {
-            // What was open once leaves memory behind: each round has fresh processes.
-            drop(contenders);
-            for round in 1..=self.rounds {
-                for (contender, row) in self.contenders(case)?.into_iter().zip(&mut rows) {
-                    let turn = self.memory(&contender)?;
-                    self.say(round, case, row.name, &turn);
-                    row.turns.push(turn);
-                }
-            }
+            self.open(&mut rows, &mut failures)?;
         } else {
-            for contender in &mut contenders {
-                let turn = self
-                    .turn(case, contender, 1, rate)
-                    .with_context(|| format!("{}, warming up", contender.peer.name))?;
-                contender.speed = turn.columns.last().copied().unwrap_or(FIRST_SPEED);
+            let mut contenders = self.contenders(case, &mut failures)?;
+            let rate = match case {
+                Case::Latency => self.fixed_rate(&contenders, &mut failures)?,
+                _ => 0.0,
+            };
+            if case == Case::Latency {
+                note = format!("{rate:.0} requests/s, open loop");
+                contenders.retain(|contender| !failures.has(contender.peer.name));
             }
-            for round in 1..=self.rounds {
-                for (contender, row) in contenders.iter().zip(&mut rows) {
-                    let turn = self
-                        .turn(case, contender, self.seconds, rate)
-                        .with_context(|| contender.peer.name.to_owned())?;
-                    self.say(round, case, row.name, &turn);
-                    row.turns.push(turn);
+            self.loaded(case, contenders, rate, &mut rows, &mut failures)?;
+        }
+        // What a peer did before it failed is no measurement of this case.
+        rows.retain(|row| !failures.has(row.name));
+        Ok(Table { case, rows, failures: failures.finish(), note })
+    }
+
+    /// All turns of a case of memory. What was open once leaves memory behind: each round has fresh
+    /// processes.
+    fn open(&self, rows: &mut Vec<Row>, failures: &mut Failures) -> Result<()> {
+        for round in 1..=self.rounds {
+            for contender in self.contenders(Case::Websockets, failures)? {
+                let Contender { peer, must, .. } = &contender;
+                let measured = self.memory(&contender);
+                if let Some(turn) = failures.judge(peer.name, *must, measured)? {
+                    self.took(Case::Websockets, round, &contender, turn, rows);
                 }
             }
         }
-        let note = match case {
-            Case::Latency => format!("{rate:.0} requests/s, open loop"),
-            _ => String::new(),
-        };
-        Ok(Table { case, rows, note })
+        Ok(())
+    }
+
+    /// All turns of a case of requests, after a second to warm up.
+    fn loaded(
+        &self,
+        case: Case,
+        contenders: Vec<Contender>,
+        rate: f64,
+        rows: &mut Vec<Row>,
+        failures: &mut Failures,
+    ) -> Result<()> {
+        let mut running = Vec::new();
+        for mut contender in contenders {
+            let Contender { peer: Peer { name, .. }, must, .. } = contender;
+            let turn = self.turn(case, &contender, 1, rate).context("warming up");
+            if let Some(turn) = failures.judge(name, must, turn)? {
+                contender.speed = turn.columns.last().copied().unwrap_or(FIRST_SPEED);
+                running.push(contender);
+            }
+        }
+        for round in 1..=self.rounds {
+            for contender in mem::take(&mut running) {
+                let Contender { peer: Peer { name, .. }, must, .. } = contender;
+                let turn = self.turn(case, &contender, self.seconds, rate);
+                if let Some(turn) = failures.judge(name, must, turn)? {
+                    self.took(case, round, &contender, turn, rows);
+                    running.push(contender);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes a contender's turn.
+    fn took(
+        &self,
+        case: Case,
+        round: usize,
+        Contender { peer: Peer { name, .. }, role, .. }: &Contender,
+        turn: Turn,
+        rows: &mut Vec<Row>,
+    ) {
+        self.say(round, case, name, &turn);
+        match rows.iter_mut().find(|row| row.name == *name) {
+            Some(row) => row.turns.push(turn),
+            None => rows.push(Row { name, role: *role, turns: vec![turn] }),
+        }
     }
 
     fn say(&self, round: usize, case: Case, name: &str, turn: &Turn) {
@@ -230,29 +284,46 @@ impl Bench<'_> {
         step::say(&format!("  round {round}  {name:<10} {:>9.2} {unit}", turn.value));
     }
 
-    fn contenders(&self, case: Case) -> Result<Vec<Contender>> {
-        let mut peers = Vec::new();
+    /// Who takes part in a case.
+    fn entrants(&self, case: Case) -> Vec<Entrant> {
+        let ours = |name, role, configured| Entrant { name, role, must: true, configured };
         if case == Case::Routes {
             let (hosts, paths) = ROUTES;
-            peers.push((penstock::with_routes(&self.site, "Penstock", hosts, paths)?, Role::Ours));
-            peers.push((penstock::with_routes(&self.site, "one route", 1, 1)?, Role::Peer));
-        } else {
-            for name in &self.names {
-                let ours = *name == Name::Penstock;
-                let role = if ours { Role::Ours } else { Role::Peer };
-                peers.push((name.configure(&self.site)?, role));
-            }
+            let routes = |name, hosts, paths| penstock::with_routes(&self.site, name, hosts, paths);
+            return vec![
+                ours("Penstock", Role::Ours, routes("Penstock", hosts, paths)),
+                ours("one route", Role::Peer, routes("one route", 1, 1)),
+            ];
+        }
+        let mut entrants = Vec::new();
+        for name in &self.names {
+            let (shown, configured) = (name.shown(), name.configure(&self.site));
+            let role = if *name == Name::Penstock { Role::Ours } else { Role::Peer };
+            let must = failures::must(*name, self.asked);
+            entrants.push(Entrant { name: shown, role, must, configured });
         }
         if case == Case::KeepAlive {
-            peers.push((self.floor()?, Role::Reference));
+            entrants.push(ours("floor", Role::Reference, self.floor()));
         }
-        let start = |(peer, role): (Peer, Role)| {
-            let log = self.site.directory.join(format!("{}.log", peer.name));
-            let probe = (peer.http, peer.host);
-            let server = Server::start(peer.name, PROXY_CORE, &peer.command, &log, probe)?;
-            Ok(Contender { peer, role, server, speed: FIRST_SPEED })
-        };
-        peers.into_iter().map(start).collect()
+        entrants
+    }
+
+    /// Starts those who take part in a case and have not dropped out of it.
+    fn contenders(&self, case: Case, failures: &mut Failures) -> Result<Vec<Contender>> {
+        let mut contenders = Vec::new();
+        for Entrant { name, role, must, configured } in self.entrants(case) {
+            if failures.has(name) {
+                continue;
+            }
+            let started = configured.and_then(|peer| {
+                let log = self.site.directory.join(format!("{name}.log"));
+                let probe = (peer.http, peer.host);
+                let server = Server::start(name, PROXY_CORE, &peer.command, &log, probe)?;
+                Ok(Contender { peer, role, must, server, speed: FIRST_SPEED })
+            });
+            contenders.extend(failures.judge(name, must, started)?);
+        }
+        Ok(contenders)
     }
 
     /// What parses nothing.
@@ -266,7 +337,7 @@ impl Bench<'_> {
     }
 
     /// Half of what the best peer can do, closed loop.
-    fn fixed_rate(&self, contenders: &[Contender]) -> Result<f64> {
+    fn fixed_rate(&self, contenders: &[Contender], failures: &mut Failures) -> Result<f64> {
         if let Some(rate) = self.rate {
             return Ok(rate);
         }
@@ -274,7 +345,9 @@ impl Bench<'_> {
         for contender in contenders.iter().filter(|contender| contender.role == Role::Peer) {
             let seconds = 2.min(self.seconds);
             let wrk = Wrk { seconds, ..self.wrk(contender) };
-            most = most.max(self.load.wrk(&wrk)? as f64 / f64::from(seconds));
+            let answered = self.load.wrk(&wrk).context("looking for its most");
+            let answered = failures.judge(contender.peer.name, contender.must, answered)?;
+            most = most.max(answered.unwrap_or(0) as f64 / f64::from(seconds));
         }
         if most == 0.0 {
             bail!("the case `latency` needs a peer, or --rate");
@@ -342,9 +415,7 @@ impl Bench<'_> {
 
     /// What each of many idle WebSockets costs.
     fn memory(&self, Contender { peer, server, .. }: &Contender) -> Result<Turn> {
-        let open = |number| {
-            self.load.websockets(peer.http, peer.host, number).with_context(|| peer.name.to_owned())
-        };
+        let open = |number| self.load.websockets(peer.http, peer.host, number);
         // What is made with the first of them is not theirs.
         drop(open(10)?);
         let before = server.memory()?;

@@ -5,12 +5,21 @@
 //! One client asks one thing after the other, on its own connection. What the start costs is left
 //! out by dumping the count before and after.
 //!
+//! Calls of the allocator are counted with it: what is meant to cost none shows.
+//!
 //! The record is made with `--write`, and says which compiler it is of: another one makes other code,
 //! and is not compared. Counts of one build are within half a percent of each other.
 
-use std::{collections::BTreeMap, fs, net::SocketAddr, path::PathBuf, process::Command};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs,
+    net::SocketAddr,
+    path::PathBuf,
+    process::Command,
+};
 
 use anyhow::{Context, Result, bail};
+use clap::ValueEnum as _;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -29,11 +38,14 @@ use crate::{
 /// Arguments of `cargo xtask bench instructions`.
 #[derive(Default, clap::Args)]
 pub(crate) struct Arguments {
+    /// What to count; default: everything.
+    #[arg(long = "case", value_name = "CASE", value_delimiter = ',', num_args = 1..)]
+    cases: Vec<Case>,
     /// An agent that is built already, with the profile `count`.
     #[arg(long)]
     agent: Option<PathBuf>,
     /// Record what is counted.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "cases")]
     write: bool,
 }
 
@@ -49,24 +61,48 @@ const COUNTS: usize = 3;
 const AGENT_CORE: usize = 0;
 
 /// What is asked.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Case {
+    /// HTTP/1.1 keep-alive.
     KeepAlive,
+    /// HTTP/1.1, a connection for each request.
+    NewConnection,
+    /// HTTP/2, a stream at a time.
     H2,
+    /// A resumed TLS session with a request.
     Resumed,
+    /// One of 10 000 Ingresses with 5 paths each.
     Routes,
+    /// An Ingress with five annotations that each request goes through.
+    #[value(name = "policies-5")]
+    Policies5,
+    /// Likewise, with twenty.
+    #[value(name = "policies-20")]
+    Policies20,
 }
 
-impl Case {
-    const ALL: [Self; 4] = [Self::KeepAlive, Self::H2, Self::Resumed, Self::Routes];
+/// What a request takes.
+#[derive(Clone, Copy, Debug)]
+struct Count {
+    instructions: f64,
+    /// Calls of the allocator.
+    allocations: f64,
+}
 
+/// The functions of C's library that give memory.
+const ALLOCATORS: [&str; 5] = ["malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc"];
+
+impl Case {
     /// Its name in the record.
     fn name(self) -> &'static str {
         match self {
             Self::KeepAlive => "keep-alive",
+            Self::NewConnection => "new-connection",
             Self::H2 => "h2",
             Self::Resumed => "resumed",
             Self::Routes => "routes",
+            Self::Policies5 => "policies-5",
+            Self::Policies20 => "policies-20",
         }
     }
 
@@ -79,7 +115,12 @@ impl Case {
             command
         };
         let mut command = match self {
-            Self::KeepAlive => sequential(peer.http, HOST),
+            Self::KeepAlive | Self::Policies5 | Self::Policies20 => sequential(peer.http, HOST),
+            Self::NewConnection => {
+                let mut command = sequential(peer.http, HOST);
+                command.arg("--close");
+                command
+            }
             Self::Resumed => {
                 let mut command = sequential(peer.https, HOST);
                 command.arg("--resume");
@@ -118,13 +159,18 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     let site = ground.site(&agent);
     let _backend = ground.backend()?;
     let mut instructions = BTreeMap::new();
-    for case in Case::ALL {
+    let cases = if arguments.cases.is_empty() { Case::value_variants() } else { &arguments.cases };
+    for &case in cases {
         let peer = match case {
             Case::Routes => penstock::with_routes(&site, "routes", ROUTES.0, ROUTES.1)?,
+            Case::Policies5 => penstock::with_policies(&site, "policies-5", 5)?,
+            Case::Policies20 => penstock::with_policies(&site, "policies-20", 20)?,
             _ => Name::Penstock.configure(&site)?,
         };
         let count = count(case, &peer, &ground).with_context(|| case.name().to_owned())?;
-        instructions.insert(case.name().to_owned(), count.round());
+        let allocations = number(count.allocations);
+        step::say(&format!("  {:<14} {allocations:>9} allocations per request", case.name()));
+        instructions.insert(case.name().to_owned(), count.instructions.round());
     }
     let counted = Record { compiler: compiler()?, instructions };
     let path = workspace::root().join(RECORD);
@@ -167,7 +213,7 @@ fn compare(counted: &Record, recorded: Option<&Record>) -> Vec<String> {
         let shown = change.map_or("not on record".to_owned(), |change| {
             format!("{:+.1} % against the record", change * 100.0)
         });
-        step::say(&format!("  {name:<12} {:>9} instructions per request, {shown}", number(*count)));
+        step::say(&format!("  {name:<14} {:>9} instructions per request, {shown}", number(*count)));
         if change.is_some_and(|change| change > TOLERANCE) {
             regressions.push(name.clone());
         }
@@ -175,8 +221,7 @@ fn compare(counted: &Record, recorded: Option<&Record>) -> Vec<String> {
     regressions
 }
 
-/// Instructions per request.
-fn count(case: Case, peer: &Peer, ground: &Ground) -> Result<f64> {
+fn count(case: Case, peer: &Peer, ground: &Ground) -> Result<Count> {
     // Dumps of an earlier run would be taken for ours.
     let directory = ground.directory.join("callgrind");
     let _ = fs::remove_dir_all(&directory);
@@ -199,19 +244,49 @@ fn count(case: Case, peer: &Peer, ground: &Ground) -> Result<f64> {
     // Pools are filled and tables have grown to their size.
     case.ask(&ground.load, peer, REQUESTS)?;
     let mut dumps = 0;
-    let mut dump = || -> Result<u64> {
+    let mut dump = || -> Result<(u64, u64)> {
         control("--dump")?;
         dumps += 1;
         let file = format!("{}.{dumps}", out.display());
-        total(&fs::read_to_string(&file).with_context(|| format!("no dump in {file}"))?)
+        let dump = fs::read_to_string(&file).with_context(|| format!("no dump in {file}"))?;
+        Ok((total(&dump)?, allocations(&dump)))
     };
     dump()?;
-    let mut lowest = u64::MAX;
+    let mut lowest = (u64::MAX, u64::MAX);
     for _ in 0..COUNTS {
         case.ask(&ground.load, peer, REQUESTS)?;
         lowest = lowest.min(dump()?);
     }
-    Ok(lowest as f64 / REQUESTS as f64)
+    let each = |count: u64| count as f64 / REQUESTS as f64;
+    Ok(Count { instructions: each(lowest.0), allocations: each(lowest.1) })
+}
+
+/// Calls of the allocator in a dump: `cfn=(7) malloc`, where the name is left out from the second
+/// time on, and then `calls=3 ...`.
+fn allocations(dump: &str) -> u64 {
+    let mut allocators = HashSet::new();
+    let (mut calls, mut called) = (0, "");
+    for line in dump.lines() {
+        let Some((key, value)) = line.split_once('=') else { continue };
+        match key {
+            "fn" | "cfn" => {
+                let (id, name) = value.split_once(' ').unwrap_or((value, ""));
+                // `malloc'2` is a call of it from itself.
+                if ALLOCATORS.contains(&name) {
+                    allocators.insert(id);
+                }
+                if key == "cfn" {
+                    called = id;
+                }
+            }
+            "calls" if allocators.contains(called) => {
+                let number = value.split(' ').next().and_then(|number| number.parse().ok());
+                calls += number.unwrap_or(0);
+            }
+            _ => {}
+        }
+    }
+    calls
 }
 
 /// The line `totals: 123` of a dump.
@@ -250,5 +325,13 @@ mod tests {
     fn the_total_is_that_of_the_whole_dump() {
         assert_eq!(total("summary: 7\nfn=(1) totals\n16 7\ntotals: 8\n").unwrap(), 8);
         assert!(total("fn=(1)\n").is_err());
+    }
+
+    #[test]
+    fn calls_of_the_allocator_are_counted_by_whoever_makes_them() {
+        let dump = "fn=(1) main\ncfi=(2) x.c\ncfn=(5) malloc\ncalls=3 0\n16 90\n\
+                    cfn=(6) mallocate\ncalls=9 0\n16 1\nfn=(6)\ncfn=(5)\ncalls=4 0\n16 1\n\
+                    fn=(7) realloc\n1 1\nfn=(1)\ncfn=(7)\ncalls=1 0\n2 2\n";
+        assert_eq!(allocations(dump), 8);
     }
 }

@@ -2,7 +2,7 @@
 //! not have. A load that was not answered in full counts nothing.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read as _},
     net::SocketAddr,
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -117,14 +117,19 @@ impl Load {
         let mut command = self.own("websockets");
         command.args([&address.to_string(), "--host", host]);
         command.args(["--connections", &connections.to_string()]);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().context("cannot run the load")?;
         let mut line = String::new();
         if let Some(output) = child.stdout.take() {
             BufReader::new(output).read_line(&mut line)?;
         }
-        let open = Open(child);
+        let mut open = Open(child);
         if line.trim() != "open" {
-            bail!("{connections} WebSockets could not be opened");
+            let mut why = String::new();
+            if let Some(mut errors) = open.0.stderr.take() {
+                errors.read_to_string(&mut why)?;
+            }
+            bail!("{connections} WebSockets could not be opened: {}", why.trim());
         }
         Ok(open)
     }

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: measurements against the peers that people would use instead.
 
 mod case;
+mod failures;
 mod http;
 mod instructions;
 mod load;

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 
 use super::{
     case::{Case, Measure},
+    failures::Failure,
     plot,
     turn::{Spread, Turn},
 };
@@ -46,6 +47,8 @@ impl Row {
 pub(super) struct Table {
     pub(super) case: Case,
     pub(super) rows: Vec<Row>,
+    /// Those that have no row.
+    pub(super) failures: Vec<Failure>,
     pub(super) note: String,
 }
 
@@ -108,6 +111,9 @@ pub(super) fn text(table: &Table) -> String {
         }
         text.push('\n');
     }
+    for failure in &table.failures {
+        let _ = writeln!(text, "  {}", failure.line());
+    }
     if !table.note.is_empty() {
         let _ = writeln!(text, "  ({})", table.note);
     }
@@ -118,14 +124,18 @@ pub(super) fn text(table: &Table) -> String {
 pub(super) fn summary(tables: &[Table]) -> String {
     let mut text = "\nPenstock against the best of the others\n".to_owned();
     for table in tables {
-        let Some(Verdict { ratio, best, good }) = table.verdict() else { continue };
-        let mark = if good { "reached" } else { "MISSED" };
-        let _ = writeln!(
-            text,
-            "  {:<42} {ratio:>5.2} × {best:<10} bar {:.2}  {mark}",
-            table.case.title(),
-            table.case.bar()
-        );
+        if let Some(Verdict { ratio, best, good }) = table.verdict() {
+            let mark = if good { "reached" } else { "MISSED" };
+            let _ = writeln!(
+                text,
+                "  {:<42} {ratio:>5.2} × {best:<10} bar {:.2}  {mark}",
+                table.case.title(),
+                table.case.bar()
+            );
+        }
+        for failure in &table.failures {
+            let _ = writeln!(text, "  {:<42} {}", table.case.title(), failure.line());
+        }
     }
     text
 }
@@ -172,6 +182,9 @@ fn page(tables: &[Table], method: &str, machine: &str) -> String {
         let _ = writeln!(page, "| {} |\n|{}", titles.join(" | "), "---|".repeat(titles.len()));
         for line in lines {
             let _ = writeln!(page, "| {} |", line.join(" | "));
+        }
+        for failure in &table.failures {
+            let _ = writeln!(page, "\n{}", failure.line());
         }
         if !table.note.is_empty() {
             let _ = writeln!(page, "\n{}.", table.note);
@@ -233,6 +246,7 @@ pub(super) mod tests {
                 row("haproxy", Role::Peer, 20.0),
                 row("floor", Role::Reference, 12.0),
             ],
+            failures: Vec::new(),
             note: String::new(),
         }
     }
@@ -254,5 +268,26 @@ pub(super) mod tests {
         );
         assert!(page.contains("| 18.0 | 20.0 haproxy | 0.90 | 0.90 | reached |"), "{page}");
         assert!(text(&table(18.0)).contains("floor"));
+    }
+    #[test]
+    fn a_peer_that_dropped_out_is_named_wherever_the_figures_are() {
+        let why = "5000 WebSockets could not be opened".to_owned();
+        let failures = vec![Failure { name: "caddy", why }];
+        let table = Table { failures, ..table(18.0) };
+        let line = "caddy: failed: 5000 WebSockets could not be opened";
+        let page = page(std::slice::from_ref(&table), "", "");
+        for said in [text(&table), summary(std::slice::from_ref(&table)), page] {
+            assert_eq!(said.matches(line).count(), 1, "{said}");
+        }
+        assert_eq!(table.verdict().unwrap().best, "haproxy");
+    }
+
+    #[test]
+    fn where_every_peer_dropped_out_the_summary_still_says_so() {
+        let failures = vec![Failure { name: "nginx", why: "it ended".to_owned() }];
+        let mut table = Table { failures, ..table(18.0) };
+        table.rows.retain(|row| row.role == Role::Ours);
+        assert!(table.verdict().is_none());
+        assert!(summary(&[table]).contains("nginx: failed: it ended"));
     }
 }

@@ -167,7 +167,11 @@ async fn connect<D: Downstream>(
         if let Poll::Ready(outcome) = connecting.as_mut().poll(cx) {
             return Poll::Ready(outcome.map_err(Side::Upstream));
         }
-        poll_gone(cx, down, head.body == BodyLength::None)
+        let gone = match head.body {
+            BodyLength::None => down.poll_gone(cx),
+            _ => down.poll_left(cx),
+        };
+        gone.map(|()| Err(Side::Client(ClientError::Gone)))
     })
     .await
 }
@@ -176,13 +180,16 @@ async fn connect<D: Downstream>(
 pub(super) fn poll_gone<T>(
     cx: &mut Context<'_>,
     down: &mut impl Downstream,
-    nothing_more: bool,
+    upload: &mut Upload,
 ) -> Poll<Result<T, Side>> {
-    if nothing_more {
-        down.poll_gone(cx).map(|()| Err(Side::Client(ClientError::Gone)))
+    let gone = if upload.is_read() {
+        down.poll_gone(cx)
+    } else if upload.is_stuck() {
+        down.poll_left(cx)
     } else {
         Poll::Pending
-    }
+    };
+    gone.map(|()| Err(Side::Client(ClientError::Gone)))
 }
 
 /// Sends the request and waits for the head of its answer; interim ones are passed on.
@@ -206,7 +213,7 @@ async fn answer_of<D: Downstream, U: Upstream>(
                 (Poll::Pending, Some(error)) => Poll::Ready(Err(Side::Upstream(error))),
                 (Poll::Pending, None) => match down.poll_flush(cx) {
                     Poll::Ready(Err(error)) => Poll::Ready(Err(Side::Client(error))),
-                    _ => poll_gone(cx, down, upload.is_done()),
+                    _ => poll_gone(cx, down, upload),
                 },
             }
         })

@@ -2,11 +2,14 @@
 
 use std::task::{Context, Poll, ready};
 
-use super::Side;
-use crate::proxy::{
-    buffer::{Buffer, Buffers},
-    pipeline::trailers,
-    sides::{ClientError, Downstream, Read, Upstream},
+use super::{Side, pace::Pace};
+use crate::{
+    model,
+    proxy::{
+        buffer::{Buffer, Buffers},
+        pipeline::trailers,
+        sides::{ClientError, Downstream, Read, Upstream},
+    },
 };
 
 pub(super) struct Download {
@@ -14,6 +17,8 @@ pub(super) struct Download {
     /// Read and not yet taken by the client's connection. Lent only while something is in it.
     buffer: Option<Buffer>,
     state: State,
+    /// Of an answer with `limit-rate`.
+    pace: Option<Box<Pace>>,
     /// Bytes so far.
     moved: u64,
 }
@@ -28,7 +33,13 @@ enum State {
 
 impl Download {
     pub(super) fn new(buffers: &Buffers) -> Self {
-        Self { buffers: buffers.clone(), buffer: None, state: State::Reading, moved: 0 }
+        Self::paced(buffers, model::Pace::default())
+    }
+
+    /// The body of an answer that begins now, at this pace.
+    pub(super) fn paced(buffers: &Buffers, pace: model::Pace) -> Self {
+        let (buffer, pace) = (None, Pace::new(pace));
+        Self { buffers: buffers.clone(), buffer, state: State::Reading, pace, moved: 0 }
     }
 
     pub(super) fn moved(&self) -> u64 {
@@ -82,7 +93,18 @@ impl Download {
         down: &mut D,
     ) -> Poll<Result<(), Side>> {
         while let Some(buffer) = &mut self.buffer {
-            match ready!(down.poll_write(cx, buffer.filled())).map_err(Side::Client)? {
+            let mut data = buffer.filled();
+            if let Some(pace) = &mut self.pace {
+                match pace.poll_allowed(cx, self.moved) {
+                    Poll::Ready(allowed) => data = data.get(..allowed).unwrap_or(data),
+                    Poll::Pending => {
+                        // What may go, goes: it is not to wait for what may not.
+                        let _sent = down.poll_flush(cx).map_err(Side::Client)?;
+                        return Poll::Pending;
+                    }
+                }
+            }
+            match ready!(down.poll_write(cx, data)).map_err(Side::Client)? {
                 // More than was announced: the client's connection cannot take it.
                 0 => return Poll::Ready(Err(Side::Client(ClientError::Gone))),
                 length => {

@@ -4,6 +4,7 @@
 
 mod attempt;
 mod download;
+mod pace;
 mod upload;
 
 use std::{future::poll_fn, rc::Rc, task::Poll};
@@ -13,6 +14,7 @@ use super::{
     balance::{Asker, Attempts},
     client::Client,
     message::{BodyLength, RequestHead, ResponseHead},
+    mirror::Copy,
     respond::Failure,
     sides::{ClientError, Downstream, UpstreamError},
     upstream::Connection,
@@ -28,6 +30,15 @@ pub(super) enum Outcome {
     Unanswered(Failure),
 }
 
+/// How a request is passed on.
+pub(super) struct Terms<'r> {
+    pub(super) proxying: &'r Proxying,
+    /// The client asks for another protocol.
+    pub(super) upgrade: bool,
+    /// A copy, to be sent once the request's body is there.
+    pub(super) mirror: Option<Box<Copy>>,
+}
+
 /// Whose fault an end is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
@@ -41,20 +52,24 @@ pub(super) async fn run<D: Downstream, A: Asker>(
     client: &Rc<Client>,
     attempts: &mut Attempts<'_, A>,
     head: &mut RequestHead,
-    proxying: &Proxying,
-    upgrade: bool,
+    terms: Terms<'_>,
     down: &mut D,
     finish: impl Fn(&RequestHead, &mut ResponseHead, &Attempts<'_, A>),
 ) -> Outcome {
+    let Terms { proxying, upgrade, mut mirror } = terms;
     let mut upload = Upload::new(&client.worker.buffers, head.body, proxying);
     if head.body != BodyLength::None
         && let Err(failure) = hold_back(proxying, head, down, &mut upload).await
     {
         return Outcome::Unanswered(failure);
     }
+    offer(&mut mirror, &upload);
     let mut answer = client.worker.take_answer();
     let found =
         attempt::find(client, attempts, head, proxying, down, &mut upload, &mut answer).await;
+    // A body that was not waited for may be there by now.
+    offer(&mut mirror, &upload);
+    drop(mirror);
     let outcome = match found {
         // One that nobody asked for, or that comes before the end of the request: what is left of
         // its body would be taken for the tunnel's.
@@ -76,7 +91,7 @@ pub(super) async fn run<D: Downstream, A: Asker>(
             let end = if answer.status == 101 {
                 tunnel(client, proxying, down, &mut connection).await
             } else {
-                relay(client, down, &mut connection, &mut upload).await
+                relay(client, proxying, down, &mut connection, &mut upload).await
             };
             match end {
                 Ok(()) => client.worker.pool.put(connection),
@@ -94,6 +109,16 @@ pub(super) async fn run<D: Downstream, A: Asker>(
     };
     client.worker.give_answer(answer);
     outcome
+}
+
+/// Sends the copy, if the whole body of the request is there.
+fn offer(mirror: &mut Option<Box<Copy>>, upload: &Upload) {
+    if mirror.is_some()
+        && let Some(body) = upload.whole_body()
+        && let Some(copy) = mirror.take()
+    {
+        copy.send(body);
+    }
 }
 
 /// What came before the end of a broken answer reaches the client, if it still reads. Has a deadline
@@ -150,12 +175,13 @@ fn failure(side: Side) -> Failure {
 /// Moves the answer's body to the client, and what is left of the request's to the endpoint.
 async fn relay<D: Downstream>(
     client: &Client,
+    proxying: &Proxying,
     down: &mut D,
     connection: &mut Connection,
     upload: &mut Upload,
 ) -> Result<(), Side> {
     let up = connection;
-    let mut download = Download::new(&client.worker.buffers);
+    let mut download = Download::paced(&client.worker.buffers, proxying.pace);
     poll_fn(|cx| {
         match upload.poll(cx, down, up) {
             Poll::Ready(Ok(())) | Poll::Pending => {}
@@ -167,7 +193,7 @@ async fn relay<D: Downstream>(
             Poll::Ready(Err(Side::Client(_))) => upload.stop(),
         }
         match download.poll(cx, up, down) {
-            Poll::Pending => poll_gone(cx, down, upload.is_done()),
+            Poll::Pending => poll_gone(cx, down, upload),
             ready => ready,
         }
     })

@@ -84,6 +84,12 @@ impl Upload {
         (self.state == State::Read).then(|| self.unsent() as u64)
     }
 
+    /// The body, if all of it is there.
+    pub(super) fn whole_body(&self) -> Option<&[u8]> {
+        let whole = self.kept && self.state != State::Reading;
+        whole.then(|| self.buffer.as_ref().map_or(&[][..], Buffer::filled))
+    }
+
     /// Another attempt can send all of it.
     pub(super) fn is_repeatable(&self) -> bool {
         self.kept
@@ -100,6 +106,7 @@ impl Upload {
     /// Nothing more is sent.
     pub(super) fn stop(&mut self) {
         self.state = State::Done;
+        self.kept = false;
         self.buffer = None;
     }
 
@@ -108,8 +115,14 @@ impl Upload {
         self.state >= State::Finished
     }
 
-    pub(super) fn is_done(&self) -> bool {
-        self.state == State::Done
+    /// All of it has come from the client, or nobody wants the rest.
+    pub(super) fn is_read(&self) -> bool {
+        self.state >= State::Read
+    }
+
+    /// The endpoint takes nothing, so that nothing more is read from the client.
+    pub(super) fn is_stuck(&mut self) -> bool {
+        self.state == State::Reading && !self.has_room()
     }
 
     pub(super) fn moved(&self) -> u64 {

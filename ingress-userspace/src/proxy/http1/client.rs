@@ -19,7 +19,7 @@ use crate::{
     proxy::{
         buffer::{Buffer, Buffers},
         deadline::Deadline,
-        message::{BodyLength, Fields, Known, RequestHead, ResponseHead},
+        message::{Fields, Known, RequestHead, ResponseHead},
         sides::{Read, Upstream, UpstreamError},
         stream::Stream,
     },
@@ -195,19 +195,7 @@ impl Upstream for Http1Upstream {
         if head.fields.contains(Known::Upgrade) {
             queue.extend_from_slice(b"Connection: upgrade\r\n");
         }
-        let encoder = match head.body {
-            BodyLength::None => Encoder::Ended,
-            BodyLength::Exact(length) => {
-                queue.extend_from_slice(b"Content-Length: ");
-                push_number(queue, length);
-                queue.extend_from_slice(b"\r\n");
-                Encoder::Length(length)
-            }
-            BodyLength::Unknown => {
-                queue.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
-                Encoder::Chunked(0)
-            }
-        };
+        let encoder = Encoder::announce(head.body, queue);
         queue.extend_from_slice(b"\r\n");
         self.outbound.begin(encoder);
     }
@@ -295,23 +283,4 @@ impl Upstream for Http1Upstream {
     fn trailers(&self) -> Option<&Fields> {
         self.inbound.trailers()
     }
-}
-
-/// Appends a number in decimal digits.
-pub(super) fn push_number(queue: &mut Vec<u8>, number: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    let mut rest = number;
-    loop {
-        at -= 1;
-        // A digit is below 10.
-        if let Some(digit) = digits.get_mut(at) {
-            *digit = b'0' + (rest % 10) as u8;
-        }
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    queue.extend_from_slice(digits.get(at..).unwrap_or_default());
 }

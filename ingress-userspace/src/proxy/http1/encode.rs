@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use crate::proxy::message::Fields;
+use crate::proxy::message::{BodyLength, Fields};
 
 /// How a body is framed, and where in it the writer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,22 @@ pub(crate) enum Encoder {
 }
 
 impl Encoder {
+    /// The framing of a body of this length whose reader knows chunks; queues the field that says
+    /// it.
+    pub(super) fn announce(body: BodyLength, queue: &mut Vec<u8>) -> Self {
+        match body {
+            BodyLength::None => Self::Ended,
+            BodyLength::Exact(length) => {
+                content_length(queue, length);
+                Self::Length(length)
+            }
+            BodyLength::Unknown => {
+                queue.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+                Self::Chunked(0)
+            }
+        }
+    }
+
     /// How many of `length` bytes can be written next; queues what must precede them. 0 of a body
     /// that is complete: what is beyond its length is not written.
     pub(crate) fn admit(&mut self, length: usize, queue: &mut Vec<u8>) -> usize {
@@ -69,4 +85,30 @@ impl Encoder {
         *self = Self::Ended;
         whole
     }
+}
+
+/// Appends `Content-Length`.
+pub(super) fn content_length(queue: &mut Vec<u8>, length: u64) {
+    queue.extend_from_slice(b"Content-Length: ");
+    push_number(queue, length);
+    queue.extend_from_slice(b"\r\n");
+}
+
+/// Appends a number in decimal digits.
+pub(super) fn push_number(queue: &mut Vec<u8>, number: u64) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    let mut rest = number;
+    loop {
+        at -= 1;
+        // A digit is below 10.
+        if let Some(digit) = digits.get_mut(at) {
+            *digit = b'0' + (rest % 10) as u8;
+        }
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    queue.extend_from_slice(digits.get(at..).unwrap_or_default());
 }

@@ -49,6 +49,11 @@ impl Outbound {
         self.encoder = encoder;
     }
 
+    /// The end of what is sent is that of the connection.
+    pub(super) fn is_until_close(&self) -> bool {
+        self.encoder == Encoder::Raw
+    }
+
     /// The transport has everything.
     pub(super) fn is_flushed(&self) -> bool {
         !self.dirty

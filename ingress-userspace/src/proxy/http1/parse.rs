@@ -301,8 +301,11 @@ pub(crate) fn response(
     let option = |wanted: &[u8]| {
         head.fields.items(Known::Connection).any(|item| item.eq_ignore_ascii_case(wanted))
     };
-    let keep_alive = if keep_alive { !option(b"close") } else { option(b"keep-alive") };
-    Ok(Some(Parsed { length, keep_alive }))
+    let keep_alive = !option(b"close") && (keep_alive || option(b"keep-alive"));
+    // Where a body is announced that this answer cannot have, an endpoint that sends it all the same
+    // would have it taken for its next answer.
+    let promised = head.body == BodyLength::None && !head.is_interim() && announces(&head.fields);
+    Ok(Some(Parsed { length, keep_alive: keep_alive && !promised }))
 }
 
 /// What the head of an answer says beside what is in [`ResponseHead`].
@@ -342,6 +345,12 @@ fn status_line(line: &[u8], head: &mut ResponseHead) -> Result<bool, BadHead> {
         _ => return Err(BadHead::Malformed),
     }
     Ok(minor > b'0')
+}
+
+/// Of an answer without a body, to HEAD or by its status: what it would be.
+fn announces(fields: &Fields) -> bool {
+    let empty = |length: &[u8]| length.iter().all(|digit| *digit == b'0');
+    fields.contains(Known::TransferEncoding) || !fields.get_all(Known::ContentLength).all(empty)
 }
 
 fn response_body(head: &mut ResponseHead, to_head: bool) -> Result<BodyLength, BadHead> {

@@ -10,9 +10,8 @@ use std::{
 };
 
 use super::{
-    client::push_number,
     decode::Decoder,
-    encode::Encoder,
+    encode::{Encoder, content_length, push_number},
     inbound::{Broken, Inbound},
     outbound::Outbound,
     parse::{self, BadHead},
@@ -31,6 +30,8 @@ const DISCARDED: usize = 64 * 1024;
 /// How long a client whose connection is to be closed may go on sending: closing at once would
 /// reset the connection and take the answer with it.
 const LINGER: Duration = Duration::from_secs(2);
+/// How often it is looked whether a client is still there that sends more than is read.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// A client's connection.
 pub(crate) struct Http1 {
@@ -53,6 +54,8 @@ pub(crate) struct Http1 {
     tunnel: Tunnel,
     /// The deadline runs until the client sends or takes something.
     waiting: bool,
+    /// It runs until it is looked again whether the client is there.
+    looking: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +95,7 @@ impl Http1 {
             aborted: false,
             tunnel: Tunnel::No,
             waiting: false,
+            looking: false,
         }
     }
 
@@ -160,7 +164,7 @@ impl Http1 {
     fn refuse_for(&mut self, failure: Failure) -> Next {
         self.version = Version::Http11;
         self.to_head = false;
-        self.waiting = false;
+        (self.waiting, self.looking) = (false, false);
         self.close = true;
         self.refused = true;
         Next::Refused(failure)
@@ -171,13 +175,13 @@ impl Http1 {
         self.requests += 1;
         self.version = head.version;
         self.to_head = head.method == http::Method::HEAD;
-        self.waiting = false;
+        (self.waiting, self.looking) = (false, false);
         let fields = &head.fields;
         let option = |wanted: &[u8]| {
             fields.items(Known::Connection).any(|item| item.eq_ignore_ascii_case(wanted))
         };
         let keep_alive =
-            if head.version == Version::Http10 { option(b"keep-alive") } else { !option(b"close") };
+            !option(b"close") && (head.version != Version::Http10 || option(b"keep-alive"));
         let limits = self.client.worker.limits.get();
         self.close = !keep_alive
             || limits.keep_alive.is_none()
@@ -191,6 +195,10 @@ impl Http1 {
     /// After an answer: makes the connection ready for the next request. False: it has ended.
     pub(crate) async fn settle(&mut self) -> bool {
         if self.aborted {
+            // Whose end is that of the connection must not end as if it were whole.
+            if self.tunnel == Tunnel::No && self.outbound.is_until_close() {
+                self.stream.reset_on_close();
+            }
             return false;
         }
         if !self.close && !self.inbound.is_ended() {
@@ -291,7 +299,7 @@ impl Http1 {
             return Poll::Pending;
         }
         if !self.waiting {
-            self.waiting = true;
+            (self.waiting, self.looking) = (true, false);
             self.client.deadline().set(timeout);
         }
         self.client.deadline().poll(cx)
@@ -299,8 +307,8 @@ impl Http1 {
 
     /// The client sent or took something.
     fn moved(&mut self) {
-        if self.waiting {
-            self.waiting = false;
+        if self.waiting || self.looking {
+            (self.waiting, self.looking) = (false, false);
             self.client.deadline().clear();
         }
     }
@@ -373,22 +381,14 @@ impl Downstream for Http1 {
         fields_but_length(queue, &head.fields);
         let mut encoder = Encoder::Ended;
         match head.body {
-            BodyLength::Exact(length) => {
-                queue.extend_from_slice(b"Content-Length: ");
-                push_number(queue, length);
-                queue.extend_from_slice(b"\r\n");
-                if !self.to_head {
-                    encoder = Encoder::Length(length);
-                }
-            }
+            BodyLength::Exact(length) if self.to_head => content_length(queue, length),
             BodyLength::Unknown if self.to_head => {}
-            BodyLength::Unknown if self.version >= Version::Http11 => {
-                queue.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
-                encoder = Encoder::Chunked(0);
-            }
-            BodyLength::Unknown => {
+            BodyLength::Unknown if self.version < Version::Http11 => {
                 self.close = true;
                 encoder = Encoder::Raw;
+            }
+            BodyLength::Exact(_) | BodyLength::Unknown => {
+                encoder = Encoder::announce(head.body, queue);
             }
             BodyLength::None if self.to_head || head.status == 304 => {
                 if let Some(length) = head.fields.get(Known::ContentLength) {
@@ -398,7 +398,7 @@ impl Downstream for Http1 {
                 }
             }
             BodyLength::None if head.status < 200 || head.status == 204 => {}
-            BodyLength::None => queue.extend_from_slice(b"Content-Length: 0\r\n"),
+            BodyLength::None => content_length(queue, 0),
         }
         if head.status == 101 {
             queue.extend_from_slice(b"Connection: upgrade\r\n");
@@ -450,7 +450,24 @@ impl Downstream for Http1 {
                     self.aborted = true;
                     return Poll::Ready(());
                 }
-                Poll::Pending => break,
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        self.poll_left(cx)
+    }
+
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.stream.is_read_closed() {
+            self.aborted = true;
+            return Poll::Ready(());
+        }
+        // Nothing wakes for the end while bytes are unread before it.
+        if !self.waiting && self.tunnel == Tunnel::No {
+            let deadline = self.client.deadline();
+            if !self.looking || deadline.poll(cx).is_ready() {
+                self.looking = true;
+                deadline.set(LOOK);
+                let _set = deadline.poll(cx);
             }
         }
         Poll::Pending

@@ -150,6 +150,11 @@ impl Downstream for Http2Stream {
         self.connection.borrow_mut().poll_gone(self.key, cx)
     }
 
+    /// What it sends is read all the same, as far as its window goes.
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_gone(cx)
+    }
+
     /// DATA is what carries a tunnel as well (RFC 9113, section 8.5).
     fn tunnel(&mut self) {}
 

@@ -1,20 +1,26 @@
 //! Steps 9 and 10: whether a request may go to its endpoints. Only routes with policies have these
 //! steps, and only their requests pay for them.
 
-use super::{sources, stages::Located};
+use std::{rc::Rc, sync::Arc};
+
+use super::{access, limits, stages::Located};
 use crate::{
     model::Policies,
     proxy::{
         balance::View,
         client::Client,
+        limits::Slot,
         message::RequestHead,
-        respond::{Answer, Failure},
+        respond::{self, Answer, Failure},
     },
 };
 
 /// What a request was admitted with: lives until its answer has ended.
 #[derive(Debug, Default)]
-pub(super) struct Admission {}
+pub(super) struct Admission {
+    /// It counts for `limit-connections`.
+    slot: Option<Slot>,
+}
 
 /// What became of a request at these steps, other than a failure.
 pub(super) enum Admitted {
@@ -25,19 +31,26 @@ pub(super) enum Admitted {
 
 /// Takes a request through the steps, in their order.
 pub(super) async fn admit(
-    _client: &Client,
-    _view: &View,
+    client: &Rc<Client>,
+    view: &View,
     head: &mut RequestHead,
     located: &Located<'_>,
-    policies: &Policies,
+    policies: &Arc<Policies>,
 ) -> Result<Admitted, Failure> {
-    let admission = Admission::default();
-    if let Some(own) = &policies.sources {
-        sources::check(own, located.origin.ip)?;
+    let mut admission = Admission::default();
+    if let Some(own) = &policies.limits {
+        match limits::admit(client, head, located, policies, own) {
+            Ok(slot) => admission.slot = slot,
+            Err(status) => return Ok(Admitted::Own(respond::status(status))),
+        }
     }
+    // Before who it is: in nginx, addresses are looked at first.
     if let Some(applied) = &located.applied {
         let decided = policies.sources.as_ref().is_some_and(|own| !own.allowed.is_empty());
         applied.admit(&head.method, located.origin.ip, decided)?;
     }
-    Ok(Admitted::With(admission))
+    match access::check(client, view, head, located, policies, &mut admission).await? {
+        Some(answer) => Ok(Admitted::Own(answer)),
+        None => Ok(Admitted::With(admission)),
+    }
 }

@@ -2,12 +2,18 @@
 //! can be told apart from outside (reference section 2); each is a module. What is done to answers
 //! stands here.
 
+mod access;
 mod admission;
 mod asker;
 mod authority;
+mod blocked;
 mod client_auth;
+mod external;
 mod forwarded;
 mod headers;
+mod limits;
+mod login;
+mod mirror;
 mod origin;
 mod redirect;
 mod rewrites;
@@ -37,7 +43,7 @@ use super::{
     balance::{Attempts, View},
     client::Client,
     counters::Subject,
-    exchange::{self, Outcome},
+    exchange::{self, Outcome, Terms},
     message::{Known, RequestHead, ResponseHead},
     respond::{self, Answer, Failure},
     sides::Downstream,
@@ -58,7 +64,7 @@ pub(super) async fn answer<D: Downstream>(
     let plan = plan.as_deref();
     let status = match decision {
         Ok(Decision::Forward(forward)) => {
-            let Forward { mut attempts, route, upgrade, over_http2, admission } = forward;
+            let Forward { mut attempts, route, upgrade, over_http2, admission, mirror } = forward;
             let finish = |head: &RequestHead,
                           answer: &mut ResponseHead,
                           attempts: &Attempts<'_, Asked<'_>>| {
@@ -76,8 +82,9 @@ pub(super) async fn answer<D: Downstream>(
                     plan.apply(answer, &observed);
                 }
             };
-            let (proxying, attempts) = (&*route.proxying, &mut attempts);
-            match exchange::run(client, attempts, head, proxying, upgrade, down, finish).await {
+            let terms = Terms { proxying: &route.proxying, upgrade, mirror };
+            let attempts = &mut attempts;
+            match exchange::run(client, attempts, head, terms, down, finish).await {
                 Outcome::Answered(status) => status,
                 Outcome::Unanswered(failure) => {
                     let answer = said(failure, plan);
@@ -126,7 +133,8 @@ async fn own<D: Downstream>(
     mut answer: Answer,
     plan: Option<&Plan<'_>>,
 ) {
-    if answer.head.status == Failure::ClientGone.status() {
+    // nginx says nothing with 444 and 499: it closes the connection.
+    if matches!(answer.head.status, 444 | 499) {
         down.abort();
         return;
     }

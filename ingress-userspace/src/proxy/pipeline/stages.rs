@@ -1,18 +1,22 @@
 //! The stages of a request, in the order in which they can be told apart from outside (reference
 //! section 2).
 
-use std::{rc::Rc, sync::Arc};
+use std::{cell::OnceCell, rc::Rc, sync::Arc};
 
 use super::{
+    access::Verdict,
     admission::{self, Admission, Admitted},
     asker::Asked,
-    authority,
+    authority::{self, without_port},
+    blocked,
     client_auth::{self, Entry},
-    forwarded, headers,
+    forwarded, headers, mirror,
     origin::Origin,
     redirect, settings,
     snippet::{Applied, Next, Plan, Script},
-    target, websocket,
+    sources, target,
+    variables::Seen,
+    websocket,
 };
 use crate::{
     model::{Backend, BackendId, FieldPolicy, HostName, Route, Target},
@@ -21,6 +25,7 @@ use crate::{
         client::Client,
         counters::Subject,
         message::{BodyLength, Known, RequestHead},
+        mirror::Copy,
         respond::{self, Answer, Failure},
     },
     route::{Found, HostTable, normalize},
@@ -47,6 +52,8 @@ pub(super) struct Forward<'v> {
     pub(super) over_http2: bool,
     /// What it was admitted with, of a route with policies.
     pub(super) admission: Option<Admission>,
+    /// A copy that waits for the request's body.
+    pub(super) mirror: Option<Box<Copy>>,
 }
 
 /// A request whose endpoints are known.
@@ -66,6 +73,25 @@ pub(super) struct Located<'v> {
     /// What snippets leave to be done.
     pub(super) applied: Option<Box<Applied<'v>>>,
     over_http2: bool,
+}
+
+impl Located<'_> {
+    /// The request for the variables of texts; `head` is the one that the upstream is to be asked.
+    pub(super) fn seen<'r>(&'r self, client: &'r Client, head: &'r RequestHead) -> Seen<'r> {
+        Seen {
+            client,
+            fields: &head.fields,
+            method: &head.method,
+            target: self.original.as_deref().unwrap_or(&head.target),
+            path: head.path(),
+            host: without_port(&self.authority),
+            address: &self.origin.address,
+            server: self.host.name(),
+            route: Some(self.route),
+            service: Some(&self.service.key),
+            request_id: OnceCell::new(),
+        }
+    }
 }
 
 /// All stages. What only some routes ask for awaits in a task of its own size: every connection
@@ -126,6 +152,10 @@ fn locate<'v>(
     let entry = client_auth::enter(client, host, &authority)?;
     if let Entry::Elsewhere(page) = entry {
         return elsewhere(302, page);
+    }
+    // What is blocked everywhere.
+    if let Some(blocked) = &settings.blocked {
+        blocked::check(blocked, &head.fields)?;
     }
     if path == HEALTH && *host.name() == HostName::CatchAll {
         return Ok(Place::Own(respond::healthy()));
@@ -230,7 +260,15 @@ fn locate<'v>(
     }
 
     // (f) Where it goes.
-    let backend = backend.ok_or(Failure::NoRoute)?;
+    let Some(backend) = backend else {
+        // Nothing is there to ask for a password for; who is kept out learns not even that.
+        let lists = route.policies.as_ref().and_then(|policies| policies.sources.as_ref());
+        if let Some(Verdict::Refused(answer)) = lists.and_then(|own| sources::check(own, origin.ip))
+        {
+            return Ok(Place::Own(answer));
+        }
+        return Err(Failure::NoRoute);
+    };
     let service = service.filter(|service| !service.endpoints.is_empty());
     let service = service.ok_or(Failure::NoEndpoint)?;
     Ok(Place::Here(Located {
@@ -303,7 +341,10 @@ fn forward<'v>(
         applied.to_upstream(&mut head.fields);
     }
     let asked = Asked::new(client, route, service, host.name(), head, authority, original, origin);
+    let own = route.policies.as_ref().and_then(|policies| policies.mirror.as_ref());
+    let names = &view.snapshot.model.names;
+    let mirror = own.and_then(|own| mirror::copy(client, head, &located, names, own));
     head.authority = located.authority;
     let attempts = Attempts::new(view, backend, asked);
-    Ok(Decision::Forward(Forward { attempts, route, upgrade, over_http2, admission }))
+    Ok(Decision::Forward(Forward { attempts, route, upgrade, over_http2, admission, mirror }))
 }

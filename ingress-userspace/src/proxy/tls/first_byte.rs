@@ -1,6 +1,7 @@
 use std::{
     io,
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll},
 };
 
@@ -9,21 +10,28 @@ use tokio::{
     net::TcpStream,
 };
 
+use crate::proxy::client::Client;
+
 /// The first byte of a TLS record that carries a handshake (RFC 8446, section 5.1).
 const HANDSHAKE_RECORD: u8 = 22;
 
 /// Fails the first read if it does not begin a TLS handshake, before rustls answers it with an
-/// alert that a plain client would take for the answer.
+/// alert that a plain client would take for the answer. Tells the client's deadline that it came.
 pub(crate) struct FirstByte {
     pub(super) tcp: TcpStream,
-    checked: bool,
+    /// Nothing has come yet.
+    waiting: Option<Rc<Client>>,
     /// It does not.
     pub(super) plain: bool,
 }
 
 impl FirstByte {
-    pub(super) fn new(tcp: TcpStream) -> Self {
-        Self { tcp, checked: false, plain: false }
+    pub(super) fn new(tcp: TcpStream, client: &Rc<Client>) -> Self {
+        Self { tcp, waiting: Some(Rc::clone(client)), plain: false }
+    }
+
+    pub(crate) fn tcp(&self) -> &TcpStream {
+        &self.tcp
     }
 }
 
@@ -36,10 +44,9 @@ impl AsyncRead for FirstByte {
         let this = self.get_mut();
         let before = buf.filled().len();
         let outcome = Pin::new(&mut this.tcp).poll_read(cx, buf);
-        if !this.checked
-            && let Some(first) = buf.filled().get(before)
-        {
-            this.checked = true;
+        if let (Some(client), Some(first)) = (&this.waiting, buf.filled().get(before)) {
+            client.expect_rest();
+            this.waiting = None;
             if *first != HANDSHAKE_RECORD {
                 this.plain = true;
                 return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));

@@ -1,7 +1,9 @@
 //! From a TCP connection on the TLS port to a stream of bytes, or to an end that the client
 //! understands.
 
-use std::{borrow::Cow, io, pin::pin, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow, future::poll_fn, io, pin::pin, rc::Rc, sync::Arc, task::Poll, time::Duration,
+};
 
 use rustls::{HandshakeKind, pki_types::UnixTime, server::Acceptor};
 use tokio::{
@@ -45,14 +47,23 @@ impl Failed {
 
 /// Ends TLS. `None`: the connection is over, the client was told why, and it is counted. What was
 /// found out about the client is in [`Client::identity`].
-pub(in crate::proxy) async fn handshake(client: &Client, tcp: TcpStream) -> Option<Established> {
+pub(in crate::proxy) async fn handshake(
+    client: &Rc<Client>,
+    tcp: TcpStream,
+) -> Option<Established> {
     let late = Failed { reason: HandshakeFailure::Timeout, last_words: None };
-    match before(client.deadline(), establish(client, tcp)).await.unwrap_or(Err(late)) {
+    let mut established = pin!(establish(client, tcp));
+    let outcome = poll_fn(|cx| match established.as_mut().poll(cx) {
+        Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+        Poll::Pending => client.poll_late(cx).map(|()| None),
+    });
+    match outcome.await.unwrap_or(Err(late)) {
         Ok(tls) => {
             let (_, session) = tls.get_ref();
             let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
             client.worker.counters.handshake(resumed);
             let http2 = session.alpn_protocol() == Some(b"h2");
+            client.expect_first();
             Some(Established { stream: Stream::Tls(tls), http2 })
         }
         Err(Failed { reason, last_words }) => {
@@ -65,7 +76,10 @@ pub(in crate::proxy) async fn handshake(client: &Client, tcp: TcpStream) -> Opti
     }
 }
 
-async fn establish(client: &Client, tcp: TcpStream) -> Result<Box<TlsStream<FirstByte>>, Failed> {
+async fn establish(
+    client: &Rc<Client>,
+    tcp: TcpStream,
+) -> Result<Box<TlsStream<FirstByte>>, Failed> {
     let start = hello(client, tcp).await?;
     // The hello borrows from `start`, which the handshake consumes.
     let server_name = start.client_hello().server_name().map(Box::<str>::from);
@@ -89,8 +103,9 @@ async fn establish(client: &Client, tcp: TcpStream) -> Result<Box<TlsStream<Firs
 }
 
 /// Reads the client's hello.
-async fn hello(client: &Client, tcp: TcpStream) -> Result<StartHandshake<FirstByte>, Failed> {
-    let mut acceptor = pin!(LazyConfigAcceptor::new(Acceptor::default(), FirstByte::new(tcp)));
+async fn hello(client: &Rc<Client>, tcp: TcpStream) -> Result<StartHandshake<FirstByte>, Failed> {
+    let mut acceptor =
+        pin!(LazyConfigAcceptor::new(Acceptor::default(), FirstByte::new(tcp, client)));
     let error = match acceptor.as_mut().await {
         Ok(start) => return Ok(start),
         Err(error) => error,

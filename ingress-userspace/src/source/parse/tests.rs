@@ -1,11 +1,12 @@
 use super::*;
-use crate::{source::object, stores::Stores};
+use crate::stores::Stores;
 
 /// The stores of a text, for tests of what comes after.
 pub(crate) fn stores(text: &str) -> (Stores, Vec<Diagnostic>) {
     let parsed = parse(Path::new("test.yaml"), text, &mut Documents::new());
-    let objects = parsed.objects.iter().filter_map(|(id, o)| Some((id, o.as_ref()?)));
-    (object::stores(objects, &Stores::default()), parsed.diagnostics)
+    let objects = parsed.objects.iter().filter_map(|(id, object)| Some((id, object.as_ref()?)));
+    let stores = objects.collect();
+    (stores, parsed.diagnostics)
 }
 
 fn said(text: &str) -> Vec<String> {

@@ -6,6 +6,9 @@ mod described;
 mod document;
 mod handshake;
 mod known;
+mod limits;
+mod login;
+mod mirror;
 mod passthrough;
 mod proxying;
 mod redirect;
@@ -33,7 +36,7 @@ pub(super) use upstream_tls::UpstreamTlsRequest;
 pub(super) use value::{Invalid, boolean};
 
 use self::value::Values;
-use super::{config::Config, report::Report};
+use super::{config::Config, report::Report, users::UserLists};
 use crate::{
     model::{Denial, Policies, ProxyVersion, Proxying},
     stores::Stores,
@@ -80,6 +83,8 @@ struct Parser<'a, 'd> {
     values: Values<'a>,
     config: &'a Config,
     lookup: Lookup<'a>,
+    /// Secrets with users, as they were read before.
+    users: &'a mut UserLists,
     report: &'a mut Report<'d>,
     denial: Option<Denial>,
 }
@@ -97,10 +102,12 @@ impl Annotations {
         all: Option<&BTreeMap<String, String>>,
         config: &Config,
         lookup: Lookup<'_>,
+        users: &mut UserLists,
         report: &mut Report<'_>,
     ) -> Self {
         let values = Values::new(prefix, all);
-        let mut parser = Parser { values, config, lookup, report, denial: config.denial.clone() };
+        let denial = config.denial.clone();
+        let mut parser = Parser { values, config, lookup, users, report, denial };
         let canary = parser.judge();
         if let Some(key) = &config.global_auth
             && parser.boolean("enable-global-auth", true)
@@ -188,8 +195,22 @@ impl Parser<'_, '_> {
 
     /// What switches stages on that most requests do not go through.
     fn policies(&mut self, snippets: &Snippets) -> Option<Arc<Policies>> {
-        let snippet = snippets.location.clone();
-        let policies = Policies { sources: sources::parse(self), snippet };
+        let policies = Policies {
+            limits: limits::parse(self),
+            sources: sources::parse(self),
+            login: login::parse(self),
+            external: None,
+            satisfy_any: login::satisfy_any(self),
+            mirror: mirror::parse(self),
+            snippet: snippets.location.clone(),
+        };
+        // A choice of nothing is none.
+        let policies = match policies {
+            Policies { sources: None, login: None, external: None, .. } => {
+                Policies { satisfy_any: false, ..policies }
+            }
+            policies => policies,
+        };
         (policies != Policies::default()).then(|| Arc::new(policies))
     }
 

@@ -53,6 +53,8 @@ pub(in crate::translate) fn read(source: &mut impl Source, proxying: &mut Proxyi
     source.insist("client-body-buffer-size", &mut proxying.body_buffer, size);
     source.take("proxy-request-buffering", &mut proxying.buffer_request, switch);
     source.take("proxy-buffering", &mut proxying.buffer_response, switch);
+    source.take("limit-rate", &mut proxying.pace.rate, kibibytes);
+    source.take("limit-rate-after", &mut proxying.pace.after, kibibytes);
     source.take("proxy-http-version", &mut proxying.http_version, http_version);
     source.take("proxy-next-upstream", &mut proxying.retry.conditions, conditions);
     source.take("proxy-next-upstream-tries", &mut proxying.retry.tries, tries);
@@ -108,12 +110,20 @@ pub(super) fn parse(parser: &mut Parser<'_, '_>, rewrites: bool) -> Arc<Proxying
     if proxying == **defaults { Arc::clone(defaults) } else { Arc::new(proxying) }
 }
 
-fn switch(value: &str) -> Result<bool, Invalid> {
+pub(super) fn switch(value: &str) -> Result<bool, Invalid> {
     match value {
         "on" => Ok(true),
         "off" => Ok(false),
         _ => Err(Invalid("`on` or `off`")),
     }
+}
+
+/// KiB without unit, as bytes; zero and below stand for none, as in ingress-nginx.
+fn kibibytes(value: &str) -> Result<u64, Invalid> {
+    let digits = value.strip_prefix('-').unwrap_or(value);
+    let expected = Invalid("a whole number of KiB, without unit");
+    let number = whole(digits).and_then(|number| number.checked_mul(1024)).ok_or(expected)?;
+    Ok(if value.starts_with('-') { 0 } else { number })
 }
 
 fn http_version(value: &str) -> Result<HttpVersion, Invalid> {
@@ -218,7 +228,7 @@ fn is_plain(text: &str) -> bool {
 }
 
 /// What a `Host` field may say (RFC 9110, section 7.2), as strictly as host names of rules.
-fn is_authority(text: &str) -> bool {
+pub(super) fn is_authority(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
             Some((address, port)) if address.parse::<std::net::Ipv6Addr>().is_ok() => ("v6", port),

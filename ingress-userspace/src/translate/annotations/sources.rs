@@ -19,7 +19,12 @@ pub(super) fn parse(parser: &mut Parser<'_, '_>) -> Option<Sources> {
         denied: denied.unwrap_or_else(|| global.denied.clone()),
         allowed: allowed.unwrap_or_else(|| global.allowed.clone()),
     };
-    (sources != Sources::default()).then_some(sources)
+    if sources != Sources::default() {
+        return Some(sources);
+    }
+    // Who is blocked everywhere is not where something else says who may come.
+    let denied = parser.config.blocked.clone();
+    (!denied.is_empty()).then(|| Sources { denied, ..Sources::default() })
 }
 
 fn ranges(parser: &mut Parser<'_, '_>, key: &str) -> Option<Box<[AddressRange]>> {

@@ -1,5 +1,7 @@
+mod access;
 mod connections;
 mod fields;
+mod limits;
 mod snippets;
 mod streams;
 
@@ -7,19 +9,19 @@ use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 
+pub(super) use self::limits::LimitKeys;
 pub(super) use self::snippets::SharedSnippets;
 use super::{
     annotations::{
-        BUFFER_SIZE, BUFFERS, Invalid, NO_FILES, Risk, Source, boolean, load_balance,
-        read_proxying, source_ranges,
+        BUFFER_SIZE, BUFFERS, Invalid, NO_FILES, Risk, Source, boolean, load_balance, read_proxying,
     },
     report::Report,
     suite, ticket,
 };
 use crate::{
     model::{
-        Conditions, Denial, Policy, Proxying, RedirectCode, Settings, Sources, TicketKey,
-        TlsSettings,
+        AddressRange, Conditions, Denial, Policies, Policy, Proxying, RedirectCode, Settings,
+        Sources, TicketKey, TlsSettings,
     },
     stores::Store,
     suggestion,
@@ -35,6 +37,8 @@ pub(super) struct Config {
     pub(super) preserve_trailing_slash: bool,
     /// Ingress paths that begin with one of these are never redirected to HTTPS.
     pub(super) no_tls_redirect: Vec<String>,
+    /// Ingress paths that begin with one of these ask for no authentication.
+    pub(super) no_auth_locations: Vec<String>,
     /// How the requests of every Ingress are forwarded that says nothing else.
     pub(super) proxying: Arc<Proxying>,
     /// `retry-non-idempotent`: adds to what every Ingress says.
@@ -43,6 +47,12 @@ pub(super) struct Config {
     pub(super) upstream_tls_per_ingress: bool,
     /// `whitelist-source-range` and `denylist-source-range`, for Ingresses without their own.
     pub(super) sources: Sources,
+    /// What all limits of requests share.
+    pub(super) limits: LimitKeys,
+    /// `block-cidrs`: who may ask for nothing where no list says who may.
+    pub(super) blocked: Box<[AddressRange]>,
+    /// `allow-cross-namespace-resources`: annotations may name what is in other namespaces.
+    pub(super) cross_namespace: bool,
     pub(super) risk_level: Risk,
     pub(super) blocked_words: Vec<String>,
     /// What snippets may do, and the operator's own.
@@ -61,6 +71,9 @@ pub(super) struct Config {
     pub(super) ticket_keys: Vec<TicketKey>,
 }
 
+/// Where certificate authorities look for what proves that a host is somebody's.
+const ACME: &str = "/.well-known/acme-challenge";
+
 impl Default for Config {
     /// ingress-nginx's defaults.
     fn default() -> Self {
@@ -69,11 +82,15 @@ impl Default for Config {
             ssl_redirect: true,
             force_ssl_redirect: false,
             preserve_trailing_slash: false,
-            no_tls_redirect: vec!["/.well-known/acme-challenge".to_owned()],
+            no_tls_redirect: vec![ACME.to_owned()],
+            no_auth_locations: vec![ACME.to_owned()],
             proxying: Arc::default(),
             retry_non_idempotent: false,
             upstream_tls_per_ingress: false,
             sources: Sources::default(),
+            limits: LimitKeys::default(),
+            blocked: Box::default(),
+            cross_namespace: false,
             risk_level: Risk::High,
             blocked_words: Vec::new(),
             snippets: SharedSnippets::default(),
@@ -102,11 +119,7 @@ enum Other {
 const HEADER_BUFFER: &str = "a connection borrows a buffer of 32 KiB only while a head is read";
 
 const OTHERS: &[(&str, Other)] = &[
-    ("allow-cross-namespace-resources", Other::Met),
     ("strict-validate-path-type", Other::Met),
-    ("block-cidrs", Other::Denies),
-    ("block-user-agents", Other::Denies),
-    ("block-referers", Other::Denies),
     ("enable-modsecurity", Other::Denies),
     ("enable-owasp-modsecurity-crs", Other::Denies),
     ("modsecurity-snippet", Other::Denies),
@@ -120,18 +133,12 @@ const OTHERS: &[(&str, Other)] = &[
     ("global-auth-cache-key", Other::NoEffect),
     ("global-auth-cache-duration", Other::NoEffect),
     ("global-auth-always-set-cookie", Other::NoEffect),
-    ("no-auth-locations", Other::NoEffect),
     ("enable-ocsp", Other::NoEffect),
     ("ssl-buffer-size", Other::NoEffect),
     ("ssl-dh-param", Other::NoEffect),
     ("ssl-early-data", Other::NoEffect),
     ("ssl-ecdh-curve", Other::NoEffect),
     ("global-allowed-response-headers", Other::NoEffect),
-    ("limit-req-status-code", Other::NoEffect),
-    ("limit-conn-status-code", Other::NoEffect),
-    ("limit-conn-zone-variable", Other::NoEffect),
-    ("limit-rate", Other::NoEffect),
-    ("limit-rate-after", Other::NoEffect),
     ("log-format-upstream", Other::NoEffect),
     ("log-format-escape-json", Other::NoEffect),
     ("disable-access-log", Other::NoEffect),
@@ -200,9 +207,14 @@ const OBEYED: &[&str] = &[
     "ssl-session-ticket-key",
     "ssl-reject-handshake",
     "no-tls-redirect-locations",
+    "no-auth-locations",
     "annotations-risk-level",
     "whitelist-source-range",
     "denylist-source-range",
+    "block-cidrs",
+    "block-user-agents",
+    "block-referers",
+    "allow-cross-namespace-resources",
     "annotation-value-word-blocklist",
     "global-auth-url",
     "load-balance",
@@ -235,6 +247,11 @@ const OBEYED: &[&str] = &[
     "proxy-body-size",
     "proxy-buffering",
     "proxy-request-buffering",
+    "limit-req-status-code",
+    "limit-conn-status-code",
+    "limit-conn-zone-variable",
+    "limit-rate",
+    "limit-rate-after",
     "proxy-http-version",
     "proxy-next-upstream",
     "proxy-next-upstream-timeout",
@@ -255,10 +272,14 @@ impl Config {
         reader.boolean("ssl-redirect", &mut config.ssl_redirect);
         reader.boolean("force-ssl-redirect", &mut config.force_ssl_redirect);
         reader.boolean("preserve-trailing-slash", &mut config.preserve_trailing_slash);
+        reader.boolean("allow-cross-namespace-resources", &mut config.cross_namespace);
         reader.value("load-balance", &mut config.load_balance, load_balance);
         reader.boolean("service-upstream", &mut config.service_upstream);
         if let Some(value) = reader.get("no-tls-redirect-locations") {
             config.no_tls_redirect = list(value);
+        }
+        if let Some(value) = reader.get("no-auth-locations") {
+            config.no_auth_locations = list(value);
         }
         if let Some(value) = reader.get("annotation-value-word-blocklist") {
             config.blocked_words = list(value);
@@ -270,6 +291,7 @@ impl Config {
             "Critical" => Ok(Risk::Critical),
             _ => Err(Invalid("`Low`, `Medium`, `High` or `Critical`")),
         });
+        config.limits = reader.limits();
         config.settings = reader.settings();
         let mut proxying = Proxying::default();
         read_proxying(&mut reader, &mut proxying);
@@ -292,8 +314,17 @@ impl Config {
         }
         config.denial = reader.others();
         reader.sources(&mut config);
+        reader.blocked(&mut config);
         reader.snippets(&mut config);
         config
+    }
+
+    /// What requests that belong to no Ingress go through.
+    pub(super) fn blocked_policies(&self) -> Option<Arc<Policies>> {
+        let denied = self.blocked.clone();
+        let sources = Sources { denied, ..Sources::default() };
+        let policies = Policies { sources: Some(sources), ..Policies::default() };
+        (!self.blocked.is_empty()).then(|| Arc::new(policies))
     }
 }
 
@@ -345,23 +376,6 @@ impl<'a> Reader<'a, '_> {
         settings.address = self.address();
         settings.tls = self.tls();
         settings
-    }
-
-    /// A list that cannot be read closes everything: who is kept out is not known.
-    fn sources(&mut self, config: &mut Config) {
-        let Sources { denied, allowed } = &mut config.sources;
-        for (key, place) in [("denylist-source-range", denied), ("whitelist-source-range", allowed)]
-        {
-            let Some(value) = self.get(key).filter(|value| !value.is_empty()) else { continue };
-            match source_ranges(value) {
-                Ok(ranges) => *place = ranges,
-                Err(Invalid(expected)) => {
-                    let message = format!("is not {expected}; everything answers 503");
-                    self.report.error(format!("data.{key}"), message);
-                    config.denial.get_or_insert_with(|| Denial { key: key.into() });
-                }
-            }
-        }
     }
 
     fn tls(&mut self) -> TlsSettings {

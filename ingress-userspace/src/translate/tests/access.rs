@@ -8,15 +8,15 @@ const PREFIX: &str = "nginx.ingress.kubernetes.io";
 /// The keys of reference sections 1.2 to 1.11 that restrict access, with a value that asks for it.
 /// Written out again instead of taken from the table: the table is what is tested.
 const RESTRICTING: &[(&str, &str)] = &[
-    ("whitelist-source-range", "10.0.0.0/8"),
+    ("whitelist-source-range", "10.0.0.0/33"),
     ("whitelist-source-range", ""),
-    ("allowlist-source-range", "10.0.0.0/8"),
-    ("denylist-source-range", "10.0.0.0/8"),
-    ("satisfy", "any"),
-    ("auth-type", "basic"),
+    ("allowlist-source-range", "10.0.0.0/8, office"),
+    ("allowlist-source-range", ""),
+    ("allowlist-source-range", ","),
+    ("denylist-source-range", "10.0.0"),
+    ("denylist-source-range", ""),
+    ("auth-type", "nonsense"),
     ("auth-secret", "users"),
-    ("auth-secret-type", "auth-file"),
-    ("auth-realm", "here"),
     ("auth-url", "https://auth.example.com"),
     ("auth-signin", "https://auth.example.com/start"),
     ("auth-signin-redirect-param", "rd"),
@@ -32,14 +32,13 @@ const RESTRICTING: &[(&str, &str)] = &[
     ("auth-keepalive-timeout", "1"),
     ("auth-keepalive-share-vars", "true"),
     ("auth-snippet", "x"),
-    ("limit-rps", "1"),
-    ("limit-rpm", "1"),
-    ("limit-burst-multiplier", "1"),
-    ("limit-connections", "1"),
-    ("limit-allowlist", "10.0.0.0/8"),
-    ("limit-whitelist", "10.0.0.0/8"),
-    ("limit-rate", "1"),
-    ("limit-rate-after", "1"),
+    ("limit-rps", "ten"),
+    ("limit-rps", "10r/s"),
+    ("limit-rps", ""),
+    ("limit-rpm", "1.5"),
+    ("limit-connections", "$limit"),
+    ("limit-allowlist", "10.0.0.0/33"),
+    ("limit-whitelist", "everyone"),
     ("backend-protocol", "FCGI"),
     ("backend-protocol", "nonsense"),
     ("upstream-vhost", "$service_name.svc"),
@@ -129,13 +128,14 @@ fn every_key_that_restricts_by_its_name_denies() {
     use crate::translate::annotations::{Support, known_keys};
 
     for (key, support) in known_keys() {
-        // Client certificates are obeyed; what of them cannot be is in `client_auth`.
-        let restricts = key.starts_with("auth-") && !key.starts_with("auth-tls-")
-            || key.starts_with("limit-")
-            || key.ends_with("-source-range")
-            || key.ends_with("-snippet")
-            || key.contains("modsecurity")
-            || ["satisfy", "canary"].contains(&key);
+        // Client certificates, passwords and lists of addresses are obeyed; what of them cannot be
+        // is in `client_auth`, in `login` and above.
+        let obeyed = ["auth-type", "auth-secret", "auth-secret-type", "auth-realm"];
+        let restricts =
+            key.starts_with("auth-") && !key.starts_with("auth-tls-") && !obeyed.contains(&key)
+                || key.ends_with("-snippet")
+                || key.contains("modsecurity")
+                || key == "canary";
         let passes = matches!(support, Support::Obeyed | Support::NoEffect(_) | Support::Legacy);
         assert!(!(restricts && passes), "{key}");
     }

@@ -37,6 +37,14 @@ fn authority() -> (String, String) {
 }
 
 fn translate(text: &str, secrets: &[(&str, &str, &str, &str)]) -> Translation {
+    translate_with(Options::default(), text, secrets)
+}
+
+fn translate_with(
+    options: Options,
+    text: &str,
+    secrets: &[(&str, &str, &str, &str)],
+) -> Translation {
     let (mut stores, diagnostics) = stores(&format!("{BASE}{text}"));
     assert!(diagnostics.is_empty(), "{diagnostics:?}");
     let secret = |(namespace, name, crt, crl): &(&str, &str, &str, &str)| {
@@ -47,7 +55,7 @@ fn translate(text: &str, secrets: &[(&str, &str, &str, &str)]) -> Translation {
         (Key::new(*namespace, *name), Arc::new(Secret { data: Some(data), ..Default::default() }))
     };
     stores.secrets = secrets.iter().map(secret).collect();
-    Translator::new(Options::default()).translate(&stores, &Arc::default())
+    Translator::new(options).translate(&stores, &Arc::default())
 }
 
 fn rule(translation: &Translation, name: &str) -> Arc<ClientRule> {
@@ -234,4 +242,26 @@ fn a_way_around_by_plain_http_is_said() {
     assert!(!warns(&[("force-ssl-redirect", "true")], ""));
     assert!(!warns(&[("auth-tls-match-cn", "CN=alice")], ""), "there is no subject: 403");
     assert!(!warns(&[("auth-tls-verify-client", "optional")], ""));
+}
+
+#[test]
+fn another_namespace_is_read_where_the_config_map_allows_it() {
+    let (crt, _) = authority();
+    let keys = [
+        ("auth-tls-secret", "other/ca"),
+        ("proxy-ssl-secret", "other/ca"),
+        ("backend-protocol", "HTTPS"),
+        ("force-ssl-redirect", "true"),
+    ];
+    let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: controller}\n\
+               data: {allow-cross-namespace-resources: 'true'}\n";
+    let text = ingress("x", &keys, "", &["a.com / Prefix web"]) + map;
+    let configmap = Some(("default".to_owned(), "controller".to_owned()));
+    let options = Options { configmap, ..Options::default() };
+    let translation = translate_with(options, &text, &[("other", "ca", &crt, "")]);
+    says_nothing(&translation);
+    assert_eq!(rule(&translation, "a.com").authority.roots.len(), 1);
+    assert_eq!(get(&translation, "a.com/"), "web");
+    let closed = translate(&text, &[("other", "ca", &crt, "")]);
+    assert_eq!(get(&closed, "a.com/"), DENIED);
 }

@@ -106,11 +106,6 @@ fn redirects_to_https_follow_annotation_then_config_map() {
 #[test]
 fn what_restricts_everything_denies_everything() {
     for (key, value) in [
-        ("whitelist-source-range", "10.0.0.0/8"),
-        ("denylist-source-range", "10.0.0.0/8"),
-        ("block-cidrs", "10.0.0.0/8"),
-        ("block-user-agents", "x"),
-        ("block-referers", "x"),
         ("enable-modsecurity", "true"),
         ("location-snippet", "deny all;"),
         ("server-snippet", "deny all;"),
@@ -139,6 +134,41 @@ fn what_restricts_everything_denies_everything() {
         );
         assert_eq!(get(&with_map(&[(key, "")], &[]), "a.com/"), "web");
     }
+}
+
+#[test]
+fn lists_that_cannot_be_read_close_everything() {
+    for (key, value, why) in [
+        ("whitelist-source-range", "10.0.0.0/33", "is not a comma list of addresses"),
+        ("denylist-source-range", "10.0.0.0/8,x", "is not a comma list of addresses"),
+        ("block-cidrs", "10.0.0.0/8 11.0.0.0/8", "is not a comma list of addresses"),
+        ("block-user-agents", "curl,~(", "has an item that is no regular expression"),
+        ("block-referers", "~*[", "has an item that is no regular expression"),
+    ] {
+        let translation = with_map(&[(key, value)], &[]);
+        for url in ["a.com/", "unknown.com/"] {
+            assert_eq!(get(&translation, url), format!("503 {key}"), "{url}");
+        }
+        says(&translation, &format!("error ConfigMap default/controller: data.{key}: {why}"));
+        says(&translation, "; everything answers 503");
+        assert_eq!(get(&with_map(&[(key, "")], &[]), "a.com/"), "web");
+    }
+}
+
+#[test]
+fn what_is_blocked_everywhere_is_read() {
+    use crate::model::HeaderPattern;
+
+    let patterns = |texts: &[&str]| -> Box<[HeaderPattern]> {
+        texts.iter().map(|text| HeaderPattern::parse(text).expect(text)).collect()
+    };
+    let data = [("block-user-agents", "curl/8, \"~*bad bot\" ,'x y',"), ("block-referers", "~a")];
+    let translation = with_map(&data, &[]);
+    says_nothing(&translation);
+    let blocked = translation.model.settings.blocked.as_ref().expect("there are some");
+    assert_eq!(blocked.user_agents, patterns(&["curl/8", "~*bad bot", "x y"]));
+    assert_eq!(blocked.referers, patterns(&["~a"]));
+    assert_eq!(with_map(&[("block-referers", " , ")], &[]).model.settings.blocked, None);
 }
 
 #[test]

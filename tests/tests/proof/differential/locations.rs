@@ -87,6 +87,7 @@ fn ordinary_paths() {
             ("/", "return 404;"),
         ]),
         asks: asks(&["/foo", "/foo/bar", "/slash", "/only", "/soon", "/foobar"]),
+        files: &[],
         fields: &[],
         differences: &[],
     });
@@ -119,6 +120,7 @@ fn paths_in_regex_mode() {
             ("~* \"^/\"", "return 404;"),
         ]),
         asks: asks(&["/foo", "/foo/bar/BAZ", "/foo/bar/ba", "/foo/bar/bar", "/only", "/exact"]),
+        files: &[],
         fields: &[],
         differences: &[],
     });
@@ -156,6 +158,7 @@ fn rewrites() {
             ("~* \"^/\"", "return 404;"),
         ]),
         asks: asks(&["/something", "/lobby", "/api/v1", "/api/v1/foo", "/something/new"]),
+        files: &[],
         fields: &[],
         differences: &[],
     });

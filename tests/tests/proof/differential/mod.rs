@@ -3,7 +3,11 @@
 //! difference that is meant stands in a table with its reason; one that is not there fails, and so
 //! does one that is there and not found.
 
+mod access;
+mod cors;
+mod limits;
 mod locations;
+mod redirects;
 mod snippets;
 
 use std::{
@@ -36,8 +40,10 @@ pub(super) struct Group<'g> {
     /// Values of the controller's ConfigMap.
     pub(super) settings: &'g [(&'g str, &'g str)],
     /// What stands in `http { … }`: `listen HTTP` is given its address, `upstream a`, `b` and `c`
-    /// are there.
+    /// are there, `DIRECTORY` is one of its own. `OTHER` is a second address, in the manifests too.
     pub(super) nginx: String,
+    /// Files in that directory.
+    pub(super) files: &'g [(&'g str, &'g str)],
     pub(super) asks: Vec<Ask>,
     /// Fields of answers that are compared besides `Location`; `body` is what follows them, and `> x`
     /// the field `x` of what a Service is asked.
@@ -55,6 +61,19 @@ pub(super) struct Ask {
 }
 
 impl Ask {
+    /// The same with another name, for one that is asked several times.
+    pub(super) fn named(self, name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..self }
+    }
+
+    /// With another method.
+    pub(super) fn method(mut self, method: &str) -> Self {
+        let rest = self.bytes.split_off(3);
+        self.bytes = [method.as_bytes(), &rest].concat();
+        self.name = format!("{method} {}", self.name);
+        self
+    }
+
     /// A GET without a body.
     pub(super) fn get(host: &str, target: &str) -> Self {
         Self::with(host, target, "")
@@ -85,9 +104,11 @@ pub(super) fn compare(group: &Group<'_>) {
     let test = format!("differential::{}", group.name);
     let Some(program) = which("nginx") else { return requirement::interop(&test, "nginx") };
     let recorders = SERVICES.map(|_| Recorder::start());
-    let Some(site) = Site::of(&test, &documents(group, &recorders)) else { return };
+    let other = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+    let manifests = documents(group, &recorders).replace("OTHER", &other.to_string());
+    let Some(site) = Site::of(&test, &manifests) else { return };
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let (_nginx, nginx) = nginx(&program, &directory, group, &recorders);
+    let (_nginx, nginx) = nginx(&program, &directory, group, &recorders, other);
     let mut wrong = Vec::new();
     let mut met = BTreeSet::new();
     for ask in &group.asks {
@@ -181,7 +202,11 @@ fn nginx(
     directory: &TempDir,
     group: &Group<'_>,
     recorders: &[Recorder],
+    other: SocketAddr,
 ) -> (Process, SocketAddr) {
+    for (name, text) in group.files {
+        fs::write(directory.path().join(name), text).expect("a file");
+    }
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
     let mut text =
         "daemon off; master_process off; pid nginx.pid; error_log error.log;\n".to_owned();
@@ -200,7 +225,12 @@ fn nginx(
         let _infallible = writeln!(text, "upstream {name} {{ server {}; }}", recorder.address);
     }
     let _infallible = writeln!(text, "server {{ listen {address} default_server; return 404; }}");
-    text += &group.nginx.replace("listen HTTP", &format!("listen {address}"));
+    let path = directory.path().to_str().expect("a temporary directory is text");
+    text += &group
+        .nginx
+        .replace("listen HTTP", &format!("listen {address}"))
+        .replace("OTHER", &other.to_string())
+        .replace("DIRECTORY", path);
     text += "}\n";
     fs::write(directory.path().join("nginx.conf"), text).expect("a file");
     let mut command = Command::new(program);

@@ -12,7 +12,7 @@ const COMMON: &str = "apiVersion: networking.k8s.io/v1\nkind: IngressClass\n\
     metadata: {name: penstock}\nspec: {controller: penstock.dev/ingress-controller}\n---\n\
     apiVersion: v1\nkind: ConfigMap\nmetadata: {namespace: bench, name: settings}\ndata:\n\
     \x20 keep-alive-requests: \"100000000\"\n  upstream-keepalive-requests: \"100000000\"\n\
-    \x20 ssl-redirect: \"false\"\n  hsts: \"false\"\n  proxy-body-size: \"0\"\n\
+    \x20 ssl-redirect: \"false\"\n  global-allowed-response-headers: \"X-One,X-Two\"\n  hsts: \"false\"\n  proxy-body-size: \"0\"\n\
     \x20 proxy-read-timeout: \"3600\"\n  proxy-send-timeout: \"3600\"\n---\n\
     apiVersion: v1\nkind: Service\nmetadata: {namespace: bench, name: pods}\n\
     spec: {ports: [{name: http, port: 80}]}\n---\n";
@@ -50,6 +50,53 @@ pub(in crate::bench) fn with_routes(
         .map(|host| ingress(&format!("i{host}"), &format!("h{host}.example.com"), &paths, None))
         .collect();
     start(site, name, "h0.example.com", &objects)
+}
+
+/// What the annotations ask of every request, the most usual first; none of it keeps a request of the
+/// benchmark from its backend.
+const POLICIES: [(&str, &str); 20] = [
+    ("whitelist-source-range", "127.0.0.0/8"),
+    ("limit-rps", "1000000"),
+    ("enable-cors", "true"),
+    ("proxy-cookie-path", "/inner /outer"),
+    ("upstream-vhost", "inner.example.com"),
+    // The first five, and fifteen more.
+    ("denylist-source-range", "10.0.0.0/8, 2001:db8::/32"),
+    ("limit-rpm", "60000000"),
+    ("limit-connections", "1000"),
+    ("limit-allowlist", "192.0.2.0/24"),
+    ("cors-allow-origin", "https://one.example.com, https://*.two.example.com"),
+    ("cors-allow-headers", "X-One, X-Two"),
+    ("cors-expose-headers", "X-Three"),
+    ("cors-max-age", "60"),
+    ("proxy-cookie-domain", "inner.example.com outer.example.com"),
+    ("proxy-redirect-from", "http://inner.example.com/"),
+    ("proxy-redirect-to", "https://outer.example.com/"),
+    ("affinity", "cookie"),
+    ("session-cookie-max-age", "60"),
+    ("custom-headers", "bench/answers"),
+    ("custom-http-errors", "418,503"),
+];
+
+/// One host whose Ingress asks for so many policies.
+pub(in crate::bench) fn with_policies(
+    site: &Site<'_>,
+    name: &'static str,
+    policies: usize,
+) -> Result<Peer> {
+    let annotations: String = POLICIES
+        .iter()
+        .take(policies)
+        .map(|(key, value)| format!("    nginx.ingress.kubernetes.io/{key}: {value:?}\n"))
+        .collect();
+    let plain = ingress(name, HOST, &["/"], None);
+    let objects = plain.replace(
+        &format!("metadata: {{namespace: bench, name: {name}}}"),
+        &format!("metadata:\n  namespace: bench\n  name: {name}\n  annotations:\n{annotations}"),
+    );
+    let answers = "apiVersion: v1\nkind: ConfigMap\nmetadata: {namespace: bench, name: answers}\n\
+                   data: {X-One: one, X-Two: two}\n---\n";
+    start(site, name, HOST, &(answers.to_owned() + &objects))
 }
 
 fn ingress(name: &str, host: &str, paths: &[&str], secret: Option<&str>) -> String {

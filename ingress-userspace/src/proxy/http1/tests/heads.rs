@@ -243,10 +243,31 @@ fn a_connection_is_kept_where_the_answer_allows_it() {
         ("HTTP/1.1 200 OK\r\nConnection: x, Close\r\n", false),
         ("HTTP/1.0 200 OK\r\n", false),
         ("HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\n", true),
+        ("HTTP/1.0 200 OK\r\nConnection: Keep-Alive, close\r\n", false),
         ("HTTP/1.1 200\r\n", true),
     ] {
         let (parsed, _) = answer(&format!("{head}\r\n"), false).expect("valid").expect("whole");
         assert_eq!(parsed.keep_alive, kept, "{head:?}");
+    }
+}
+
+#[test]
+fn a_connection_is_not_kept_on_which_a_body_may_follow_where_none_is() {
+    for (head, to_head, kept) in [
+        ("200 OK\r\nContent-Length: 5\r\n", true, false),
+        ("200 OK\r\nTransfer-Encoding: chunked\r\n", true, false),
+        ("200 OK\r\nContent-Length: 0\r\n", true, true),
+        ("200 OK\r\n", true, true),
+        ("204 No\r\nContent-Length: 5\r\n", false, false),
+        ("204 No\r\nTransfer-Encoding: chunked\r\n", false, false),
+        ("204 No\r\nContent-Length: 0\r\n", false, true),
+        ("304 No\r\nContent-Length: 5\r\n", false, false),
+        ("304 No\r\n", false, true),
+        ("200 OK\r\nContent-Length: 5\r\n", false, true),
+        ("103 Early\r\nContent-Length: 5\r\n", false, true),
+    ] {
+        let found = answer(&format!("HTTP/1.1 {head}\r\n"), to_head).expect("valid");
+        assert_eq!(found.expect("whole").0.keep_alive, kept, "{head:?}");
     }
 }
 

@@ -43,6 +43,7 @@ pub(crate) struct Connection {
     streams: Streams,
     /// What the client allows.
     peer: Peer,
+    allowance: Allowance,
     send: SendWindow,
     receive: ReceiveWindow,
     flood: Flood,
@@ -72,6 +73,16 @@ struct Peer {
     table: u32,
 }
 
+/// How many streams at once the client may have. One that was told of fewer may have more until it
+/// says that it knows (RFC 9113, section 6.5.3).
+#[derive(Clone, Copy, Debug)]
+struct Allowance {
+    streams: u32,
+    /// What our last SETTINGS say, and whether the client has acknowledged them.
+    told: u32,
+    known: bool,
+}
+
 /// How far the connection is in being left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Leaving {
@@ -94,8 +105,9 @@ pub(super) enum End {
 impl Connection {
     /// A client's connection, whose SETTINGS are queued.
     pub(crate) fn new(setup: &Rc<Setup>) -> Self {
+        let streams = setup.limits.get().streams;
         let settings = [
-            (setting::MAX_CONCURRENT_STREAMS, setup.limits.get().streams),
+            (setting::MAX_CONCURRENT_STREAMS, streams),
             (setting::INITIAL_WINDOW_SIZE, WINDOW),
             (setting::MAX_HEADER_LIST_SIZE, setup.limits.get().list as u32),
             (setting::ENABLE_CONNECT_PROTOCOL, 1),
@@ -112,6 +124,7 @@ impl Connection {
             encoder: Encoder::default(),
             streams: Streams::default(),
             peer: Peer { window: flow::INITIAL, frame: frame::LONGEST, table: 4096 },
+            allowance: Allowance { streams, told: streams, known: false },
             send: SendWindow::new(flow::INITIAL),
             receive: ReceiveWindow::new(window),
             flood: Flood::default(),
@@ -264,6 +277,17 @@ impl Connection {
                 self.streams.close(id, true);
             }
             None => self.streams.remember(id, true),
+        }
+    }
+
+    /// Tells the client how many streams it may have, if that has changed.
+    fn tell_allowance(&mut self) {
+        let streams = self.setup.limits.get().streams;
+        let Allowance { streams: now, told, known } = self.allowance;
+        if known && told != streams && self.ended.is_none() {
+            let settings = [(setting::MAX_CONCURRENT_STREAMS, streams)];
+            frame::write_settings(self.out.queue(), &settings);
+            self.allowance = Allowance { streams: now.max(streams), told: streams, known: false };
         }
     }
 

@@ -59,6 +59,7 @@ impl Connection {
     pub(crate) fn receive(&mut self, input: &[u8]) -> usize {
         let now = self.setup.deadlines.now();
         self.flood.tick(now);
+        self.tell_allowance();
         let mut rest = input;
         while self.ended.is_none() && !rest.is_empty() {
             match self.step(&mut rest) {
@@ -333,8 +334,8 @@ impl Connection {
         self.highest = id;
         self.flood.opened();
         // Those that were reset count while someone works for them.
-        let refused = self.streams.open() >= limits.streams as usize
-            || self.streams.len() >= 2 * limits.streams as usize;
+        let most = self.allowance.streams as usize;
+        let refused = self.streams.open() >= most || self.streams.len() >= 2 * most;
         if refused {
             self.decode(block, &mut Discard)?;
             return Err(Fault::Stream(id, Code::RefusedStream));
@@ -462,7 +463,12 @@ impl Connection {
             return Err(Code::Protocol.into());
         }
         if header.has(flag::ACK) {
-            return if payload.is_empty() { Ok(()) } else { Err(Code::FrameSize.into()) };
+            if !payload.is_empty() {
+                return Err(Code::FrameSize.into());
+            }
+            self.allowance.known = true;
+            self.allowance.streams = self.allowance.told;
+            return Ok(());
         }
         let (settings, rest) = payload.as_chunks::<6>();
         if !rest.is_empty() {

@@ -49,6 +49,30 @@ fn streams_beyond_the_limit_are_refused() {
 }
 
 #[test]
+fn fewer_streams_are_a_limit_as_soon_as_the_client_knows() {
+    let mut peer = Peer::new();
+    let limit = |peer: &mut Peer, streams| {
+        peer.setup.limits.set(Limits { streams, ..Limits::default() });
+    };
+    assert!(peer.ask(&get(1)).is_empty());
+    let mut streams = vec![peer.stream()];
+    limit(&mut peer, 2);
+    // It may not know yet.
+    assert_eq!(peer.ask(&get(3)), ["SETTINGS 1"]);
+    assert!(peer.ask(&[get(5), get(7)].concat()).is_empty(), "all are taken, told once");
+    streams.extend([peer.stream(), peer.stream(), peer.stream()]);
+    let known = f(kind::SETTINGS, flag::ACK, 0, &[]);
+    assert!(peer.ask(&known).is_empty());
+    assert_eq!(peer.ask(&get(9)), ["RST_STREAM 9 REFUSED_STREAM"]);
+    // More are allowed at once.
+    limit(&mut peer, 5);
+    assert_eq!(peer.ask(&get(11)), ["SETTINGS 1"]);
+    streams.push(peer.stream());
+    assert_eq!(peer.ask(&get(13)), ["RST_STREAM 13 REFUSED_STREAM"]);
+    assert_eq!(streams.len(), 5);
+}
+
+#[test]
 fn handlers_of_streams_that_were_reset_count() {
     let mut peer = Peer::new();
     let mut streams = Vec::new();

@@ -1,0 +1,51 @@
+//! How much one client may have (reference section 1.5): step 9.
+
+use std::{borrow::Cow, net::IpAddr, sync::Arc};
+
+use super::stages::Located;
+use crate::{
+    model::{LimitKey, Limits, Policies},
+    proxy::{
+        client::Client,
+        limits::{Rejected, Slot},
+        message::RequestHead,
+    },
+};
+
+/// Counts the request. Its slot is free again when the answer has ended; `Err`: it is turned away with this
+/// status.
+pub(super) fn admit(
+    client: &Client,
+    head: &RequestHead,
+    located: &Located<'_>,
+    policies: &Arc<Policies>,
+    limits: &Limits,
+) -> Result<Option<Slot>, u16> {
+    let address = located.origin.ip.to_canonical();
+    if limits.exempt.iter().any(|range| range.contains(address)) {
+        return Ok(None);
+    }
+    let octets;
+    let key: Cow<'_, [u8]> = match (&limits.key, address) {
+        (LimitKey::Address, IpAddr::V4(address)) => {
+            octets = address.octets();
+            Cow::Borrowed(&octets)
+        }
+        (LimitKey::Address, IpAddr::V6(address)) => Cow::Owned(address.octets().to_vec()),
+        (LimitKey::Text(text), _) => Cow::Owned(located.seen(client, head).text(text)),
+    };
+    // As NGINX: without a key there is no limit.
+    if key.is_empty() {
+        return Ok(None);
+    }
+    let access = &client.worker.zones;
+    let zones = access.zones(&located.route.ingress, policies);
+    zones.admit(limits, &key, access.now()).map_err(|rejected| {
+        client.worker.counters.limited(rejected);
+        tracing::debug!(?rejected, client.address = %located.origin.address, "turned away");
+        match rejected {
+            Rejected::Requests => limits.request_status,
+            Rejected::Connections => limits.connection_status,
+        }
+    })
+}

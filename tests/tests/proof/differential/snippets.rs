@@ -91,6 +91,7 @@ fn check(name: &str, cases: &[Case<'_>]) {
             "> accept",
         ],
         differences: &[],
+        files: &[],
     });
 }
 

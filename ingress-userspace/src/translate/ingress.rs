@@ -196,7 +196,14 @@ impl<'a> Assembly<'a> {
     }
 
     /// The hosts of all Ingresses added.
-    pub(super) fn finish(self, policies: &mut upstream_tls::Policies) -> (Vec<Host>, Backends) {
+    pub(super) fn finish(
+        mut self,
+        policies: &mut upstream_tls::Policies,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> (Vec<Host>, Backends) {
+        for parts in self.hosts.values_mut() {
+            parts.decide_snippet(&self.config.snippets, diagnostics);
+        }
         let wildcards: BTreeMap<Arc<str>, _> = self
             .hosts
             .iter()
@@ -297,6 +304,7 @@ impl<'a> Assembly<'a> {
         self.decide_upstream_tls(&HostName::CatchAll, current);
         self.ask_of_handshakes(&HostName::CatchAll, current);
         self.deny_host(&HostName::CatchAll, current);
+        self.decide_snippet(&HostName::CatchAll, current, report);
     }
 
     fn add_rule(
@@ -342,6 +350,7 @@ impl<'a> Assembly<'a> {
                 host.www.get_or_insert_with(|| current.object.clone());
             }
         }
+        self.decide_snippet(&name, current, report);
         if let Some(send_proxy) = current.annotations.passthrough
             && let Some(host) = self.hosts.get_mut(&name)
         {
@@ -476,6 +485,20 @@ impl<'a> Assembly<'a> {
             && let Some(host) = self.hosts.get_mut(name)
         {
             host.upstream_tls.get_or_insert_with(|| policy.clone());
+        }
+    }
+
+    /// The oldest Ingress with a `server-snippet` decides for all of the host.
+    fn decide_snippet(&mut self, name: &HostName, current: &Current<'_>, report: &mut Report<'_>) {
+        let Some(own) = &current.annotations.snippets.server else { return };
+        let field = self.field("server-snippet");
+        let Some(host) = self.hosts.get_mut(name) else { return };
+        match &host.snippet {
+            Some((older, _)) if *older != current.object => {
+                let message = format!("{older} has one for this host, which counts: it is older");
+                report.warning(field, message);
+            }
+            _ => host.snippet = Some((current.object.clone(), Arc::clone(own))),
         }
     }
 

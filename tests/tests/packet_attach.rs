@@ -1,6 +1,5 @@
 //! Loading, attaching, taking over and unloading, against the kernel. Each test has a network
 //! namespace and a BPF directory of its own.
-#![expect(clippy::print_stdout, reason = "a test that cannot run says so")]
 
 use std::{
     net::IpAddr,
@@ -24,6 +23,7 @@ use nix::sys::{
     pthread::{pthread_kill, pthread_self},
     signal::Signal,
 };
+use testbed::requirement;
 use tokio::{
     io::AsyncWriteExt as _,
     net::TcpListener,
@@ -40,26 +40,18 @@ struct Place {
 }
 
 impl Place {
-    /// `None`, and a line that says why, where nothing can be loaded. With `PENSTOCK_REQUIRE=bpf`
-    /// that is a failure.
+    /// `None`, after saying so, where nothing can be loaded.
     fn new() -> Option<Self> {
-        let missing = match object::embedded() {
-            None => "built without the eBPF object",
-            Some(_) if !nix::unistd::geteuid().is_root() => "not root",
-            Some(_) => {
-                nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("root may");
-                ip("link set lo up");
-                ip("link add eth0 type veth peer name wire");
-                ip("link set eth0 up");
-                ip("link set wire up");
-                ip("address add 10.0.0.1/24 dev eth0");
-                return Some(Self { directory: tempfile::tempdir().expect("a directory") });
-            }
-        };
-        let required = std::env::var("PENSTOCK_REQUIRE").is_ok_and(|names| names.contains("bpf"));
-        assert!(!required, "PENSTOCK_REQUIRE=bpf, but: {missing}");
-        println!("SKIPPED: tests that attach: {missing}");
-        None
+        let test = thread::current().name().unwrap_or_default().to_owned();
+        requirement::bpf(&test)?;
+        assert!(object::embedded().is_some(), "built with PENSTOCK_EBPF_OBJECT");
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("root may");
+        ip("link set lo up");
+        ip("link add eth0 type veth peer name wire");
+        ip("link set eth0 up");
+        ip("link set wire up");
+        ip("address add 10.0.0.1/24 dev eth0");
+        Some(Self { directory: tempfile::tempdir().expect("a directory") })
     }
 
     fn bpf_dir(&self) -> PathBuf {

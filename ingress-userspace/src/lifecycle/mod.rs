@@ -151,7 +151,7 @@ impl Agent {
         let admin = admin::start(Arc::clone(&board), admin_sockets, phases.clone())?;
 
         let stopper = source.stopper();
-        let (wanted, told) = resolve::channel();
+        let (wanted, asking, told) = resolve::channel();
         let control = Arc::new(Mutex::new(Control::new(
             config.translate.clone(),
             tls,
@@ -179,8 +179,8 @@ impl Agent {
         // Connections wait in the kernel until there is something to route them by; packets are
         // steered here only when there is somebody to take them.
         let stores = published.recv().unwrap_or_default();
-        let workers =
-            bound.start(&reader, &registry, &zones, &config.timeouts, &phases, &open_ports)?;
+        let shared = proxy::Shared { registry, zones, asking };
+        let workers = bound.start(&reader, &shared, &config.timeouts, &phases, &open_ports)?;
         if let Err(error) = steering.start(&config, &addresses, &stores) {
             phase.send_replace(Phase::Stop);
             stopper.stop();

@@ -1,5 +1,7 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
+use super::Text;
+
 /// What clients' connections may do (reference section 9.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientLimits {
@@ -90,8 +92,8 @@ pub struct FieldPolicy {
 pub struct FieldSetting {
     /// A token of HTTP, as written.
     pub name: Arc<str>,
-    /// Without control characters. Empty: the field is removed.
-    pub value: Arc<str>,
+    /// Without control characters. Empty, or empty for a request: the field is removed.
+    pub value: Text,
 }
 
 impl Default for FieldPolicy {

@@ -7,8 +7,11 @@ mod balancing;
 mod blocked;
 mod canary;
 mod certificate;
+mod compression;
 mod connections;
+mod cors;
 mod diagnostic;
+mod error_pages;
 mod external_auth;
 mod host;
 mod limits;
@@ -29,10 +32,13 @@ pub use balancing::{Affinity, AffinityMode, Balancing, HashBy, Policy, SameSite,
 pub use blocked::{Blocked, HeaderPattern};
 pub use canary::{Canary, CanaryHeader, CanaryHeaderRule};
 pub use certificate::{Certificate, CertificateId};
+pub use compression::{Coding, Compression};
 pub use connections::{
     AddressRange, ClientAddress, ClientLimits, FieldPolicy, FieldSetting, UpstreamPool,
 };
+pub use cors::{Cors, Origin, Origins};
 pub use diagnostic::{Diagnostic, Severity};
+pub use error_pages::ErrorPages;
 pub use external_auth::{AuthCache, AuthHost, AuthScheme, AuthServer, ExternalAuth, SignIn};
 pub use host::{
     Alias, AliasName, Denial, Host, HostName, HttpsRedirect, PathKind, Redirect, RedirectForm,

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{AddressRange, ExternalAuth, Limits, Login, Mirror};
+use super::{AddressRange, Cors, ErrorPages, ExternalAuth, FieldSetting, Limits, Login, Mirror};
 
 /// What the annotations of an Ingress ask for beyond forwarding; one field for each stage of the
 /// pipeline that they switch on. Routes of Ingresses that ask for none of it have no such value at
@@ -11,6 +11,12 @@ pub struct Policies {
     pub limits: Option<Limits>,
     /// Who may ask, by address.
     pub sources: Option<Sources>,
+    /// What browsers are told about other origins.
+    pub cors: Option<Cors>,
+    /// `custom-headers`: fields that clients get, instead of any others of their names.
+    pub headers: Option<Arc<[FieldSetting]>>,
+    /// Who answers in the place of errors.
+    pub errors: Option<ErrorPages>,
     /// Who may ask, by name and password.
     pub login: Option<Login>,
     /// Who is asked whether a request may pass.

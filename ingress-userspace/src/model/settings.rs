@@ -1,6 +1,8 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use super::{Blocked, ClientAddress, ClientLimits, FieldPolicy, TlsSettings, UpstreamPool};
+use super::{
+    Blocked, ClientAddress, ClientLimits, Compression, FieldPolicy, TlsSettings, UpstreamPool,
+};
 
 /// The controller's ConfigMap (reference section 9.1), as far as it is obeyed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub struct Settings {
     pub pool: UpstreamPool,
     /// What is done to the fields of every request and answer.
     pub fields: FieldPolicy,
+    /// How answers are compressed; `None`: they are not.
+    pub compression: Option<Arc<Compression>>,
     /// Where a client's address is taken from.
     pub address: ClientAddress,
     /// The `ssl-*` keys about handshakes.
@@ -92,6 +96,7 @@ impl Default for Settings {
             client: ClientLimits::default(),
             pool: UpstreamPool::default(),
             fields: FieldPolicy::default(),
+            compression: None,
             address: ClientAddress::default(),
             tls: TlsSettings::default(),
             proxy_protocol: false,

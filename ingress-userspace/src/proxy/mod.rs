@@ -53,6 +53,7 @@ use tokio::sync::watch;
 
 use crate::{
     config::{Listen, Timeouts},
+    resolve::Asking,
     snapshot::Reader,
 };
 use counters::Registry;
@@ -61,6 +62,13 @@ use listen::Sockets;
 /// The listeners of all workers, bound and not yet served: connections wait in the kernel.
 pub(crate) struct Bound {
     sockets: Vec<Sockets>,
+}
+
+/// What all workers count in and ask.
+pub(crate) struct Shared {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) zones: Arc<limits::Registry>,
+    pub(crate) asking: Asking,
 }
 
 /// The workers at work.
@@ -92,8 +100,7 @@ impl Bound {
     pub(crate) fn start(
         self,
         reader: &Reader,
-        registry: &Arc<Registry>,
-        zones: &Arc<limits::Registry>,
+        shared: &Shared,
         timeouts: &Timeouts,
         phase: &watch::Receiver<Phase>,
         ports: &watch::Receiver<ports::Open>,
@@ -108,9 +115,10 @@ impl Bound {
                     index,
                     sockets,
                     reader: reader.clone(),
-                    registry: Arc::clone(registry),
-                    zones: Arc::clone(zones),
+                    registry: Arc::clone(&shared.registry),
+                    zones: Arc::clone(&shared.zones),
                     timeouts: timeouts.clone(),
+                    asking: shared.asking.clone(),
                     phase: phase.clone(),
                     ports: ports.clone(),
                     credentials: Arc::clone(&credentials),

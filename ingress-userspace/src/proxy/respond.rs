@@ -54,6 +54,8 @@ pub(crate) enum Failure {
     UpstreamTimeout,
     /// A rewrite made a target that is none.
     BadTarget,
+    /// Who is asked whether a request may pass cannot be reached, or says neither yes nor no.
+    NoVerdict,
 }
 
 impl Failure {
@@ -74,6 +76,7 @@ impl Failure {
             Self::Expectation => 417,
             Self::ClientGone => 499,
             Self::Misdirected => 421,
+            Self::NoVerdict => 500,
             Self::UnknownCoding => 501,
             Self::Upstream => 502,
             Self::Busy | Self::Denied | Self::NoEndpoint => 503,
@@ -120,6 +123,15 @@ pub(crate) fn healthy() -> Answer {
     answer
 }
 
+/// The answer to a browser that asks whether it may ask (reference section 1.6). Without the length
+/// that ingress-nginx writes, which a 204 must not have (RFC 9110, section 8.6).
+pub(crate) fn preflight() -> Answer {
+    let mut answer = Answer::default();
+    answer.head.status = 204;
+    answer.head.fields.push_known(Known::ContentType, b"text/plain charset=UTF-8");
+    answer
+}
+
 /// The answer of a status, with nginx's page for it.
 pub(crate) fn status(status: u16) -> Answer {
     html(status, page(status))
@@ -132,10 +144,12 @@ pub(crate) fn redirect(status: u16, location: &str) -> Answer {
     answer
 }
 
-/// The answer to a client that is to say who it is, and how.
-pub(crate) fn unauthorized(challenge: &str) -> Answer {
+/// The answer to a client that is to say who it is, and how (RFC 9110, section 11.6.1).
+pub(crate) fn unauthorized<'c>(challenges: impl IntoIterator<Item = &'c [u8]>) -> Answer {
     let mut answer = html(401, page(401));
-    answer.head.fields.push_known(Known::WwwAuthenticate, challenge.as_bytes());
+    for challenge in challenges {
+        answer.head.fields.push_known(Known::WwwAuthenticate, challenge);
+    }
     answer
 }
 

@@ -26,12 +26,14 @@ use super::{
     endpoints, http2, limits,
     listen::Sockets,
     message::ResponseHead,
+    pipeline::Judges,
     ports,
     upstream::Pool,
 };
 use crate::{
     config::Timeouts,
     model::{ClientLimits, Settings},
+    resolve::Asking,
     snapshot::Reader,
 };
 
@@ -54,6 +56,7 @@ pub(crate) struct Setup {
     pub(crate) registry: Arc<Registry>,
     pub(crate) zones: Arc<limits::Registry>,
     pub(crate) timeouts: Timeouts,
+    pub(crate) asking: Asking,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) ports: watch::Receiver<ports::Open>,
     pub(crate) credentials: Arc<credentials::Shared>,
@@ -78,6 +81,8 @@ pub(crate) struct Worker {
     /// Heads of answers, to be used again: they keep their room.
     #[expect(clippy::vec_box, reason = "they move between tasks: a pointer, not 200 bytes")]
     answers: RefCell<Vec<Box<ResponseHead>>>,
+    /// What external authentication keeps from one request to the next.
+    pub(crate) judges: Judges,
     pub(crate) random: RefCell<fastrand::Rng>,
     /// Our own ports as text, one allocation each.
     port_texts: RefCell<Vec<(u16, Rc<str>)>>,
@@ -198,8 +203,18 @@ pub(crate) fn run(setup: Setup) {
 }
 
 async fn serve(setup: Setup) {
-    let Setup { index, sockets, reader, registry, zones, timeouts, mut phase, ports, credentials } =
-        setup;
+    let Setup {
+        index,
+        sockets,
+        reader,
+        registry,
+        zones,
+        timeouts,
+        asking,
+        mut phase,
+        ports,
+        credentials,
+    } = setup;
     let mut random = fastrand::Rng::new();
     let view = View::new(reader.current(), &mut random);
     let deadlines = Deadlines::new(Instant::now());
@@ -222,6 +237,7 @@ async fn serve(setup: Setup) {
         mirrors: Cell::new(0),
         date: Date::new(SystemTime::now()),
         answers: RefCell::default(),
+        judges: Judges::new(asking),
         random: RefCell::new(random),
         port_texts: RefCell::default(),
         credentials: Credentials::new(credentials),

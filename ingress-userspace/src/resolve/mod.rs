@@ -1,6 +1,7 @@
 //! What names outside the cluster stand for: looks up those that Services of type ExternalName
 //! refer to, again and again as their answers' time to live asks for (reference section 5.6).
-//! A thread of its own; no worker ever waits for a name.
+//! A thread of its own. Requests wait for a name only where it is not known before they come: the
+//! server of external authentication (`Asking`), whose answers the workers keep for their time.
 //!
 //! Of one name: *unknown* until the first answer; then *known*, with addresses or with nothing,
 //! until they run out; while name servers do not answer, the last addresses stay and are *late*.
@@ -12,16 +13,25 @@ mod schedule;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeSet, io, sync::Arc, thread, time::Duration};
+use std::{collections::BTreeSet, io, net::IpAddr, sync::Arc, thread, time::Duration};
 
 use tokio::{
-    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    sync::{
+        mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+        oneshot,
+    },
     task::JoinSet,
     time::Instant,
 };
 
-use self::{lookup::Lookup, schedule::Schedule};
-use crate::{config::NameServers, names::Names};
+use self::{
+    lookup::Lookup,
+    schedule::{Answer, Schedule},
+};
+use crate::{
+    config::NameServers,
+    names::{Names, is_own},
+};
 
 /// Lookups under way at one time.
 const PARALLEL: usize = 64;
@@ -29,14 +39,62 @@ const PARALLEL: usize = 64;
 /// Tells the resolver what to look up. When it is dropped, the resolver ends.
 pub struct Wanted(UnboundedSender<BTreeSet<Arc<str>>>);
 
-/// What the resolver is told.
-pub struct Told(UnboundedReceiver<BTreeSet<Arc<str>>>);
+/// Asks for a name on behalf of a request.
+#[derive(Clone)]
+pub struct Asking(UnboundedSender<Question>);
 
-/// How a resolver is told what to look up.
+struct Question {
+    name: Arc<str>,
+    answer: oneshot::Sender<Result<Addresses, Unresolved>>,
+}
+
+/// What a name stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// One at least; none of this node itself.
+    pub addresses: Vec<IpAddr>,
+    /// For how long that counts.
+    pub time: Duration,
+}
+
+/// A name has no address, or nobody says which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unresolved {
+    /// It has none.
+    #[error("the DNS has no address for it")]
+    Nothing,
+    /// It stands for this node itself: what only its own programs may reach would be given away.
+    #[error("stands for this node itself, which is refused")]
+    Own,
+    /// The name servers do not answer.
+    #[error("the name servers do not answer")]
+    Failed,
+}
+
+/// What the resolver is told.
+pub struct Told {
+    wanted: UnboundedReceiver<BTreeSet<Arc<str>>>,
+    questions: UnboundedReceiver<Question>,
+}
+
+/// How a resolver is told what to look up, and asked.
 #[must_use]
-pub fn channel() -> (Wanted, Told) {
-    let (sender, receiver) = unbounded_channel();
-    (Wanted(sender), Told(receiver))
+pub fn channel() -> (Wanted, Asking, Told) {
+    let (sender, wanted) = unbounded_channel();
+    let (asking, questions) = unbounded_channel();
+    (Wanted(sender), Asking(asking), Told { wanted, questions })
+}
+
+impl Asking {
+    /// Looks a name up now.
+    ///
+    /// # Errors
+    /// [`Unresolved`]; `Failed` also where the resolver has ended.
+    pub async fn addresses(&self, name: Arc<str>) -> Result<Addresses, Unresolved> {
+        let (answer, found) = oneshot::channel();
+        self.0.send(Question { name, answer }).map_err(|_ended| Unresolved::Failed)?;
+        found.await.unwrap_or(Err(Unresolved::Failed))
+    }
 }
 
 impl Wanted {
@@ -67,6 +125,7 @@ async fn run(servers: NameServers, mut told: Told, mut sink: impl FnMut(Names)) 
     let mut schedule = Schedule::default();
     let mut lookup: Option<Arc<Lookup>> = None;
     let mut running = JoinSet::new();
+    let mut answering = JoinSet::new();
     loop {
         let now = Instant::now();
         while running.len() < PARALLEL {
@@ -85,7 +144,7 @@ async fn run(servers: NameServers, mut told: Told, mut sink: impl FnMut(Names)) 
             false => idle,
         };
         let changed = tokio::select! {
-            names = told.0.recv() => match names {
+            names = told.wanted.recv() => match names {
                 Some(names) => {
                     schedule.replace(names, Instant::now().into_std());
                     false
@@ -104,10 +163,35 @@ async fn run(servers: NameServers, mut told: Told, mut sink: impl FnMut(Names)) 
                 }
                 changed
             }
+            Some(question) = told.questions.recv(), if answering.len() < PARALLEL => {
+                let lookup =
+                    Arc::clone(lookup.get_or_insert_with(|| Arc::new(Lookup::new(&servers))));
+                answering.spawn(async move {
+                    let Question { name, answer } = question;
+                    let found = addresses(lookup.addresses(&name).await);
+                    let _request_over = answer.send(found);
+                });
+                false
+            }
+            Some(_answered) = answering.join_next() => false,
             () = tokio::time::sleep_until(due) => false,
         };
         if changed {
             sink(schedule.names());
         }
+    }
+}
+
+fn addresses(answer: Answer) -> Result<Addresses, Unresolved> {
+    match answer {
+        Answer::Addresses(mut addresses, time) => {
+            addresses.retain(|address| !is_own(*address));
+            match addresses.is_empty() {
+                true => Err(Unresolved::Own),
+                false => Ok(Addresses { addresses, time }),
+            }
+        }
+        Answer::Nothing(_) => Err(Unresolved::Nothing),
+        Answer::Failed(_) => Err(Unresolved::Failed),
     }
 }

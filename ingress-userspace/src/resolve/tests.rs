@@ -107,7 +107,7 @@ struct Resolved {
 
 impl Resolved {
     fn start(servers: NameServers, names: &[&str]) -> Self {
-        let (wanted, told) = channel();
+        let (wanted, _asking, told) = channel();
         let (sender, receiver) = mpsc::channel();
         let sink = move |names| drop(sender.send(names));
         let thread = start(servers, told, sink).expect("a thread");

@@ -17,6 +17,7 @@ use super::{
     backends::Backends,
     canary::Canaries,
     config::Config,
+    error_pages::FirstPorts,
     host::{HostParts, deny},
     report::Report,
     rule::{Fault, backend_key, host_name, path_of},
@@ -27,9 +28,9 @@ use super::{
 use crate::{
     expression::Expressions,
     model::{
-        BackendKey, ClientAuth, ClientRule, Denial, Diagnostic, Host, HostName, HostTls,
-        HttpsRedirect, ObjectRef, Passthrough, PathKind, Policies, Proxying, RedirectForm,
-        RedirectPort, Rewrite, Route, Target, UpstreamTls, VerifyClient,
+        BackendId, BackendKey, ClientAuth, ClientRule, Denial, Diagnostic, ExternalAuth, Host,
+        HostName, HostTls, HttpsRedirect, ObjectRef, Passthrough, PathKind, Policies, Proxying,
+        RedirectForm, RedirectPort, Rewrite, Route, Target, UpstreamTls, VerifyClient,
     },
     stores::{Key, Stores},
 };
@@ -43,6 +44,9 @@ pub(super) struct Assembly<'a> {
     pub(super) authorities: &'a mut Authorities,
     pub(super) users: &'a mut UserLists,
     pub(super) backends: Backends,
+    /// `--default-backend-service`.
+    pub(super) global_backend: Option<BackendId>,
+    pub(super) first_ports: FirstPorts,
     hosts: BTreeMap<HostName, HostParts>,
     /// What unknown hosts and paths lead to.
     global: Route,
@@ -77,10 +81,9 @@ impl<'a> Assembly<'a> {
         let mut backends = Backends::default();
         let object = ObjectRef::new("Default", "", "backend");
         let field = "--default-backend-service";
-        let target = match default_backend {
-            Some(key) => Target::Backend(backends.id(key.clone(), &object, field, None)),
-            None => Target::NotFound,
-        };
+        let global_backend =
+            default_backend.map(|key| backends.id(key.clone(), &object, field, None));
+        let target = global_backend.map_or(Target::NotFound, Target::Backend);
         let mut global = Route {
             ingress: object,
             field: field.to_owned(),
@@ -96,14 +99,24 @@ impl<'a> Assembly<'a> {
             policies: config.blocked_policies(),
             target,
         };
-        let auth = config.global_auth.clone().filter(|_| default_backend.is_some());
-        if let Some(denial) = config.denial.clone().or(auth.map(|key| Denial { key })) {
-            deny(&mut global, &denial);
+        if default_backend.is_some() {
+            let external = config.global_auth.as_ref().map(|auth| {
+                let external = auth.on(&HostName::CatchAll, &mut backends, &global.ingress);
+                external.map_err(|_why| Arc::clone(&auth.key))
+            });
+            match (config.global_auth_denial.clone(), external) {
+                (Some(key), _) | (None, Some(Err(key))) => deny(&mut global, &Denial { key }),
+                (None, external) => {
+                    let external = external.and_then(Result::ok).map(Arc::new);
+                    global.policies = with_authentication(global.policies.as_deref(), external);
+                }
+            }
         }
-        let any = HostParts::new(HostName::CatchAll, global.clone());
-        let hosts = BTreeMap::from([(HostName::CatchAll, any)]);
-        let (canaries, aliases) = Default::default();
-        Self {
+        if let Some(denial) = &config.denial {
+            deny(&mut global, denial);
+        }
+        let first_ports = FirstPorts::default();
+        let mut assembly = Self {
             options,
             config,
             stores,
@@ -111,11 +124,20 @@ impl<'a> Assembly<'a> {
             authorities,
             users,
             backends,
-            hosts,
+            global_backend,
+            first_ports,
+            hosts: BTreeMap::new(),
             global,
-            canaries,
-            aliases,
+            canaries: Canaries::default(),
+            aliases: Aliases::default(),
+        };
+        if let Some(errors) = assembly.pages(Arc::clone(&config.error_statuses), false, None) {
+            let policies = Policies { errors: Some(errors), ..Policies::default() };
+            assembly.global.policies = Some(Arc::new(policies));
         }
+        let any = HostParts::new(HostName::CatchAll, assembly.global.clone());
+        assembly.hosts.insert(HostName::CatchAll, any);
+        assembly
     }
 
     /// The hosts whose TLS connections are passed through. Why one is not becomes a diagnostic.
@@ -151,12 +173,15 @@ impl<'a> Assembly<'a> {
         diagnostics: &mut Vec<Diagnostic>,
     ) {
         let aliases = std::mem::take(&mut self.aliases);
+        // Its redirects need no more than that nobody is kept out whom the ConfigMap keeps out.
+        let policies = self.config.blocked_policies();
+        let template = Route { policies, ..self.global.clone() };
         let mut settling = Settling {
             alias_field: self.field("server-alias"),
             www_field: self.field("from-to-www-redirect"),
             certificates: self.certificates,
             expressions,
-            template: &self.global,
+            template: &template,
         };
         aliases.settle(&mut self.hosts, &mut settling, diagnostics);
     }
@@ -210,6 +235,7 @@ impl<'a> Assembly<'a> {
         }
         let mut annotations =
             Annotations::parse(prefix, all, self.config, lookup, self.users, report);
+        self.add_error_pages(key, &mut annotations, report);
         let nothing = IngressSpec::default();
         let spec = ingress.spec.as_ref().unwrap_or(&nothing);
         if spec.default_backend.is_some() && self.options.disable_catch_all {
@@ -261,7 +287,8 @@ impl<'a> Assembly<'a> {
     /// An Ingress without rules takes `/` of the catch-all host. Its redirects and rewrites do not
     /// apply there (reference section 3.1).
     fn add_catch_all(&mut self, current: &Current<'_>, report: &mut Report<'_>) {
-        let mut route = self.default_route(current, report);
+        let auth = self.authentication(current, &HostName::CatchAll, report);
+        let mut route = self.default_route(current, &auth, report);
         route.rewrite = None;
         route.use_regex = false;
         route.https_redirect = HttpsRedirect::Never;
@@ -289,8 +316,9 @@ impl<'a> Assembly<'a> {
                     .error(format!("{field}.host"), format!("{why}; the rule is ignored"));
             }
         };
+        let auth = self.authentication(current, &name, report);
         if !self.hosts.contains_key(&name) {
-            let mut default = self.default_route(current, report);
+            let mut default = self.default_route(current, &auth, report);
             if current.spec.default_backend.is_none() {
                 default.field = field.clone();
             }
@@ -301,7 +329,7 @@ impl<'a> Assembly<'a> {
         self.ask_of_handshakes(&name, current);
         for (index, path) in rule.http.iter().flat_map(|http| &http.paths).enumerate() {
             let field = format!("{field}.http.paths[{index}]");
-            if let Some(route) = self.route(current, field, path, report) {
+            if let Some(route) = self.route(current, &auth, field, path, report) {
                 self.add_route(name.clone(), route, report);
             }
         }
@@ -321,6 +349,21 @@ impl<'a> Assembly<'a> {
         {
             host.passthrough.get_or_insert_with(|| (current.object.clone(), send_proxy));
         }
+    }
+
+    /// Who is asked about the requests of this host for paths of this Ingress.
+    fn authentication(
+        &mut self,
+        current: &Current<'_>,
+        name: &HostName,
+        report: &mut Report<'_>,
+    ) -> Authentication {
+        let Some(request) = &current.annotations.external_auth else { return Ok(None) };
+        let external = request.on(name, &mut self.backends, &current.object);
+        external.map(|auth| Some(Arc::new(auth))).map_err(|why| {
+            report.error(&*request.field, format!("{why}; the paths of this host answer 503"));
+            Denial { key: Arc::clone(&request.key) }
+        })
     }
 
     /// The oldest Ingress with TLS decides for each of its hosts, listed there or not.
@@ -388,7 +431,7 @@ impl<'a> Assembly<'a> {
     }
 
     /// Where a person finds an annotation.
-    fn field(&self, key: &str) -> String {
+    pub(super) fn field(&self, key: &str) -> String {
         format!("metadata.annotations[{}/{key}]", self.options.annotations_prefix)
     }
 
@@ -410,7 +453,8 @@ impl<'a> Assembly<'a> {
             let mut route = Route { target, ..base(current, "metadata.annotations", "/") };
             route.kind = PathKind::Exact;
             route.redirect_form = RedirectForm { port: RedirectPort::AsAsked, relative: false };
-            // Precedes the redirect to HTTPS.
+            // Precedes the redirect to HTTPS, and whatever else there is of a path.
+            route.policies = None;
             route.https_redirect = HttpsRedirect::Never;
             if let Some(denial) = &self.config.denial {
                 deny(&mut route, denial);
@@ -453,6 +497,7 @@ impl<'a> Assembly<'a> {
     fn route(
         &mut self,
         current: &Current<'_>,
+        auth: &Authentication,
         field: String,
         path: &HTTPIngressPath,
         report: &mut Report<'_>,
@@ -463,9 +508,6 @@ impl<'a> Assembly<'a> {
         let redirects = &current.annotations.redirects;
         let exempt = self.config.no_tls_redirect.iter().any(|item| text.starts_with(&**item));
         route.https_redirect = https_redirect(current, exempt);
-        if self.config.no_auth_locations.iter().any(|item| text.starts_with(&**item)) {
-            route.policies = without_authentication(route.policies);
-        }
         route.target = match &redirects.elsewhere {
             Some(redirect) => Target::Redirect(redirect.clone()),
             None => self.target(current, &format!("{field}.backend"), &path.backend, report),
@@ -473,12 +515,22 @@ impl<'a> Assembly<'a> {
         if let Some(denial) = &current.annotations.denial {
             deny(&mut route, denial);
         }
+        if self.config.no_auth_locations.iter().any(|item| text.starts_with(&**item)) {
+            route.policies = without_authentication(route.policies);
+        } else {
+            authenticate(&mut route, auth);
+        }
         Some(route)
     }
 
     /// What `/` of a host leads to that this Ingress is the first to name, unless some Ingress
     /// defines it: its default backend, else the global one, with its annotations.
-    fn default_route(&mut self, current: &Current<'_>, report: &mut Report<'_>) -> Route {
+    fn default_route(
+        &mut self,
+        current: &Current<'_>,
+        auth: &Authentication,
+        report: &mut Report<'_>,
+    ) -> Route {
         let mut route = base(current, "spec.defaultBackend", "/");
         route.https_redirect = https_redirect(current, false);
         route.target = match &current.annotations.redirects.elsewhere {
@@ -488,6 +540,7 @@ impl<'a> Assembly<'a> {
         if let Some(denial) = &current.annotations.denial {
             deny(&mut route, denial);
         }
+        authenticate(&mut route, auth);
         route
     }
 
@@ -545,6 +598,29 @@ fn base(current: &Current<'_>, field: &str, path: &str) -> Route {
         policies: current.annotations.policies.clone(),
         target: Target::NotFound,
     }
+}
+
+/// Who is asked about requests, or why nobody can be.
+type Authentication = Result<Option<Arc<ExternalAuth>>, Denial>;
+
+fn authenticate(route: &mut Route, auth: &Authentication) {
+    match auth {
+        Ok(None) => {}
+        Ok(external) => {
+            route.policies = with_authentication(route.policies.as_deref(), external.clone());
+        }
+        // What denied it before stays the reason.
+        Err(_) if matches!(route.target, Target::Denied(_)) => {}
+        Err(denial) => deny(route, denial),
+    }
+}
+
+fn with_authentication(
+    policies: Option<&Policies>,
+    external: Option<Arc<ExternalAuth>>,
+) -> Option<Arc<Policies>> {
+    let policies = Policies { external, ..policies.cloned().unwrap_or_default() };
+    (policies != Policies::default()).then(|| Arc::new(policies))
 }
 
 /// What is left of the policies on a path that `no-auth-locations` exempts.

@@ -10,6 +10,8 @@ mod backends;
 mod canary;
 mod class;
 mod config;
+mod error_pages;
+mod external_auth;
 mod host;
 mod ingress;
 mod member;
@@ -48,6 +50,7 @@ use self::{
     backends::{Backends, Found, Resolved, Slices, World},
     class::Classes,
     config::Config,
+    error_pages::FirstPorts,
     ingress::Assembly,
     mirrors::Mirrors,
     report::Report,
@@ -118,6 +121,7 @@ struct Routing {
     ticket_keys: Vec<TicketKey>,
     backends: Backends,
     services: Services,
+    first_ports: FirstPorts,
     passthrough: Arc<HashMap<Arc<str>, Passthrough>>,
     /// The names that copies of requests go to, and where in which Ingress each is named.
     mirrors: Mirrors,
@@ -146,7 +150,8 @@ impl Translator {
         let (routing, resolved, found) = match previous {
             Some(previous)
                 if is_same(&previous.stores, stores)
-                    && previous.default_backend == default_backend =>
+                    && previous.default_backend == default_backend
+                    && previous.routing.first_ports.are_same(stores) =>
             {
                 let Previous { stores: before, names: known, routing, .. } = previous;
                 let (mut resolved, mut found) = (previous.resolved, previous.found);
@@ -262,6 +267,15 @@ impl Translator {
         upstream_tls.begin();
         let default_certificate =
             Self::default_certificate(options, certificates, stores, &mut diagnostics);
+        if !config.error_statuses.is_empty()
+            && default_backend.is_none()
+            && let Some((namespace, name)) = &options.configmap
+        {
+            let object = ObjectRef::new("ConfigMap", namespace.as_str(), name.as_str());
+            let message = "there is nobody to ask without --default-backend-service, except for \
+                           Ingresses with `default-backend`; other answers stay as they are";
+            Report::on(object, &mut diagnostics).warning("data.custom-http-errors", message);
+        }
         let classes = Classes::new(options, &stores.ingress_classes);
         let mut ingresses: Vec<_> = stores.ingresses.iter().collect();
         ingresses.sort_by_cached_key(|(key, ingress)| order(key, ingress));
@@ -277,6 +291,7 @@ impl Translator {
         assembly.settle_names(expressions, &mut diagnostics);
         assembly.attach_canaries(expressions, &mut diagnostics);
         let passthrough = Arc::new(assembly.passthrough(&mut diagnostics));
+        let first_ports = std::mem::take(&mut assembly.first_ports);
         let (hosts, backends) = assembly.finish(upstream_tls);
         let services = Services::read(options, stores, &mut diagnostics);
         let mirrors = Mirrors::of(&hosts);
@@ -288,6 +303,7 @@ impl Translator {
             ticket_keys,
             backends,
             services,
+            first_ports,
             passthrough,
             mirrors,
             diagnostics,

@@ -15,7 +15,7 @@ use std::{
 
 use crate::support::{
     Backend, Connection, Ingress, Reply, Site, documents, exchange, ingress, nobody, read_request,
-    service, until,
+    service, skip, until,
 };
 
 const HOST: &str = "shop.example.com";
@@ -195,8 +195,8 @@ fn own_address() -> Option<IpAddr> {
 #[test]
 fn a_name_leads_to_its_addresses_and_follows_them() {
     let Some(own) = own_address() else {
-        println!("SKIPPED: this machine has no address but loopback");
-        return;
+        let test = "a_name_leads_to_its_addresses_and_follows_them";
+        return skip(test, "address", "needs an address that is no loopback one");
     };
     let listener = TcpListener::bind((own, 0)).expect("an own address");
     let port = listener.local_addr().expect("bound").port();

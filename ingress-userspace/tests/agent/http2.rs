@@ -6,7 +6,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use crate::support::{Backend, Ingress, Site, documents, ingress, service};
 
-fn run<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async {
         tokio::time::timeout(crate::support::DEADLINE, future).await.expect("in time")

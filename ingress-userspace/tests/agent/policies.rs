@@ -1,14 +1,14 @@
 //! What annotations and the ConfigMap say about proxying, each as a client or an endpoint sees it.
 
 use std::{
-    io::{BufReader, Read as _, Write as _},
+    io::Read as _,
     net::SocketAddr,
     sync::{Mutex, mpsc},
 };
 
 use crate::support::{
-    Backend, Connection, Ingress, Reply, Site, TlsOptions, config_map, documents, exchange,
-    read_request, service, tls_with, until,
+    Backend, Connection, Ingress, Reply, Site, TlsOptions, config_map, documents, exchange, saying,
+    service, tls_with, until,
 };
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: shop.example.com\r\n\r\n";
@@ -43,18 +43,6 @@ fn site(annotations: Pairs<'_>, endpoints: &[SocketAddr]) -> Site {
 
 fn with_map(map: Pairs<'_>, endpoint: SocketAddr) -> Site {
     site_of(&[], "/", map, &[], &[endpoint])
-}
-
-/// Answers every request with these bytes.
-fn saying(answer: &'static str) -> Backend {
-    Backend::scripted(move |mut stream, _| {
-        let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
-        while read_request(&mut reader).is_some() {
-            if stream.write_all(answer.as_bytes()).is_err() {
-                return;
-            }
-        }
-    })
 }
 
 const BUSY: &str = "HTTP/1.1 503 Busy\r\ncontent-length: 4\r\n\r\nbusy";

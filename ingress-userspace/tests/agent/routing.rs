@@ -209,9 +209,9 @@ fn the_admin_port_explains_what_it_does() {
     let class = "controller_class=\"penstock.dev/ingress-controller\"";
     let shop = "status=\"200\",method=\"GET\",path=\"/\",namespace=\"web\",ingress=\"shop\",\
                 service=\"shop\",canary=\"\",host=\"shop.example.com\"";
-    // A request is counted when its answer has been sent.
-    until("it is counted", || counted(&format!("{shop},{class}")) == Some(1));
+    // An answer is counted when it has left.
+    until("the answer is counted", || counted(&format!("{shop},{class}")) == Some(1));
     let unknown = "status=\"404\",method=\"GET\",path=\"/\",namespace=\"\",ingress=\"\",\
                    service=\"\",canary=\"\",host=\"_\"";
-    until("it is counted", || counted(&format!("{unknown},{class}")) == Some(1));
+    until("the refusal is counted", || counted(&format!("{unknown},{class}")) == Some(1));
 }

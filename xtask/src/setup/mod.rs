@@ -110,6 +110,7 @@ pub(crate) fn interop() -> Result<()> {
         packages::Tool { program: "apache2", package: "apache2-bin" },
         packages::Tool { program: "node", package: "nodejs" },
         packages::Tool { program: "chromium", package: "chromium" },
+        packages::Tool { program: "sslscan", package: "sslscan" },
     ])?;
     packages::ensure_packages(&[
         "libnginx-mod-http-headers-more-filter",

@@ -174,11 +174,14 @@ impl Credentials {
         counters.password_compared();
         let (stored, given) = (stored.clone(), given.to_vec());
         let compared = tokio::task::spawn_blocking(move || {
-            // Held here: the client may leave, which ends the request and not the comparison.
-            let _held = (turn, permit);
-            password::is_crypted(&given, &stored)
+            let right = password::is_crypted(&given, &stored);
+            // Both last as long as the comparison: a client that leaves ends its request, not this.
+            drop(permit);
+            (right, turn)
         });
-        let right = compared.await.unwrap_or(false) && known.is_some();
+        // Whoever is next looks at what is remembered: its turn comes after that.
+        let Ok((right, _turn)) = compared.await else { return Identity::Wrong };
+        let right = right && known.is_some();
         if right {
             list.remembered.borrow_mut().insert(mark, Instant::now());
         }

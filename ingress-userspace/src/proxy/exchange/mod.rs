@@ -4,30 +4,51 @@
 
 mod attempt;
 mod download;
+mod encode;
 mod pace;
 mod upload;
 
-use std::{future::poll_fn, rc::Rc, task::Poll};
+use std::{
+    future::poll_fn,
+    rc::Rc,
+    task::{Context, Poll},
+};
 
-use self::{attempt::poll_gone, download::Download, upload::Upload};
+pub(super) use self::encode::Encoder;
+use self::{attempt::poll_gone, download::Download, encode::Encoding, upload::Upload};
 use super::{
     balance::{Asker, Attempts},
     client::Client,
     message::{BodyLength, RequestHead, ResponseHead},
     mirror::Copy,
     respond::Failure,
-    sides::{ClientError, Downstream, UpstreamError},
+    sides::{ClientError, Downstream, Read, Upstream as _, UpstreamError},
     upstream::Connection,
 };
 use crate::model::{HttpVersion, Proxying};
+
+/// How much of an answer that the client does not get is read. Bytes.
+const DISCARDED: usize = 64 * 1024;
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// An endpoint answered with this status.
     Answered(u16),
+    /// An endpoint answered, and its answer was discarded; the client has not got one yet.
+    Discarded,
     /// None did, and the client has not got an answer yet.
     Unanswered(Failure),
+}
+
+/// What is to become of an endpoint's answer.
+pub(super) enum Verdict {
+    /// The client gets it.
+    Pass,
+    /// The client gets it, its body compressed.
+    Encode(Box<Encoder>),
+    /// The client gets another one.
+    Discard,
 }
 
 /// How a request is passed on.
@@ -47,14 +68,14 @@ enum Side {
 }
 
 /// Sends the request to an endpoint that `attempts` names and its answer to the client. `finish`
-/// makes the answer's head ready for the client.
+/// makes the answer's head ready for the client, and decides whether the client gets it.
 pub(super) async fn run<D: Downstream, A: Asker>(
     client: &Rc<Client>,
     attempts: &mut Attempts<'_, A>,
     head: &mut RequestHead,
     terms: Terms<'_>,
     down: &mut D,
-    finish: impl Fn(&RequestHead, &mut ResponseHead, &Attempts<'_, A>),
+    mut finish: impl FnMut(&RequestHead, &mut ResponseHead, &Attempts<'_, A>) -> Verdict,
 ) -> Outcome {
     let Terms { proxying, upgrade, mut mirror } = terms;
     let mut upload = Upload::new(&client.worker.buffers, head.body, proxying);
@@ -85,26 +106,39 @@ pub(super) async fn run<D: Downstream, A: Asker>(
             drop(connection);
             Outcome::Unanswered(Failure::Upstream)
         }
-        Ok(mut connection) => {
-            finish(head, &mut answer, attempts);
-            down.start(&answer);
-            let end = if answer.status == 101 {
-                tunnel(client, proxying, down, &mut connection).await
-            } else {
-                relay(client, proxying, down, &mut connection, &mut upload).await
-            };
-            match end {
-                Ok(()) => client.worker.pool.put(connection),
-                Err(side) => {
-                    tracing::debug!(?side, client.address = %client.peer, "answer broke off");
-                    if let Side::Upstream(_) = side {
-                        last_words(client, down).await;
-                    }
-                    down.abort();
-                }
+        Ok(mut connection) => match finish(head, &mut answer, attempts) {
+            Verdict::Discard => {
+                // Rare, and boxed for that.
+                Box::pin(discard(client, connection, &upload)).await;
+                Outcome::Discarded
             }
-            Outcome::Answered(answer.status)
-        }
+            verdict => {
+                down.start(&answer);
+                let end = match verdict {
+                    _ if answer.status == 101 => {
+                        tunnel(client, proxying, down, &mut connection).await
+                    }
+                    Verdict::Encode(encoder) => {
+                        // Boxed: every connection's task would have room for it else.
+                        let (connection, upload) = (&mut connection, &mut upload);
+                        Box::pin(relay_encoded(client, proxying, down, connection, upload, encoder))
+                            .await
+                    }
+                    _ => relay(client, proxying, down, &mut connection, &mut upload).await,
+                };
+                match end {
+                    Ok(()) => client.worker.pool.put(connection),
+                    Err(side) => {
+                        tracing::debug!(?side, client.address = %client.peer, "answer broke off");
+                        if let Side::Upstream(_) = side {
+                            last_words(client, down).await;
+                        }
+                        down.abort();
+                    }
+                }
+                Outcome::Answered(answer.status)
+            }
+        },
         Err(failure) => Outcome::Unanswered(failure),
     };
     client.worker.give_answer(answer);
@@ -183,21 +217,75 @@ async fn relay<D: Downstream>(
     let up = connection;
     let mut download = Download::paced(&client.worker.buffers, proxying.pace);
     poll_fn(|cx| {
-        match upload.poll(cx, down, up) {
-            Poll::Ready(Ok(())) | Poll::Pending => {}
-            // It does not want the rest; its answer may still be whole.
-            Poll::Ready(Err(Side::Upstream(_))) => upload.stop(),
-            Poll::Ready(Err(Side::Client(ClientError::Gone))) => {
-                return Poll::Ready(Err(Side::Client(ClientError::Gone)));
-            }
-            Poll::Ready(Err(Side::Client(_))) => upload.stop(),
-        }
+        poll_upload(cx, down, up, upload)?;
         match download.poll(cx, up, down) {
             Poll::Pending => poll_gone(cx, down, upload),
             ready => ready,
         }
     })
     .await
+}
+
+/// The same, the answer's body compressed.
+async fn relay_encoded<D: Downstream>(
+    client: &Client,
+    proxying: &Proxying,
+    down: &mut D,
+    connection: &mut Connection,
+    upload: &mut Upload,
+    encoder: Box<Encoder>,
+) -> Result<(), Side> {
+    let up = connection;
+    let mut encoding = Encoding::new(&client.worker.buffers, encoder, proxying.pace);
+    poll_fn(|cx| {
+        poll_upload(cx, down, up, upload)?;
+        match encoding.poll(cx, up, down) {
+            Poll::Pending => poll_gone(cx, down, upload),
+            ready => ready,
+        }
+    })
+    .await
+}
+
+/// Sends what is left of the request's body while its answer comes already. An error: the client
+/// has left.
+fn poll_upload<D: Downstream>(
+    cx: &mut Context<'_>,
+    down: &mut D,
+    up: &mut Connection,
+    upload: &mut Upload,
+) -> Result<(), Side> {
+    match upload.poll(cx, down, up) {
+        Poll::Ready(Ok(())) | Poll::Pending => {}
+        Poll::Ready(Err(Side::Client(ClientError::Gone))) => {
+            return Err(Side::Client(ClientError::Gone));
+        }
+        // It does not want the rest, or there is no rest; its answer may still be whole.
+        Poll::Ready(Err(_)) => upload.stop(),
+    }
+    Ok(())
+}
+
+/// Ends an answer that the client does not get: what has come of it already is read, so that the
+/// connection can be used again; nothing is waited for.
+async fn discard(client: &Client, mut connection: Connection, upload: &Upload) {
+    if !upload.is_finished() {
+        return;
+    }
+    let is_read = poll_fn(|cx| {
+        let mut most = DISCARDED;
+        Poll::Ready(loop {
+            let mut buffer = client.worker.buffers.take();
+            match connection.poll_body(cx, &mut buffer) {
+                Poll::Ready(Ok(Read::End)) => break true,
+                Poll::Ready(Ok(Read::Data)) if buffer.len() < most => most -= buffer.len(),
+                _ => break false,
+            }
+        })
+    });
+    if is_read.await {
+        client.worker.pool.put(connection);
+    }
 }
 
 /// Carries bytes both ways after a 101, until both sides have ended or neither sends for too long.

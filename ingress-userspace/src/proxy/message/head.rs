@@ -37,6 +37,8 @@ pub(crate) struct RequestHead {
     /// The host and port that the target names: of an absolute-form target, or `:authority`. Empty
     /// where there is none. Not yet checked.
     pub(crate) authority: String,
+    /// The target as the client wrote it, where it was rewritten and will be asked for again.
+    pub(crate) original: Option<String>,
     /// `:protocol` of an extended CONNECT (RFC 8441); empty otherwise.
     pub(crate) protocol: String,
     /// The fields, without pseudo-fields.
@@ -52,6 +54,7 @@ impl RequestHead {
         self.version = Version::Http11;
         self.target.clear();
         self.authority.clear();
+        self.original = None;
         self.protocol.clear();
         self.fields.clear();
         self.body = BodyLength::None;

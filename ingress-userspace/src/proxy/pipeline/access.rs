@@ -28,7 +28,7 @@ pub(super) enum Verdict {
 /// Asks all that the route has. `Some`: the answer of a request that may not pass.
 pub(super) async fn check(
     client: &Rc<Client>,
-    view: &View,
+    view: &Rc<View>,
     head: &mut RequestHead,
     located: &Located<'_>,
     policies: &Policies,
@@ -45,15 +45,15 @@ pub(super) async fn check(
     // Any 401 of the location sends the client to the sign-in page, whoever said it.
     let signin = policies.external.as_ref().filter(|_| answer.head.status == 401);
     match signin {
-        Some(auth) => external::signin(client, head, located, auth, answer).map(Some),
+        Some(auth) => external::signin(client, head, located, auth, admission, answer).map(Some),
         None => Ok(Some(answer)),
     }
 }
 
 async fn ask(
     client: &Rc<Client>,
-    view: &View,
-    head: &RequestHead,
+    view: &Rc<View>,
+    head: &mut RequestHead,
     located: &Located<'_>,
     policies: &Policies,
     admission: &mut Admission,
@@ -128,7 +128,7 @@ mod tests {
 
     fn refused(status: u16) -> Verdict {
         Verdict::Refused(match status {
-            401 => respond::unauthorized("Basic realm=\"\""),
+            401 => respond::unauthorized([&b"Basic"[..]]),
             _ => respond::failure(Failure::Forbidden),
         })
     }
@@ -180,7 +180,10 @@ mod tests {
 
     #[test]
     fn two_refusals_ask_for_what_both_want() {
-        let later = worse(respond::unauthorized("Basic a"), respond::unauthorized("Bearer"));
+        let later = worse(
+            respond::unauthorized([&b"Basic a"[..]]),
+            respond::unauthorized([&b"Bearer"[..]]),
+        );
         let asked: Vec<_> = later.head.fields.get_all(Known::WwwAuthenticate).collect();
         assert_eq!(asked, [&b"Bearer"[..], b"Basic a"]);
     }

@@ -3,7 +3,7 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use super::{access, limits, stages::Located};
+use super::{access, external::Granted, limits, stages::Located};
 use crate::{
     model::Policies,
     proxy::{
@@ -18,6 +18,8 @@ use crate::{
 /// What a request was admitted with: lives until its answer has ended.
 #[derive(Debug, Default)]
 pub(super) struct Admission {
+    /// What the server of external authentication said, if it was asked.
+    pub(super) external: Option<Granted>,
     /// It counts for `limit-connections`.
     slot: Option<Slot>,
 }
@@ -32,7 +34,7 @@ pub(super) enum Admitted {
 /// Takes a request through the steps, in their order.
 pub(super) async fn admit(
     client: &Rc<Client>,
-    view: &View,
+    view: &Rc<View>,
     head: &mut RequestHead,
     located: &Located<'_>,
     policies: &Arc<Policies>,

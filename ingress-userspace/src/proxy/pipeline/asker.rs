@@ -5,7 +5,8 @@ use std::{cell::OnceCell, rc::Rc};
 use http::Method;
 
 use super::{
-    stages::Located,
+    canary::Chosen,
+    origin::Origin,
     variables::{self, Seen},
 };
 use crate::{
@@ -17,13 +18,19 @@ use crate::{
     },
 };
 
+/// Where a request was led.
+#[derive(Clone, Copy)]
+pub(super) struct Led<'v> {
+    pub(super) route: &'v Route,
+    pub(super) service: &'v BackendKey,
+    /// The host of the Ingress.
+    pub(super) server: &'v HostName,
+}
+
 /// A request as the policies see it, while its head is elsewhere.
 pub(super) struct Asked<'v> {
     client: Rc<Client>,
-    route: &'v Route,
-    service: &'v BackendKey,
-    /// The host of the Ingress.
-    server: &'v HostName,
+    led: Led<'v>,
     /// `None` where nothing will be asked of it.
     request: Option<Box<Copy>>,
 }
@@ -40,28 +47,29 @@ struct Copy {
 
 impl<'v> Asked<'v> {
     /// The request as balancing sees it; without what costs where nothing will be asked of it.
-    /// `head` is the one that the upstream is asked.
-    pub(super) fn new(client: &Rc<Client>, located: &Located<'v>, head: &RequestHead) -> Self {
-        let Located { host, route, service, chosen, origin, authority, original, .. } = located;
+    /// `target` is the one that the client sent, `head` the one that the upstream is asked.
+    pub(super) fn new(
+        client: &Rc<Client>,
+        led: Led<'v>,
+        chosen: &Chosen<'_>,
+        head: &RequestHead,
+        host: &str,
+        target: Option<&str>,
+        origin: &Origin<'_>,
+    ) -> Self {
         let policy = &chosen.backend.balancing.policy;
         let is_asked = chosen.choice.affinity.is_some() || matches!(policy, Policy::Hash(_));
         let copy = || {
             Box::new(Copy {
                 fields: head.fields.clone(),
                 method: head.method.clone(),
-                target: original.as_ref().unwrap_or(&head.target).clone(),
+                target: target.unwrap_or(&head.target).to_owned(),
                 path: head.path().to_owned(),
-                host: authority.clone(),
+                host: host.to_owned(),
                 address: origin.address.clone().into_owned(),
             })
         };
-        Self {
-            client: Rc::clone(client),
-            route,
-            service: &service.key,
-            server: host.name(),
-            request: is_asked.then(copy),
-        }
+        Self { client: Rc::clone(client), led, request: is_asked.then(copy) }
     }
 }
 
@@ -76,9 +84,9 @@ impl Asker for Asked<'_> {
             path: &request.path,
             host: &request.host,
             address: &request.address,
-            server: self.server,
-            route: Some(self.route),
-            service: Some(self.service),
+            server: self.led.server,
+            route: Some(self.led.route),
+            service: Some(self.led.service),
             request_id: OnceCell::new(),
         };
         seen.variable(variable, take);

@@ -49,7 +49,7 @@ pub(super) async fn check(
             )
         }
     };
-    Verdict::Refused(respond::unauthorized(&challenge))
+    Verdict::Refused(respond::unauthorized([challenge.as_bytes()]))
 }
 
 /// What the client says about itself; nothing where it says two things.

@@ -9,7 +9,11 @@ mod authority;
 mod blocked;
 mod canary;
 mod client_auth;
+mod compression;
+mod cors;
+mod errors;
 mod external;
+mod finish;
 mod forwarded;
 mod headers;
 mod limits;
@@ -27,23 +31,29 @@ mod variables;
 mod websocket;
 
 use std::{
+    future::poll_fn,
+    pin::pin,
     rc::Rc,
+    task::Poll,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use http::Method;
 
+pub(super) use self::external::Judges;
+
 use self::{
     admission::Admission,
     asker::Asked,
+    finish::Answered,
     stages::{Decision, Forward},
 };
 use super::{
     balance::{Attempts, View},
     client::Client,
     counters::Subject,
-    exchange::{self, Outcome, Terms},
-    message::{Known, RequestHead, ResponseHead},
+    exchange::{self, Outcome, Terms, Verdict},
+    message::{BodyLength, Known, RequestHead, ResponseHead},
     respond::{self, Answer, Failure},
     sides::Downstream,
 };
@@ -58,13 +68,18 @@ pub(super) async fn answer<D: Downstream>(
     let view = client.worker.view();
     let mut subject = Subject::default();
     let method = head.method.clone();
-    let decision = stages::run(client, &view, head, &mut subject).await;
+    let decision = decide(client, &view, head, &mut subject, down).await;
     let status = match decision {
         Ok(Decision::Forward(forward)) => {
             let Forward { mut attempts, route, upgrade, over_http2, admission, mirror } = forward;
+            let mut discarded = None;
             let finish = |head: &RequestHead,
                           answer: &mut ResponseHead,
                           attempts: &Attempts<'_, Asked<'_>>| {
+                if errors::pages(&subject, answer.status, true).is_some() {
+                    discarded = Some(Box::new(errors::remains(answer)));
+                    return Verdict::Discard;
+                }
                 let host = head.fields.get(Known::Host).unwrap_or_default();
                 rewrites::apply(route, client.https, host, &mut answer.fields);
                 settings::hide(&mut answer.fields, &view.snapshot.model.settings.fields);
@@ -72,81 +87,123 @@ pub(super) async fn answer<D: Downstream>(
                 if over_http2 {
                     websocket::clean_response(answer);
                 }
-                finish(client, &view, Some(route), head, admission.as_ref(), answer);
+                let answered = Answered {
+                    client,
+                    view: &view,
+                    subject,
+                    request: head,
+                    admission: admission.as_ref(),
+                };
+                answered.finish(answer);
+                answered.compress(answer)
             };
             let terms = Terms { proxying: &route.proxying, upgrade, mirror };
             let attempts = &mut attempts;
-            match exchange::run(client, attempts, head, terms, down, finish).await {
-                Outcome::Answered(status) => status,
-                Outcome::Unanswered(failure) => {
-                    own(client, &view, Some(route), head, down, respond::failure(failure)).await;
-                    failure.status()
+            let outcome = exchange::run(client, attempts, head, terms, down, finish).await;
+            let meant = Meant { subject, prepared: true, admission: admission.as_ref() };
+            match (outcome, discarded) {
+                (Outcome::Answered(status), _) => status,
+                (Outcome::Discarded, Some(answer)) => {
+                    own(client, &view, meant, head, down, *answer).await
+                }
+                (Outcome::Discarded, None) => {
+                    let answer = respond::failure(Failure::Upstream);
+                    own(client, &view, meant, head, down, answer).await
+                }
+                (Outcome::Unanswered(failure), _) => {
+                    own(client, &view, meant, head, down, respond::failure(failure)).await
                 }
             }
         }
         Ok(Decision::Own(answer)) => {
-            let status = answer.head.status;
-            let route = subject.route.map(|route| &**route);
-            own(client, &view, route, head, down, answer).await;
-            status
+            let meant = Meant { subject, prepared: false, admission: None };
+            own(client, &view, meant, head, down, answer).await
         }
         Err(failure) => {
             tracing::debug!(?failure, client.address = %client.peer, "not answered by an upstream");
-            let route = subject.route.map(|route| &**route);
-            own(client, &view, route, head, down, respond::failure(failure)).await;
-            failure.status()
+            let meant = Meant { subject, prepared: false, admission: None };
+            own(client, &view, meant, head, down, respond::failure(failure)).await
         }
     };
     client.worker.counters.request(subject, &method, status);
+}
+
+/// Takes a request through the stages, unless its client leaves meanwhile, as far as that can be seen
+/// while nothing is read from it.
+async fn decide<'v, D: Downstream>(
+    client: &'v Rc<Client>,
+    view: &'v Rc<View>,
+    head: &mut RequestHead,
+    subject: &mut Subject<'v>,
+    down: &mut D,
+) -> Result<Decision<'v>, Failure> {
+    let nothing_more = head.body == BodyLength::None;
+    let mut stages = pin!(stages::run(client, view, head, subject));
+    poll_fn(|cx| match stages.as_mut().poll(cx) {
+        Poll::Pending if nothing_more && down.poll_gone(cx).is_ready() => {
+            Poll::Ready(Err(Failure::ClientGone))
+        }
+        outcome => outcome,
+    })
+    .await
 }
 
 /// Answers what is no request.
 pub(super) async fn refuse<D: Downstream>(client: &Rc<Client>, failure: Failure, down: &mut D) {
     let view = client.worker.view();
     let head = RequestHead::default();
-    own(client, &view, None, &head, down, respond::failure(failure)).await;
-    client.worker.counters.request(Subject::default(), &Method::GET, failure.status());
+    let subject = Subject::default();
+    let answer = respond::failure(failure);
+    let meant = Meant { subject, prepared: false, admission: None };
+    let status = own(client, &view, meant, &head, down, answer).await;
+    client.worker.counters.request(subject, &Method::GET, status);
 }
 
-/// Sends an answer of our own; `route` is the one that was meant, if that is known.
+/// What an answer of our own is the answer to.
+#[derive(Clone, Copy)]
+struct Meant<'r> {
+    /// The host and route, as far as they are known.
+    subject: Subject<'r>,
+    /// The request's head is as an endpoint was sent it.
+    prepared: bool,
+    /// What the request was admitted with.
+    admission: Option<&'r Admission>,
+}
+
+/// Sends an answer of our own, or what a default backend has in its place. Returns the status that
+/// the client gets.
 async fn own<D: Downstream>(
-    client: &Client,
-    view: &View,
-    route: Option<&Route>,
+    client: &Rc<Client>,
+    view: &Rc<View>,
+    meant: Meant<'_>,
     head: &RequestHead,
     down: &mut D,
     mut answer: Answer,
-) {
+) -> u16 {
+    let Meant { subject, prepared, admission } = meant;
+    let status = answer.head.status;
     // nginx says nothing with 444 and 499: it closes the connection.
-    if matches!(answer.head.status, 444 | 499) {
+    if matches!(status, 444 | 499) {
         down.abort();
-        return;
+        return status;
     }
-    finish(client, view, route, head, None, &mut answer.head);
+    let answered = Answered { client, view, subject, request: head, admission };
+    if let Some(pages) = errors::pages(&subject, status, false) {
+        // Rare and large.
+        match Box::pin(errors::replace(pages, &answered, prepared, down, &answer)).await {
+            Ok(status) => return status,
+            Err(Failure::ClientGone) => {
+                down.abort();
+                return status;
+            }
+            Err(_nobody) => {}
+        }
+    }
+    answered.finish(&mut answer.head);
     if respond::send(down, &answer).await.is_err() {
         down.abort();
     }
-}
-
-/// What every answer gets and none keeps.
-fn finish(
-    client: &Client,
-    view: &View,
-    _route: Option<&Route>,
-    _request: &RequestHead,
-    _admission: Option<&Admission>,
-    head: &mut ResponseHead,
-) {
-    headers::clean_response(head);
-    if !head.fields.contains(Known::Date) {
-        client.worker.date.with(|date| head.fields.push_known(Known::Date, date));
-    }
-    if client.tls
-        && let Some(hsts) = &view.hsts
-    {
-        head.fields.set(Known::StrictTransportSecurity, hsts.as_bytes());
-    }
-    settings::to_client(&mut head.fields, &view.snapshot.model.settings.fields);
+    status
 }
 
 /// Tells the client its session, where one begins or moves.

@@ -6,19 +6,19 @@ use std::{cell::OnceCell, rc::Rc, sync::Arc};
 use super::{
     access::Verdict,
     admission::{self, Admission, Admitted},
-    asker::Asked,
+    asker::{Asked, Led},
     authority::{self, without_port},
     blocked,
     canary::{self, Chosen},
     client_auth::{self, Entry},
-    forwarded, headers, mirror,
+    cors, errors, external, forwarded, headers, mirror,
     origin::Origin,
     redirect, settings, sources, target,
     variables::Seen,
     websocket,
 };
 use crate::{
-    model::{Backend, HostName, Route, Target},
+    model::{Backend, BackendKey, FieldPolicy, HostName, Route, Target},
     proxy::{
         balance::{Attempts, View},
         client::Client,
@@ -62,6 +62,8 @@ pub(super) struct Located<'v> {
     pub(super) service: &'v Arc<Backend>,
     /// Who is asked: that, or its canary.
     pub(super) chosen: Chosen<'v>,
+    /// The Service that `default-backend` stands in for.
+    missing: Option<&'v BackendKey>,
     /// What it brings of its client's certificate.
     pub(super) entry: Entry<'v>,
     /// Where it comes from.
@@ -108,7 +110,11 @@ pub(super) async fn run<'v>(
         None => forward(client, view, head, located, None),
         Some(policies) => {
             Box::pin(async move {
-                match admission::admit(client, view, head, &located, policies).await? {
+                let admitted = admission::admit(client, view, head, &located, policies).await;
+                if !matches!(admitted, Ok(Admitted::With(_))) {
+                    head.authority.clone_from(&located.authority);
+                }
+                match admitted? {
                     Admitted::With(admission) => {
                         forward(client, view, head, located, Some(admission))
                     }
@@ -133,18 +139,35 @@ fn locate<'v>(
     head: &mut RequestHead,
     subject: &mut Subject<'v>,
 ) -> Result<Place<'v>, Failure> {
-    let snapshot = &view.snapshot;
-    let settings = &snapshot.model.settings;
     let over_http2 = websocket::is_asked(head)?;
     authority::settle(head)?;
-    let authority = std::mem::take(&mut head.authority);
+    let mut authority = std::mem::take(&mut head.authority);
+    let place = place(client, view, head, subject, &mut authority, over_http2);
+    if !matches!(place, Ok(Place::Here(_))) {
+        // What is answered in another way still looks at it.
+        head.authority = authority;
+    }
+    place
+}
+
+/// The same, of a request whose authority is known; which is taken along.
+fn place<'v>(
+    client: &'v Rc<Client>,
+    view: &'v Rc<View>,
+    head: &mut RequestHead,
+    subject: &mut Subject<'v>,
+    authority: &mut String,
+    over_http2: bool,
+) -> Result<Place<'v>, Failure> {
+    let snapshot = &view.snapshot;
+    let settings = &snapshot.model.settings;
     let path = normalize(head.path()).map_err(|_bad_path| Failure::BadRequest)?;
 
     // The host, then the path.
-    let host: &'v HostTable = snapshot.routes.host(&authority);
+    let host: &'v HostTable = snapshot.routes.host(authority);
     subject.host = Some(host.name());
     // Client certificates.
-    let entry = client_auth::enter(client, host, &authority)?;
+    let entry = client_auth::enter(client, host, authority)?;
     if let Entry::Elsewhere(page) = entry {
         return elsewhere(302, page);
     }
@@ -161,8 +184,7 @@ fn locate<'v>(
             subject.route = Some(&compiled.route);
             let route = &compiled.route;
             let port = settings.https_port;
-            let location =
-                redirect::add_slash(route, client, port, &authority, &path, head.query());
+            let location = redirect::add_slash(route, client, port, authority, &path, head.query());
             return elsewhere(301, &location);
         }
         Found::None => return Err(Failure::NoRoute),
@@ -177,12 +199,18 @@ fn locate<'v>(
         return Err(Failure::BodyTooLarge);
     }
 
-    // (a) Denied; (c) redirects of the route's own.
+    // (a) Denied; (b) browsers that ask whether they may ask; (c) redirects of the route's own.
+    if let Some(policies) = &route.policies
+        && !matches!(route.target, Target::Denied(_))
+        && let Some(answer) = cors::preflight(policies, head)
+    {
+        return Ok(Place::Own(answer));
+    }
     let backend = match &route.target {
         Target::Denied(_) => return Err(Failure::Denied),
         Target::Redirect(redirect) => {
             let location =
-                redirect::configured(redirect, route, client, settings.https_port, &authority);
+                redirect::configured(redirect, route, client, settings.https_port, authority);
             return elsewhere(redirect.status, &location);
         }
         Target::OtherHost(name) => {
@@ -200,6 +228,9 @@ fn locate<'v>(
     // (d) The rewrite.
     let rewritten = compiled.rewrite(&path);
     let original = rewritten.is_some().then(|| head.target.clone());
+    if route.policies.is_some() || !settings.fields.to_client.is_empty() {
+        head.original.clone_from(&original);
+    }
     target::rewrite(head, rewritten)?;
 
     // (e) The redirect to HTTPS.
@@ -207,7 +238,7 @@ fn locate<'v>(
     if redirect::is_due(route, host.tls(), &origin) {
         let target = original.as_deref().unwrap_or(&head.target);
         let location =
-            redirect::to_https(route, origin.host(&authority), settings.https_port, target);
+            redirect::to_https(route, origin.host(authority), settings.https_port, target);
         return elsewhere(settings.redirect_code as u16, &location);
     }
 
@@ -221,18 +252,26 @@ fn locate<'v>(
         }
         return Err(Failure::NoRoute);
     };
-    let service = service.filter(|service| !service.endpoints.is_empty());
-    let service = service.ok_or(Failure::NoEndpoint)?;
-    let chosen = canary::choose(view, &head.fields, backend, service);
+    let missing = service.map(|service| &service.key);
+    let (service, chosen, missing) = match service {
+        Some(service) if !service.endpoints.is_empty() => {
+            (service, canary::choose(view, &head.fields, backend, service), None)
+        }
+        _ => {
+            let (id, service) = errors::stand_in(route, view).ok_or(Failure::NoEndpoint)?;
+            (service, Chosen::itself(id, service), missing)
+        }
+    };
     subject.canary = chosen.is_canary.then_some(&chosen.backend.key);
     Ok(Place::Here(Located {
         host,
         route,
         service,
         chosen,
+        missing,
         entry,
         origin,
-        authority,
+        authority: std::mem::take(authority),
         original,
         over_http2,
     }))
@@ -255,11 +294,15 @@ fn forward<'v>(
     admission: Option<Admission>,
 ) -> Result<Decision<'v>, Failure> {
     let settings = &view.snapshot.model.settings;
-    let Located { route, ref origin, over_http2, .. } = located;
+    let Located { host, route, service, chosen, ref origin, over_http2, .. } = located;
     if head.fields.get(Known::Expect).is_some_and(|v| !v.eq_ignore_ascii_case(b"100-continue")) {
         return Err(Failure::Expectation);
     }
     let (policy, proxying) = (&settings.fields, &*route.proxying);
+    let values = match settings::have_variables(&policy.to_upstream) {
+        true => values(client, head, &located, policy),
+        false => settings::Values::new(),
+    };
     let mut upgrade = headers::clean_request(head, policy);
     if proxying.protocol.is_http2() && (upgrade || over_http2) {
         // An endpoint of HTTP/2 is asked for no other protocol; a CONNECT means nothing else.
@@ -280,13 +323,53 @@ fn forward<'v>(
     }
     located.entry.apply(&mut head.fields);
     let original = located.original.as_deref();
-    settings::to_upstream(&mut head.fields, policy, original.unwrap_or(&head.target));
-    let asked = Asked::new(client, &located, head);
+    settings::to_upstream(&mut head.fields, policy, original.unwrap_or(&head.target), values);
+    if let Some(missing) = located.missing {
+        errors::describe(&mut head.fields, Failure::NoEndpoint.status(), route, Some(missing));
+    }
+    // After all that is done to what the client said: it must not have a say in these.
+    if let (Some(admission), Some(policies)) = (&admission, &route.policies)
+        && let Some(auth) = &policies.external
+    {
+        external::to_upstream(auth, admission, &mut head.fields);
+    }
+    let led = Led { route, service: &service.key, server: host.name() };
+    let asked = Asked::new(client, led, &chosen, head, authority, original, origin);
     let own = route.policies.as_ref().and_then(|policies| policies.mirror.as_ref());
     let names = &view.snapshot.model.names;
     let mirror = own.and_then(|own| mirror::copy(client, head, &located, names, own));
-    let choice = located.chosen.choice;
+    let choice = chosen.choice;
     head.authority = located.authority;
     let attempts = Attempts::new(view, choice, asked);
     Ok(Decision::Forward(Forward { attempts, route, upgrade, over_http2, admission, mirror }))
+}
+
+/// What `proxy-set-headers` comes to where it has variables: of the request as the client sent it.
+fn values(
+    client: &Client,
+    head: &mut RequestHead,
+    located: &Located<'_>,
+    policy: &FieldPolicy,
+) -> settings::Values {
+    let seen = Seen {
+        client,
+        fields: &head.fields,
+        method: &head.method,
+        target: located.original.as_deref().unwrap_or(&head.target),
+        path: head.path(),
+        host: &located.authority,
+        address: &located.origin.address,
+        server: located.host.name(),
+        route: Some(located.route),
+        service: Some(&located.service.key),
+        request_id: OnceCell::new(),
+    };
+    let values = settings::values(&policy.to_upstream, &seen);
+    if policy.request_id
+        && let Some(id) = seen.request_id.into_inner()
+    {
+        // The upstream is told the same one.
+        head.fields.set(Known::XRequestId, &id);
+    }
+    values
 }

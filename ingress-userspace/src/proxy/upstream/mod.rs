@@ -33,6 +33,11 @@ impl<'r> Way<'r> {
             if proxying.protocol.uses_tls(https) { Some(proxying.tls.as_ref()?) } else { None };
         Some(Self { proxying, tls })
     }
+
+    /// A way of its own: TLS as this policy says; `None`: in clear text, and that is meant.
+    pub(crate) fn own(proxying: &'r Proxying, tls: Option<&'r Arc<UpstreamTls>>) -> Self {
+        Self { proxying, tls }
+    }
 }
 
 /// Opens a connection to an endpoint, or a stream on one of HTTP/2, within the connect timeout.

@@ -45,6 +45,12 @@ pub(in crate::translate) const BUFFERS: &str =
 pub(in crate::translate) const NO_FILES: &str =
     "answers are never written to disk; an endpoint waits for a slow client";
 
+/// Why `auth-keepalive-requests` and `-timeout` do nothing.
+const AUTH_POOL: &str = "connections to the server are kept as the ConfigMap's \
+                         upstream-keepalive-requests and upstream-keepalive-timeout say";
+/// Why `auth-keepalive-share-vars` does nothing.
+const AUTH_VARIABLES: &str = "the server is asked by a request of its own, which sees all there is";
+
 /// Every known key without the prefix, its declared risk and what becomes of it.
 pub(super) const KNOWN: &[(&str, Risk, Support)] = &[
     // 1.2 Redirects and rewriting.
@@ -71,22 +77,22 @@ pub(super) const KNOWN: &[(&str, Risk, Support)] = &[
     ("auth-secret", Medium, Obeyed),
     ("auth-secret-type", Low, Obeyed),
     ("auth-realm", Medium, Obeyed),
-    ("auth-url", High, Denies),
-    ("auth-signin", High, Denies),
-    ("auth-signin-redirect-param", Medium, Denies),
-    ("auth-method", Low, Denies),
-    ("auth-response-headers", Medium, Denies),
-    ("auth-proxy-set-headers", Medium, Denies),
-    ("auth-request-redirect", Medium, Denies),
-    ("auth-cache-key", Medium, Denies),
-    ("auth-cache-duration", Medium, Denies),
-    ("auth-always-set-cookie", Low, Denies),
-    ("auth-keepalive", Low, Denies),
-    ("auth-keepalive-requests", Low, Denies),
-    ("auth-keepalive-timeout", Low, Denies),
-    ("auth-keepalive-share-vars", Low, Denies),
+    ("auth-url", High, Obeyed),
+    ("auth-signin", High, Obeyed),
+    ("auth-signin-redirect-param", Medium, Obeyed),
+    ("auth-method", Low, Obeyed),
+    ("auth-response-headers", Medium, Obeyed),
+    ("auth-proxy-set-headers", Medium, Obeyed),
+    ("auth-request-redirect", Medium, Obeyed),
+    ("auth-cache-key", Medium, Obeyed),
+    ("auth-cache-duration", Medium, Obeyed),
+    ("auth-always-set-cookie", Low, Obeyed),
+    ("auth-keepalive", Low, Obeyed),
+    ("auth-keepalive-requests", Low, Needless(AUTH_POOL)),
+    ("auth-keepalive-timeout", Low, Needless(AUTH_POOL)),
+    ("auth-keepalive-share-vars", Low, Needless(AUTH_VARIABLES)),
     ("auth-snippet", Critical, Denies),
-    // Exempts the Ingress from the ConfigMap's `global-auth-url`, which denies everything else.
+    // Exempts the Ingress from the ConfigMap's `global-auth-url`.
     ("enable-global-auth", Low, Obeyed),
     // 1.4 Client certificates. They protect the whole virtual server, whoever asks for them.
     ("auth-tls-secret", Medium, Obeyed),
@@ -104,14 +110,14 @@ pub(super) const KNOWN: &[(&str, Risk, Support)] = &[
     ("limit-whitelist", Low, Obeyed),
     ("limit-rate", Low, Obeyed),
     ("limit-rate-after", Low, Obeyed),
-    // 1.6 CORS. Without the headers a browser allows less, not more.
-    ("enable-cors", Low, NoEffect("false")),
-    ("cors-allow-origin", Medium, NoEffect("")),
-    ("cors-allow-methods", Medium, NoEffect("")),
-    ("cors-allow-headers", Medium, NoEffect("")),
-    ("cors-expose-headers", Medium, NoEffect("")),
-    ("cors-allow-credentials", Low, NoEffect("")),
-    ("cors-max-age", Low, NoEffect("")),
+    // 1.6 CORS.
+    ("enable-cors", Low, Obeyed),
+    ("cors-allow-origin", Medium, Obeyed),
+    ("cors-allow-methods", Medium, Obeyed),
+    ("cors-allow-headers", Medium, Obeyed),
+    ("cors-expose-headers", Medium, Obeyed),
+    ("cors-allow-credentials", Low, Obeyed),
+    ("cors-max-age", Low, Obeyed),
     // 1.7 Proxying.
     ("proxy-connect-timeout", Low, Obeyed),
     ("proxy-send-timeout", Low, Obeyed),
@@ -137,10 +143,10 @@ pub(super) const KNOWN: &[(&str, Risk, Support)] = &[
     // FCGI alone denies.
     ("backend-protocol", Low, Obeyed),
     ("service-upstream", Low, Obeyed),
-    ("custom-headers", Medium, NoEffect("")),
-    ("custom-http-errors", Low, NoEffect("")),
-    ("default-backend", Low, NoEffect("")),
-    ("disable-proxy-intercept-errors", Low, NoEffect("")),
+    ("custom-headers", Medium, Obeyed),
+    ("custom-http-errors", Low, Obeyed),
+    ("default-backend", Low, Obeyed),
+    ("disable-proxy-intercept-errors", Low, Obeyed),
     ("fastcgi-index", Medium, NoEffect("")),
     ("fastcgi-params-configmap", Medium, NoEffect("")),
     ("mirror-target", High, Obeyed),

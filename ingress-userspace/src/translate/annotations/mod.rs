@@ -4,8 +4,11 @@
 mod aliases;
 mod balancing;
 mod canary;
+mod cors;
 mod described;
 mod document;
+mod error_pages;
+mod external_auth;
 mod handshake;
 mod known;
 mod limits;
@@ -14,6 +17,7 @@ mod mirror;
 mod passthrough;
 mod proxying;
 mod redirect;
+mod response_headers;
 mod rewrite;
 mod sources;
 mod upstream_tls;
@@ -26,6 +30,7 @@ pub(super) use balancing::{Balances, load_balance};
 pub(super) use canary::{CanaryRequest, HeaderRequest, HeaderRule, read as read_canary};
 pub(crate) use described::{Described, described};
 pub(crate) use document::document;
+pub(super) use error_pages::{ErrorPagesRequest, statuses as error_statuses};
 pub(super) use handshake::{Client, Handshake};
 pub(super) use known::{BUFFER_SIZE, BUFFERS, NO_FILES, Risk, Support};
 pub(super) use proxying::{Source, read as read_proxying};
@@ -38,7 +43,7 @@ pub(super) use upstream_tls::UpstreamTlsRequest;
 pub(super) use value::{Invalid, boolean};
 
 use self::value::Values;
-use super::{config::Config, report::Report, users::UserLists};
+use super::{config::Config, external_auth::ExternalRequest, report::Report, users::UserLists};
 use crate::{
     model::{Denial, Policies, ProxyVersion, Proxying},
     stores::Stores,
@@ -57,6 +62,10 @@ pub(super) struct Annotations {
     pub(super) proxying: Arc<Proxying>,
     /// What else requests go through.
     pub(super) policies: Option<Arc<Policies>>,
+    /// Who is to answer in the place of errors: becomes a part of the policies.
+    pub(super) error_pages: ErrorPagesRequest,
+    /// Who is asked about requests, which is decided per host; no part of `policies` yet.
+    pub(super) external_auth: Option<ExternalRequest>,
     /// `proxy-ssl-secret` and what goes with it.
     pub(super) upstream_tls: Option<UpstreamTlsRequest>,
     /// Where a person finds `proxy-ssl-secret`.
@@ -112,11 +121,6 @@ impl Annotations {
         let denial = config.denial.clone();
         let mut parser = Parser { values, config, lookup, users, report, denial, denied };
         let host_denial = parser.judge();
-        if let Some(key) = &config.global_auth
-            && parser.boolean("enable-global-auth", true)
-        {
-            parser.denial.get_or_insert_with(|| Denial { key: key.clone() });
-        }
         let redirects = redirect::parse(&mut parser);
         let aliases = aliases::parse(&mut parser);
         let rewriting = rewrite::parse(&mut parser);
@@ -127,6 +131,8 @@ impl Annotations {
         let handshake = handshake::parse(&mut parser);
         let passthrough = passthrough::parse(&mut parser);
         let policies = parser.policies();
+        let error_pages = error_pages::parse(&mut parser);
+        let external_auth = external_auth::parse(&mut parser);
         Self {
             redirects,
             aliases,
@@ -134,6 +140,8 @@ impl Annotations {
             balances,
             proxying,
             policies,
+            error_pages,
+            external_auth,
             upstream_tls,
             upstream_tls_field,
             handshake,
@@ -205,6 +213,9 @@ impl Parser<'_, '_> {
             login: login::parse(self),
             external: None,
             satisfy_any: login::satisfy_any(self),
+            cors: cors::parse(self),
+            headers: response_headers::parse(self),
+            errors: None,
             mirror: mirror::parse(self),
         };
         // A choice of nothing is none.

@@ -37,6 +37,8 @@ struct Named {
     places: BTreeMap<ObjectRef, String>,
     /// Likewise, of canaries that lead to it.
     canary_places: BTreeMap<ObjectRef, String>,
+    /// Likewise, where it is named as the one that is asked whether requests may pass.
+    judges: BTreeMap<ObjectRef, String>,
     asked: Asked,
     /// Its own canary.
     canary: Option<Arc<Canary>>,
@@ -83,7 +85,7 @@ impl Backends {
         field: &str,
         balances: Option<&Balances>,
     ) -> BackendId {
-        let id = self.place(key);
+        let id = self.enter(key);
         let named = &mut self.named[id.0 as usize];
         named.places.entry(object.clone()).or_insert_with(|| field.to_owned());
         if let Some(balances) = balances {
@@ -92,12 +94,32 @@ impl Backends {
         id
     }
 
-    fn place(&mut self, key: BackendKey) -> BackendId {
+    /// The id of this backend, which an Ingress asks for pages of errors only: it asks for nothing
+    /// of its balancing, and without endpoints it is not asked.
+    pub(super) fn aside(&mut self, key: BackendKey) -> BackendId {
+        self.enter(key)
+    }
+
+    /// The id of this backend, which an Ingress names in this place as the one that is asked
+    /// whether requests may pass.
+    pub(super) fn id_of_judge(
+        &mut self,
+        key: BackendKey,
+        object: &ObjectRef,
+        field: &str,
+    ) -> BackendId {
+        let id = self.enter(key);
+        let judges = &mut self.named[id.0 as usize].judges;
+        judges.entry(object.clone()).or_insert_with(|| field.to_owned());
+        id
+    }
+
+    fn enter(&mut self, key: BackendKey) -> BackendId {
         let next = BackendId(u32::try_from(self.named.len()).expect("paths are fewer than 2^32"));
         *self.ids.entry(key).or_insert_with_key(|key| {
-            let (places, canary_places, asked) = Default::default();
+            let (places, judges, canary_places, asked) = Default::default();
             let key = key.clone();
-            self.named.push(Named { key, places, canary_places, asked, canary: None });
+            self.named.push(Named { key, places, judges, canary_places, asked, canary: None });
             next
         })
     }
@@ -118,7 +140,7 @@ impl Backends {
         balances: &Balances,
         canary: impl FnOnce(BackendId) -> Canary,
     ) {
-        let id = self.place(key);
+        let id = self.enter(key);
         let canary = canary(id);
         let named = &mut self.named[id.0 as usize];
         named.canary_places.entry(canary.ingress.clone()).or_insert_with(|| field.to_owned());
@@ -189,6 +211,15 @@ impl Backends {
                     message: message.clone(),
                 }));
             }
+            diagnostics.extend(named.judges.iter().map(|(object, field)| Diagnostic {
+                severity: Severity::Warning,
+                object: object.clone(),
+                field: field.clone(),
+                message: match severity {
+                    Severity::Warning => why.clone(),
+                    Severity::Error => format!("{why}; its name is looked up in the DNS"),
+                },
+            }));
         }
     }
 }

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use super::Reader;
-use crate::model::{FieldPolicy, FieldSetting};
+use crate::{
+    model::{FieldPolicy, FieldSetting, Text},
+    translate::text,
+};
 
 /// Fields that belong to a connection or to the framing of a message, or that routing has decided
 /// by: to set them from outside would break what follows (RFC 9110, section 7.6.1).
-const OURS: [&str; 10] = [
+pub(in crate::translate) const OURS: [&str; 10] = [
     "connection",
     "content-length",
     "expect",
@@ -68,7 +71,7 @@ impl Reader<'_, '_> {
         let mut settings = Vec::new();
         for (name, value) in map.data.iter().flatten() {
             let value = value.trim();
-            let ours = OURS.iter().any(|ours| ours.eq_ignore_ascii_case(name));
+            let ours = is_ours(name);
             if !is_token(name) || ours {
                 let why =
                     if ours { "is written by the proxy itself" } else { "is no name of a header" };
@@ -76,31 +79,31 @@ impl Reader<'_, '_> {
                 self.report.error(&field, message);
                 continue;
             }
-            let invalid = if value.contains('$') {
-                Some("has a variable, which is not supported")
-            } else if value.chars().any(char::is_control) {
-                Some("has a control character")
+            let parsed = if value.chars().any(char::is_control) {
+                Err("has a control character".to_owned())
             } else {
-                None
+                text::parse(value).map_err(|why| format!("has a variable: {why}"))
             };
             // The client's own would be believed where the operator meant to overwrite it.
-            let value = match invalid {
-                Some(why) => {
-                    let message =
-                        format!("`{name}` of ConfigMap {reference} {why}; the header is removed");
-                    self.report.error(&field, message);
-                    ""
-                }
-                None => value,
-            };
-            settings.push(FieldSetting { name: name.as_str().into(), value: value.into() });
+            let value = parsed.unwrap_or_else(|why| {
+                let message =
+                    format!("`{name}` of ConfigMap {reference} {why}; the header is removed");
+                self.report.error(&field, message);
+                Text::default()
+            });
+            settings.push(FieldSetting { name: name.as_str().into(), value });
         }
         settings.into()
     }
 }
 
+/// What only the proxy itself writes.
+pub(in crate::translate) fn is_ours(name: &str) -> bool {
+    OURS.iter().any(|ours| ours.eq_ignore_ascii_case(name))
+}
+
 /// A token of HTTP (RFC 9110, section 5.6.2).
-pub(super) fn is_token(text: &str) -> bool {
+pub(in crate::translate) fn is_token(text: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(is_allowed)
 }

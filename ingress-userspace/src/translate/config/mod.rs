@@ -1,8 +1,12 @@
 mod access;
+mod compression;
 mod connections;
+mod external_auth;
 mod fields;
 mod limits;
 mod streams;
+
+pub(super) use fields::{OURS, is_ours, is_token};
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,8 +15,10 @@ use k8s_openapi::api::core::v1::ConfigMap;
 pub(super) use self::limits::LimitKeys;
 use super::{
     annotations::{
-        BUFFER_SIZE, BUFFERS, Invalid, NO_FILES, Risk, Source, boolean, load_balance, read_proxying,
+        BUFFER_SIZE, BUFFERS, Invalid, NO_FILES, Risk, Source, boolean, error_statuses,
+        load_balance, read_proxying,
     },
+    external_auth::ExternalRequest,
     report::Report,
     suite, ticket,
 };
@@ -46,6 +52,10 @@ pub(super) struct Config {
     pub(super) upstream_tls_per_ingress: bool,
     /// `whitelist-source-range` and `denylist-source-range`, for Ingresses without their own.
     pub(super) sources: Sources,
+    /// `custom-http-errors`, for Ingresses without their own.
+    pub(super) error_statuses: Arc<[u16]>,
+    /// `global-allowed-response-headers`: what `custom-headers` may set.
+    pub(super) allowed_response_headers: Vec<String>,
     /// What all limits of requests share.
     pub(super) limits: LimitKeys,
     /// `block-cidrs`: who may ask for nothing where no list says who may.
@@ -60,8 +70,10 @@ pub(super) struct Config {
     pub(super) service_upstream: bool,
     /// Everything answers 503.
     pub(super) denial: Option<Denial>,
-    /// `global-auth-url` is set: every Ingress answers 503 that is not exempt from it.
-    pub(super) global_auth: Option<Arc<str>>,
+    /// `global-auth-url` and what goes with it, for Ingresses without their own.
+    pub(super) global_auth: Option<ExternalRequest>,
+    /// What of it cannot be obeyed: every Ingress answers 503 that would be protected by it.
+    pub(super) global_auth_denial: Option<Arc<str>>,
     /// `ssl-session-tickets`, if it is there.
     pub(super) tickets: Option<bool>,
     /// `ssl-session-ticket-key`.
@@ -86,6 +98,8 @@ impl Default for Config {
             retry_non_idempotent: false,
             upstream_tls_per_ingress: false,
             sources: Sources::default(),
+            error_statuses: Arc::default(),
+            allowed_response_headers: Vec::new(),
             limits: LimitKeys::default(),
             blocked: Box::default(),
             cross_namespace: false,
@@ -95,6 +109,7 @@ impl Default for Config {
             service_upstream: false,
             denial: None,
             global_auth: None,
+            global_auth_denial: None,
             tickets: None,
             ticket_keys: Vec::new(),
         }
@@ -127,35 +142,17 @@ const OTHERS: &[(&str, Other)] = &[
     ("global-auth-snippet", Other::Denies),
     ("main-snippet", Other::NoEffect),
     ("stream-snippet", Other::NoEffect),
-    ("global-auth-method", Other::NoEffect),
-    ("global-auth-signin", Other::NoEffect),
-    ("global-auth-signin-redirect-param", Other::NoEffect),
-    ("global-auth-response-headers", Other::NoEffect),
-    ("global-auth-request-redirect", Other::NoEffect),
-    ("global-auth-cache-key", Other::NoEffect),
-    ("global-auth-cache-duration", Other::NoEffect),
-    ("global-auth-always-set-cookie", Other::NoEffect),
     ("enable-ocsp", Other::NoEffect),
     ("ssl-buffer-size", Other::NoEffect),
     ("ssl-dh-param", Other::NoEffect),
     ("ssl-early-data", Other::NoEffect),
     ("ssl-ecdh-curve", Other::NoEffect),
-    ("global-allowed-response-headers", Other::NoEffect),
     ("log-format-upstream", Other::NoEffect),
     ("log-format-escape-json", Other::NoEffect),
     ("disable-access-log", Other::NoEffect),
     ("error-log-level", Other::NoEffect),
     ("skip-access-log-urls", Other::NoEffect),
-    ("use-gzip", Other::NoEffect),
-    ("gzip-level", Other::NoEffect),
-    ("gzip-min-length", Other::NoEffect),
-    ("gzip-types", Other::NoEffect),
-    ("enable-brotli", Other::NoEffect),
-    ("brotli-level", Other::NoEffect),
-    ("brotli-min-length", Other::NoEffect),
-    ("brotli-types", Other::NoEffect),
     ("client-header-buffer-size", Other::Needless(HEADER_BUFFER)),
-    ("custom-http-errors", Other::NoEffect),
     ("proxy-buffer-size", Other::Needless(BUFFER_SIZE)),
     ("proxy-buffers-number", Other::Needless(BUFFERS)),
     ("proxy-busy-buffers-size", Other::Needless(BUFFERS)),
@@ -214,6 +211,14 @@ const OBEYED: &[&str] = &[
     "allow-cross-namespace-resources",
     "annotation-value-word-blocklist",
     "global-auth-url",
+    "global-auth-method",
+    "global-auth-signin",
+    "global-auth-signin-redirect-param",
+    "global-auth-response-headers",
+    "global-auth-request-redirect",
+    "global-auth-cache-key",
+    "global-auth-cache-duration",
+    "global-auth-always-set-cookie",
     "load-balance",
     "service-upstream",
     "server-tokens",
@@ -224,6 +229,16 @@ const OBEYED: &[&str] = &[
     "add-headers",
     "proxy-set-headers",
     "hide-headers",
+    "use-gzip",
+    "gzip-level",
+    "gzip-min-length",
+    "gzip-types",
+    "enable-brotli",
+    "brotli-level",
+    "brotli-min-length",
+    "brotli-types",
+    "custom-http-errors",
+    "global-allowed-response-headers",
     "enable-underscores-in-headers",
     "ignore-invalid-headers",
     "client-header-timeout",
@@ -276,6 +291,12 @@ impl Config {
         if let Some(value) = reader.get("no-tls-redirect-locations") {
             config.no_tls_redirect = list(value);
         }
+        if reader.get("custom-http-errors").is_some_and(|value| !value.is_empty()) {
+            reader.value("custom-http-errors", &mut config.error_statuses, error_statuses);
+        }
+        if let Some(value) = reader.get("global-allowed-response-headers") {
+            config.allowed_response_headers = list(value);
+        }
         if let Some(value) = reader.get("no-auth-locations") {
             config.no_auth_locations = list(value);
         }
@@ -291,6 +312,7 @@ impl Config {
         });
         config.limits = reader.limits();
         config.settings = reader.settings();
+        reader.external_auth(&mut config);
         let mut proxying = Proxying::default();
         read_proxying(&mut reader, &mut proxying);
         reader.boolean("retry-non-idempotent", &mut config.retry_non_idempotent);
@@ -304,12 +326,6 @@ impl Config {
         reader.value("ssl-session-ticket-key", &mut config.ticket_keys, |value| {
             ticket::of_text(value).ok_or(Invalid("48 or 80 bytes in Base64"))
         });
-        if reader.get("global-auth-url").is_some_and(|value| !value.is_empty()) {
-            let message = "is not supported yet; every Ingress answers 503 that has not \
-                           `enable-global-auth: \"false\"`";
-            reader.report.error("data.global-auth-url", message);
-            config.global_auth = Some("global-auth-url".into());
-        }
         config.denial = reader.others();
         reader.sources(&mut config);
         reader.blocked(&mut config);
@@ -370,6 +386,7 @@ impl<'a> Reader<'a, '_> {
         settings.client = self.client();
         settings.pool = self.pool();
         settings.fields = self.fields();
+        settings.compression = self.compression();
         settings.address = self.address();
         settings.tls = self.tls();
         settings

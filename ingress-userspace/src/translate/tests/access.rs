@@ -17,20 +17,8 @@ const RESTRICTING: &[(&str, &str)] = &[
     ("denylist-source-range", ""),
     ("auth-type", "nonsense"),
     ("auth-secret", "users"),
-    ("auth-url", "https://auth.example.com"),
-    ("auth-signin", "https://auth.example.com/start"),
-    ("auth-signin-redirect-param", "rd"),
-    ("auth-method", "GET"),
-    ("auth-response-headers", "X-User"),
-    ("auth-proxy-set-headers", "ns/map"),
-    ("auth-request-redirect", "/x"),
-    ("auth-cache-key", "$remote_user"),
-    ("auth-cache-duration", "200 5m"),
-    ("auth-always-set-cookie", "true"),
-    ("auth-keepalive", "1"),
-    ("auth-keepalive-requests", "1"),
-    ("auth-keepalive-timeout", "1"),
-    ("auth-keepalive-share-vars", "true"),
+    ("auth-url", "auth.example.com"),
+    ("auth-url", ""),
     ("auth-snippet", "x"),
     ("limit-rps", "ten"),
     ("limit-rps", "10r/s"),
@@ -126,7 +114,21 @@ fn values_that_ask_for_what_is_done_anyway_deny_nothing() {
 fn every_key_that_restricts_by_its_name_denies() {
     use crate::translate::annotations::{Support, known_keys};
 
-    for (key, support) in known_keys() {
+    // What of external authentication cannot be obeyed is in `external_auth`.
+    const EXTERNAL: [&str; 11] = [
+        "auth-url",
+        "auth-signin",
+        "auth-signin-redirect-param",
+        "auth-method",
+        "auth-response-headers",
+        "auth-proxy-set-headers",
+        "auth-request-redirect",
+        "auth-cache-key",
+        "auth-cache-duration",
+        "auth-always-set-cookie",
+        "auth-keepalive",
+    ];
+    for (key, support) in known_keys().filter(|(key, _)| !EXTERNAL.contains(key)) {
         // Client certificates, passwords and lists of addresses are obeyed; what of them cannot be
         // is in `client_auth`, in `login` and above.
         let obeyed = ["auth-type", "auth-secret", "auth-secret-type", "auth-realm"];
@@ -162,24 +164,24 @@ fn a_canary_is_never_served_as_an_ordinary_ingress() {
 #[test]
 fn a_denied_default_path_is_denied_too() {
     let spec = "defaultBackend: {service: {name: fallback, port: {number: 80}}}";
-    let auth = [("auth-url", "https://auth.example.com")];
+    let auth = [("auth-snippet", "x")];
     let translation = translate(
         &(ingress("guarded", &auth, spec, &["a.com /x Prefix web"])
             + &ingress("any", &auth, spec, &[])),
     );
     for url in ["a.com/x", "a.com/y", "unknown.com/"] {
-        assert_eq!(get(&translation, url), format!("503 {PREFIX}/auth-url"), "{url}");
+        assert_eq!(get(&translation, url), format!("503 {PREFIX}/auth-snippet"), "{url}");
     }
 }
 
 #[test]
 fn a_denied_path_is_not_redirected_first() {
     let translation = with(&[
-        ("auth-url", "https://auth.example.com"),
+        ("auth-snippet", "x"),
         ("force-ssl-redirect", "true"),
         ("permanent-redirect", "https://elsewhere.example.com"),
     ]);
-    assert_eq!(get(&translation, "a.com/guarded"), format!("503 {PREFIX}/auth-url"));
+    assert_eq!(get(&translation, "a.com/guarded"), format!("503 {PREFIX}/auth-snippet"));
     let host = host(&translation.model, "a.com");
     let guarded = host.routes.iter().find(|route| &*route.path == "/guarded").unwrap();
     assert_eq!(guarded.https_redirect, HttpsRedirect::Never);
@@ -237,10 +239,10 @@ fn unknown_keys_are_said_with_what_was_meant() {
 
 #[test]
 fn keys_without_effect_are_said_once_each() {
-    let translation = with(&[("custom-http-errors", "404"), ("secure-backends", "true")]);
+    let translation = with(&[("server-alias", "b.example"), ("secure-backends", "true")]);
     says(
         &translation,
-        "warning Ingress default/guarded: metadata.annotations[nginx.ingress.kubernetes.io/custom-http-errors]: has no effect yet",
+        "warning Ingress default/guarded: metadata.annotations[nginx.ingress.kubernetes.io/server-alias]: has no effect yet",
     );
     says(&translation, "secure-backends]: has no effect, as in current ingress-nginx");
     assert_eq!(translation.diagnostics.len(), 2);
@@ -249,8 +251,8 @@ fn keys_without_effect_are_said_once_each() {
 #[test]
 fn another_prefix_has_its_own_annotations() {
     let options = Options { annotations_prefix: "example.org".to_owned(), ..Options::default() };
-    let text = ingress("x", &[("auth-url", "https://a")], "", &["a.com / Prefix web"]);
+    let text = ingress("x", &[("auth-snippet", "x")], "", &["a.com / Prefix web"]);
     assert_eq!(get(&translate_with(options.clone(), &text), "a.com/"), "web");
     let text = text.replace(PREFIX, "example.org");
-    assert_eq!(get(&translate_with(options, &text), "a.com/"), "503 example.org/auth-url");
+    assert_eq!(get(&translate_with(options, &text), "a.com/"), "503 example.org/auth-snippet");
 }

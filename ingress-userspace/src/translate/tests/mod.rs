@@ -1,10 +1,13 @@
 mod access;
 mod aliases;
+mod answers;
 mod backends;
 mod balancing;
 mod canary;
 mod classes;
 mod client_auth;
+mod cors;
+mod external_auth;
 mod hosts;
 mod limits;
 mod login;

@@ -19,7 +19,7 @@ fn with(data: &[(&str, &str)], annotations: &[(&str, &str)]) -> Translation {
         ..Options::default()
     };
     let mut text = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: sent}\n\
-        data: {X-A: '1', x-B: '', X-Var: $host, 'a b': c, Host: h}\n\
+        data: {X-A: '1', x-B: '', X-Var: $host, X-Wrong: $nonsense, 'a b': c, Host: h}\n\
         ---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: controller}\n\
         data:\n  ssl-redirect: 'true'\n"
         .to_owned();
@@ -324,12 +324,16 @@ fn fields_are_set_and_hidden_as_the_config_map_says() {
     assert!(fields.original_uri && fields.server);
     let hidden: Vec<_> = fields.hidden.iter().map(|name| &**name).collect();
     assert_eq!(hidden, ["x-powered-by", "server"]);
-    let set: Vec<_> = fields.to_upstream.iter().map(|set| (&*set.name, &*set.value)).collect();
-    assert_eq!(set, [("X-A", "1"), ("X-Var", ""), ("x-B", "")]);
+    let set: Vec<_> =
+        fields.to_upstream.iter().map(|set| (&*set.name, set.value.literal())).collect();
+    assert_eq!(
+        set,
+        [("X-A", Some("1")), ("X-Var", None), ("X-Wrong", Some("")), ("x-B", Some(""))]
+    );
     assert!(fields.to_client.is_empty());
     for text in [
         "data.hide-headers: `bad name` is no name of a header",
-        "data.proxy-set-headers: `X-Var` of ConfigMap default/sent has a variable, which is not supported; the header is removed",
+        "data.proxy-set-headers: `X-Wrong` of ConfigMap default/sent has a variable: `$nonsense` is not known",
         "data.proxy-set-headers: `a b` of ConfigMap default/sent is no name",
         "data.proxy-set-headers: `Host` of ConfigMap default/sent is written by the proxy itself",
         "data.add-headers: ConfigMap default/missing does not exist",

@@ -53,7 +53,7 @@ fn wrong_values_keep_the_default_and_unknown_keys_do_nothing() {
             ("http-redirect-code", "200"),
             ("hsts", "no"),
             ("hstss", "x"),
-            ("use-gzip", "true"),
+            ("enable-ocsp", "true"),
         ],
         &[],
     );
@@ -68,7 +68,7 @@ fn wrong_values_keep_the_default_and_unknown_keys_do_nothing() {
         &translation,
         "warning ConfigMap default/controller: data.hstss: is not known and has no effect; did you mean `hsts`?",
     );
-    says(&translation, "data.use-gzip: has no effect yet");
+    says(&translation, "data.enable-ocsp: has no effect yet");
     assert_eq!(get(&translation, "a.com/"), "web");
 }
 
@@ -158,21 +158,6 @@ fn what_is_blocked_everywhere_is_read() {
     assert_eq!(blocked.user_agents, patterns(&["curl/8", "~*bad bot", "x y"]));
     assert_eq!(blocked.referers, patterns(&["~a"]));
     assert_eq!(with_map(&[("block-referers", " , ")], &[]).model.settings.blocked, None);
-}
-
-#[test]
-fn global_authentication_denies_whoever_is_not_exempt() {
-    let url = [("global-auth-url", "https://auth.example.com")];
-    assert_eq!(get(&with_map(&url, &[]), "a.com/"), "503 global-auth-url");
-    assert_eq!(
-        get(&with_map(&url, &[("enable-global-auth", "true")]), "a.com/"),
-        "503 global-auth-url"
-    );
-    assert_eq!(
-        get(&with_map(&url, &[("enable-global-auth", "nonsense")]), "a.com/"),
-        "503 global-auth-url"
-    );
-    assert_eq!(get(&with_map(&url, &[("enable-global-auth", "false")]), "a.com/"), "web");
 }
 
 #[test]

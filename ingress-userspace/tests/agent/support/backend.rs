@@ -112,3 +112,15 @@ pub(crate) fn read_request(reader: &mut BufReader<impl Read>) -> Option<(String,
     }
     Some((head, body))
 }
+
+/// Answers every request with these bytes.
+pub(crate) fn saying(answer: &'static str) -> Backend {
+    Backend::scripted(move |mut stream, _| {
+        let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
+        while read_request(&mut reader).is_some() {
+            if stream.write_all(answer.as_bytes()).is_err() {
+                return;
+            }
+        }
+    })
+}

@@ -4,12 +4,14 @@
 mod backend;
 mod client;
 mod manifests;
+mod requirement;
 
-pub(crate) use backend::{Backend, read_head, read_request};
+pub(crate) use backend::{Backend, read_head, read_request, saying};
 pub(crate) use client::{
     Connection, Pair, Reply, TlsOptions, exchange, tls, tls_behind, tls_config, tls_over, tls_with,
 };
 pub(crate) use manifests::*;
+pub(crate) use requirement::skip;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket},

@@ -115,16 +115,25 @@ fn a_service_is_asked() {
          if ($uri ~ ^/404) { return 404; } if ($uri ~ ^/202) { return 202; } \
          add_header X-User bob always; add_header Set-Cookie one=1 always; return 200 ok; } }\n";
     let statuses = ["200", "202", "302", "401", "403", "404", "500"];
-    let mut manifests = String::new();
+    // By a Service: an address of the node itself is refused.
+    let mut manifests = "---\napiVersion: v1\nkind: Service\n\
+         metadata: {name: judge, namespace: web}\nspec: {ports: [{port: 80}]}\n\
+         ---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
+         metadata:\n  name: judge\n  namespace: web\n  \
+         labels: {kubernetes.io/service-name: judge}\n\
+         addressType: IPv4\nports: [{port: OTHER-PORT}]\n\
+         endpoints: [{addresses: [127.0.0.1]}]\n"
+        .to_owned();
     let mut nginx = format!("{service}server {{ listen HTTP; server_name {HOST};\n");
     let mut asks = Vec::new();
     for status in statuses {
         let path = format!("/{status}");
         let url = format!("http://OTHER{path}");
+        let own = format!("http://judge.web.svc.cluster.local{path}");
         manifests += &ingress(
             &format!("s{status}"),
             HOST,
-            &[("auth-url", &url), ("auth-response-headers", "X-User, X-Gone")],
+            &[("auth-url", &own), ("auth-response-headers", "X-User, X-Gone")],
             &[&format!("Exact {path} a")],
         );
         let a = pass("a");

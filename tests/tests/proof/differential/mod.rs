@@ -39,7 +39,8 @@ pub(super) struct Group<'g> {
     /// Values of the controller's ConfigMap.
     pub(super) settings: &'g [(&'g str, &'g str)],
     /// What stands in `http { … }`: `listen HTTP` is given its address, `upstream a`, `b` and `c`
-    /// are there, `DIRECTORY` is one of its own. `OTHER` is a second address, in the manifests too.
+    /// are there, `DIRECTORY` is one of its own. `OTHER` is a second address, in the manifests too,
+    /// where `OTHER-PORT` is its port.
     pub(super) nginx: String,
     /// Files in that directory.
     pub(super) files: &'g [(&'g str, &'g str)],
@@ -103,7 +104,9 @@ pub(super) fn compare(group: &Group<'_>) {
     let Some(program) = which("nginx") else { return requirement::interop(&test, "nginx") };
     let recorders = SERVICES.map(|_| Recorder::start());
     let other = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-    let manifests = documents(group, &recorders).replace("OTHER", &other.to_string());
+    let manifests = documents(group, &recorders)
+        .replace("OTHER-PORT", &other.port().to_string())
+        .replace("OTHER", &other.to_string());
     let Some(site) = Site::of(&test, &manifests) else { return };
     let directory = tempfile::tempdir().expect("a temporary directory");
     let (_nginx, nginx) = nginx(&program, &directory, group, &recorders, other);

@@ -224,8 +224,13 @@ fn real_backends_read_what_we_forward_as_we_do() {
     let recorder = Recorder::start();
     let Some(site) = Site::start(test, &[Host::new("a.test", recorder.address)]) else { return };
     let taken = run(&site, &recorder, &mut Report::new(""));
+    let backends = backends::all(test, &recorder);
+    if backends.is_empty() {
+        // Each has said that it is skipped, or failed where it is required.
+        return;
+    }
     let mut report = Report::new("door-backends");
-    for mut backend in backends::all(test, &recorder) {
+    for mut backend in backends {
         for (name, seen) in &taken {
             let row = format!("{}: {name}", backend.name);
             report.row(&row, backends::judge(&mut backend, seen));

@@ -1,0 +1,229 @@
+//! The answer's body on its way to the client, compressed as it comes.
+
+use std::{
+    io::{self, Write as _},
+    mem,
+    task::{Context, Poll, ready},
+};
+
+use brotli::enc::BrotliEncoderParams;
+
+use super::{Side, pace::Pace};
+use crate::{
+    model,
+    proxy::{
+        buffer::Buffers,
+        pipeline::trailers,
+        sides::{ClientError, Downstream, Read, Upstream, UpstreamError},
+    },
+};
+
+/// How far back Brotli looks: 2 to the power of this in bytes, which are its memory too.
+/// ngx_brotli's default.
+const WINDOW: u64 = 19;
+/// The least that it can.
+const LEAST_WINDOW: u64 = 10;
+
+/// Compresses one body.
+pub(in crate::proxy) struct Encoder {
+    coder: Coder,
+    /// What is compressed may wait for more.
+    hold: bool,
+}
+
+enum Coder {
+    Gzip(Box<flate2::write::GzEncoder<Vec<u8>>>),
+    Brotli(Box<brotli::CompressorWriter<Vec<u8>>>),
+}
+
+impl Encoder {
+    /// Level 1 to 9.
+    pub(in crate::proxy) fn gzip(level: u32, hold: bool) -> Self {
+        let level = flate2::Compression::new(level.min(9));
+        let coder = flate2::write::GzEncoder::new(Vec::new(), level);
+        Self { coder: Coder::Gzip(Box::new(coder)), hold }
+    }
+
+    /// Level 0 to 11; `length` of the body in bytes, if it is known.
+    pub(in crate::proxy) fn brotli(level: u32, length: Option<u64>, hold: bool) -> Self {
+        // A small body needs no large window.
+        let bits = length.map_or(WINDOW, |length| u64::from(64 - length.leading_zeros()));
+        let window = bits.clamp(LEAST_WINDOW, WINDOW);
+        let parameters = BrotliEncoderParams {
+            quality: i32::try_from(level).unwrap_or(4),
+            lgwin: i32::try_from(window).unwrap_or(18),
+            ..BrotliEncoderParams::default()
+        };
+        let writer = brotli::CompressorWriter::with_params(Vec::new(), 4096, &parameters);
+        Self { coder: Coder::Brotli(Box::new(writer)), hold }
+    }
+
+    fn write(&mut self, data: &[u8]) -> io::Result<()> {
+        match &mut self.coder {
+            Coder::Gzip(coder) => coder.write_all(data),
+            Coder::Brotli(coder) => coder.write_all(data),
+        }
+    }
+
+    /// All that was written can be decompressed from what came out.
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.coder {
+            Coder::Gzip(coder) => coder.flush(),
+            Coder::Brotli(coder) => coder.flush(),
+        }
+    }
+
+    /// Hands over what has come out; `empty` is written to next.
+    fn swap(&mut self, empty: Vec<u8>) -> Vec<u8> {
+        match &mut self.coder {
+            Coder::Gzip(coder) => mem::replace(coder.get_mut(), empty),
+            Coder::Brotli(coder) => mem::replace(coder.get_mut(), empty),
+        }
+    }
+
+    /// The last that comes out.
+    fn finish(self) -> io::Result<Vec<u8>> {
+        match self.coder {
+            Coder::Gzip(coder) => coder.finish(),
+            Coder::Brotli(coder) => Ok(coder.into_inner()),
+        }
+    }
+}
+
+/// As [`Download`](super::download::Download), with an encoder in between.
+pub(super) struct Encoding {
+    buffers: Buffers,
+    /// `None` after its end.
+    encoder: Option<Box<Encoder>>,
+    /// What has come out of it, and how much of that is sent.
+    out: Vec<u8>,
+    sent: usize,
+    /// Something was written that may not have come out.
+    held: bool,
+    state: State,
+    /// Of an answer with `limit-rate`: counts what is sent, as nginx does.
+    pace: Option<Box<Pace>>,
+    /// Bytes so far.
+    moved: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Reading,
+    Read,
+    Finished,
+}
+
+impl Encoding {
+    /// The body of an answer that begins now, at this pace.
+    pub(super) fn new(buffers: &Buffers, encoder: Box<Encoder>, pace: model::Pace) -> Self {
+        Self {
+            buffers: buffers.clone(),
+            encoder: Some(encoder),
+            out: Vec::new(),
+            sent: 0,
+            held: false,
+            state: State::Reading,
+            pace: Pace::new(pace),
+            moved: 0,
+        }
+    }
+
+    /// Ready when the client's transport has all of it.
+    pub(super) fn poll<D: Downstream, U: Upstream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        up: &mut U,
+        down: &mut D,
+    ) -> Poll<Result<(), Side>> {
+        loop {
+            ready!(self.write(cx, down))?;
+            match self.state {
+                State::Reading => {
+                    let mut buffer = self.buffers.take();
+                    let read = up.poll_body(cx, &mut buffer);
+                    self.encode(buffer.filled())?;
+                    match read {
+                        Poll::Ready(Ok(Read::Data)) => {}
+                        Poll::Ready(Ok(Read::End)) => {
+                            if let Some(encoder) = self.encoder.take() {
+                                self.out.append(&mut encoder.finish().map_err(broken)?);
+                            }
+                            self.state = State::Read;
+                        }
+                        Poll::Ready(Err(error)) => return Poll::Ready(Err(Side::Upstream(error))),
+                        Poll::Pending => {
+                            if self.release()? {
+                                continue;
+                            }
+                            let _sent = down.poll_flush(cx).map_err(Side::Client)?;
+                            return Poll::Pending;
+                        }
+                    }
+                }
+                State::Read => {
+                    let trailers = up.trailers().map(trailers::to_client);
+                    down.finish(trailers.as_deref());
+                    self.state = State::Finished;
+                }
+                State::Finished => return down.poll_flush(cx).map_err(Side::Client),
+            }
+        }
+    }
+
+    fn encode(&mut self, data: &[u8]) -> Result<(), Side> {
+        let Some(encoder) = self.encoder.as_mut().filter(|_| !data.is_empty()) else {
+            return Ok(());
+        };
+        encoder.write(data).map_err(broken)?;
+        self.held = true;
+        self.out = encoder.swap(mem::take(&mut self.out));
+        Ok(())
+    }
+
+    /// The endpoint pauses: what it has sent the client gets at once, for it may be an event. True:
+    /// there is something to be sent.
+    fn release(&mut self) -> Result<bool, Side> {
+        let Some(encoder) = self.encoder.as_mut().filter(|own| self.held && !own.hold) else {
+            return Ok(!self.out.is_empty());
+        };
+        self.held = false;
+        encoder.flush().map_err(broken)?;
+        self.out.append(&mut encoder.swap(Vec::new()));
+        Ok(!self.out.is_empty())
+    }
+
+    fn write<D: Downstream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        down: &mut D,
+    ) -> Poll<Result<(), Side>> {
+        while let Some(mut rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            if let Some(pace) = &mut self.pace {
+                match pace.poll_allowed(cx, self.moved) {
+                    Poll::Ready(allowed) => rest = rest.get(..allowed).unwrap_or(rest),
+                    Poll::Pending => {
+                        // What may go, goes.
+                        let _sent = down.poll_flush(cx).map_err(Side::Client)?;
+                        return Poll::Pending;
+                    }
+                }
+            }
+            match ready!(down.poll_write(cx, rest)).map_err(Side::Client)? {
+                0 => return Poll::Ready(Err(Side::Client(ClientError::Gone))),
+                length => {
+                    self.sent += length;
+                    self.moved += length as u64;
+                }
+            }
+        }
+        self.out.clear();
+        self.sent = 0;
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// An encoder that writes to memory does not fail; were it to, the answer would break off.
+fn broken(_error: io::Error) -> Side {
+    Side::Upstream(UpstreamError::Malformed)
+}

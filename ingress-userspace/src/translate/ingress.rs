@@ -115,6 +115,7 @@ impl<'a> Assembly<'a> {
         if let Some(denial) = &config.denial {
             deny(&mut global, denial);
         }
+        let (canaries, aliases) = Default::default();
         let first_ports = FirstPorts::default();
         let mut assembly = Self {
             options,
@@ -128,8 +129,8 @@ impl<'a> Assembly<'a> {
             first_ports,
             hosts: BTreeMap::new(),
             global,
-            canaries: Canaries::default(),
-            aliases: Aliases::default(),
+            canaries,
+            aliases,
         };
         if let Some(errors) = assembly.pages(Arc::clone(&config.error_statuses), false, None) {
             let policies = Policies { errors: Some(errors), ..Policies::default() };
@@ -173,7 +174,7 @@ impl<'a> Assembly<'a> {
         diagnostics: &mut Vec<Diagnostic>,
     ) {
         let aliases = std::mem::take(&mut self.aliases);
-        // Its redirects need no more than that nobody is kept out whom the ConfigMap keeps out.
+        // Its redirects need no more than that nobody is let in whom the ConfigMap keeps out.
         let policies = self.config.blocked_policies();
         let template = Route { policies, ..self.global.clone() };
         let mut settling = Settling {

@@ -5,12 +5,13 @@ use std::{cell::OnceCell, rc::Rc};
 use http::Method;
 
 use super::{
-    canary::Chosen,
+    authority::without_port,
     origin::Origin,
+    stages::Located,
     variables::{self, Seen},
 };
 use crate::{
-    model::{BackendKey, HostName, Policy, Route, Variable},
+    model::{Backend, BackendKey, HostName, Policy, Route, Variable},
     proxy::{
         balance::Asker,
         client::Client,
@@ -18,19 +19,13 @@ use crate::{
     },
 };
 
-/// Where a request was led.
-#[derive(Clone, Copy)]
-pub(super) struct Led<'v> {
-    pub(super) route: &'v Route,
-    pub(super) service: &'v BackendKey,
-    /// The host of the Ingress.
-    pub(super) server: &'v HostName,
-}
-
 /// A request as the policies see it, while its head is elsewhere.
 pub(super) struct Asked<'v> {
     client: Rc<Client>,
-    led: Led<'v>,
+    route: &'v Route,
+    service: &'v BackendKey,
+    /// The host of the Ingress.
+    server: &'v HostName,
     /// `None` where nothing will be asked of it.
     request: Option<Box<Copy>>,
 }
@@ -45,31 +40,54 @@ struct Copy {
     address: String,
 }
 
+impl Copy {
+    fn of(head: &RequestHead, target: &str, authority: &str, origin: &Origin<'_>) -> Box<Self> {
+        Box::new(Self {
+            fields: head.fields.clone(),
+            method: head.method.clone(),
+            target: target.to_owned(),
+            path: head.path().to_owned(),
+            host: without_port(authority).to_ascii_lowercase(),
+            address: origin.address.clone().into_owned(),
+        })
+    }
+}
+
 impl<'v> Asked<'v> {
     /// The request as balancing sees it; without what costs where nothing will be asked of it.
-    /// `target` is the one that the client sent, `head` the one that the upstream is asked.
-    pub(super) fn new(
-        client: &Rc<Client>,
-        led: Led<'v>,
-        chosen: &Chosen<'_>,
-        head: &RequestHead,
-        host: &str,
-        target: Option<&str>,
-        origin: &Origin<'_>,
-    ) -> Self {
+    /// `head` is the one that the upstream is asked.
+    pub(super) fn new(client: &Rc<Client>, located: &Located<'v>, head: &RequestHead) -> Self {
+        let Located { host, route, service, chosen, origin, authority, original, .. } = located;
         let policy = &chosen.backend.balancing.policy;
         let is_asked = chosen.choice.affinity.is_some() || matches!(policy, Policy::Hash(_));
-        let copy = || {
-            Box::new(Copy {
-                fields: head.fields.clone(),
-                method: head.method.clone(),
-                target: target.unwrap_or(&head.target).to_owned(),
-                path: head.path().to_owned(),
-                host: host.to_owned(),
-                address: origin.address.clone().into_owned(),
-            })
-        };
-        Self { client: Rc::clone(client), led, request: is_asked.then(copy) }
+        let target = original.as_ref().unwrap_or(&head.target);
+        Self {
+            client: Rc::clone(client),
+            route,
+            service: &service.key,
+            server: host.name(),
+            request: is_asked.then(|| Copy::of(head, target, authority, origin)),
+        }
+    }
+
+    /// A request of our own to this backend, on behalf of one to `route` of `server`.
+    pub(super) fn aside(
+        client: &Rc<Client>,
+        route: &'v Route,
+        server: &'v HostName,
+        backend: &'v Backend,
+        head: &RequestHead,
+        authority: &str,
+        origin: &Origin<'_>,
+    ) -> Self {
+        let is_asked = matches!(backend.balancing.policy, Policy::Hash(_));
+        Self {
+            client: Rc::clone(client),
+            route,
+            service: &backend.key,
+            server,
+            request: is_asked.then(|| Copy::of(head, &head.target, authority, origin)),
+        }
     }
 }
 
@@ -84,9 +102,9 @@ impl Asker for Asked<'_> {
             path: &request.path,
             host: &request.host,
             address: &request.address,
-            server: self.led.server,
-            route: Some(self.led.route),
-            service: Some(self.led.service),
+            server: self.server,
+            route: Some(self.route),
+            service: Some(self.service),
             request_id: OnceCell::new(),
         };
         seen.variable(variable, take);

@@ -8,18 +8,11 @@ use std::{
 
 use http::Method;
 
-use super::{
-    asker::{Asked, Led},
-    canary::Chosen,
-    finish::Answered,
-    forwarded, headers,
-    origin::Origin,
-    settings,
-};
+use super::{asker::Asked, finish::Answered, forwarded, headers, origin::Origin, settings};
 use crate::{
     model::{Backend, BackendId, BackendKey, ErrorPages, Proxying, Route, Target},
     proxy::{
-        balance::{Attempts, View},
+        balance::{Attempts, Choice, View},
         buffer::Buffer,
         client::Client,
         counters::Subject,
@@ -139,10 +132,8 @@ pub(super) async fn replace<D: Downstream>(
         head.fields.set(Known::XRequestId, &forwarded::new_request_id(client));
     }
     let authority = &request.authority;
-    let chosen = Chosen::itself(id, backend);
-    let led = Led { route, service: &backend.key, server: host };
-    let asked = Asked::new(client, led, &chosen, &head, authority, None, &origin);
-    let attempts = Attempts::new(view, chosen.choice, asked);
+    let asked = Asked::aside(client, route, host, backend, &head, authority, &origin);
+    let attempts = Attempts::new(view, Choice { id, affinity: None }, asked);
     ask(pages, answered, attempts, head, down, answer).await
 }
 

@@ -7,7 +7,7 @@ use super::{
     variables::Seen,
 };
 use crate::{
-    model::{FieldSetting, HostName, Pace, Target},
+    model::{FieldSetting, HostName, Target},
     proxy::{
         balance::View,
         client::Client,
@@ -64,10 +64,6 @@ impl Answered<'_> {
             None => Verdict::Pass,
             Some(compression) => {
                 let route = self.subject.route;
-                // What is paced is counted as it comes.
-                if route.is_some_and(|route| route.proxying.pace != Pace::default()) {
-                    return Verdict::Pass;
-                }
                 let hold = route.is_some_and(|route| route.proxying.buffer_response);
                 compression::apply(compression, self.request, head, hold)
                     .map_or(Verdict::Pass, Verdict::Encode)

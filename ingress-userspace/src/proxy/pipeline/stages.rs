@@ -6,7 +6,7 @@ use std::{cell::OnceCell, rc::Rc, sync::Arc};
 use super::{
     access::Verdict,
     admission::{self, Admission, Admitted},
-    asker::{Asked, Led},
+    asker::Asked,
     authority::{self, without_port},
     blocked,
     canary::{self, Chosen},
@@ -60,10 +60,10 @@ pub(super) struct Located<'v> {
     pub(super) route: &'v Arc<Route>,
     /// What the route leads to.
     pub(super) service: &'v Arc<Backend>,
-    /// Who is asked: that, or its canary.
-    pub(super) chosen: Chosen<'v>,
     /// The Service that `default-backend` stands in for.
     missing: Option<&'v BackendKey>,
+    /// Who is asked: that, or its canary.
+    pub(super) chosen: Chosen<'v>,
     /// What it brings of its client's certificate.
     pub(super) entry: Entry<'v>,
     /// Where it comes from.
@@ -253,22 +253,25 @@ fn place<'v>(
         return Err(Failure::NoRoute);
     };
     let missing = service.map(|service| &service.key);
-    let (service, chosen, missing) = match service {
-        Some(service) if !service.endpoints.is_empty() => {
-            (service, canary::choose(view, &head.fields, backend, service), None)
-        }
+    let (backend, service, missing) = match service {
+        Some(service) if !service.endpoints.is_empty() => (backend, service, None),
         _ => {
-            let (id, service) = errors::stand_in(route, view).ok_or(Failure::NoEndpoint)?;
-            (service, Chosen::itself(id, service), missing)
+            let (backend, service) = errors::stand_in(route, view).ok_or(Failure::NoEndpoint)?;
+            (backend, service, missing)
         }
+    };
+    // What stands in for a main Service does not stand in for its canary.
+    let chosen = match missing {
+        None => canary::choose(view, &head.fields, backend, service),
+        Some(_) => Chosen::itself(backend, service),
     };
     subject.canary = chosen.is_canary.then_some(&chosen.backend.key);
     Ok(Place::Here(Located {
         host,
         route,
         service,
-        chosen,
         missing,
+        chosen,
         entry,
         origin,
         authority: std::mem::take(authority),
@@ -294,7 +297,7 @@ fn forward<'v>(
     admission: Option<Admission>,
 ) -> Result<Decision<'v>, Failure> {
     let settings = &view.snapshot.model.settings;
-    let Located { host, route, service, chosen, ref origin, over_http2, .. } = located;
+    let Located { route, ref origin, over_http2, .. } = located;
     if head.fields.get(Known::Expect).is_some_and(|v| !v.eq_ignore_ascii_case(b"100-continue")) {
         return Err(Failure::Expectation);
     }
@@ -333,12 +336,11 @@ fn forward<'v>(
     {
         external::to_upstream(auth, admission, &mut head.fields);
     }
-    let led = Led { route, service: &service.key, server: host.name() };
-    let asked = Asked::new(client, led, &chosen, head, authority, original, origin);
+    let asked = Asked::new(client, &located, head);
     let own = route.policies.as_ref().and_then(|policies| policies.mirror.as_ref());
     let names = &view.snapshot.model.names;
     let mirror = own.and_then(|own| mirror::copy(client, head, &located, names, own));
-    let choice = chosen.choice;
+    let choice = located.chosen.choice;
     head.authority = located.authority;
     let attempts = Attempts::new(view, choice, asked);
     Ok(Decision::Forward(Forward { attempts, route, upgrade, over_http2, admission, mirror }))

@@ -4,6 +4,7 @@ use std::{cell::OnceCell, net::IpAddr};
 
 use http::Method;
 
+use super::authority::without_port;
 use crate::{
     model::{BackendKey, HostName, Piece, Route, Text, Variable},
     proxy::{
@@ -56,7 +57,14 @@ impl Seen<'_> {
             Variable::EscapedRequestUri => escape(self.target, take),
             Variable::Uri => take(self.path.as_bytes()),
             Variable::Args => take(self.query().as_bytes()),
-            Variable::Host => take(self.host.as_bytes()),
+            // Perhaps with a port and in capitals, as the client wrote it.
+            Variable::Host => {
+                let host = without_port(self.host);
+                match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+                    true => take(host.to_ascii_lowercase().as_bytes()),
+                    false => take(host.as_bytes()),
+                }
+            }
             Variable::RemoteAddr => take(self.address.as_bytes()),
             Variable::BinaryRemoteAddr => match self.address.parse() {
                 Ok(IpAddr::V4(address)) => take(&address.octets()),

@@ -35,10 +35,10 @@ struct Named {
     key: BackendKey,
     /// Who to tell what is wrong with it: the first place of every Ingress.
     places: BTreeMap<ObjectRef, String>,
-    /// Likewise, of canaries that lead to it.
-    canary_places: BTreeMap<ObjectRef, String>,
     /// Likewise, where it is named as the one that is asked whether requests may pass.
     judges: BTreeMap<ObjectRef, String>,
+    /// Likewise, of canaries that lead to it.
+    canary_places: BTreeMap<ObjectRef, String>,
     asked: Asked,
     /// Its own canary.
     canary: Option<Arc<Canary>>,

@@ -203,13 +203,15 @@ impl<'v> Place<'v> {
             AuthHost::Address(address) => {
                 return Ok(Self::Addresses(vec![SocketAddr::new(*address, port)]));
             }
-            // By its own balancing, never its canary: whoever judges is not tried out by chance.
             AuthHost::Service(id, _)
                 if view.backend(*id).is_some_and(|backend| !backend.endpoints.is_empty()) =>
             {
                 let asker = Nobody { now: worker.deadlines.now() };
-                let choice = Choice { id: *id, affinity: None };
-                return Ok(Self::Service(Attempts::new(view, choice, asker)));
+                return Ok(Self::Service(Attempts::new(
+                    view,
+                    Choice { id: *id, affinity: None },
+                    asker,
+                )));
             }
             _ => {}
         }

@@ -174,12 +174,15 @@ impl<'a> Assembly<'a> {
         diagnostics: &mut Vec<Diagnostic>,
     ) {
         let aliases = std::mem::take(&mut self.aliases);
+        // Its redirects need no more than that nobody is let in whom the ConfigMap keeps out.
+        let policies = self.config.blocked_policies();
+        let template = Route { policies, ..self.global.clone() };
         let mut settling = Settling {
             alias_field: self.field("server-alias"),
             www_field: self.field("from-to-www-redirect"),
             certificates: self.certificates,
             expressions,
-            template: &self.global,
+            template: &template,
         };
         aliases.settle(&mut self.hosts, &mut settling, diagnostics);
     }

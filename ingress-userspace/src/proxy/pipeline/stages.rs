@@ -324,7 +324,11 @@ fn place<'v>(
             (backend, service, missing)
         }
     };
-    let chosen = canary::choose(view, &head.fields, backend, service);
+    // What stands in for a main Service does not stand in for its canary.
+    let chosen = match missing {
+        None => canary::choose(view, &head.fields, backend, service),
+        Some(_) => Chosen::itself(backend, service),
+    };
     subject.canary = chosen.is_canary.then_some(&chosen.backend.key);
     Ok(Place::Here(Located {
         host,

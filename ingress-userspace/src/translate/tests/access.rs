@@ -240,10 +240,10 @@ fn unknown_keys_are_said_with_what_was_meant() {
 
 #[test]
 fn keys_without_effect_are_said_once_each() {
-    let translation = with(&[("server-alias", "b.example"), ("secure-backends", "true")]);
+    let translation = with(&[("fastcgi-index", "index.php"), ("secure-backends", "true")]);
     says(
         &translation,
-        "warning Ingress default/guarded: metadata.annotations[nginx.ingress.kubernetes.io/server-alias]: has no effect yet",
+        "warning Ingress default/guarded: metadata.annotations[nginx.ingress.kubernetes.io/fastcgi-index]: has no effect yet",
     );
     says(&translation, "secure-backends]: has no effect, as in current ingress-nginx");
     assert_eq!(translation.diagnostics.len(), 2);

@@ -92,7 +92,8 @@ impl Collected {
                 let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
                 let kind = entry.file_type().map_err(unreadable)?;
                 // A link to a directory could lead in a circle.
-                if !hidden && !(kind.is_symlink() && entry.path().is_dir()) {
+                let circle = kind.is_symlink() && entry.path().is_dir();
+                if !hidden && !circle {
                     self.visit(&entry.path(), false)?;
                 }
             }

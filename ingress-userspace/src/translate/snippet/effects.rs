@@ -125,7 +125,7 @@ impl Lower {
                         .push((directive.line, format!("`{name}` has no effect here: {why}")));
                     return Ok(true);
                 }
-                self.to_upstream(field, text, context).map_err(fault)?;
+                self.tell_upstream(field, text, context).map_err(fault)?;
             }
             ("allow" | "deny", [who]) => {
                 let range = match *who {
@@ -159,7 +159,7 @@ impl Lower {
         Ok(true)
     }
 
-    fn to_upstream(&mut self, field: &str, text: &str, context: usize) -> Result<(), String> {
+    fn tell_upstream(&mut self, field: &str, text: &str, context: usize) -> Result<(), String> {
         // What these need for an upgrade is done anyway, and nothing else would work.
         let upgrade = field.eq_ignore_ascii_case("upgrade") && text == "$http_upgrade";
         let connection = field.eq_ignore_ascii_case("connection")

@@ -76,7 +76,7 @@ fn setting(field: &str, clears: bool, known: Known<'_>) -> Result<Setting, Strin
     if clears {
         let field = field.trim_end_matches(':').trim();
         return match field.strip_suffix('*') {
-            Some(begin) if begin.is_empty() => Err("`*` alone would clear every header".into()),
+            Some("") => Err("`*` alone would clear every header".into()),
             Some(begin) => Ok((named(begin)?, true, None)),
             None => Ok((named(field)?, false, None)),
         };

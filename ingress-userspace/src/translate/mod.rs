@@ -10,6 +10,7 @@ mod backends;
 mod canary;
 mod class;
 mod config;
+mod decide;
 mod error_pages;
 mod external_auth;
 mod host;

@@ -185,6 +185,7 @@ mod tests {
             tls,
             handshake: None,
             regex: false,
+            snippet: None,
             app_root: None,
             routes: Vec::new(),
         })

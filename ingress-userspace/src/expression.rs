@@ -41,6 +41,9 @@ impl From<fancy_regex::Error> for Undecided {
     }
 }
 
+/// Where the groups of a match are in the text, the whole match first.
+pub type Groups = [Option<(usize, usize)>; 10];
+
 impl Program {
     pub(crate) fn new(pattern: &str, case: Case) -> Result<Self, String> {
         let ignored = case == Case::Ignored;
@@ -67,6 +70,26 @@ impl Program {
             Self::Automaton(regex) => Ok(regex.is_match(text)),
             Self::Backtracking(regex) => regex.is_match(text).map_err(Undecided::from),
         }
+    }
+
+    /// The groups of the first match.
+    pub(crate) fn groups(&self, text: &str) -> Result<Option<Groups>, Undecided> {
+        let mut groups = Groups::default();
+        match self {
+            Self::Automaton(regex) => {
+                let Some(captures) = regex.captures(text) else { return Ok(None) };
+                for (group, place) in groups.iter_mut().enumerate() {
+                    *place = captures.get(group).map(|found| (found.start(), found.end()));
+                }
+            }
+            Self::Backtracking(regex) => {
+                let Some(captures) = regex.captures(text)? else { return Ok(None) };
+                for (group, place) in groups.iter_mut().enumerate() {
+                    *place = captures.get(group).map(|found| (found.start(), found.end()));
+                }
+            }
+        }
+        Ok(Some(groups))
     }
 
     /// Matching may give up.
@@ -109,6 +132,14 @@ impl Expression {
     /// That cannot be said within bounded time.
     pub fn is_match(&self, text: &str) -> Result<bool, Undecided> {
         self.program.is_match(text)
+    }
+
+    /// The groups of the first match.
+    ///
+    /// # Errors
+    /// That cannot be said within bounded time.
+    pub fn groups(&self, text: &str) -> Result<Option<Groups>, Undecided> {
+        self.program.groups(text)
     }
 }
 

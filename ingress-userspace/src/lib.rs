@@ -19,7 +19,7 @@ mod admin;
 pub mod certificates;
 pub mod check;
 pub mod config;
-mod expression;
+pub mod expression;
 pub mod l4;
 pub mod lifecycle;
 pub mod model;

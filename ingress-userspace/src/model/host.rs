@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
-use super::{BackendId, CertificateId, Expression, HostTls, ObjectRef, Policies, Proxying};
+use super::{
+    BackendId, CertificateId, Expression, HostTls, ObjectRef, Policies, Proxying, ServerProgram,
+};
 
 /// A virtual host and its routes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub struct Host {
     pub handshake: Option<Arc<HostTls>>,
     /// All paths of the host are case-insensitive regular expressions (reference section 3.3).
     pub regex: bool,
+    /// `server-snippet`: what its requests go through before their path is looked at.
+    pub snippet: Option<Arc<ServerProgram>>,
     /// What the path `/`, exactly, is answered with instead of its route: `app-root`.
     pub app_root: Option<Arc<Route>>,
     /// The routes, oldest Ingress first; no two of one kind and path. Always one of Prefix `/`.

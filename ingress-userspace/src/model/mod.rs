@@ -22,6 +22,7 @@ mod object;
 mod policies;
 mod proxying;
 mod settings;
+mod snippet;
 mod stream;
 mod text;
 mod tls;
@@ -55,6 +56,10 @@ pub use proxying::{
     Retry,
 };
 pub use settings::{RedirectCode, Settings, StreamSettings};
+pub use snippet::{
+    Access, Added, Condition, Effects, Expires, FieldRule, InputRule, Jump, Matching, Part,
+    Pattern, Program, Return, RewriteStep, ServerProgram, SnippetLocation, Step, Test, Value,
+};
 pub use stream::{Passthrough, ProxyVersion, Streams, TcpService, Transport, UdpService};
 pub use text::{Piece, Text, Variable};
 pub use tls::{

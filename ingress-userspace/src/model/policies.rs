@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
-use super::{AddressRange, Cors, ErrorPages, ExternalAuth, FieldSetting, Limits, Login, Mirror};
+use super::{
+    AddressRange, Cors, ErrorPages, ExternalAuth, FieldSetting, Limits, Login, Mirror, Program,
+};
 
 /// What the annotations of an Ingress ask for beyond forwarding; one field for each stage of the
 /// pipeline that they switch on. Routes of Ingresses that ask for none of it have no such value at
@@ -17,6 +19,8 @@ pub struct Policies {
     pub headers: Option<Arc<[FieldSetting]>>,
     /// Who answers in the place of errors.
     pub errors: Option<ErrorPages>,
+    /// `configuration-snippet`, and what the host's `server-snippet` says for all paths.
+    pub snippet: Option<Arc<Program>>,
     /// Who may ask, by name and password.
     pub login: Option<Login>,
     /// Who is asked whether a request may pass.

@@ -56,6 +56,8 @@ pub(crate) enum Failure {
     BadTarget,
     /// Who is asked whether a request may pass cannot be reached, or says neither yes nor no.
     NoVerdict,
+    /// Rewrites send the request in circles, or nowhere.
+    RewriteLoop,
 }
 
 impl Failure {
@@ -77,6 +79,7 @@ impl Failure {
             Self::ClientGone => 499,
             Self::Misdirected => 421,
             Self::NoVerdict => 500,
+            Self::RewriteLoop => 500,
             Self::UnknownCoding => 501,
             Self::Upstream => 502,
             Self::Busy | Self::Denied | Self::NoEndpoint => 503,
@@ -144,6 +147,24 @@ pub(crate) fn redirect(status: u16, location: &str) -> Answer {
     answer
 }
 
+/// nginx's own answer of a status; one that it has no page for has no body.
+pub(crate) fn stock(status: u16) -> Answer {
+    match status {
+        301..=303 | 307 | 308 | 400..=406 | 408..=416 | 421 | 429 | 500..=505 | 507 => {
+            html(status, page(status))
+        }
+        _ => {
+            let mut answer = Answer::default();
+            answer.head.status = status;
+            answer.head.body = match status {
+                304 => BodyLength::None,
+                _ => BodyLength::Exact(0),
+            };
+            answer
+        }
+    }
+}
+
 /// The answer to a client that is to say who it is, and how (RFC 9110, section 11.6.1).
 pub(crate) fn unauthorized<'c>(challenges: impl IntoIterator<Item = &'c [u8]>) -> Answer {
     let mut answer = html(401, page(401));
@@ -188,6 +209,7 @@ pub(crate) fn reason(status: u16) -> &'static str {
         408 => "Request Time-out",
         413 => "Request Entity Too Large",
         414 => "Request-URI Too Large",
+        416 => "Requested Range Not Satisfiable",
         503 => "Service Temporarily Unavailable",
         504 => "Gateway Time-out",
         _ => http::StatusCode::from_u16(status)
@@ -197,9 +219,10 @@ pub(crate) fn reason(status: u16) -> &'static str {
     }
 }
 
-/// nginx's page for a status.
+/// nginx's page for a status. Of 302 it does not say what its status line says.
 fn page(status: u16) -> String {
-    let line = format!("{status} {}", reason(status));
+    let words = if status == 302 { "Found" } else { reason(status) };
+    let line = format!("{status} {words}");
     titled(&line, &line, "")
 }
 

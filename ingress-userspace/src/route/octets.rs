@@ -7,7 +7,7 @@
 const STANDS_FOR_OCTET: std::ops::RangeInclusive<char> = '\u{F780}'..='\u{F7FF}';
 
 /// The text of these octets.
-pub(super) fn to_text(octets: Vec<u8>) -> String {
+pub(crate) fn to_text(octets: Vec<u8>) -> String {
     let octets = match String::from_utf8(octets) {
         Ok(text) if !text.contains(|c| STANDS_FOR_OCTET.contains(&c)) => return text,
         Ok(text) => text.into_bytes(),
@@ -26,6 +26,20 @@ pub(super) fn to_text(octets: Vec<u8>) -> String {
         text.extend(chunk.invalid().iter().copied().map(stand_in));
     }
     text
+}
+
+/// The octets that this text stands for.
+pub(crate) fn octets(text: &str) -> Vec<u8> {
+    let mut octets = Vec::with_capacity(text.len());
+    for character in text.chars() {
+        if STANDS_FOR_OCTET.contains(&character) {
+            octets.push(character as u32 as u8);
+        } else {
+            let mut buffer = [0; 4];
+            octets.extend_from_slice(character.encode_utf8(&mut buffer).as_bytes());
+        }
+    }
+    octets
 }
 
 /// Appends the path with its octets escaped where NGINX escapes them (`ngx_escape_uri`,

@@ -1,6 +1,6 @@
 use std::{collections::HashMap, sync::Arc};
 
-use crate::expression::{Case, Program, Undecided};
+use crate::expression::{Case, Groups, Program, Undecided};
 
 /// A path as a case-insensitive regular expression.
 #[derive(Debug)]
@@ -9,9 +9,6 @@ pub(super) struct Pattern {
     literal: Option<Box<str>>,
     program: Program,
 }
-
-/// Where the groups of a match are in the path.
-pub(super) type Groups = [Option<(usize, usize)>; 10];
 
 impl Pattern {
     /// The pattern `^<path>`, nothing quoted and the end open (reference section 3.3).
@@ -41,23 +38,7 @@ impl Pattern {
 
     /// The groups of the first match.
     pub(super) fn groups(&self, path: &str) -> Result<Option<Groups>, Undecided> {
-        let mut groups = Groups::default();
-        match &self.program {
-            Program::Automaton(regex) => {
-                let Some(captures) = regex.captures(path) else { return Ok(None) };
-                for (group, place) in groups.iter_mut().enumerate() {
-                    *place = captures.get(group).map(|found| (found.start(), found.end()));
-                }
-            }
-            Program::Backtracking(regex) => {
-                let captures = regex.captures(path).map_err(Undecided::from)?;
-                let Some(captures) = captures else { return Ok(None) };
-                for (group, place) in groups.iter_mut().enumerate() {
-                    *place = captures.get(group).map(|found| (found.start(), found.end()));
-                }
-            }
-        }
-        Ok(Some(groups))
+        self.program.groups(path)
     }
 
     /// Matching may give up.

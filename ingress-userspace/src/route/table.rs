@@ -23,6 +23,7 @@ impl Default for RouteTable {
             tls: false,
             handshake: None,
             regex: false,
+            snippet: None,
             app_root: None,
             routes: Vec::new(),
         });

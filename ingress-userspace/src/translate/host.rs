@@ -2,10 +2,14 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{backends::Backends, upstream_tls::Policies};
+use super::{
+    backends::Backends, config::SharedSnippets, report::Report,
+    upstream_tls::Policies as TlsPolicies,
+};
 use crate::model::{
-    Alias, BackendId, CertificateId, ClientAuth, Denial, Host, HostName, HostTls, HttpsRedirect,
-    ObjectRef, PathKind, ProxyVersion, Proxying, Route, Target, UpstreamTls,
+    Alias, BackendId, CertificateId, ClientAuth, Denial, Diagnostic, Effects, Host, HostName,
+    HostTls, HttpsRedirect, Matching, ObjectRef, PathKind, Policies, ProxyVersion, Proxying, Route,
+    ServerProgram, Target, UpstreamTls,
 };
 
 #[derive(Debug)]
@@ -22,6 +26,8 @@ pub(super) struct HostParts {
     /// Decided by the oldest Ingress with `proxy-ssl-secret`.
     pub(super) upstream_tls: Option<Result<UpstreamTls, Denial>>,
     pub(super) denial: Option<Denial>,
+    /// Of the oldest Ingress with a `server-snippet`.
+    pub(super) snippet: Option<(ObjectRef, Arc<ServerProgram>)>,
     handshake: HostTls,
     /// The oldest Ingress with `ssl-passthrough`, and what it says about the PROXY protocol.
     pub(super) passthrough: Option<(ObjectRef, Option<ProxyVersion>)>,
@@ -43,6 +49,7 @@ impl HostParts {
             tls: None,
             upstream_tls: None,
             denial: None,
+            snippet: None,
             handshake: HostTls::default(),
             passthrough: None,
             aliased_by: None,
@@ -83,7 +90,7 @@ impl HostParts {
 
     /// Gives every route that is forwarded over TLS its policy: that of its own Ingress, else that of
     /// the host, else one that verifies nothing and sends no name (reference section 1.8).
-    pub(super) fn decide_upstream_tls(&mut self, backends: &Backends, policies: &mut Policies) {
+    pub(super) fn decide_upstream_tls(&mut self, backends: &Backends, policies: &mut TlsPolicies) {
         let of_host = self.upstream_tls.take();
         // Routes that had the same before have the same afterwards.
         let mut done: HashMap<(*const Proxying, *const UpstreamTls), Arc<Proxying>> =
@@ -114,6 +121,82 @@ impl HostParts {
                 Arc::new(Proxying { tls: Some(policy), ..Proxying::clone(&route.proxying) })
             });
             route.proxying = Arc::clone(proxying);
+        }
+    }
+
+    /// What the host's `server-snippet`, or the operator's, says for all its paths. One whose
+    /// locations are also those of Ingresses would keep nginx from starting: the host answers 503.
+    pub(super) fn decide_snippet(
+        &mut self,
+        shared: &SharedSnippets,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) {
+        let (object, program) = match (&self.snippet, &shared.program) {
+            (Some((object, program)), _) => (Some(object.clone()), Arc::clone(program)),
+            (None, Some(program)) => (None, Arc::clone(program)),
+            (None, None) => {
+                self.beneath(&Effects::default());
+                return;
+            }
+        };
+        let clash = program.locations.iter().find_map(|own| self.clash(&own.matching));
+        if let Some(path) = clash {
+            let object = object.unwrap_or_else(|| self.default.ingress.clone());
+            let message = format!(
+                "location `{path}` of the host's server-snippet is a path of an Ingress too, which \
+                 nginx does not start with; all paths of the host answer 503"
+            );
+            Report::on(object, diagnostics).error("server-snippet", message);
+            self.denial.get_or_insert_with(|| Denial { key: "server-snippet".into() });
+        }
+        self.beneath(&program.effects);
+        self.snippet = Some((self.default.ingress.clone(), program));
+    }
+
+    /// The path of a location that an Ingress makes too.
+    fn clash(&self, matching: &Matching) -> Option<Arc<str>> {
+        let routes = self.routes.iter();
+        if routes.clone().any(|route| route.use_regex || route.rewrite.is_some()) {
+            // They are all expressions.
+            return None;
+        }
+        let path = match matching {
+            Matching::Exact(path) => {
+                let is_it = |route: &Route| {
+                    *route.path == **path && (route.kind == PathKind::Exact || !path.ends_with('/'))
+                };
+                routes.clone().any(is_it).then_some(path)
+            }
+            Matching::Prefix { path, .. } => {
+                let is_it = |route: &Route| {
+                    route.kind == PathKind::Prefix
+                        && route.path.trim_end_matches('/') == path.trim_end_matches('/')
+                        && path.ends_with('/')
+                };
+                (&**path == "/" || routes.clone().any(is_it)).then_some(path)
+            }
+            Matching::Pattern(_) => None,
+        };
+        path.cloned()
+    }
+
+    /// Gives every route what holds around it.
+    fn beneath(&mut self, around: &Effects) {
+        // Routes that had the same before have the same afterwards.
+        let mut done: HashMap<*const Policies, Arc<Policies>> = HashMap::new();
+        let none = *around == Effects::default();
+        for route in self.routes.iter_mut().chain([&mut self.default]).chain(&mut self.app_root) {
+            let own = route.policies.clone().unwrap_or_default();
+            if own.snippet.is_none() && none {
+                continue;
+            }
+            let place = route.policies.as_ref().map_or(std::ptr::null(), Arc::as_ptr);
+            let policies = done.entry(place).or_insert_with(|| {
+                let program = own.snippet.clone().unwrap_or_default();
+                let snippet = Some(Arc::new(program.beneath(around)));
+                Arc::new(Policies { snippet, ..Policies::clone(&own) })
+            });
+            route.policies = Some(Arc::clone(policies));
         }
     }
 
@@ -155,6 +238,9 @@ impl HostParts {
             tls: tls.is_some(),
             handshake: (self.handshake != HostTls::default()).then(|| Arc::new(self.handshake)),
             regex,
+            snippet: self.snippet.map(|(_, program)| program).filter(|program| {
+                self.denial.is_none() && !(program.steps.is_empty() && program.locations.is_empty())
+            }),
             app_root: self.app_root.map(Arc::new),
             routes: self.routes.into_iter().map(Arc::new).collect(),
         }

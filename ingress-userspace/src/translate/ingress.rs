@@ -12,7 +12,7 @@ use k8s_openapi::api::networking::v1::{
 use super::{
     Options,
     aliases::{Aliases, Settling},
-    annotations::{Annotations, Client, Lookup, read_canary},
+    annotations::{Annotations, Lookup, read_canary},
     authority::Authorities,
     backends::Backends,
     canary::Canaries,
@@ -28,9 +28,9 @@ use super::{
 use crate::{
     expression::Expressions,
     model::{
-        BackendId, BackendKey, ClientAuth, ClientRule, Denial, Diagnostic, ExternalAuth, Host,
-        HostName, HostTls, HttpsRedirect, ObjectRef, Passthrough, PathKind, Policies, Proxying,
-        RedirectForm, RedirectPort, Rewrite, Route, Target, UpstreamTls, VerifyClient,
+        BackendId, BackendKey, ClientAuth, Denial, Diagnostic, ExternalAuth, Host, HostName,
+        HostTls, HttpsRedirect, ObjectRef, Passthrough, PathKind, Policies, Proxying, RedirectForm,
+        Rewrite, Route, Target, UpstreamTls, VerifyClient,
     },
     stores::{Key, Stores},
 };
@@ -47,7 +47,7 @@ pub(super) struct Assembly<'a> {
     /// `--default-backend-service`.
     pub(super) global_backend: Option<BackendId>,
     pub(super) first_ports: FirstPorts,
-    hosts: BTreeMap<HostName, HostParts>,
+    pub(super) hosts: BTreeMap<HostName, HostParts>,
     /// What unknown hosts and paths lead to.
     global: Route,
     canaries: Canaries,
@@ -55,16 +55,16 @@ pub(super) struct Assembly<'a> {
 }
 
 /// One Ingress while it is added.
-struct Current<'i> {
-    key: &'i Key,
-    object: ObjectRef,
-    ingress: &'i Ingress,
-    spec: &'i IngressSpec,
-    annotations: Annotations,
+pub(super) struct Current<'i> {
+    pub(super) key: &'i Key,
+    pub(super) object: ObjectRef,
+    pub(super) ingress: &'i Ingress,
+    pub(super) spec: &'i IngressSpec,
+    pub(super) annotations: Annotations,
     /// TLS to endpoints: `proxy-ssl-secret` of this Ingress.
-    upstream_tls: Option<Result<UpstreamTls, Denial>>,
+    pub(super) upstream_tls: Option<Result<UpstreamTls, Denial>>,
     /// What it asks of its hosts' handshakes.
-    handshake: HostTls,
+    pub(super) handshake: HostTls,
 }
 
 /// What Secrets came to before.
@@ -174,12 +174,15 @@ impl<'a> Assembly<'a> {
         diagnostics: &mut Vec<Diagnostic>,
     ) {
         let aliases = std::mem::take(&mut self.aliases);
+        // Its redirects need no more than that nobody is let in whom the ConfigMap keeps out.
+        let policies = self.config.blocked_policies();
+        let template = Route { policies, ..self.global.clone() };
         let mut settling = Settling {
             alias_field: self.field("server-alias"),
             www_field: self.field("from-to-www-redirect"),
             certificates: self.certificates,
             expressions,
-            template: &self.global,
+            template: &template,
         };
         aliases.settle(&mut self.hosts, &mut settling, diagnostics);
     }
@@ -196,7 +199,14 @@ impl<'a> Assembly<'a> {
     }
 
     /// The hosts of all Ingresses added.
-    pub(super) fn finish(self, policies: &mut upstream_tls::Policies) -> (Vec<Host>, Backends) {
+    pub(super) fn finish(
+        mut self,
+        policies: &mut upstream_tls::Policies,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> (Vec<Host>, Backends) {
+        for parts in self.hosts.values_mut() {
+            parts.decide_snippet(&self.config.snippets, diagnostics);
+        }
         let wildcards: BTreeMap<Arc<str>, _> = self
             .hosts
             .iter()
@@ -297,6 +307,7 @@ impl<'a> Assembly<'a> {
         self.decide_upstream_tls(&HostName::CatchAll, current);
         self.ask_of_handshakes(&HostName::CatchAll, current);
         self.deny_host(&HostName::CatchAll, current);
+        self.decide_snippet(&HostName::CatchAll, current, report);
     }
 
     fn add_rule(
@@ -342,6 +353,7 @@ impl<'a> Assembly<'a> {
                 host.www.get_or_insert_with(|| current.object.clone());
             }
         }
+        self.decide_snippet(&name, current, report);
         if let Some(send_proxy) = current.annotations.passthrough
             && let Some(host) = self.hosts.get_mut(&name)
         {
@@ -364,119 +376,9 @@ impl<'a> Assembly<'a> {
         })
     }
 
-    /// The oldest Ingress with TLS decides for each of its hosts, listed there or not.
-    fn decide_tls(&mut self, name: &HostName, current: &Current<'_>, report: &mut Report<'_>) {
-        let text = match name {
-            HostName::Exact(name) => name.to_string(),
-            HostName::Wildcard(suffix) => format!("*.{suffix}"),
-            // Always has the default certificate and never redirects.
-            HostName::CatchAll => return,
-        };
-        let has_tls = current.spec.tls.as_ref().is_some_and(|entries| !entries.is_empty());
-        let Some(host) = self.hosts.get_mut(name) else { return };
-        if has_tls && host.tls.is_none() {
-            let secrets = &self.stores.secrets;
-            let namespace = &current.key.namespace;
-            let ingress = current.ingress;
-            host.tls = Some(self.certificates.of_host(secrets, namespace, ingress, &text, report));
-        }
-    }
-
-    /// What the annotations of an Ingress ask of its hosts' handshakes.
-    fn handshake(
-        &mut self,
-        key: &Key,
-        annotations: &Annotations,
-        report: &mut Report<'_>,
-    ) -> HostTls {
-        let asked = &annotations.handshake;
-        HostTls {
-            suites: asked.suites.clone(),
-            prefer_own_suites: asked.prefer_own_suites,
-            client_auth: asked.client.as_ref().map(|client| self.client_auth(key, client, report)),
-        }
-    }
-
-    /// A Secret that is missing, of another namespace or without authority closes the host. (Of
-    /// one without `ca.crt` ingress-nginx makes a host that lets everybody in.)
-    fn client_auth(&mut self, key: &Key, asked: &Client, report: &mut Report<'_>) -> ClientAuth {
-        let Some((namespace, name)) = &asked.secret else { return ClientAuth::Broken };
-        let secret = Key::new(namespace.as_str(), name.as_str());
-        let found = if self.config.cross_namespace || *namespace == *key.namespace {
-            self.authorities.of_secret(&self.stores.secrets, &secret)
-        } else {
-            Err("is of another namespace than the Ingress".into())
-        };
-        match found {
-            Ok(authority) => ClientAuth::Rule(Arc::new(ClientRule {
-                authority,
-                verify: asked.verify,
-                depth: asked.depth,
-                error_page: asked.error_page.clone(),
-                pass_certificate: asked.pass_certificate,
-                subject: asked.subject.clone(),
-            })),
-            Err(why) => {
-                let field = self.field("auth-tls-secret");
-                let message = format!(
-                    "Secret {namespace}/{name} {why}; all paths of the hosts of this Ingress are \
-                     refused, those of other Ingresses too"
-                );
-                report.error(field, message);
-                ClientAuth::Broken
-            }
-        }
-    }
-
     /// Where a person finds an annotation.
     pub(super) fn field(&self, key: &str) -> String {
         format!("metadata.annotations[{}/{key}]", self.options.annotations_prefix)
-    }
-
-    fn ask_of_handshakes(&mut self, name: &HostName, current: &Current<'_>) {
-        if current.handshake == HostTls::default() {
-            return;
-        }
-        let key = format!("{}/auth-tls-secret", self.options.annotations_prefix).into();
-        if let Some(host) = self.hosts.get_mut(name) {
-            host.ask(current.handshake.clone(), &Denial { key });
-        }
-    }
-
-    fn set_app_root(&mut self, name: &HostName, current: &Current<'_>, path: &Arc<str>) {
-        let Some(host) = self.hosts.get_mut(name) else { return };
-        host.app_root.get_or_insert_with(|| {
-            let location = Arc::clone(path);
-            let target = Target::Redirect(crate::model::Redirect { status: 302, location });
-            let mut route = Route { target, ..base(current, "metadata.annotations", "/") };
-            route.kind = PathKind::Exact;
-            route.redirect_form = RedirectForm { port: RedirectPort::AsAsked, relative: false };
-            // Precedes the redirect to HTTPS, and whatever else there is of a path.
-            route.policies = None;
-            route.https_redirect = HttpsRedirect::Never;
-            if let Some(denial) = &self.config.denial {
-                deny(&mut route, denial);
-            }
-            route
-        });
-    }
-
-    fn deny_host(&mut self, name: &HostName, current: &Current<'_>) {
-        if let Some(denial) = &current.annotations.host_denial
-            && let Some(host) = self.hosts.get_mut(name)
-        {
-            host.denial.get_or_insert_with(|| denial.clone());
-        }
-    }
-
-    /// The oldest Ingress with `proxy-ssl-secret` decides for all of the host.
-    fn decide_upstream_tls(&mut self, name: &HostName, current: &Current<'_>) {
-        if !self.config.upstream_tls_per_ingress
-            && let Some(policy) = &current.upstream_tls
-            && let Some(host) = self.hosts.get_mut(name)
-        {
-            host.upstream_tls.get_or_insert_with(|| policy.clone());
-        }
     }
 
     fn add_route(&mut self, name: HostName, route: Route, report: &mut Report<'_>) {
@@ -577,7 +479,7 @@ impl<'a> Assembly<'a> {
 }
 
 /// A route of this Ingress to nowhere.
-fn base(current: &Current<'_>, field: &str, path: &str) -> Route {
+pub(super) fn base(current: &Current<'_>, field: &str, path: &str) -> Route {
     let rewriting = &current.annotations.rewriting;
     // A target that is the path itself is no rewrite, and no reason for regex mode.
     let target = rewriting.target.as_ref().filter(|target| ***target != *path);

@@ -10,6 +10,7 @@ mod backends;
 mod canary;
 mod class;
 mod config;
+mod decide;
 mod error_pages;
 mod external_auth;
 mod host;
@@ -21,6 +22,7 @@ mod password;
 mod quantity;
 mod report;
 mod rule;
+mod snippet;
 mod streams;
 mod suite;
 mod text;
@@ -292,7 +294,7 @@ impl Translator {
         assembly.attach_canaries(expressions, &mut diagnostics);
         let passthrough = Arc::new(assembly.passthrough(&mut diagnostics));
         let first_ports = std::mem::take(&mut assembly.first_ports);
-        let (hosts, backends) = assembly.finish(upstream_tls);
+        let (hosts, backends) = assembly.finish(upstream_tls, &mut diagnostics);
         let services = Services::read(options, stores, &mut diagnostics);
         let mirrors = Mirrors::of(&hosts);
         Routing {

@@ -195,3 +195,20 @@ fn a_canary_comes_and_goes_while_the_site_runs() {
     std::fs::remove_file(site.dir.path().join("canary.yaml")).expect("it was there");
     until("it is gone", || get(&site, "").line("backend: ") == Some("shop"));
 }
+
+#[test]
+fn a_stand_in_is_asked_itself_whatever_canary_it_has() {
+    let (page, new) = (Backend::echo("page"), Backend::echo("new"));
+    let always = [("canary", "true"), ("canary-weight", "100")];
+    let parts = [
+        yaml("shop", &[("default-backend", "page")], "/"),
+        yaml("page", &[], "/page"),
+        yaml("new", &always, "/page"),
+        service("shop", &[]),
+        service("page", &[page.address]),
+        service("new", &[new.address]),
+    ];
+    let site = Site::start(&[("all.yaml", &documents(&parts.each_ref().map(|part| &**part)))]);
+    assert_eq!(site.get(HOST, "/page").line("backend: "), Some("new"));
+    assert_eq!(site.get(HOST, "/").line("backend: "), Some("page"));
+}

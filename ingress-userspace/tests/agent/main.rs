@@ -31,6 +31,7 @@ mod process;
 mod proxy_protocol;
 mod routing;
 mod smuggling;
+mod snippets;
 mod streaming;
 mod support;
 mod tcp_services;

@@ -46,6 +46,11 @@ pub(super) async fn admit(
             Err(status) => return Ok(Admitted::Own(respond::status(status))),
         }
     }
+    // Before who it is: in nginx, addresses are looked at first.
+    if let Some(applied) = &located.applied {
+        let decided = policies.sources.as_ref().is_some_and(|own| !own.allowed.is_empty());
+        applied.admit(&head.method, located.origin.ip, decided)?;
+    }
     match access::check(client, view, head, located, policies, &mut admission).await? {
         Some(answer) => Ok(Admitted::Own(answer)),
         None => Ok(Admitted::With(admission)),

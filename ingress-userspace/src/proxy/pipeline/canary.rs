@@ -20,6 +20,14 @@ pub(super) struct Chosen<'v> {
     pub(super) is_canary: bool,
 }
 
+impl<'v> Chosen<'v> {
+    /// This backend itself, whatever its canary.
+    pub(super) fn itself(id: BackendId, backend: &'v Arc<Backend>) -> Self {
+        let affinity = backend.balancing.affinity.as_ref();
+        Self { choice: Choice { id, affinity }, backend, is_canary: false }
+    }
+}
+
 /// The main backend, which has endpoints, or its canary, if that has some.
 pub(super) fn choose<'v>(
     view: &'v View,
@@ -27,8 +35,8 @@ pub(super) fn choose<'v>(
     id: BackendId,
     main: &'v Arc<Backend>,
 ) -> Chosen<'v> {
-    let affinity = main.balancing.affinity.as_ref();
-    let own = Chosen { choice: Choice { id, affinity }, backend: main, is_canary: false };
+    let own = Chosen::itself(id, main);
+    let affinity = own.choice.affinity;
     let Some(canary) = &main.balancing.canary else { return own };
     let backend = view.backend(canary.backend).filter(|other| !other.endpoints.is_empty());
     let Some(backend) = backend else { return own };

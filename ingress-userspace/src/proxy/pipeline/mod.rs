@@ -23,6 +23,7 @@ mod origin;
 mod redirect;
 mod rewrites;
 mod settings;
+mod snippet;
 mod sources;
 mod stages;
 mod target;
@@ -46,6 +47,7 @@ use self::{
     admission::Admission,
     asker::Asked,
     finish::Answered,
+    snippet::{Observed, Plan},
     stages::{Decision, Forward},
 };
 use super::{
@@ -68,7 +70,9 @@ pub(super) async fn answer<D: Downstream>(
     let view = client.worker.view();
     let mut subject = Subject::default();
     let method = head.method.clone();
-    let decision = decide(client, &view, head, &mut subject, down).await;
+    let mut plan = None;
+    let decision = decide(client, &view, head, &mut subject, &mut plan, down).await;
+    let plan = plan.as_deref();
     let status = match decision {
         Ok(Decision::Forward(forward)) => {
             let Forward { mut attempts, route, upgrade, over_http2, admission, mirror } = forward;
@@ -81,6 +85,8 @@ pub(super) async fn answer<D: Downstream>(
                     return Verdict::Discard;
                 }
                 let host = head.fields.get(Known::Host).unwrap_or_default();
+                let observed =
+                    plan.map(|plan| plan.observe(&mut answer.fields)).unwrap_or_default();
                 rewrites::apply(route, client.https, host, &mut answer.fields);
                 settings::hide(&mut answer.fields, &view.snapshot.model.settings.fields);
                 session_cookie(client, head, route, answer, attempts);
@@ -95,12 +101,15 @@ pub(super) async fn answer<D: Downstream>(
                     admission: admission.as_ref(),
                 };
                 answered.finish(answer);
+                if let Some(plan) = plan {
+                    plan.apply(answer, &observed);
+                }
                 answered.compress(answer)
             };
             let terms = Terms { proxying: &route.proxying, upgrade, mirror };
             let attempts = &mut attempts;
             let outcome = exchange::run(client, attempts, head, terms, down, finish).await;
-            let meant = Meant { subject, prepared: true, admission: admission.as_ref() };
+            let meant = Meant { subject, prepared: true, admission: admission.as_ref(), plan };
             match (outcome, discarded) {
                 (Outcome::Answered(status), _) => status,
                 (Outcome::Discarded, Some(answer)) => {
@@ -111,18 +120,18 @@ pub(super) async fn answer<D: Downstream>(
                     own(client, &view, meant, head, down, answer).await
                 }
                 (Outcome::Unanswered(failure), _) => {
-                    own(client, &view, meant, head, down, respond::failure(failure)).await
+                    own(client, &view, meant, head, down, said(failure, plan)).await
                 }
             }
         }
         Ok(Decision::Own(answer)) => {
-            let meant = Meant { subject, prepared: false, admission: None };
+            let meant = Meant { subject, prepared: false, admission: None, plan };
             own(client, &view, meant, head, down, answer).await
         }
         Err(failure) => {
             tracing::debug!(?failure, client.address = %client.peer, "not answered by an upstream");
-            let meant = Meant { subject, prepared: false, admission: None };
-            own(client, &view, meant, head, down, respond::failure(failure)).await
+            let meant = Meant { subject, prepared: false, admission: None, plan };
+            own(client, &view, meant, head, down, said(failure, plan)).await
         }
     };
     client.worker.counters.request(subject, &method, status);
@@ -135,10 +144,11 @@ async fn decide<'v, D: Downstream>(
     view: &'v Rc<View>,
     head: &mut RequestHead,
     subject: &mut Subject<'v>,
+    plan: &mut Option<Box<Plan<'v>>>,
     down: &mut D,
 ) -> Result<Decision<'v>, Failure> {
     let nothing_more = head.body == BodyLength::None;
-    let mut stages = pin!(stages::run(client, view, head, subject));
+    let mut stages = pin!(stages::run(client, view, head, subject, plan));
     poll_fn(|cx| match stages.as_mut().poll(cx) {
         Poll::Pending if nothing_more && down.poll_gone(cx).is_ready() => {
             Poll::Ready(Err(Failure::ClientGone))
@@ -154,7 +164,7 @@ pub(super) async fn refuse<D: Downstream>(client: &Rc<Client>, failure: Failure,
     let head = RequestHead::default();
     let subject = Subject::default();
     let answer = respond::failure(failure);
-    let meant = Meant { subject, prepared: false, admission: None };
+    let meant = Meant { subject, prepared: false, admission: None, plan: None };
     let status = own(client, &view, meant, &head, down, answer).await;
     client.worker.counters.request(subject, &Method::GET, status);
 }
@@ -168,6 +178,14 @@ struct Meant<'r> {
     prepared: bool,
     /// What the request was admitted with.
     admission: Option<&'r Admission>,
+    /// What snippets do to it.
+    plan: Option<&'r Plan<'r>>,
+}
+
+/// The answer to what went wrong, or where a snippet's `error_page` has it instead.
+fn said(failure: Failure, plan: Option<&Plan<'_>>) -> Answer {
+    let elsewhere = plan.and_then(|plan| plan.page(failure.status()));
+    elsewhere.unwrap_or_else(|| respond::failure(failure))
 }
 
 /// Sends an answer of our own, or what a default backend has in its place. Returns the status that
@@ -180,7 +198,7 @@ async fn own<D: Downstream>(
     down: &mut D,
     mut answer: Answer,
 ) -> u16 {
-    let Meant { subject, prepared, admission } = meant;
+    let Meant { subject, prepared, admission, plan } = meant;
     let status = answer.head.status;
     // nginx says nothing with 444 and 499: it closes the connection.
     if matches!(status, 444 | 499) {
@@ -200,6 +218,9 @@ async fn own<D: Downstream>(
         }
     }
     answered.finish(&mut answer.head);
+    if let Some(plan) = plan {
+        plan.apply(&mut answer.head, &Observed::default());
+    }
     if respond::send(down, &answer).await.is_err() {
         down.abort();
     }

@@ -13,7 +13,9 @@ use super::{
     client_auth::{self, Entry},
     cors, errors, external, forwarded, headers, mirror,
     origin::Origin,
-    redirect, settings, sources, target,
+    redirect, settings,
+    snippet::{Applied, Next, Plan, Script},
+    sources, target,
     variables::Seen,
     websocket,
 };
@@ -72,6 +74,8 @@ pub(super) struct Located<'v> {
     pub(super) authority: String,
     /// The target as the client sent it, where it was rewritten.
     pub(super) original: Option<String>,
+    /// What snippets leave to be done.
+    pub(super) applied: Option<Box<Applied<'v>>>,
     over_http2: bool,
 }
 
@@ -101,8 +105,9 @@ pub(super) async fn run<'v>(
     view: &'v Rc<View>,
     head: &mut RequestHead,
     subject: &mut Subject<'v>,
+    plan: &mut Option<Box<Plan<'v>>>,
 ) -> Result<Decision<'v>, Failure> {
-    let located = match locate(client, view, head, subject)? {
+    let located = match locate(client, view, head, subject, plan)? {
         Place::Here(located) => located,
         Place::Own(answer) => return Ok(Decision::Own(answer)),
     };
@@ -138,11 +143,12 @@ fn locate<'v>(
     view: &'v Rc<View>,
     head: &mut RequestHead,
     subject: &mut Subject<'v>,
+    plan: &mut Option<Box<Plan<'v>>>,
 ) -> Result<Place<'v>, Failure> {
     let over_http2 = websocket::is_asked(head)?;
     authority::settle(head)?;
     let mut authority = std::mem::take(&mut head.authority);
-    let place = place(client, view, head, subject, &mut authority, over_http2);
+    let place = place(client, view, head, subject, &mut authority, over_http2, plan);
     if !matches!(place, Ok(Place::Here(_))) {
         // What is answered in another way still looks at it.
         head.authority = authority;
@@ -158,6 +164,7 @@ fn place<'v>(
     subject: &mut Subject<'v>,
     authority: &mut String,
     over_http2: bool,
+    plan: &mut Option<Box<Plan<'v>>>,
 ) -> Result<Place<'v>, Failure> {
     let snapshot = &view.snapshot;
     let settings = &snapshot.model.settings;
@@ -178,56 +185,113 @@ fn place<'v>(
     if path == HEALTH && *host.name() == HostName::CatchAll {
         return Ok(Place::Own(respond::healthy()));
     }
-    let compiled = match host.find(&path) {
-        Found::Route(compiled) => compiled,
-        Found::AddSlash(compiled) => {
-            subject.route = Some(&compiled.route);
-            let route = &compiled.route;
-            let port = settings.https_port;
-            let location = redirect::add_slash(route, client, port, authority, &path, head.query());
-            return elsewhere(301, &location);
-        }
-        Found::None => return Err(Failure::NoRoute),
-    };
-    let route: &'v Arc<Route> = &compiled.route;
-    subject.route = Some(route);
-
-    // A body that is announced as too large, before all else of the location (step 7).
-    if let (BodyLength::Exact(length), Some(most)) = (head.body, route.proxying.max_body)
-        && length > most
-    {
-        return Err(Failure::BodyTooLarge);
-    }
-
-    // (a) Denied; (b) browsers that ask whether they may ask; (c) redirects of the route's own.
-    if let Some(policies) = &route.policies
-        && !matches!(route.target, Target::Denied(_))
-        && let Some(answer) = cors::preflight(policies, head)
+    // What snippets do before the path is looked at; most hosts and routes have none.
+    let mut script = host
+        .model()
+        .snippet
+        .as_ref()
+        .map(|_| Box::new(Script::new(client, host.name(), head, authority, &path, settings)));
+    if let (Some(script), Some(server)) = (&mut script, &host.model().snippet)
+        && let Some(answer) = script.enter(server, head, plan)?
     {
         return Ok(Place::Own(answer));
     }
-    let backend = match &route.target {
-        Target::Denied(_) => return Err(Failure::Denied),
-        Target::Redirect(redirect) => {
-            let location =
-                redirect::configured(redirect, route, client, settings.https_port, authority);
-            return elsewhere(redirect.status, &location);
+    let (route, program, backend, rewritten) = loop {
+        let found = match (&mut script, &host.model().snippet) {
+            (Some(script), Some(server)) => match script.place(server, host, head, plan)? {
+                Next::Host(found) => found,
+                Next::Own(answer) => return Ok(Place::Own(answer)),
+                Next::Again => continue,
+            },
+            (Some(script), None) => host.find(&script.uri),
+            (None, _) => host.find(&path),
+        };
+        let compiled = match found {
+            Found::Route(compiled) => compiled,
+            Found::AddSlash(compiled) => {
+                subject.route = Some(&compiled.route);
+                let route = &compiled.route;
+                let port = settings.https_port;
+                let path = script.as_ref().map_or(&*path, |script| &script.uri);
+                let location =
+                    redirect::add_slash(route, client, port, authority, path, head.query());
+                return elsewhere(301, &location);
+            }
+            Found::None => return Err(Failure::NoRoute),
+        };
+        let route: &'v Arc<Route> = &compiled.route;
+        subject.route = Some(route);
+        let backend = match &route.target {
+            Target::Backend(id) => Some(*id),
+            Target::Denied(_) | Target::Redirect(_) | Target::OtherHost(_) | Target::NotFound => {
+                None
+            }
+        };
+        let service = backend.and_then(|id| view.backend(id));
+        subject.service = service.map(|backend| &backend.key.service);
+        let program = route.policies.as_ref().and_then(|policies| policies.snippet.as_deref());
+        if let Some(program) = program {
+            let script = script.get_or_insert_with(|| {
+                Box::new(Script::new(client, host.name(), head, authority, &path, settings))
+            });
+            script.arrive(route, service.map(|service| &service.key), program, head, plan);
+        } else {
+            *plan = None;
         }
-        Target::OtherHost(name) => {
-            let origin = Origin::of(client, &head.fields, settings);
-            let location =
-                redirect::to_host(name, client, settings.https_port, &origin, &head.target);
-            return elsewhere(settings.redirect_code as u16, &location);
+
+        // A body that is announced as too large, before all else of the location (step 7).
+        if let (BodyLength::Exact(length), Some(most)) = (head.body, route.proxying.max_body)
+            && length > most
+        {
+            return Err(Failure::BodyTooLarge);
         }
-        Target::NotFound => None,
-        Target::Backend(id) => Some(*id),
+
+        // (a) Denied; (b) browsers that ask whether they may ask; (c) redirects of the route's own.
+        if let Some(policies) = &route.policies
+            && !matches!(route.target, Target::Denied(_))
+            && let Some(answer) = cors::preflight(policies, head)
+        {
+            return Ok(Place::Own(answer));
+        }
+        match &route.target {
+            Target::Denied(_) => return Err(Failure::Denied),
+            Target::Redirect(redirect) => {
+                let location =
+                    redirect::configured(redirect, route, client, settings.https_port, authority);
+                return elsewhere(redirect.status, &location);
+            }
+            Target::OtherHost(name) => {
+                let origin = Origin::of(client, &head.fields, settings);
+                let location =
+                    redirect::to_host(name, client, settings.https_port, &origin, &head.target);
+                return elsewhere(settings.redirect_code as u16, &location);
+            }
+            Target::NotFound | Target::Backend(_) => {}
+        }
+
+        // What the route's own snippet does; (d) the rewrite.
+        let Some(script) = &mut script else {
+            break (route, program, backend, compiled.rewrite(&path));
+        };
+        if let Some(program) = program
+            && let Some(answer) = script.pass(program, head, plan)?
+        {
+            return Ok(Place::Own(answer));
+        }
+        let rewritten = script.rewrites().then(|| compiled.rewrite(&script.uri)).flatten();
+        if rewritten.is_some() || !script.jumps()? {
+            break (route, program, backend, rewritten);
+        }
     };
     let service = backend.and_then(|id| view.backend(id));
-    subject.service = service.map(|backend| &backend.key.service);
-
-    // (d) The rewrite.
-    let rewritten = compiled.rewrite(&path);
-    let original = rewritten.is_some().then(|| head.target.clone());
+    let mut original = rewritten.is_some().then(|| head.target.clone());
+    let mut applied = None;
+    if let Some(script) = script {
+        if let Some(target) = script.new_target()? {
+            original = Some(std::mem::replace(&mut head.target, target));
+        }
+        applied = program.and_then(|program| script.leave(program, &mut head.fields));
+    }
     if route.policies.is_some() || !settings.fields.to_client.is_empty() {
         head.original.clone_from(&original);
     }
@@ -260,7 +324,11 @@ fn place<'v>(
             (backend, service, missing)
         }
     };
-    let chosen = canary::choose(view, &head.fields, backend, service);
+    // What stands in for a main Service does not stand in for its canary.
+    let chosen = match missing {
+        None => canary::choose(view, &head.fields, backend, service),
+        Some(_) => Chosen::itself(backend, service),
+    };
     subject.canary = chosen.is_canary.then_some(&chosen.backend.key);
     Ok(Place::Here(Located {
         host,
@@ -272,6 +340,7 @@ fn place<'v>(
         origin,
         authority: std::mem::take(authority),
         original,
+        applied,
         over_http2,
     }))
 }
@@ -302,7 +371,16 @@ fn forward<'v>(
         true => values(client, head, &located, policy),
         false => settings::Values::new(),
     };
-    let mut upgrade = headers::clean_request(head, policy);
+    let applied = located.applied.as_deref();
+    let mut upgrade = match applied.and_then(Applied::underscores) {
+        Some(underscores) => {
+            headers::clean_request(head, &FieldPolicy { underscores, ..policy.clone() })
+        }
+        None => headers::clean_request(head, policy),
+    };
+    if let Some(applied) = applied {
+        applied.drop_fields(&mut head.fields);
+    }
     if proxying.protocol.is_http2() && (upgrade || over_http2) {
         // An endpoint of HTTP/2 is asked for no other protocol; a CONNECT means nothing else.
         if over_http2 {
@@ -325,6 +403,9 @@ fn forward<'v>(
     settings::to_upstream(&mut head.fields, policy, original.unwrap_or(&head.target), values);
     if let Some(missing) = located.missing {
         errors::describe(&mut head.fields, Failure::NoEndpoint.status(), route, Some(missing));
+    }
+    if let Some(applied) = applied {
+        applied.to_upstream(&mut head.fields);
     }
     // After all that is done to what the client said: it must not have a say in these.
     if let (Some(admission), Some(policies)) = (&admission, &route.policies)

@@ -49,6 +49,7 @@ pub(super) fn host(name: HostName, routes: Vec<Route>) -> Host {
         tls: false,
         handshake: None,
         regex: routes.iter().any(|route| route.use_regex),
+        snippet: None,
         app_root: None,
         routes: routes.into_iter().map(Arc::new).collect(),
     }

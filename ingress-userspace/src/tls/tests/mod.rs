@@ -34,6 +34,7 @@ fn host(name: &str, handshake: Option<HostTls>) -> Arc<Host> {
         tls: false,
         handshake: handshake.map(Arc::new),
         regex: false,
+        snippet: None,
         app_root: None,
         routes: Vec::new(),
     })

@@ -72,7 +72,9 @@ fn status(support: Support, differs: &str) -> String {
         Support::Denies | Support::DeniesUnless(_) => {
             "not supported: the paths of the Ingress answer 503".to_owned()
         }
-        Support::DeniesHost => "not supported: the paths of the host answer 503".to_owned(),
+        Support::Snippet => {
+            "where allowed, obeyed as far as it is understood: docs/snippets.md".to_owned()
+        }
         Support::Legacy => "no effect, as in current ingress-nginx".to_owned(),
     };
     match differs {

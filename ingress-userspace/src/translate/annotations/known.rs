@@ -2,7 +2,7 @@
 //! sections 1.2 to 1.12.
 
 use Risk::{Critical, High, Low, Medium};
-use Support::{Denies, DeniesHost, DeniesUnless, Legacy, Needless, NoEffect, Obeyed};
+use Support::{Denies, DeniesUnless, Legacy, Needless, NoEffect, Obeyed, Snippet};
 
 /// What an annotation can do to others, as ingress-nginx declares it; above the ConfigMap's
 /// `annotations-risk-level` the Ingress is refused.
@@ -29,8 +29,8 @@ pub(in crate::translate) enum Support {
     Denies,
     /// Likewise, except for this value, which asks for what is done anyway.
     DeniesUnless(&'static str),
-    /// Likewise, for all paths of all Ingresses of the hosts: its scope is the virtual server.
-    DeniesHost,
+    /// Configuration of nginx: obeyed where snippets are allowed and every word of it is understood.
+    Snippet,
     /// ingress-nginx itself ignores it by now.
     Legacy,
 }
@@ -91,7 +91,7 @@ pub(super) const KNOWN: &[(&str, Risk, Support)] = &[
     ("auth-keepalive-requests", Low, Needless(AUTH_POOL)),
     ("auth-keepalive-timeout", Low, Needless(AUTH_POOL)),
     ("auth-keepalive-share-vars", Low, Needless(AUTH_VARIABLES)),
-    ("auth-snippet", Critical, Denies),
+    ("auth-snippet", Critical, Snippet),
     // Exempts the Ingress from the ConfigMap's `global-auth-url`.
     ("enable-global-auth", Low, Obeyed),
     // 1.4 Client certificates. They protect the whole virtual server, whoever asks for them.
@@ -200,11 +200,11 @@ pub(super) const KNOWN: &[(&str, Risk, Support)] = &[
     ("enable-modsecurity", Low, DeniesUnless("false")),
     ("enable-owasp-core-rules", Low, DeniesUnless("false")),
     ("modsecurity-transaction-id", High, Denies),
-    // 1.11 Raw configuration, which is never interpreted and often holds access rules.
-    ("modsecurity-snippet", Critical, Denies),
-    ("configuration-snippet", Critical, Denies),
-    ("server-snippet", Critical, DeniesHost),
-    ("stream-snippet", Critical, Denies),
+    // 1.11 Raw configuration: it often holds access rules.
+    ("modsecurity-snippet", Critical, Snippet),
+    ("configuration-snippet", Critical, Snippet),
+    ("server-snippet", Critical, Snippet),
+    ("stream-snippet", Critical, Snippet),
     // 1.12 Legacy.
     ("secure-backends", Low, Legacy),
     ("grpc-backend", Low, Legacy),

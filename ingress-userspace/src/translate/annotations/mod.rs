@@ -19,6 +19,7 @@ mod proxying;
 mod redirect;
 mod response_headers;
 mod rewrite;
+mod snippet;
 mod sources;
 mod upstream_tls;
 mod value;
@@ -36,6 +37,7 @@ pub(super) use known::{BUFFER_SIZE, BUFFERS, NO_FILES, Risk, Support};
 pub(super) use proxying::{Source, read as read_proxying};
 pub(super) use redirect::Redirects;
 pub(super) use rewrite::Rewriting;
+pub(super) use snippet::{Snippets, said};
 pub(super) use sources::list as source_ranges;
 #[cfg(test)]
 pub(crate) use upstream_tls::SUITES;
@@ -71,6 +73,8 @@ pub(super) struct Annotations {
     /// Where a person finds `proxy-ssl-secret`.
     pub(super) upstream_tls_field: String,
     pub(super) handshake: Handshake,
+    /// `server-snippet` is for the host.
+    pub(super) snippets: Snippets,
     /// `ssl-passthrough`, and the header that endpoints get then.
     pub(super) passthrough: Option<Option<ProxyVersion>>,
     /// All its paths answer 503.
@@ -120,17 +124,20 @@ impl Annotations {
         let denied = "the paths of this Ingress answer 503";
         let denial = config.denial.clone();
         let mut parser = Parser { values, config, lookup, users, report, denial, denied };
-        let host_denial = parser.judge();
+        parser.judge();
         let redirects = redirect::parse(&mut parser);
         let aliases = aliases::parse(&mut parser);
         let rewriting = rewrite::parse(&mut parser);
         let balances = balancing::parse(&mut parser);
-        let proxying = proxying::parse(&mut parser, rewriting.target.is_some());
+        let mut proxying = proxying::parse(&mut parser, rewriting.target.is_some());
         let upstream_tls = upstream_tls::parse(&mut parser);
         let upstream_tls_field = parser.values.field("proxy-ssl-secret");
         let handshake = handshake::parse(&mut parser);
         let passthrough = passthrough::parse(&mut parser);
-        let policies = parser.policies();
+        let snippets = snippet::parse(&mut parser);
+        snippets.apply(&mut proxying);
+        let host_denial = snippets.host_denial.clone();
+        let policies = parser.policies(&snippets);
         let error_pages = error_pages::parse(&mut parser);
         let external_auth = external_auth::parse(&mut parser);
         Self {
@@ -145,6 +152,7 @@ impl Annotations {
             upstream_tls,
             upstream_tls_field,
             handshake,
+            snippets,
             passthrough,
             denial: parser.denial,
             host_denial,
@@ -153,9 +161,8 @@ impl Annotations {
 }
 
 impl Parser<'_, '_> {
-    /// Judges every key by the table. Returns why whole hosts answer 503.
-    fn judge(&mut self) -> Option<Denial> {
-        let mut host_denial = None;
+    /// Judges every key by the table.
+    fn judge(&mut self) {
         let keys: Vec<_> = self.values.iter().map(|(key, value)| (key, value.to_owned())).collect();
         for (key, value) in keys {
             let Some(support) = self.judge_any(key, &value) else { continue };
@@ -164,6 +171,8 @@ impl Parser<'_, '_> {
                     self.warn(key, "has no effect without `canary: \"true\"`");
                 }
                 Support::Obeyed => {}
+                // Judged with its text, the risk included.
+                Support::Snippet => continue,
                 Support::Needless(why) => self.warn(key, &format!("has no effect: {why}")),
                 Support::Legacy => self.warn(key, "has no effect, as in current ingress-nginx"),
                 Support::NoEffect(value_of_default) => {
@@ -177,15 +186,8 @@ impl Parser<'_, '_> {
                         self.deny(key, &format!("`{value}` is not supported yet"));
                     }
                 }
-                Support::DeniesHost => {
-                    let message = "is not supported yet; all paths of the hosts of this Ingress \
-                                   answer 503, those of other Ingresses too";
-                    self.report.error(self.values.field(key), message);
-                    host_denial.get_or_insert_with(|| self.denial_by(key));
-                }
             }
         }
-        host_denial
     }
 
     /// Judges a key by what holds for all: the ConfigMap's limits, and whether it is known.
@@ -199,14 +201,15 @@ impl Parser<'_, '_> {
             self.warn(key, &format!("is not known and has no effect{question}"));
             return None;
         };
-        if risk > self.config.risk_level {
+        // A snippet is judged with its text, the risk included.
+        if risk > self.config.risk_level && support != Support::Snippet {
             self.deny(key, "is riskier than the ConfigMap's annotations-risk-level allows");
         }
         Some(support)
     }
 
     /// What switches stages on that most requests do not go through.
-    fn policies(&mut self) -> Option<Arc<Policies>> {
+    fn policies(&mut self, snippets: &Snippets) -> Option<Arc<Policies>> {
         let policies = Policies {
             limits: limits::parse(self),
             sources: sources::parse(self),
@@ -217,6 +220,7 @@ impl Parser<'_, '_> {
             headers: response_headers::parse(self),
             errors: None,
             mirror: mirror::parse(self),
+            snippet: snippets.location.clone(),
         };
         // A choice of nothing is none.
         let policies = match policies {

@@ -4,6 +4,7 @@ mod connections;
 mod external_auth;
 mod fields;
 mod limits;
+mod snippets;
 mod streams;
 
 pub(super) use fields::{OURS, is_ours, is_token};
@@ -13,6 +14,7 @@ use std::{sync::Arc, time::Duration};
 use k8s_openapi::api::core::v1::ConfigMap;
 
 pub(super) use self::limits::LimitKeys;
+pub(super) use self::snippets::SharedSnippets;
 use super::{
     annotations::{
         BUFFER_SIZE, BUFFERS, Invalid, NO_FILES, Risk, Source, boolean, error_statuses,
@@ -64,6 +66,8 @@ pub(super) struct Config {
     pub(super) cross_namespace: bool,
     pub(super) risk_level: Risk,
     pub(super) blocked_words: Vec<String>,
+    /// What snippets may do, and the operator's own.
+    pub(super) snippets: SharedSnippets,
     /// `load-balance`, for backends whose Ingress has no annotation of that name.
     pub(super) load_balance: Policy,
     /// `service-upstream`, likewise.
@@ -105,6 +109,7 @@ impl Default for Config {
             cross_namespace: false,
             risk_level: Risk::High,
             blocked_words: Vec::new(),
+            snippets: SharedSnippets::default(),
             load_balance: Policy::RoundRobin,
             service_upstream: false,
             denial: None,
@@ -131,15 +136,10 @@ enum Other {
 const HEADER_BUFFER: &str = "a connection borrows a buffer of 32 KiB only while a head is read";
 
 const OTHERS: &[(&str, Other)] = &[
-    ("allow-snippet-annotations", Other::Met),
     ("strict-validate-path-type", Other::Met),
     ("enable-modsecurity", Other::Denies),
     ("enable-owasp-modsecurity-crs", Other::Denies),
     ("modsecurity-snippet", Other::Denies),
-    ("http-snippet", Other::Denies),
-    ("server-snippet", Other::Denies),
-    ("location-snippet", Other::Denies),
-    ("global-auth-snippet", Other::Denies),
     ("main-snippet", Other::NoEffect),
     ("stream-snippet", Other::NoEffect),
     ("enable-ocsp", Other::NoEffect),
@@ -171,6 +171,12 @@ const OTHERS: &[(&str, Other)] = &[
 
 /// The keys that `Config` has fields for.
 const OBEYED: &[&str] = &[
+    "allow-snippet-annotations",
+    "serve-without-snippets",
+    "http-snippet",
+    "server-snippet",
+    "location-snippet",
+    "global-auth-snippet",
     "use-forwarded-headers",
     "compute-full-forwarded-for",
     "proxy-real-ip-cidr",
@@ -329,6 +335,7 @@ impl Config {
         config.denial = reader.others();
         reader.sources(&mut config);
         reader.blocked(&mut config);
+        reader.snippets(&mut config);
         config
     }
 

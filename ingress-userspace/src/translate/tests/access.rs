@@ -41,12 +41,13 @@ const RESTRICTING: &[(&str, &str)] = &[
     ("modsecurity-transaction-id", "x"),
     ("modsecurity-snippet", "x"),
     ("configuration-snippet", "deny all;"),
+    // Off by default, so that it protects nobody else either.
+    ("server-snippet", "deny all;"),
     ("stream-snippet", "x"),
 ];
 
 /// Likewise, for the whole virtual server.
-const RESTRICTING_HOSTS: &[(&str, &str)] =
-    &[("auth-tls-secret", "default/ca"), ("server-snippet", "deny all;")];
+const RESTRICTING_HOSTS: &[(&str, &str)] = &[("auth-tls-secret", "default/ca")];
 
 fn with(annotations: &[(&str, &str)]) -> Translation {
     translate(

@@ -16,6 +16,7 @@ mod mirror;
 mod proxying;
 mod scale;
 mod settings;
+mod snippets;
 mod streams;
 mod tls;
 mod upstream_tls;

@@ -110,6 +110,7 @@ fn what_restricts_everything_denies_everything() {
         ("location-snippet", "deny all;"),
         ("server-snippet", "deny all;"),
         ("http-snippet", "deny all;"),
+        ("global-auth-snippet", "x y;"),
     ] {
         let translation = with_map(&[(key, value)], &[]);
         for url in ["a.com/", "unknown.com/"] {
@@ -118,7 +119,17 @@ fn what_restricts_everything_denies_everything() {
         says(
             &translation,
             &format!(
-                "error ConfigMap default/controller: data.{key}: is not supported yet; everything answers 503"
+                "error ConfigMap default/controller: data.{key}: is {}; everything answers 503",
+                match key {
+                    "global-auth-snippet" => {
+                        "not supported; `auth-proxy-set-headers` sets headers for the \
+                         authentication service"
+                    }
+                    _ if key.ends_with("-snippet") => {
+                        "off: `allow-snippet-annotations` is not `true`"
+                    }
+                    _ => "not supported yet",
+                }
             ),
         );
         assert_eq!(get(&with_map(&[(key, "")], &[]), "a.com/"), "web");

@@ -8,6 +8,7 @@ mod cors;
 mod limits;
 mod locations;
 mod redirects;
+mod snippets;
 
 use std::{
     collections::BTreeSet,
@@ -45,7 +46,8 @@ pub(super) struct Group<'g> {
     /// Files in that directory.
     pub(super) files: &'g [(&'g str, &'g str)],
     pub(super) asks: Vec<Ask>,
-    /// Fields of answers that are compared besides `Location`.
+    /// Fields of answers that are compared besides `Location`; `body` is what follows them, and `> x`
+    /// the field `x` of what a Service is asked.
     pub(super) fields: &'g [&'g str],
     /// Which asks, by a part of their name, end differently, and why.
     pub(super) differences: &'g [(&'g str, &'g str)],
@@ -259,10 +261,18 @@ fn answer(to: SocketAddr, ask: &Ask, group: &Group<'_>, recorders: &[Recorder]) 
         .filter(|(name, _)| name == "location" || group.fields.contains(&&**name))
         .map(|(name, value)| format!("{name}: {value}"))
         .collect();
+    if group.fields.contains(&"body") {
+        let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        fields.push(format!("body: {body}"));
+    }
     fields.sort();
     let mut seen = Vec::new();
     for (service, recorder) in SERVICES.iter().zip(recorders) {
-        seen.extend(recorder.take().iter().map(|seen| format!("{service}: {}", seen.summary())));
+        for own in recorder.take() {
+            seen.push(format!("{service}: {}", own.summary()));
+            let asked = group.fields.iter().filter_map(|name| name.strip_prefix("> "));
+            seen.extend(asked.flat_map(|name| own.values(name)).map(str::to_owned));
+        }
     }
     Outcome { status, fields, seen }
 }

@@ -1,0 +1,197 @@
+//! What is done to an answer: `more_set_headers`, `expires`, `add_header`, `proxy_hide_header`,
+//! `error_page`. Values are taken from the request when its steps have ended; what only the answer
+//! says is added when it is there.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use super::Script;
+use crate::{
+    model::{Effects, Expires, Part, Value},
+    proxy::{
+        message::{Fields, Known, ResponseHead},
+        respond::{self, Answer},
+    },
+};
+
+/// What is to be done to an answer.
+pub(in super::super) struct Plan<'v> {
+    effects: &'v Effects,
+    rules: Vec<Option<Settled>>,
+    added: Vec<Settled>,
+    pages: Vec<Vec<u8>>,
+}
+
+/// A value of which only the answer's parts are open.
+type Settled = Vec<Piece>;
+
+enum Piece {
+    Bytes(Vec<u8>),
+    Status,
+    Upstream(Arc<str>),
+}
+
+/// What an endpoint's answer said, for the variables about it.
+#[derive(Default)]
+pub(in super::super) struct Observed(Vec<(Arc<str>, Vec<u8>)>);
+
+impl<'v> Script<'v> {
+    pub(super) fn plan(&self, effects: &'v Effects, fields: &Fields) -> Box<Plan<'v>> {
+        let settled = |value: &Value| self.settled(value, fields);
+        let rules = effects.rules.iter().map(|rule| rule.value.as_ref().map(settled)).collect();
+        let added = effects.added.iter().flatten().map(|added| settled(&added.value)).collect();
+        let pages = effects.error_pages.iter().flatten();
+        let pages = pages.map(|(.., url)| self.value(url, fields, false)).collect();
+        Box::new(Plan { effects, rules, added, pages })
+    }
+
+    fn settled(&self, value: &Value, fields: &Fields) -> Settled {
+        let mut pieces = Vec::new();
+        for part in &value.parts {
+            pieces.push(match part {
+                Part::Status => Piece::Status,
+                Part::Upstream(name) => Piece::Upstream(Arc::clone(name)),
+                part => {
+                    let mut bytes = Vec::new();
+                    self.part(part, fields, false, &mut bytes);
+                    Piece::Bytes(bytes)
+                }
+            });
+        }
+        pieces
+    }
+}
+
+impl Plan<'_> {
+    /// Where nginx's page for this status stands instead.
+    pub(in super::super) fn page(&self, status: u16) -> Option<Answer> {
+        let all = self.effects.error_pages.iter().flatten().zip(&self.pages);
+        let mut matching = all.filter(|((code, ..), _)| *code == status);
+        let ((_, redirect, _), url) = matching.next()?;
+        let url = std::str::from_utf8(url).ok().filter(|url| !url.chars().any(char::is_control))?;
+        Some(respond::redirect(*redirect, url))
+    }
+
+    /// The media type of texts of a snippet.
+    pub(in super::super) fn content_type(&self) -> Option<&str> {
+        self.effects.content_type.as_deref()
+    }
+
+    /// Remembers what variables will ask for, and hides what clients do not get.
+    pub(in super::super) fn observe(&self, fields: &mut Fields) -> Observed {
+        let values = self.rules.iter().flatten().chain(&self.added);
+        let mut observed = Observed::default();
+        for piece in values.flatten() {
+            if let Piece::Upstream(name) = piece {
+                let all: Vec<_> = fields
+                    .iter()
+                    .filter(|one| one.is_named(name.as_bytes()))
+                    .map(|one| one.value)
+                    .collect();
+                observed.0.push((Arc::clone(name), all.join(&b", "[..])));
+            }
+        }
+        for name in self.effects.hidden.iter().flatten() {
+            fields.remove_named(name.as_bytes());
+        }
+        observed
+    }
+
+    /// In nginx's order: headers-more, then the headers module.
+    pub(in super::super) fn apply(&self, head: &mut ResponseHead, observed: &Observed) {
+        for (rule, value) in self.effects.rules.iter().zip(&self.rules) {
+            if !rule.statuses.is_empty() && !rule.statuses.contains(&head.status)
+                || !rule.types.is_empty() && !rule.types.iter().any(|kind| has_type(head, kind))
+            {
+                continue;
+            }
+            let value = value.as_ref().map(|value| text(value, head.status, observed));
+            put(&mut head.fields, &rule.name, rule.prefix, value.as_deref());
+        }
+        let usual = matches!(head.status, 200 | 201 | 204 | 206 | 301..=304 | 307 | 308);
+        if let Some(expires) = self.effects.expires.filter(|_| usual) {
+            expire(&mut head.fields, expires);
+        }
+        for (added, value) in self.effects.added.iter().flatten().zip(&self.added) {
+            if !(added.always || usual) {
+                continue;
+            }
+            let value = text(value, head.status, observed);
+            if value.is_empty() || value.iter().any(|byte| is_control(*byte)) {
+                continue;
+            }
+            let name = added.name.as_bytes();
+            let only =
+                [&b"last-modified"[..], b"etag"].iter().any(|one| name.eq_ignore_ascii_case(one));
+            if only {
+                head.fields.set_named(name, &value);
+            } else {
+                head.fields.push(name, &value);
+            }
+        }
+    }
+}
+
+/// Sets or, without a value, removes a field. One whose value cannot stand in a head is removed.
+pub(super) fn put(fields: &mut Fields, name: &str, prefix: bool, value: Option<&[u8]>) {
+    let name = name.as_bytes();
+    if prefix {
+        return fields.retain(|field| {
+            !field.name.get(..name.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(name))
+        });
+    }
+    match value.filter(|value| !value.is_empty() && !value.iter().any(|byte| is_control(*byte))) {
+        Some(value) => fields.set_named(name, value),
+        None => fields.remove_named(name),
+    }
+}
+
+fn is_control(byte: u8) -> bool {
+    byte < b' ' && byte != b'\t' || byte == 0x7F
+}
+
+fn has_type(head: &ResponseHead, kind: &str) -> bool {
+    let value = head.fields.get(Known::ContentType).unwrap_or_default();
+    let own = value.split(|byte| *byte == b';').next().unwrap_or_default();
+    own.trim_ascii().eq_ignore_ascii_case(kind.as_bytes())
+}
+
+fn text(value: &Settled, status: u16, observed: &Observed) -> Vec<u8> {
+    let mut whole = Vec::new();
+    for piece in value {
+        match piece {
+            Piece::Bytes(bytes) => whole.extend_from_slice(bytes),
+            Piece::Status => whole.extend_from_slice(status.to_string().as_bytes()),
+            Piece::Upstream(name) => {
+                let found = observed.0.iter().find(|(own, _)| own == name);
+                whole.extend_from_slice(found.map_or(&[], |(_, value)| value));
+            }
+        }
+    }
+    whole
+}
+
+/// As `ngx_http_set_expires`.
+fn expire(fields: &mut Fields, expires: Expires) {
+    let now = SystemTime::now();
+    let (date, control) = match expires {
+        Expires::Off => return,
+        Expires::Epoch => ("Thu, 01 Jan 1970 00:00:01 GMT".to_owned(), "no-cache".to_owned()),
+        Expires::Max => {
+            ("Thu, 31 Dec 2037 23:55:55 GMT".to_owned(), "max-age=315360000".to_owned())
+        }
+        Expires::After(seconds) => {
+            let span = Duration::from_secs(seconds.unsigned_abs());
+            let date = if seconds < 0 { now.checked_sub(span) } else { now.checked_add(span) };
+            let control = match seconds {
+                ..0 => "no-cache".to_owned(),
+                _ => format!("max-age={seconds}"),
+            };
+            (httpdate::fmt_http_date(date.unwrap_or(now)), control)
+        }
+    };
+    fields.set_named(b"Expires", date.as_bytes());
+    fields.set_named(b"Cache-Control", control.as_bytes());
+}

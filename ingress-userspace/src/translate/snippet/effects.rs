@@ -1,0 +1,265 @@
+//! Directives that say what holds in a context, rather than what is done in the rewrite phase.
+
+use std::sync::Arc;
+
+use super::{
+    fields::{cleared, named, rule},
+    lower::{Lower, Place},
+    parse::Directive,
+    steps::of_answer,
+    token::Fault,
+    value::value,
+};
+use crate::{
+    model::{Access, Added, AddressRange, Effects, Expires},
+    translate::quantity::time,
+};
+
+/// Directives that change nothing here, and why.
+const NEEDLESS: &[(&str, &str)] = &[
+    ("access_log", "what is logged is not up to a snippet"),
+    ("log_not_found", "what is logged is not up to a snippet"),
+    ("rewrite_log", "what is logged is not up to a snippet"),
+    ("server_tokens", "answers do not say what we are"),
+    ("etag", "it is about files of nginx"),
+    ("gzip", "answers are compressed as the ConfigMap's `use-gzip` says"),
+    ("gzip_types", "answers are compressed as the ConfigMap's `use-gzip` says"),
+    ("gzip_min_length", "answers are compressed as the ConfigMap's `use-gzip` says"),
+    ("gzip_comp_level", "answers are compressed as the ConfigMap's `use-gzip` says"),
+    ("gzip_proxied", "answers are compressed as the ConfigMap's `use-gzip` says"),
+    ("gzip_vary", "answers are compressed as the ConfigMap's `use-gzip` says"),
+    ("gzip_buffers", "answers are compressed as the ConfigMap's `use-gzip` says"),
+    ("gzip_disable", "answers are compressed as the ConfigMap's `use-gzip` says"),
+    ("gzip_http_version", "answers are compressed as the ConfigMap's `use-gzip` says"),
+    ("proxy_buffer_size", "heads of answers may have 32 KiB, whatever it says"),
+    ("proxy_buffers", "one buffer of 32 KiB per direction is filled and emptied in turn"),
+    ("proxy_busy_buffers_size", "one buffer of 32 KiB per direction is filled and emptied in turn"),
+    ("proxy_max_temp_file_size", "answers are never written to disk"),
+    ("client_header_buffer_size", "a buffer of 32 KiB is borrowed while a head is read"),
+];
+
+impl Lower {
+    /// Takes the directive, if it is one that may stand here.
+    pub(super) fn effect(
+        &mut self,
+        directive: &Directive,
+        place: Place,
+        context: usize,
+    ) -> Result<bool, Fault> {
+        let name = &*directive.name;
+        let words: Vec<&str> = directive.arguments.iter().map(|word| &**word).collect();
+        let fault = |why: String| Fault::new(directive.line, format!("`{name}`: {why}"));
+        if let Some((_, why)) = NEEDLESS.iter().find(|(needless, _)| *needless == name) {
+            self.notes.push((directive.line, format!("`{name}` has no effect: {why}")));
+            return Ok(directive.block.is_none());
+        }
+        if name == "limit_except" && place == Place::Location {
+            let methods = limit_except(directive).map_err(fault)?;
+            self.at(context).methods = Some(methods);
+            return Ok(true);
+        }
+        if directive.block.is_some() {
+            return Ok(false);
+        }
+        // Not in an `if` of a server, where nginx knows the rewrite module's alone.
+        if place == Place::ServerIf {
+            return Ok(false);
+        }
+        self.of_answers(name, &words, context).map_err(fault).and_then(|taken| match taken {
+            true => Ok(true),
+            false if place.is_conditional() => Ok(false),
+            false => self.of_places(directive, &words, place, context),
+        })
+    }
+
+    /// Those that may stand in an `if` of a location too.
+    fn of_answers(&mut self, name: &str, words: &[&str], context: usize) -> Result<bool, String> {
+        match (name, words) {
+            ("add_header", [field, text] | [field, text, "always"]) => {
+                let value = value(text, self.known())?;
+                let name = named(field)?;
+                let always = words.len() == 3;
+                let added = Added { name, value, always };
+                self.at(context).added.get_or_insert_default().push(added);
+            }
+            ("more_set_headers" | "more_clear_headers", words) => {
+                let rules = rule(words, name == "more_clear_headers", self.known())?;
+                self.at(context).rules.extend(rules);
+            }
+            ("more_set_input_headers" | "more_clear_input_headers", words) => {
+                let rules = cleared(words, name == "more_clear_input_headers", self.known())?;
+                self.at(context).input.extend(rules);
+            }
+            ("expires", [when]) => self.at(context).expires = Some(expires(when)?),
+            ("error_page", [codes @ .., url]) => {
+                let pages = self.error_pages(codes, url)?;
+                self.at(context).error_pages.get_or_insert_default().extend(pages);
+            }
+            ("add_header" | "expires" | "error_page", _) => {
+                return Err("has other values than are supported".into());
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Those that hold for a whole server or location.
+    fn of_places(
+        &mut self,
+        directive: &Directive,
+        words: &[&str],
+        place: Place,
+        context: usize,
+    ) -> Result<bool, Fault> {
+        let name = &*directive.name;
+        let fault = |why: String| Fault::new(directive.line, format!("`{name}`: {why}"));
+        match (name, words) {
+            ("proxy_hide_header", [field]) => {
+                let field = named(field).map_err(fault)?.to_ascii_lowercase();
+                self.at(context).hidden.get_or_insert_default().push(field.into());
+            }
+            ("proxy_set_header", [field, text]) => {
+                if place != Place::Location {
+                    let why = "every path says its own";
+                    self.notes
+                        .push((directive.line, format!("`{name}` has no effect here: {why}")));
+                    return Ok(true);
+                }
+                self.tell_upstream(field, text, context).map_err(fault)?;
+            }
+            ("allow" | "deny", [who]) => {
+                let range = match *who {
+                    "all" => None,
+                    text => Some(AddressRange::parse(text).ok_or_else(|| {
+                        fault(format!("`{text}` is no address or range like 10.0.0.0/8"))
+                    })?),
+                };
+                let access = Access { range, allowed: name == "allow" };
+                self.at(context).access.get_or_insert_default().push(access);
+            }
+            ("satisfy", ["all"]) => {}
+            ("satisfy", ["any"]) => self.satisfy_any = Some(directive.line),
+            ("default_type", [kind]) if place != Place::Location => {
+                let plain = |byte: u8| byte.is_ascii_graphic();
+                if !kind.bytes().all(plain) {
+                    return Err(fault(format!("`{kind}` is no media type")));
+                }
+                self.at(context).content_type = Some((*kind).into());
+            }
+            // Files are not served: it can say something about answers of a snippet alone.
+            ("default_type", [kind]) => self.at(context).content_type = Some((*kind).into()),
+            ("underscores_in_headers", [switch @ ("on" | "off")]) if place != Place::Own => {
+                self.at(context).underscores = Some(*switch == "on");
+            }
+            ("proxy_pass_request_headers", [switch @ ("on" | "off")]) => {
+                self.at(context).drop_fields = Some(*switch == "off");
+            }
+            _ => return self.overridden(directive, words, place),
+        }
+        Ok(true)
+    }
+
+    fn tell_upstream(&mut self, field: &str, text: &str, context: usize) -> Result<(), String> {
+        // What these need for an upgrade is done anyway, and nothing else would work.
+        let upgrade = field.eq_ignore_ascii_case("upgrade") && text == "$http_upgrade";
+        let connection = field.eq_ignore_ascii_case("connection")
+            && (text.eq_ignore_ascii_case("upgrade")
+                || text == "$connection_upgrade"
+                || text.is_empty());
+        if upgrade || connection {
+            return Ok(());
+        }
+        let value = value(text, self.known())?;
+        if of_answer(&value) {
+            return Err("refers to the answer, which is not there yet".into());
+        }
+        let name = named(field)?;
+        self.at(context).to_upstream.get_or_insert_default().push((name, value));
+        Ok(())
+    }
+
+    /// Only those that send the client elsewhere: another document needs a Service.
+    fn error_pages(
+        &self,
+        codes: &[&str],
+        url: &str,
+    ) -> Result<Vec<(u16, u16, crate::model::Value)>, String> {
+        let url_of = ["http://", "https://", "$scheme"].iter().any(|begin| url.starts_with(begin));
+        if !url_of {
+            return Err("a page that is not a whole URL is not supported; the annotations \
+                        `custom-http-errors` and `default-backend` make such pages"
+                .into());
+        }
+        let mut status = 302;
+        let mut all = Vec::new();
+        for code in codes {
+            let number =
+                |text: &str| text.parse::<u16>().ok().filter(|code| (300..600).contains(code));
+            match code.strip_prefix('=') {
+                Some(text) => {
+                    status = number(text)
+                        .filter(|status| matches!(status, 301 | 302 | 303 | 307 | 308))
+                        .ok_or_else(|| format!("`{code}` is no status of a redirect"))?;
+                }
+                None => all.push(number(code).ok_or_else(|| format!("`{code}` is no status"))?),
+            }
+        }
+        if all.is_empty() {
+            return Err("names no status".into());
+        }
+        let value = value(url, self.known())?;
+        if of_answer(&value) {
+            return Err("refers to the answer, which is not there yet".into());
+        }
+        Ok(all.into_iter().map(|code| (code, status, value.clone())).collect())
+    }
+
+    pub(super) fn at(&mut self, context: usize) -> &mut Effects {
+        if self.contexts.len() <= context {
+            self.contexts.resize_with(context + 1, Effects::default);
+        }
+        &mut self.contexts[context]
+    }
+}
+
+/// `limit_except METHOD… { deny all; }`
+fn limit_except(directive: &Directive) -> Result<Vec<Arc<str>>, String> {
+    const FORM: &str = "only `limit_except METHOD… { deny all; }` is supported";
+    let denies =
+        |one: &Directive| one.name == "deny" && one.arguments == ["all"] && one.block.is_none();
+    let block = directive.block.as_deref().ok_or(FORM)?;
+    if directive.arguments.is_empty() || block.is_empty() || !block.iter().all(denies) {
+        return Err(FORM.into());
+    }
+    let is_method = |method: &&String| method.bytes().all(|byte| byte.is_ascii_uppercase());
+    if !directive.arguments.iter().all(|method| is_method(&method)) {
+        return Err("a method has other characters than capital letters".into());
+    }
+    let mut methods: Vec<Arc<str>> =
+        directive.arguments.iter().map(|one| one.as_str().into()).collect();
+    // As nginx: GET allows HEAD.
+    if directive.arguments.iter().any(|method| method == "GET") {
+        methods.push("HEAD".into());
+    }
+    Ok(methods)
+}
+
+fn expires(when: &str) -> Result<Expires, String> {
+    let seconds = |text: &str| -> Result<i64, String> {
+        if text == "0" {
+            return Ok(0);
+        }
+        let time =
+            time(text).map_err(|_invalid| format!("`{when}` is no time like `30d` or `-1`"))?;
+        i64::try_from(time.as_secs()).map_err(|_too_long| format!("`{when}` is too long"))
+    };
+    Ok(match when {
+        "off" => Expires::Off,
+        "epoch" => Expires::Epoch,
+        "max" => Expires::Max,
+        _ => match when.strip_prefix('-') {
+            Some(text) => Expires::After(-seconds(text)?),
+            None => Expires::After(seconds(when)?),
+        },
+    })
+}

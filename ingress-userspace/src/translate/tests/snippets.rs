@@ -1,0 +1,196 @@
+//! Snippets: when they are obeyed, what refuses them, and that nothing is served without one.
+
+use super::{Translation, get, host, ingress, said, says, says_nothing, translate_with};
+use crate::translate::Options;
+
+const PREFIX: &str = "nginx.ingress.kubernetes.io";
+const ALLOWED: &[(&str, &str)] =
+    &[("allow-snippet-annotations", "true"), ("annotations-risk-level", "Critical")];
+
+fn with(data: &[(&str, &str)], annotations: &[(&str, &str)]) -> Translation {
+    let mut text =
+        "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: controller}\ndata:\n".to_owned();
+    for (key, value) in data {
+        text.push_str(&format!("  {key}: {value:?}\n"));
+    }
+    text.push_str("  server-tokens: \"false\"\n");
+    text += &ingress("own", annotations, "", &["a.com / Prefix web", "b.com /x Prefix web"]);
+    text += &ingress("other", &[], "", &["a.com /other Prefix api", "c.com / Prefix api"]);
+    let options = Options {
+        configmap: Some(("default".to_owned(), "controller".to_owned())),
+        ..Options::default()
+    };
+    translate_with(options, &text)
+}
+
+fn allowed(key: &str, text: &str) -> Translation {
+    with(ALLOWED, &[(key, text)])
+}
+
+#[test]
+fn snippets_are_off_unless_allowed_and_their_risk_is() {
+    for key in ["configuration-snippet", "server-snippet"] {
+        for data in [&[][..], &ALLOWED[..1], &ALLOWED[1..]] {
+            let translation = with(data, &[(key, "add_header X-A 1;")]);
+            assert_eq!(get(&translation, "a.com/"), format!("503 {PREFIX}/{key}"), "{data:?}");
+            assert_eq!(get(&translation, "a.com/other"), "api");
+            assert_eq!(get(&translation, "c.com/"), "api");
+            says(&translation, &format!("metadata.annotations[{PREFIX}/{key}]: is "));
+            says(&translation, "do without a snippet what most are for");
+        }
+        let translation = allowed(key, "add_header X-A 1;");
+        assert_eq!(get(&translation, "a.com/"), "web");
+        says_nothing(&translation);
+    }
+}
+
+#[test]
+fn a_snippet_that_is_not_understood_closes_what_it_would_be_for() {
+    let text = "add_header X-A 1;\nproxy_cache zone;\n";
+    let translation = allowed("configuration-snippet", text);
+    assert_eq!(get(&translation, "a.com/"), format!("503 {PREFIX}/configuration-snippet"));
+    assert_eq!(get(&translation, "a.com/other"), "api");
+    says(&translation, "line 2: `proxy_cache` is not supported; the paths of this Ingress");
+    let translation = allowed("server-snippet", text);
+    for url in ["a.com/", "a.com/other", "b.com/x"] {
+        assert_eq!(get(&translation, url), format!("503 {PREFIX}/server-snippet"), "{url}");
+    }
+    assert_eq!(get(&translation, "c.com/"), "api");
+    says(&translation, "line 2: `proxy_cache` is not supported; all paths of the hosts");
+}
+
+#[test]
+fn faults_name_their_line_and_what_to_write_instead() {
+    for (text, why) in [
+        ("add_header X-A", "line 1: `add_header` is not ended by `;`"),
+        ("\n\nauth_basic on;", "line 3: `auth_basic` is not supported; instead: the annotations"),
+        ("if ($nonsense) { return 404; }", "the variable `$nonsense` is not known"),
+        ("if (-f /etc/passwd) { return 404; }", "`if`: is not `($variable"),
+        ("if ($host) { if ($uri) { return 404; } }", "is not known to nginx either"),
+        ("if ($host) { proxy_set_header A b; }", "`proxy_set_header` is not supported in `if`"),
+        ("rewrite ^/( /x;", "is no regular expression"),
+        ("rewrite ^/(.*) /$a;", "the variable `$a` is not known"),
+        ("if ($uri ~ (?<name>a)) { return 404; }", "groups with names are not supported"),
+        ("location /x { return 404; }", "`location` in a location is not supported"),
+        ("add_header Content-Length 7;", "it frames the message"),
+        ("more_set_headers 'X-A 1';", "has no colon"),
+        ("set $host x;", "is one of nginx's own variables"),
+        ("return 99;", "is neither a status nor a URL"),
+        ("error_page 404 /x;", "not a whole URL is not supported"),
+        ("sub_filter a b;", "`sub_filter` is not supported"),
+        ("access_by_lua_block { ngx.exit(403) }", "is not ended by `;`"),
+        ("include /etc/passwd;", "`include` is not supported"),
+        ("proxy_pass http://x;", "instead: a path of an Ingress with its own Service"),
+        ("root /etc;", "`root` is not supported"),
+        ("client_max_body_size x;", "is not a size like"),
+        ("limit_except GET { deny all; } return 404;", "nginx does none of these"),
+        ("allow 10.0.0.0/99;", "is no address or range"),
+        ("add_header X-A $1$;", "the variable `$` is not known"),
+        ("proxy_set_header X-A $status;", "refers to the answer"),
+    ] {
+        let translation = allowed("configuration-snippet", text);
+        says(&translation, why);
+        assert_eq!(get(&translation, "a.com/"), format!("503 {PREFIX}/configuration-snippet"));
+    }
+}
+
+#[test]
+fn what_is_never_supported_is_refused_with_an_alternative() {
+    for (key, instead) in [
+        ("stream-snippet", "--tcp-services-configmap"),
+        ("modsecurity-snippet", "enable-modsecurity"),
+        ("auth-snippet", "auth-proxy-set-headers"),
+    ] {
+        let translation = allowed(key, "x;");
+        assert_eq!(get(&translation, "a.com/"), format!("503 {PREFIX}/{key}"));
+        says(&translation, instead);
+    }
+}
+
+#[test]
+fn an_operator_can_have_ingresses_served_without_their_snippets() {
+    let without = [ALLOWED, &[("serve-without-snippets", "true")]].concat();
+    for data in [&without[..], &without[2..]] {
+        for key in ["configuration-snippet", "server-snippet", "auth-snippet", "stream-snippet"] {
+            let translation = with(data, &[(key, "nonsense here;")]);
+            assert_eq!(get(&translation, "a.com/"), "web", "{key}");
+            assert_eq!(get(&translation, "a.com/other"), "api", "{key}");
+            says(&translation, "it is left out, as the ConfigMap's serve-without-snippets says");
+            assert!(host(&translation.model, "a.com").routes[0].policies.is_none());
+        }
+    }
+}
+
+#[test]
+fn what_annotations_say_too_is_taken_from_the_snippet() {
+    let text = "client_max_body_size 20m;\nproxy_read_timeout 5m;\nproxy_buffering on;\n\
+                proxy_request_buffering off;\nproxy_redirect http://x/ /y/;";
+    let translation = allowed("configuration-snippet", text);
+    says_nothing(&translation);
+    let proxying = &host(&translation.model, "a.com").routes[0].proxying;
+    assert_eq!(proxying.max_body, Some(20 << 20));
+    assert_eq!(proxying.read_timeout, std::time::Duration::from_secs(300));
+    assert!(proxying.buffer_response && !proxying.buffer_request);
+    let translation = allowed("server-snippet", "client_max_body_size 20m;");
+    says(&translation, "line 1: `client_max_body_size` has no effect here");
+    let proxying = &host(&translation.model, "a.com").routes[0].proxying;
+    assert_eq!(proxying.max_body, Some(1 << 20));
+}
+
+#[test]
+fn the_oldest_server_snippet_counts_and_reaches_all_paths_of_its_host() {
+    let text = ALLOWED.iter().map(|(key, value)| format!("  {key}: {value:?}\n"));
+    let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: controller}\ndata:\n"
+        .to_owned()
+        + &text.collect::<String>();
+    let of = |name, value| {
+        let text = format!("add_header X-A {value};");
+        let path = format!("a.com /{name} Prefix web");
+        ingress(name, &[("server-snippet", &text)], "", &[&path])
+    };
+    let options = Options {
+        configmap: Some(("default".to_owned(), "controller".to_owned())),
+        ..Options::default()
+    };
+    let translation = translate_with(options, &(map + &of("x", "1") + &of("y", "2")));
+    // Of one age, the greater name is the older.
+    says(&translation, "default/y has one for this host, which counts");
+    for route in &host(&translation.model, "a.com").routes {
+        let program = route.policies.as_ref().and_then(|own| own.snippet.as_ref());
+        let added = program.and_then(|own| own.contexts[0].added.as_ref()).expect("inherited");
+        assert!(format!("{added:?}").contains("\"2\""), "{added:?}");
+    }
+}
+
+#[test]
+fn a_location_that_an_ingress_makes_too_closes_the_host() {
+    for path in ["/", "/other/", "= /other"] {
+        let text = format!("location {path} {{ return 404; }}");
+        let translation = allowed("server-snippet", &text);
+        says(&translation, "is a path of an Ingress too");
+        assert_eq!(get(&translation, "a.com/"), "503 server-snippet", "{path}");
+        assert_eq!(get(&translation, "c.com/"), "api");
+    }
+    let translation = allowed("server-snippet", "location = /free { return 404; }");
+    says_nothing(&translation);
+    let program = host(&translation.model, "a.com").snippet.as_ref().expect("there");
+    assert_eq!(program.locations.len(), 1);
+}
+
+#[test]
+fn the_operators_snippets_hold_for_all() {
+    let data = |more: &'static str, text: &'static str| [ALLOWED, &[(more, text)]].concat();
+    for key in ["http-snippet", "server-snippet", "location-snippet"] {
+        let translation = with(&data(key, "add_header X-A 1;"), &[]);
+        says_nothing(&translation);
+        for name in ["a.com", "b.com", "c.com"] {
+            for route in &host(&translation.model, name).routes {
+                let own = route.policies.as_ref().and_then(|own| own.snippet.as_ref());
+                assert!(own.is_some_and(|own| own.contexts[0].added.is_some()), "{key} {name}");
+            }
+        }
+        let translation = with(&data(key, "proxy_cache zone;"), &[]);
+        assert_eq!(get(&translation, "c.com/"), format!("503 {key}"), "{}", said(&translation));
+        says(&translation, &format!("data.{key}: line 1: `proxy_cache` is not supported"));
+    }
+}

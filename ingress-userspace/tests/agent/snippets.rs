@@ -1,0 +1,107 @@
+//! Snippets, as clients and endpoints see them. What they do beside nginx itself is in
+//! `tests/proof/differential/snippets.rs`.
+
+use crate::support::{Backend, Ingress, Site, config_map, documents, exchange, service};
+
+const ALLOWED: &[(&str, &str)] =
+    &[("allow-snippet-annotations", "true"), ("annotations-risk-level", "Critical")];
+
+fn site(map: &[(&str, &str)], annotations: &[(&str, &str)], shop: &Backend) -> Site {
+    let ingress = Ingress {
+        name: "shop",
+        annotations,
+        host: "shop.example.com",
+        paths: &[("Prefix", "/app", "shop"), ("Prefix", "/", "shop")],
+        tls: None,
+    };
+    let plain = Ingress { name: "plain", annotations: &[], host: "plain.example.com", ..ingress };
+    let parts = [ingress.yaml(), plain.yaml(), service("shop", &[shop.address]), config_map(map)];
+    let parts: Vec<&str> = parts.iter().map(|part| &**part).collect();
+    Site::start_with(&[("all.yaml", &documents(&parts))], &["--configmap=web/controller"], |_| {})
+}
+
+#[test]
+fn a_snippet_that_is_not_allowed_closes_its_paths_and_no_others() {
+    let shop = Backend::echo("shop");
+    let annotations = [("configuration-snippet", "add_header X-A 1;")];
+    let closed = site(&[], &annotations, &shop);
+    assert_eq!(closed.get("shop.example.com", "/app").status, 503);
+    assert_eq!(closed.get("plain.example.com", "/app").status, 200);
+    let without = site(&[("serve-without-snippets", "true")], &annotations, &shop);
+    let reply = without.get("shop.example.com", "/app");
+    assert_eq!((reply.status, reply.header("x-a")), (200, None));
+}
+
+#[test]
+fn a_snippet_holds_for_its_ingress_alone() {
+    let shop = Backend::echo("shop");
+    let snippet = "more_set_headers \"X-A: $request_method\";\nproxy_set_header X-B \"$uri\";\n\
+                   if ($arg_go) { return 302 /there; }\ndeny 10.0.0.0/8;";
+    let site = site(ALLOWED, &[("configuration-snippet", snippet)], &shop);
+    let reply = site.get("shop.example.com", "/app/x%20y");
+    assert_eq!((reply.status, reply.header("x-a")), (200, Some("GET")));
+    assert_eq!(reply.line("X-B: "), Some("/app/x y"));
+    let reply = site.get("shop.example.com", "/app?go=1");
+    assert_eq!(reply.header("location"), Some("http://shop.example.com/there"));
+    let reply = site.get("plain.example.com", "/app");
+    assert_eq!((reply.status, reply.header("x-a")), (200, None));
+}
+
+#[test]
+fn a_server_snippet_answers_before_any_path() {
+    let shop = Backend::echo("shop");
+    let snippet = "location = /metrics { deny all; return 404; }\n\
+                   location = /robots.txt { return 200 \"nothing\\n\"; }\n\
+                   location = /secret { deny all; }\n\
+                   if ($http_user_agent ~* bot) { return 403; }\nadd_header X-A 1;";
+    let site = site(ALLOWED, &[("server-snippet", snippet)], &shop);
+    assert_eq!(site.get("shop.example.com", "/metrics").status, 404);
+    assert_eq!(site.get("shop.example.com", "/secret").status, 403);
+    let robots = site.get("shop.example.com", "/robots.txt");
+    assert_eq!((robots.status, robots.text()), (200, "nothing\n"));
+    assert_eq!(robots.header("content-type"), Some("text/plain"));
+    assert_eq!(robots.header("x-a"), Some("1"));
+    let app = site.get("shop.example.com", "/app");
+    assert_eq!((app.status, app.header("x-a")), (200, Some("1")));
+    let request = "GET /app HTTP/1.1\r\nhost: shop.example.com\r\nuser-agent: A-Bot\r\n\
+                   connection: close\r\n\r\n";
+    assert_eq!(exchange(site.http, request).status, 403);
+    assert_eq!(site.get("plain.example.com", "/metrics").status, 200);
+}
+
+#[test]
+fn nothing_that_a_client_sends_splits_an_answer_or_a_request() {
+    let shop = Backend::echo("shop");
+    let snippet = "add_header X-A $uri;\nproxy_set_header X-B $uri;\n\
+                   if ($arg_go) { return 302 https://x.example.com$uri; }";
+    let site = site(ALLOWED, &[("configuration-snippet", snippet)], &shop);
+    let reply = site.get("shop.example.com", "/a%0d%0aX-Evil:%201");
+    assert_eq!(reply.status, 200);
+    assert_eq!((reply.header("x-evil"), reply.header("x-a")), (None, None));
+    assert_eq!((reply.line("X-Evil"), reply.line("X-B: ")), (None, None));
+    assert_eq!(site.get("shop.example.com", "/a%0d%0aX-Evil:1?go=1").status, 400);
+}
+
+#[test]
+fn access_rules_of_a_snippet_are_asked_in_their_order() {
+    let shop = Backend::echo("shop");
+    for (snippet, status) in [
+        ("allow 127.0.0.0/8; deny all;", 200),
+        ("deny 127.0.0.1; allow all;", 403),
+        ("deny all;", 403),
+        ("limit_except POST { deny all; }", 403),
+        ("limit_except GET { deny all; }", 200),
+    ] {
+        let site = site(ALLOWED, &[("configuration-snippet", snippet)], &shop);
+        assert_eq!(site.get("shop.example.com", "/app").status, status, "{snippet}");
+    }
+}
+
+#[test]
+fn rewrites_that_go_in_circles_end() {
+    let shop = Backend::echo("shop");
+    let snippet = "rewrite ^/app/(.*) /app/x$1 last;";
+    let site = site(ALLOWED, &[("configuration-snippet", snippet)], &shop);
+    assert_eq!(site.get("shop.example.com", "/app/").status, 500);
+    assert_eq!(shop.connections(), 0);
+}

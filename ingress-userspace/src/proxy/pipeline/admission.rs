@@ -26,7 +26,7 @@ pub(super) struct Admission {
 
 /// What became of a request at these steps, other than a failure.
 pub(super) enum Admitted {
-    With(Admission),
+    With(Box<Admission>),
     /// Answered here.
     Own(Answer),
 }
@@ -53,6 +53,6 @@ pub(super) async fn admit(
     }
     match access::check(client, view, head, located, policies, &mut admission).await? {
         Some(answer) => Ok(Admitted::Own(answer)),
-        None => Ok(Admitted::With(admission)),
+        None => Ok(Admitted::With(Box::new(admission))),
     }
 }

@@ -98,7 +98,7 @@ pub(super) async fn answer<D: Downstream>(
                     view: &view,
                     subject,
                     request: head,
-                    admission: admission.as_ref(),
+                    admission: admission.as_deref(),
                 };
                 answered.finish(answer);
                 if let Some(plan) = plan {
@@ -109,7 +109,7 @@ pub(super) async fn answer<D: Downstream>(
             let terms = Terms { proxying: &route.proxying, upgrade, mirror };
             let attempts = &mut attempts;
             let outcome = exchange::run(client, attempts, head, terms, down, finish).await;
-            let meant = Meant { subject, prepared: true, admission: admission.as_ref(), plan };
+            let meant = Meant { subject, prepared: true, admission: admission.as_deref(), plan };
             match (outcome, discarded) {
                 (Outcome::Answered(status), _) => status,
                 (Outcome::Discarded, Some(answer)) => {

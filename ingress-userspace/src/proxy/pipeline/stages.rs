@@ -51,7 +51,7 @@ pub(super) struct Forward<'v> {
     /// It does so over HTTP/2.
     pub(super) over_http2: bool,
     /// What it was admitted with, of a route with policies.
-    pub(super) admission: Option<Admission>,
+    pub(super) admission: Option<Box<Admission>>,
     /// A copy that waits for the request's body.
     pub(super) mirror: Option<Box<Copy>>,
 }
@@ -359,7 +359,7 @@ fn forward<'v>(
     view: &'v Rc<View>,
     head: &mut RequestHead,
     located: Located<'v>,
-    admission: Option<Admission>,
+    admission: Option<Box<Admission>>,
 ) -> Result<Decision<'v>, Failure> {
     let settings = &view.snapshot.model.settings;
     let Located { route, ref origin, over_http2, .. } = located;

@@ -19,8 +19,9 @@ use crate::{
 
 /// Check manifests: what would become of their Ingresses, compared with ingress-nginx.
 ///
-/// Exit code 0: nothing is refused; 1: something is, or something differs with --fail-on=differs;
-/// 2: the input cannot be read.
+/// Exit code 0: nothing is refused; 1: something is, something differs with --fail-on=differs, or a
+/// manifest cannot be read; 2: there is no manifest, an input cannot be read, or the arguments are
+/// wrong.
 #[derive(Args, Clone, Debug)]
 pub struct Command {
     /// Files and directories of Kubernetes YAML or JSON; `-` is standard input.
@@ -111,6 +112,9 @@ pub enum CheckError {
     /// The result cannot be written.
     #[error("cannot write the result")]
     Output(#[source] io::Error),
+    /// There is nothing to check.
+    #[error("no manifest in what was given")]
+    Empty,
     /// `--configmap` is no reference.
     #[error("--configmap {0:?} is not namespace/name")]
     Reference(String),
@@ -123,7 +127,11 @@ impl Command {
     ///
     /// An input that cannot be read, an output that cannot be written.
     pub fn run(&self, output: &mut dyn Write) -> Result<Outcome, CheckError> {
-        let report = check(self.read()?, self.options()?, self.complete || self.cluster);
+        let reading = self.read()?;
+        if reading.places.is_empty() && reading.diagnostics.is_empty() && !self.cluster {
+            return Err(CheckError::Empty);
+        }
+        let report = check(reading, self.options()?, self.complete || self.cluster);
         let text = match self.format {
             Format::Text => render::text(&report),
             Format::Json => render::json(&report),

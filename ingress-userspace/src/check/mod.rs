@@ -17,9 +17,11 @@ pub use command::{CheckError, Command, Outcome};
 
 use std::sync::Arc;
 
+use self::classes::Class;
 use crate::{
     model::{Diagnostic, ObjectRef},
     names::Names,
+    route::RouteTable,
     source::Reading,
     translate::{self, Translator},
 };
@@ -87,23 +89,34 @@ pub(crate) fn check(
     mut options: translate::Options,
     complete: bool,
 ) -> Report {
-    let served = classes::serve_all(&mut reading.stores, &mut options);
+    let classes = classes::serve_all(&mut reading.stores, &mut options);
     let mut translator = Translator::new(options.clone());
-    let translation = translator.translate(&reading.stores, &Arc::new(Names::default()));
+    let mut translation = translator.translate(&reading.stores, &Arc::new(Names::default()));
+    // What shows only when paths are compiled.
+    let (_routes, bad_routes) = RouteTable::default().next(&translation.model);
+    translation.diagnostics.extend(bad_routes);
     let mut others = std::mem::take(&mut reading.diagnostics);
     let is_ours = |diagnostic: &&Diagnostic| diagnostic.object.kind == "Ingress";
     let about_others = translation.diagnostics.iter().filter(|one| !is_ours(one));
-    others.extend(about_others.filter(|one| complete || !verdict::is_missing(one)).cloned());
+    let is_told = |one: &&Diagnostic| {
+        // What the caller named is meant to be there.
+        complete || !verdict::is_missing(one) || one.field.starts_with("--")
+    };
+    others.extend(about_others.filter(is_told).cloned());
+    others.extend(classes::unnamed_settings(&reading.stores, &options));
     let mut ingresses: Vec<_> = reading
         .stores
         .ingresses
         .iter()
         .map(|(key, ingress)| {
             let object = ObjectRef::new("Ingress", key.namespace.clone(), key.name.clone());
-            if !served(ingress) {
+            let class = classes.of(ingress);
+            if class == Class::Other {
                 return Checked { object, verdict: Verdict::OtherClass, remarks: Vec::new() };
             }
-            verdict::judge(object, ingress, &translation, &options, complete)
+            let mut checked = verdict::judge(object, ingress, &translation, &options, complete);
+            checked.remarks.extend(class.remark());
+            checked
         })
         .collect();
     effects::add(&mut ingresses, &translation.model, &reading.stores);

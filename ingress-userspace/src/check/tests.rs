@@ -60,7 +60,7 @@ fn says(report: &Report, name: &str, kind: Kind, part: &str) {
 fn an_ordinary_ingress_is_the_same_without_its_class_and_service() {
     let report = checked(&ingress("shop", &[("proxy-read-timeout", "30")], "", &["a.com /"]));
     assert_eq!(of(&report, "shop").verdict, Verdict::Same, "{report:#?}");
-    says(&report, "shop", Kind::Needs, "Service default/web does not exist");
+    says(&report, "shop", Kind::Needs, "Service default/web is not among the manifests");
     assert!(report.others.is_empty(), "{:?}", report.others);
 }
 
@@ -152,4 +152,55 @@ fn all_formats_say_the_verdict_and_the_line() {
     let place = &result["locations"][0]["physicalLocation"];
     assert_eq!(place["artifactLocation"]["uri"], "all.yaml");
     assert_eq!(place["region"]["startLine"], 7);
+}
+
+#[test]
+fn a_path_that_does_not_compile_is_refused() {
+    let report = checked(&ingress("shop", &[("use-regex", "true")], "", &["a.com /a(b"]));
+    assert_eq!(of(&report, "shop").verdict, Verdict::Refused);
+    says(&report, "shop", Kind::Refused, "is no regular expression");
+}
+
+const WEB: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n\
+                   spec: {ports: [{port: 80}]}\n";
+
+#[test]
+fn a_service_without_endpoints_refuses_nobody() {
+    let canary = ingress("beta", &[("canary", "true"), ("canary-weight", "5")], "", &["a.com /"]);
+    let canary = canary.replace("service: {name: web", "service: {name: web2");
+    let other = WEB.replace("web", "web2");
+    let text = format!("{WEB}---\n{other}{}{canary}", ingress("shop", &[], "", &["a.com /"]));
+    for complete in [false, true] {
+        let report = checked_as(&text, complete);
+        for name in ["shop", "beta"] {
+            assert_eq!(of(&report, name).verdict, Verdict::Same, "{:?}", of(&report, name));
+        }
+    }
+}
+
+#[test]
+fn what_was_named_and_is_not_there_is_told() {
+    let input = Input::Text("all.yaml".into(), ingress("shop", &[], "", &["a.com /"]));
+    let configmap = Some(("a".to_owned(), "b".to_owned()));
+    let options = Options { configmap, ..Options::default() };
+    let report = check(read_once(&[input]).expect("text can be read"), options, false);
+    let said: Vec<_> = report.others.iter().map(ToString::to_string).collect();
+    assert!(said.iter().any(|one| one.contains("--configmap: does not exist")), "{said:?}");
+}
+
+#[test]
+fn a_class_that_is_assumed_or_absent_is_noted() {
+    let report = checked(&ingress("shop", &[], "", &["a.com /"]));
+    says(&report, "shop", Kind::Note, "the IngressClass is not among the manifests");
+    let without = ingress("shop", &[], "", &["a.com /"]).replace("  ingressClassName: nginx\n", "");
+    says(&checked(&without), "shop", Kind::Note, "names no class");
+}
+
+#[test]
+fn the_controllers_own_settings_are_asked_for() {
+    let map = "---\napiVersion: v1\nkind: ConfigMap\n\
+               metadata: {name: ingress-nginx-controller, namespace: ingress-nginx}\ndata: {}\n";
+    let report = checked(&(ingress("shop", &[], "", &["a.com /"]) + map));
+    let said: Vec<_> = report.others.iter().map(ToString::to_string).collect();
+    assert!(said.iter().any(|one| one.contains("--configmap ingress-nginx/")), "{said:?}");
 }

@@ -38,7 +38,12 @@ pub(super) fn judge(
     let denied = denied_by(&object, translation);
     for diagnostic in translation.diagnostics.iter().filter(|one| one.object == object) {
         let kind = kind(diagnostic, &denied, complete);
-        let Diagnostic { field, message, .. } = diagnostic.clone();
+        let Diagnostic { field, mut message, .. } = diagnostic.clone();
+        if kind == Kind::Needs {
+            // Of what is merely not there nobody knows what becomes of it.
+            let first = message.split(';').next().unwrap_or_default();
+            message = first.replace("does not exist", "is not among the manifests");
+        }
         remarks.push(Remark { kind, field, message });
     }
     let refused = remarks.iter().any(|remark| remark.kind == Kind::Refused);
@@ -103,5 +108,5 @@ fn kind(diagnostic: &Diagnostic, denied: &[String], complete: bool) -> Kind {
 
 /// A Service has nobody to send requests to: true of all manifests without EndpointSlices.
 fn is_about_endpoints(message: &str) -> bool {
-    message.contains("endpoint") && message.contains("the answer is 503")
+    message.contains("has no ready endpoint")
 }

@@ -371,7 +371,10 @@ impl<'a> Assembly<'a> {
         let Some(request) = &current.annotations.external_auth else { return Ok(None) };
         let external = request.on(name, &mut self.backends, &current.object);
         external.map(|auth| Some(Arc::new(auth))).map_err(|why| {
-            report.error(&*request.field, format!("{why}; the paths of this host answer 503"));
+            report.error(
+                &*request.field,
+                format!("{why}; the paths of this Ingress on that host answer 503"),
+            );
             Denial { key: Arc::clone(&request.key) }
         })
     }

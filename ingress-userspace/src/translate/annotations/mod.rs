@@ -183,7 +183,9 @@ impl Parser<'_, '_> {
                 Support::Denies => self.deny(key, "is not supported yet"),
                 Support::DeniesUnless(harmless) => {
                     if !asks_for(&value, harmless) {
-                        self.deny(key, &format!("`{value}` is not supported yet"));
+                        let why =
+                            format!("`{value}` is not supported; `{harmless}` serves it without");
+                        self.deny(key, &why);
                     }
                 }
             }

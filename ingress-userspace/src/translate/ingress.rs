@@ -133,7 +133,8 @@ impl<'a> Assembly<'a> {
             aliases,
         };
         if let Some(errors) = assembly.pages(Arc::clone(&config.error_statuses), false, None) {
-            let policies = Policies { errors: Some(errors), ..Policies::default() };
+            let own = assembly.global.policies.as_deref().cloned().unwrap_or_default();
+            let policies = Policies { errors: Some(errors), ..own };
             assembly.global.policies = Some(Arc::new(policies));
         }
         let any = HostParts::new(HostName::CatchAll, assembly.global.clone());

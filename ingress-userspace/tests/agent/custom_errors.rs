@@ -307,3 +307,20 @@ fn clients_of_http2_get_pages_too() {
         }
     });
 }
+
+#[test]
+fn nobody_vouches_for_a_refused_client_in_front_of_a_default_backend() {
+    let (judge, shown) = (pages("401 Unauthorized"), pages("401 Unauthorized"));
+    let annotations = [
+        ("auth-url", "http://shop.web.svc.cluster.local/judge"),
+        ("auth-response-headers", "X-Auth-User"),
+        ("custom-http-errors", "401"),
+        ("default-backend", "pages"),
+    ];
+    let site = site(&annotations, &[], &[], &[judge.address], &[shown.address]);
+    let reply = get(&site, "x-auth-user: admin\r\nx-other: kept\r\n");
+    assert_eq!((reply.status, reply.header("x-page")), (401, Some("1")));
+    let text = reply.text().to_ascii_lowercase();
+    assert!(text.contains("x-code: 401") && text.contains("x-other: kept"), "{text}");
+    assert!(!text.contains("x-auth-user"), "{text}");
+}

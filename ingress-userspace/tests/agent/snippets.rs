@@ -105,3 +105,23 @@ fn rewrites_that_go_in_circles_end() {
     assert_eq!(site.get("shop.example.com", "/app/").status, 500);
     assert_eq!(shop.connections(), 0);
 }
+
+#[test]
+fn a_snippet_does_not_change_who_asks() {
+    let shop = Backend::echo("shop");
+    let map = [ALLOWED, &[("use-forwarded-headers", "true")]].concat();
+    let annotations = [
+        ("whitelist-source-range", "127.0.0.0/8"),
+        ("configuration-snippet", "more_clear_input_headers \"X-Forwarded-For\";"),
+    ];
+    let site = site(&map, &annotations, &shop);
+    let from = |address: &str| {
+        let text = format!(
+            "GET /app HTTP/1.1\r\nhost: shop.example.com\r\nx-forwarded-for: {address}\r\n\
+             connection: close\r\n\r\n"
+        );
+        exchange(site.http, &text).status
+    };
+    assert_eq!(from("127.0.0.7"), 200);
+    assert_eq!(from("8.8.8.8"), 403);
+}

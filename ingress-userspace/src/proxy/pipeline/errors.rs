@@ -8,7 +8,10 @@ use std::{
 
 use http::Method;
 
-use super::{asker::Asked, finish::Answered, forwarded, headers, origin::Origin, settings};
+use super::{
+    admission::Admission, asker::Asked, external, finish::Answered, forwarded, headers,
+    origin::Origin, settings,
+};
 use crate::{
     model::{Backend, BackendId, BackendKey, ErrorPages, Proxying, Route, Target},
     proxy::{
@@ -118,6 +121,10 @@ pub(super) async fn replace<D: Downstream>(
     }
     if !prepared {
         prepare(&mut head, client, view, &pages.proxying, &origin, &request.authority);
+        // Nobody has vouched for what the client says of itself.
+        if let Some(auth) = route.policies.as_ref().and_then(|own| own.external.as_ref()) {
+            external::to_upstream(auth, &Admission::default(), &mut head.fields);
+        }
     }
     strip(&mut head.fields);
     head.fields.set(Known::Host, origin.host(&request.authority).as_bytes());

@@ -286,6 +286,8 @@ fn place<'v>(
     let service = backend.and_then(|id| view.backend(id));
     let mut original = rewritten.is_some().then(|| head.target.clone());
     let mut applied = None;
+    // Who asks is settled before a snippet changes what the request says, as by nginx.
+    let arrived = script.is_some().then(|| Origin::of(client, &head.fields, settings));
     if let Some(script) = script {
         if let Some(target) = script.new_target()? {
             original = Some(std::mem::replace(&mut head.target, target));
@@ -298,7 +300,11 @@ fn place<'v>(
     target::rewrite(head, rewritten)?;
 
     // (e) The redirect to HTTPS.
-    let origin = Origin::of(client, &head.fields, settings);
+    let mut origin = Origin::of(client, &head.fields, settings);
+    if let Some(arrived) = arrived {
+        (origin.address, origin.ip) = (arrived.address, arrived.ip);
+        origin.forwarded_for = arrived.forwarded_for;
+    }
     if redirect::is_due(route, host.tls(), &origin) {
         let target = original.as_deref().unwrap_or(&head.target);
         let location =

@@ -7,7 +7,7 @@ use http::Method;
 
 use super::{Translation, get, host, ingress, said, says, says_nothing, translate, translate_with};
 use crate::{
-    model::{AuthHost, AuthScheme, ExternalAuth, Piece, Policies, Text},
+    model::{AuthHost, AuthScheme, ExternalAuth, HostName, Piece, Policies, Text},
     translate::Options,
 };
 
@@ -416,4 +416,20 @@ fn a_text_of_the_request_is_cut_once() {
     let auth = auth(&with(&[("auth-url", "https://a.com/$request_uri/x")], ""));
     assert_eq!(auth.target.pieces.len(), 3);
     assert_eq!(auth.target.pieces.first(), Some(&Piece::Text("/".into())));
+}
+
+#[test]
+fn pages_for_errors_leave_the_default_backend_as_protected_as_it_was() {
+    let data = [
+        ("global-auth-url", "http://auth.example.com/ask"),
+        ("block-cidrs", "9.9.9.9/32"),
+        ("custom-http-errors", "404"),
+    ];
+    let translation = with_map(&data, &[]);
+    let hosts = &translation.model.hosts;
+    let any = hosts.iter().find(|host| host.name == HostName::CatchAll).expect("it is there");
+    let policies = any.routes[0].policies.as_deref().expect("policies");
+    assert!(policies.errors.is_some(), "{policies:?}");
+    assert!(policies.external.is_some(), "{policies:?}");
+    assert!(policies.sources.is_some(), "{policies:?}");
 }

@@ -14,9 +14,10 @@ pub(crate) use manifests::*;
 pub(crate) use requirement::skip;
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     path::Path,
     sync::{
+        Mutex, PoisonError,
         atomic::{AtomicU16, Ordering},
         mpsc,
     },
@@ -184,10 +185,16 @@ pub(crate) fn until(what: &str, is: impl Fn() -> bool) {
     }
 }
 
-/// An address on which nobody listens.
+/// An address on which nobody listens: taken for as long as the tests run, so that nobody ever does.
 pub(crate) fn nobody() -> SocketAddr {
-    let socket = TcpListener::bind((IpAddr::V4(Ipv4Addr::LOCALHOST), 0)).expect("loopback");
-    socket.local_addr().expect("bound")
+    static TAKEN: Mutex<Vec<socket2::Socket>> = Mutex::new(Vec::new());
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let socket =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    socket.bind(&any.into()).expect("loopback");
+    let address = socket.local_addr().expect("bound").as_socket().expect("of IPv4");
+    TAKEN.lock().unwrap_or_else(PoisonError::into_inner).push(socket);
+    address
 }
 
 /// A port that no other test of this run gets, below those that the kernel picks from.

@@ -1,16 +1,13 @@
 //! The objects of a live cluster, read once with the caller's own rights.
 
-use std::{fmt::Debug, path::PathBuf, sync::Arc};
+use std::{fmt::Debug, sync::Arc};
 
 use k8s_openapi::{Metadata, Resource, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use kube::{
-    Api, Client,
-    api::ListParams,
-    config::{KubeConfigOptions, Kubeconfig},
-};
+use kube::{Api, Client, api::ListParams};
 use serde::de::DeserializeOwned;
 
 use crate::{
+    kubernetes::{Access, ClientError},
     model::{Diagnostic, ObjectRef, Severity},
     source::Reading,
     stores::{Key, Store, Stores},
@@ -23,8 +20,8 @@ const PAGE: u32 = 500;
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
     /// There is no kubeconfig, or it does not say what is needed.
-    #[error("cannot tell which cluster is meant")]
-    Config(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error(transparent)]
+    Client(#[from] ClientError),
     /// The API server does not answer, or refuses.
     #[error("cannot list {kind} of the cluster")]
     List {
@@ -40,12 +37,7 @@ pub enum ClusterError {
 
 /// Which cluster.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Cluster {
-    /// `--kubeconfig`; `None`: as kubectl finds it, else the pod's own.
-    pub(super) kubeconfig: Option<PathBuf>,
-    /// `--context`; `None`: the current one.
-    pub(super) context: Option<String>,
-}
+pub(super) struct Cluster(pub(super) Access);
 
 impl Cluster {
     /// Lists what Ingresses can refer to. What the caller may not list is said, and counts as not
@@ -56,8 +48,7 @@ impl Cluster {
             .build()
             .map_err(ClusterError::Runtime)?;
         runtime.block_on(async {
-            let client = Client::try_from(self.config().await?)
-                .map_err(|error| ClusterError::Config(Box::new(error)))?;
+            let client = self.0.client().await?;
             let mut diagnostics = Vec::new();
             let stores = Stores {
                 ingresses: list(&client).await?,
@@ -70,25 +61,6 @@ impl Cluster {
             };
             Ok(Reading { stores, diagnostics, ..Reading::default() })
         })
-    }
-
-    async fn config(&self) -> Result<kube::Config, ClusterError> {
-        let options =
-            KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
-        let config = match &self.kubeconfig {
-            Some(path) => {
-                let file = Kubeconfig::read_from(path)
-                    .map_err(|error| ClusterError::Config(Box::new(error)))?;
-                kube::Config::from_custom_kubeconfig(file, &options).await
-            }
-            None if self.context.is_some() => kube::Config::from_kubeconfig(&options).await,
-            None => {
-                return kube::Config::infer()
-                    .await
-                    .map_err(|error| ClusterError::Config(Box::new(error)));
-            }
-        };
-        config.map_err(|error| ClusterError::Config(Box::new(error)))
     }
 }
 

@@ -13,6 +13,7 @@ use super::{
     render,
 };
 use crate::{
+    kubernetes::Access,
     source::{Input, Reading, SourceError, read_once},
     translate,
 };
@@ -151,7 +152,7 @@ impl Command {
     fn read(&self) -> Result<Reading, CheckError> {
         if self.cluster {
             let Self { kubeconfig, context, .. } = self.clone();
-            return Ok(Cluster { kubeconfig, context }.read()?);
+            return Ok(Cluster(Access { kubeconfig, context }).read()?);
         }
         let mut inputs = Vec::new();
         for path in &self.paths {

@@ -20,6 +20,7 @@ const PROXY_HEADERS: &str = "penstock_proxy_header_failures_total";
 const PASSED: &str = "penstock_stream_connections_total";
 const DATAGRAMS: &str = "penstock_udp_datagrams_total";
 const UPSTREAM: &str = "penstock_upstream_connects_total";
+const LOG_LINES: &str = "penstock_access_log_lines_total";
 const LIMITED: &str = "penstock_limited_requests_total";
 const MIRRORED: &str = "penstock_mirrored_requests_total";
 const PASSWORDS: &str = "penstock_password_comparisons_total";
@@ -68,6 +69,11 @@ pub(super) fn render(board: &Board) -> String {
     out.head(MIRRORED, "counter", "copies of requests, by what became of them");
     for (outcome, count) in ["sent", "failed", "dropped"].into_iter().zip(totals.mirrored) {
         out.line(MIRRORED, &[("outcome", outcome)], count);
+    }
+    out.head(LOG_LINES, "counter", "lines of the access log, by what became of them");
+    let lines = [("written", &board.log_lines.written), ("lost", &board.log_lines.lost)];
+    for (outcome, count) in lines {
+        out.line(LOG_LINES, &[("outcome", outcome)], count.load(Ordering::Relaxed));
     }
     out.head(GENERATION, "gauge", "number of the snapshot that is served");
     out.line(GENERATION, &[], board.reader.current().generation);

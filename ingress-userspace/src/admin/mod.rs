@@ -28,7 +28,7 @@ use tokio::{
 use crate::{
     lifecycle::{Addresses, Readiness, Steering},
     model::Diagnostic,
-    proxy::{Phase, counters::Registry, limits},
+    proxy::{Phase, access_log::Lines, counters::Registry, limits},
     snapshot::Reader,
 };
 
@@ -41,6 +41,8 @@ pub(crate) struct Board {
     pub(crate) registry: Arc<Registry>,
     /// What clients of limited Ingresses have had.
     pub(crate) zones: Arc<limits::Registry>,
+    /// What became of lines of the access log.
+    pub(crate) log_lines: Arc<Lines>,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) addresses: Addresses,
     /// The diagnostics of the current snapshot.

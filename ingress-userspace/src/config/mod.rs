@@ -42,6 +42,9 @@ pub struct Config {
     pub names: NameServers,
     /// `--log-format`.
     pub log_format: LogFormat,
+    /// Lines of the access log that are for standard output go there. No flag sets it: an agent that
+    /// runs inside of another program leaves that program's output alone.
+    pub standard_output: bool,
     /// One line for each flag that was accepted and does nothing here.
     pub warnings: Vec<String>,
 }

@@ -105,6 +105,7 @@ impl RunFlags {
             l4: self.l4(&mut faults),
             timeouts: Timeouts::default(),
             names: NameServers::default(),
+            standard_output: true,
             log_format: match self.log_format.as_str() {
                 "text" => LogFormat::Text,
                 "json" => LogFormat::Json,

@@ -126,10 +126,12 @@ impl Agent {
         readiness.listening();
         let registry = Registry::new(config.workers);
         let zones = limits::Registry::new();
+        let (writer, access_log) = proxy::access_log::start(config.standard_output)?;
         let board = Arc::new(Board {
             reader: reader.clone(),
             registry: Arc::clone(&registry),
             zones: Arc::clone(&zones),
+            log_lines: access_log.lines(),
             readiness: Arc::clone(&readiness),
             addresses: addresses.clone(),
             diagnostics: Default::default(),
@@ -179,7 +181,7 @@ impl Agent {
         // Connections wait in the kernel until there is something to route them by; packets are
         // steered here only when there is somebody to take them.
         let stores = published.recv().unwrap_or_default();
-        let shared = proxy::Shared { registry, zones, asking };
+        let shared = proxy::Shared { registry, zones, asking, access_log };
         let workers = bound.start(&reader, &shared, &config.timeouts, &phases, &open_ports)?;
         if let Err(error) = steering.start(&config, &addresses, &stores) {
             phase.send_replace(Phase::Stop);
@@ -198,8 +200,14 @@ impl Agent {
         );
 
         let (stop, stops) = mpsc::channel();
-        let parts =
-            Parts { phase, workers, readiness, stopper, threads: vec![source, resolver, admin] };
+        let parts = Parts {
+            phase,
+            workers,
+            readiness,
+            stopper,
+            threads: vec![source, resolver, admin],
+            access_log: writer,
+        };
         let main = thread::Builder::new()
             .name("lifecycle".to_owned())
             .spawn(move || parts.run(&config.shutdown, &stops))?;
@@ -232,6 +240,7 @@ struct Parts {
     readiness: Arc<Readiness>,
     stopper: Stopper,
     threads: Vec<thread::JoinHandle<()>>,
+    access_log: proxy::access_log::Writer,
 }
 
 impl Parts {
@@ -259,6 +268,7 @@ impl Parts {
         for thread in self.threads {
             sound &= thread.join().is_ok();
         }
+        self.access_log.finish();
         tracing::info!(drained = !now, "stopped");
         sound
     }

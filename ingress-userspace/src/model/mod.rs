@@ -2,6 +2,7 @@
 //! `proxy` and `l4`. Knows no type of kube, aya or the proxy. Nothing here can be wrong: whatever could
 //! not be understood became a [`Diagnostic`] and is absent.
 
+mod access_log;
 mod backend;
 mod balancing;
 mod blocked;
@@ -28,6 +29,9 @@ mod text;
 mod tls;
 mod upstream_tls;
 
+pub use access_log::{
+    AccessLog, LogDestination, LogEscape, LogFormat, LogPiece, LogVariable, Skipped, SyslogServer,
+};
 pub use backend::{Backend, BackendId, BackendKey, Endpoint, PortRef};
 pub use balancing::{Affinity, AffinityMode, Balancing, HashBy, Policy, SameSite, SessionCookie};
 pub use blocked::{Blocked, HeaderPattern};

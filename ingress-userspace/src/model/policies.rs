@@ -27,6 +27,8 @@ pub struct Policies {
     pub external: Option<Arc<ExternalAuth>>,
     /// `satisfy: any`: what admits one way is enough; else all must.
     pub satisfy_any: bool,
+    /// `enable-access-log: "false"`: nothing is written about requests.
+    pub silent: bool,
     /// Who gets copies of requests.
     pub mirror: Option<Mirror>,
 }

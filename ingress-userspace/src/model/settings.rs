@@ -1,7 +1,8 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Blocked, ClientAddress, ClientLimits, Compression, FieldPolicy, TlsSettings, UpstreamPool,
+    AccessLog, Blocked, ClientAddress, ClientLimits, Compression, FieldPolicy, TlsSettings,
+    UpstreamPool,
 };
 
 /// The controller's ConfigMap (reference section 9.1), as far as it is obeyed.
@@ -40,6 +41,8 @@ pub struct Settings {
     pub stream: StreamSettings,
     /// `block-user-agents` and `block-referers`, if there are any.
     pub blocked: Option<Box<Blocked>>,
+    /// What is written about requests; `None`: nothing.
+    pub access_log: Option<Arc<AccessLog>>,
 }
 
 /// How TCP and UDP services are passed on (`proxy-stream-*`).
@@ -104,6 +107,7 @@ impl Default for Settings {
             max_connections: 16_384,
             stream: StreamSettings::default(),
             blocked: None,
+            access_log: Some(Arc::default()),
         }
     }
 }

@@ -9,6 +9,7 @@
 //! ```
 
 mod accept;
+pub(crate) mod access_log;
 mod balance;
 mod buffer;
 mod client;
@@ -69,6 +70,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Arc<Registry>,
     pub(crate) zones: Arc<limits::Registry>,
     pub(crate) asking: Asking,
+    pub(crate) access_log: access_log::Inlet,
 }
 
 /// The workers at work.
@@ -122,6 +124,7 @@ impl Bound {
                     phase: phase.clone(),
                     ports: ports.clone(),
                     credentials: Arc::clone(&credentials),
+                    access_log: shared.access_log.clone(),
                 };
                 thread::Builder::new()
                     .name(format!("worker-{index}"))

@@ -32,6 +32,17 @@ pub(crate) enum ClientError {
     TooLarge,
 }
 
+/// What a request and its answer came to so far, on the client's connection. Bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Traffic {
+    pub(crate) head_received: u64,
+    /// Without framing.
+    pub(crate) body_received: u64,
+    pub(crate) head_sent: u64,
+    /// Taken by the connection, without framing.
+    pub(crate) body_sent: u64,
+}
+
 /// The client's side of one request.
 pub(crate) trait Downstream {
     /// Moves some of the request's body to the end of `into`. A `Ready(End)` is repeated. Late when
@@ -72,6 +83,9 @@ pub(crate) trait Downstream {
 
     /// Ready when the client is known to have left, while nothing is read of what it sends.
     fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// What has gone over the connection for it.
+    fn traffic(&self) -> Traffic;
 
     /// From now on, body and answer are the bytes of a tunnel: after a 101, or a 2xx to CONNECT.
     fn tunnel(&mut self);

@@ -17,6 +17,7 @@ use tokio::{
 
 use super::{
     accept::{self, Door},
+    access_log,
     balance::View,
     buffer::Buffers,
     counters::{Counters, Registry},
@@ -60,6 +61,7 @@ pub(crate) struct Setup {
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) ports: watch::Receiver<ports::Open>,
     pub(crate) credentials: Arc<credentials::Shared>,
+    pub(crate) access_log: access_log::Inlet,
 }
 
 /// What the connections of a worker share.
@@ -86,6 +88,10 @@ pub(crate) struct Worker {
     pub(crate) random: RefCell<fastrand::Rng>,
     /// Our own ports as text, one allocation each.
     port_texts: RefCell<Vec<(u16, Rc<str>)>>,
+    pub(crate) access_log: access_log::Outlet,
+    pub(crate) log_clock: access_log::Clock,
+    /// The machine's name.
+    pub(crate) hostname: Box<str>,
     /// What is known of passwords.
     pub(crate) credentials: Credentials,
     reader: Reader,
@@ -214,6 +220,7 @@ async fn serve(setup: Setup) {
         mut phase,
         ports,
         credentials,
+        access_log,
     } = setup;
     let mut random = fastrand::Rng::new();
     let view = View::new(reader.current(), &mut random);
@@ -241,6 +248,9 @@ async fn serve(setup: Setup) {
         random: RefCell::new(random),
         port_texts: RefCell::default(),
         credentials: Credentials::new(credentials),
+        access_log: access_log::Outlet::new(access_log),
+        log_clock: access_log::Clock::default(),
+        hostname: access_log::hostname().into(),
         view: RefCell::new(view),
         draining: Cell::new(false),
         connections: Cell::new(0),
@@ -266,6 +276,7 @@ async fn serve(setup: Setup) {
                 worker.deadlines.tick(Instant::now());
                 worker.date.tick(SystemTime::now());
                 worker.pool.reap();
+                worker.access_log.flush();
                 // Lets go of the snapshot before also where no request comes in.
                 drop(worker.view());
             }

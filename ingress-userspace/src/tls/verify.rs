@@ -33,6 +33,45 @@ pub(crate) struct Identity {
     pub(crate) verdict: ClientVerdict,
     /// The subject is one that `auth-tls-match-cn` lets in, if the rule has it.
     pub(crate) subject_matches: bool,
+    /// What both agreed on.
+    pub(crate) session: Option<Agreed>,
+}
+
+/// What a handshake agreed on, in OpenSSL's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Agreed {
+    /// `TLSv1.3`.
+    pub(crate) version: &'static str,
+    /// `TLS_AES_128_GCM_SHA256`.
+    pub(crate) suite: &'static str,
+    /// By an earlier session.
+    pub(crate) resumed: bool,
+}
+
+impl Agreed {
+    /// Of a handshake that is over.
+    pub(crate) fn of(session: &rustls::ServerConnection) -> Option<Self> {
+        use rustls::{CipherSuite as Its, HandshakeKind, ProtocolVersion};
+        let version = match session.protocol_version()? {
+            ProtocolVersion::TLSv1_2 => "TLSv1.2",
+            ProtocolVersion::TLSv1_3 => "TLSv1.3",
+            _ => return None,
+        };
+        let suite = match session.negotiated_cipher_suite()?.suite() {
+            Its::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
+            Its::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
+            Its::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
+            Its::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 => "ECDHE-ECDSA-AES128-GCM-SHA256",
+            Its::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => "ECDHE-RSA-AES128-GCM-SHA256",
+            Its::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 => "ECDHE-ECDSA-AES256-GCM-SHA384",
+            Its::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => "ECDHE-RSA-AES256-GCM-SHA384",
+            Its::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-ECDSA-CHACHA20-POLY1305",
+            Its::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-RSA-CHACHA20-POLY1305",
+            _ => return None,
+        };
+        let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
+        Some(Self { version, suite, resumed })
+    }
 }
 
 /// The outcome of a judgement.
@@ -194,7 +233,7 @@ impl Verifier {
         let subject_matches =
             self.subject.as_ref().is_none_or(|pattern| pattern.is_match(subject).unwrap_or(false));
         let rule = Some(Arc::clone(&self.rule));
-        Identity { server_name, rule, verdict, subject_matches }
+        Identity { server_name, rule, verdict, subject_matches, session: None }
     }
 
     fn describe(&self, leaf: &CertificateDer<'_>) -> (Box<ClientCertificate>, bool) {

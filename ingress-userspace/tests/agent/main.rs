@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod access_log;
 mod aliases;
 mod balancing;
 mod basic_auth;

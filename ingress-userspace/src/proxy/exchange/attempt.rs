@@ -13,6 +13,7 @@ use super::{Side, Upload};
 use crate::{
     model::{Conditions, Proxying},
     proxy::{
+        access_log::Journal,
         balance::{Asker, Attempts},
         client::Client,
         message::{BodyLength, RequestHead, ResponseHead},
@@ -82,6 +83,7 @@ pub(super) async fn find<D: Downstream>(
     let by_method = !matches!(head.method.as_str(), "POST" | "LOCK" | "PATCH");
     let repeatable = by_method || proxying.retry.conditions.contains(Conditions::NON_IDEMPOTENT);
     let mut budget = Budget { proxying, repeatable, tries: 0, begun: worker.deadlines.now() };
+    let journal = head.journal.as_deref();
     // After a pooled connection turned out to be closed, the others to that endpoint are too.
     let mut fresh_only = None;
     loop {
@@ -96,6 +98,9 @@ pub(super) async fn find<D: Downstream>(
             None
         };
         budget.tries += 1;
+        if let Some(journal) = journal {
+            journal.attempt(address);
+        }
         let mut connection = match pooled {
             Some(connection) => connection,
             None => match connect(client, address, &way, head, down).await {
@@ -106,6 +111,7 @@ pub(super) async fn find<D: Downstream>(
                     connection
                 }
                 Err(Side::Upstream(error)) => {
+                    failed(journal, error);
                     attempts.refused();
                     let condition = match error {
                         UpstreamError::Late => Conditions::TIMEOUT,
@@ -121,6 +127,9 @@ pub(super) async fn find<D: Downstream>(
             },
         };
         let reused = connection.is_reused();
+        if let Some(journal) = journal {
+            journal.connected();
+        }
         connection.obey(proxying);
         connection.start(head);
         down.expect_body();
@@ -130,6 +139,9 @@ pub(super) async fn find<D: Downstream>(
         let can_repeat = upload.is_repeatable();
         let error = match outcome {
             Ok(()) => {
+                if let Some(journal) = journal {
+                    journal.answered(answer.status);
+                }
                 let elsewhere = can_repeat
                     && budget.covers_status(answer.status)
                     && budget.is_left(worker.deadlines.now());
@@ -142,15 +154,26 @@ pub(super) async fn find<D: Downstream>(
             Err(side) => return Err(super::failure(side)),
         };
         tracing::debug!(?error, upstream.address = %address, "no answer");
+        failed(journal, error);
         // A connection that was idle may have been closing: that was no attempt at the endpoint.
         if reused && may_be_stale && error == UpstreamError::Closed && repeatable && can_repeat {
             budget.tries -= 1;
+            if let Some(journal) = journal {
+                journal.forget_attempt();
+            }
             fresh_only = Some(address);
             continue;
         }
         if !(can_repeat && budget.covers(error) && budget.is_left(worker.deadlines.now())) {
             return Err(super::failure(Side::Upstream(error)));
         }
+    }
+}
+
+/// Writes down what counts as the status of an attempt without answer.
+fn failed(journal: Option<&Journal>, error: UpstreamError) {
+    if let Some(journal) = journal {
+        journal.failed(super::failure(Side::Upstream(error)).status());
     }
 }
 

@@ -126,8 +126,16 @@ pub(super) async fn run<D: Downstream, A: Asker>(
                     }
                     _ => relay(client, proxying, down, &mut connection, &mut upload).await,
                 };
+                if let Some(journal) = &head.journal {
+                    journal.ended(down.traffic().body_sent);
+                }
                 match end {
-                    Ok(()) => client.worker.pool.put(connection),
+                    Ok(()) => {
+                        client.worker.pool.put(connection);
+                        if let Some(journal) = &head.journal {
+                            journal.completed();
+                        }
+                    }
                     Err(side) => {
                         tracing::debug!(?side, client.address = %client.peer, "answer broke off");
                         if let Side::Upstream(_) = side {

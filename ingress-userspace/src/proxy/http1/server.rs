@@ -21,7 +21,7 @@ use crate::proxy::{
     client::Client,
     message::{BodyLength, Fields, Known, RequestHead, ResponseHead, Version},
     respond::{self, Failure},
-    sides::{ClientError, Downstream, Read},
+    sides::{ClientError, Downstream, Read, Traffic},
     stream::Stream,
 };
 
@@ -56,6 +56,8 @@ pub(crate) struct Http1 {
     waiting: bool,
     /// It runs until it is looked again whether the client is there.
     looking: bool,
+    /// Of the present request.
+    traffic: Traffic,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +98,7 @@ impl Http1 {
             tunnel: Tunnel::No,
             waiting: false,
             looking: false,
+            traffic: Traffic::default(),
         }
     }
 
@@ -114,6 +117,7 @@ impl Http1 {
                     Ok(Some(length)) => {
                         self.inbound.consume(length);
                         self.begin(head);
+                        self.traffic.head_received = length as u64;
                         return Next::Request;
                     }
                     Ok(None) if self.inbound.is_full() => {
@@ -165,6 +169,7 @@ impl Http1 {
         self.version = Version::Http11;
         self.to_head = false;
         (self.waiting, self.looking) = (false, false);
+        self.traffic = Traffic::default();
         self.close = true;
         self.refused = true;
         Next::Refused(failure)
@@ -176,6 +181,7 @@ impl Http1 {
         self.version = head.version;
         self.to_head = head.method == http::Method::HEAD;
         (self.waiting, self.looking) = (false, false);
+        self.traffic = Traffic::default();
         let fields = &head.fields;
         let option = |wanted: &[u8]| {
             fields.items(Known::Connection).any(|item| item.eq_ignore_ascii_case(wanted))
@@ -320,8 +326,10 @@ impl Downstream for Http1 {
         cx: &mut Context<'_>,
         into: &mut Buffer,
     ) -> Poll<Result<Read, ClientError>> {
+        let before = into.len();
         match self.inbound.poll_body(cx, &mut self.stream, into) {
             Poll::Ready(outcome) => {
+                self.traffic.body_received += into.len().saturating_sub(before) as u64;
                 self.moved();
                 self.wants_continue = false;
                 Poll::Ready(outcome.map_err(|broken| {
@@ -377,6 +385,7 @@ impl Downstream for Http1 {
             self.close = true;
         }
         let queue = self.outbound.queue();
+        let before = queue.len();
         status_line(queue, head);
         fields_but_length(queue, &head.fields);
         let mut encoder = Encoder::Ended;
@@ -408,6 +417,7 @@ impl Downstream for Http1 {
             queue.extend_from_slice(b"Connection: keep-alive\r\n");
         }
         queue.extend_from_slice(b"\r\n");
+        self.traffic.head_sent = queue.len().saturating_sub(before) as u64;
         self.outbound.begin(encoder);
     }
 
@@ -417,6 +427,9 @@ impl Downstream for Http1 {
         data: &[u8],
     ) -> Poll<Result<usize, ClientError>> {
         let outcome = self.outbound.poll_write(cx, &mut self.stream, data);
+        if let Poll::Ready(Ok(length)) = outcome {
+            self.traffic.body_sent += length as u64;
+        }
         self.wrote(cx, outcome)
     }
 
@@ -471,6 +484,10 @@ impl Downstream for Http1 {
             }
         }
         Poll::Pending
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.traffic
     }
 
     fn tunnel(&mut self) {

@@ -10,7 +10,7 @@ use crate::proxy::{
     buffer::Buffer,
     deadline::Deadline,
     message::{Fields, ResponseHead},
-    sides::{ClientError, Downstream, Read},
+    sides::{ClientError, Downstream, Read, Traffic},
 };
 
 /// The client's side of one request: a stream of an HTTP/2 connection. Dropped before the answer
@@ -23,6 +23,7 @@ pub(crate) struct Http2Stream {
     reading: Patience,
     writing: Patience,
     started: bool,
+    traffic: Traffic,
 }
 
 /// Waits for the other end, for so long. Costs nothing unless something is waited for.
@@ -68,6 +69,7 @@ impl Http2Stream {
             reading: Patience::default(),
             writing: Patience::default(),
             started: false,
+            traffic: Traffic::default(),
         }
     }
 }
@@ -88,6 +90,7 @@ impl Downstream for Http2Stream {
         into: &mut Buffer,
     ) -> Poll<Result<Read, ClientError>> {
         let mut connection = self.connection.borrow_mut();
+        let before = into.len();
         let Poll::Ready(outcome) = connection.poll_body(self.key, cx, into) else {
             // Once it is answered, the client may take its time: what it sends is its own loss.
             if self.started {
@@ -96,6 +99,7 @@ impl Downstream for Http2Stream {
             ready!(self.reading.poll(cx, &self.setup, self.setup.timeouts.get().body));
             return Poll::Ready(Err(ClientError::Late));
         };
+        self.traffic.body_received += into.len().saturating_sub(before) as u64;
         self.reading.stop();
         if outcome == Ok(Read::End) && self.trailers.is_none() {
             self.trailers = connection.take_trailers(self.key);
@@ -118,6 +122,10 @@ impl Downstream for Http2Stream {
     fn start(&mut self, head: &ResponseHead) {
         self.started = true;
         self.reading.stop();
+        // As HTTP/1 would write it: how much the compression of heads saves is the connection's.
+        let fields = head.fields.iter();
+        self.traffic.head_sent =
+            fields.map(|own| (own.name.len() + own.value.len() + 4) as u64).sum();
         self.connection.borrow_mut().start(self.key, head);
     }
 
@@ -129,6 +137,9 @@ impl Downstream for Http2Stream {
         let mut connection = self.connection.borrow_mut();
         if let Poll::Ready(outcome) = connection.poll_write(self.key, cx, data) {
             self.writing.stop();
+            if let Ok(length) = outcome {
+                self.traffic.body_sent += length as u64;
+            }
             return Poll::Ready(outcome.map_err(|_ended| ClientError::Gone));
         }
         ready!(self.writing.poll(cx, &self.setup, self.setup.timeouts.get().send));
@@ -153,6 +164,10 @@ impl Downstream for Http2Stream {
     /// What it sends is read all the same, as far as its window goes.
     fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_gone(cx)
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.traffic
     }
 
     /// DATA is what carries a tunnel as well (RFC 9113, section 8.5).

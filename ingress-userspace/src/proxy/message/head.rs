@@ -1,6 +1,9 @@
+use std::rc::Rc;
+
 use http::Method;
 
 use super::Fields;
+use crate::proxy::access_log::Journal;
 
 /// The version that a message came with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,6 +48,8 @@ pub(crate) struct RequestHead {
     pub(crate) fields: Fields,
     /// What follows.
     pub(crate) body: BodyLength,
+    /// What is remembered for the access log, if it is to have this request.
+    pub(crate) journal: Option<Rc<Journal>>,
 }
 
 impl RequestHead {
@@ -58,6 +63,7 @@ impl RequestHead {
         self.protocol.clear();
         self.fields.clear();
         self.body = BodyLength::None;
+        self.journal = None;
     }
 
     /// The target's path, without query.

@@ -65,7 +65,7 @@ fn is_authority(authority: &str) -> bool {
 }
 
 /// A host without its port.
-pub(super) fn without_port(host: &str) -> &str {
+pub(in crate::proxy) fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,

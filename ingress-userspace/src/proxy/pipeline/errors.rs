@@ -22,7 +22,7 @@ use crate::{
         exchange::{self, Outcome, Terms},
         message::{BodyLength, Fields, Known, RequestHead, ResponseHead},
         respond::{self, Answer, Failure},
-        sides::{ClientError, Downstream, Read},
+        sides::{ClientError, Downstream, Read, Traffic},
     },
 };
 
@@ -266,6 +266,10 @@ impl<D: Downstream> Downstream for Bodiless<'_, D> {
 
     fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.0.poll_left(cx)
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.0.traffic()
     }
 
     fn tunnel(&mut self) {

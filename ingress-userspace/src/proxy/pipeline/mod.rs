@@ -41,7 +41,7 @@ use std::{
 
 use http::Method;
 
-pub(super) use self::external::Judges;
+pub(super) use self::{authority::without_port, external::Judges, origin::Origin, variables::Seen};
 
 use self::{
     admission::Admission,
@@ -51,6 +51,7 @@ use self::{
     stages::{Decision, Forward},
 };
 use super::{
+    access_log::{Ending, Journal},
     balance::{Attempts, View},
     client::Client,
     counters::Subject,
@@ -70,6 +71,7 @@ pub(super) async fn answer<D: Downstream>(
     let view = client.worker.view();
     let mut subject = Subject::default();
     let method = head.method.clone();
+    head.journal = Journal::begin(client, head, &view.snapshot.model.settings);
     let mut plan = None;
     let decision = decide(client, &view, head, &mut subject, &mut plan, down).await;
     let plan = plan.as_deref();
@@ -80,6 +82,9 @@ pub(super) async fn answer<D: Downstream>(
             let finish = |head: &RequestHead,
                           answer: &mut ResponseHead,
                           attempts: &Attempts<'_, Asked<'_>>| {
+                if let Some(journal) = &head.journal {
+                    journal.upstream_answer(answer);
+                }
                 if errors::pages(&subject, answer.status, true).is_some() {
                     discarded = Some(Box::new(errors::remains(answer)));
                     return Verdict::Discard;
@@ -104,7 +109,11 @@ pub(super) async fn answer<D: Downstream>(
                 if let Some(plan) = plan {
                     plan.apply(answer, &observed);
                 }
-                answered.compress(answer)
+                let verdict = answered.compress(answer);
+                if let Some(journal) = &head.journal {
+                    journal.answer(answer);
+                }
+                verdict
             };
             let terms = Terms { proxying: &route.proxying, upgrade, mirror };
             let attempts = &mut attempts;
@@ -135,6 +144,9 @@ pub(super) async fn answer<D: Downstream>(
         }
     };
     client.worker.counters.request(subject, &method, status);
+    if let Some(journal) = head.journal.take() {
+        journal.end(&view, Ending { client, subject, head, status, traffic: down.traffic() });
+    }
 }
 
 /// Takes a request through the stages, unless its client leaves meanwhile, as far as that can be seen
@@ -163,10 +175,15 @@ pub(super) async fn refuse<D: Downstream>(client: &Rc<Client>, failure: Failure,
     let view = client.worker.view();
     let head = RequestHead::default();
     let subject = Subject::default();
+    let journal = Journal::begin(client, &head, &view.snapshot.model.settings);
     let answer = respond::failure(failure);
     let meant = Meant { subject, prepared: false, admission: None, plan: None };
     let status = own(client, &view, meant, &head, down, answer).await;
     client.worker.counters.request(subject, &Method::GET, status);
+    if let Some(journal) = journal {
+        let head = &head;
+        journal.end(&view, Ending { client, subject, head, status, traffic: down.traffic() });
+    }
 }
 
 /// What an answer of our own is the answer to.
@@ -221,8 +238,13 @@ async fn own<D: Downstream>(
     if let Some(plan) = plan {
         plan.apply(&mut answer.head, &Observed::default());
     }
-    if respond::send(down, &answer).await.is_err() {
-        down.abort();
+    if let Some(journal) = &head.journal {
+        journal.answer(&answer.head);
+    }
+    match (respond::send(down, &answer).await, &head.journal) {
+        (Ok(()), Some(journal)) => journal.completed(),
+        (Ok(()), None) => {}
+        (Err(_), _) => down.abort(),
     }
     status
 }

@@ -13,9 +13,9 @@ use crate::{
 
 /// Where a request comes from.
 #[derive(Debug)]
-pub(super) struct Origin<'r> {
+pub(in crate::proxy) struct Origin<'r> {
     /// The client's address, without port.
-    pub(super) address: Cow<'r, str>,
+    pub(in crate::proxy) address: Cow<'r, str>,
     /// The same.
     pub(super) ip: IpAddr,
     /// What `X-Forwarded-For` is to say.
@@ -29,7 +29,7 @@ pub(super) struct Origin<'r> {
 }
 
 impl<'r> Origin<'r> {
-    pub(super) fn of(client: &'r Client, fields: &Fields, settings: &Settings) -> Self {
+    pub(in crate::proxy) fn of(client: &'r Client, fields: &Fields, settings: &Settings) -> Self {
         let scheme: &[u8] = if client.https { b"https" } else { b"http" };
         let own = Self {
             address: Cow::Borrowed(&client.peer_text),

@@ -14,24 +14,24 @@ use crate::{
 };
 
 /// A request as texts with variables see it.
-pub(super) struct Seen<'r> {
-    pub(super) client: &'r Client,
-    pub(super) fields: &'r Fields,
-    pub(super) method: &'r Method,
+pub(in crate::proxy) struct Seen<'r> {
+    pub(in crate::proxy) client: &'r Client,
+    pub(in crate::proxy) fields: &'r Fields,
+    pub(in crate::proxy) method: &'r Method,
     /// As the client sent it.
-    pub(super) target: &'r str,
+    pub(in crate::proxy) target: &'r str,
     /// As the upstream is asked, without query.
-    pub(super) path: &'r str,
+    pub(in crate::proxy) path: &'r str,
     /// The host that was routed by.
-    pub(super) host: &'r str,
+    pub(in crate::proxy) host: &'r str,
     /// The client's address (reference section 5.2).
-    pub(super) address: &'r str,
+    pub(in crate::proxy) address: &'r str,
     /// The host of the Ingress.
-    pub(super) server: &'r HostName,
-    pub(super) route: Option<&'r Route>,
-    pub(super) service: Option<&'r BackendKey>,
+    pub(in crate::proxy) server: &'r HostName,
+    pub(in crate::proxy) route: Option<&'r Route>,
+    pub(in crate::proxy) service: Option<&'r BackendKey>,
     /// `$request_id` of a request that has none: made when first asked for.
-    pub(super) request_id: OnceCell<[u8; 32]>,
+    pub(in crate::proxy) request_id: OnceCell<[u8; 32]>,
 }
 
 impl Seen<'_> {
@@ -51,7 +51,7 @@ impl Seen<'_> {
 
     /// Hands over what the request has for this variable, in one piece or several; nothing if it
     /// has nothing for it.
-    pub(super) fn variable(&self, variable: &Variable, take: &mut dyn FnMut(&[u8])) {
+    pub(in crate::proxy) fn variable(&self, variable: &Variable, take: &mut dyn FnMut(&[u8])) {
         match variable {
             Variable::RequestUri => take(self.target.as_bytes()),
             Variable::EscapedRequestUri => escape(self.target, take),

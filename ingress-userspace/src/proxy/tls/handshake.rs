@@ -15,7 +15,7 @@ use tokio_rustls::{LazyConfigAcceptor, StartHandshake, server::TlsStream};
 use super::{FirstByte, HandshakeFailure};
 use crate::{
     proxy::{client::Client, deadline::before, respond, stream::Stream},
-    tls::{Answer, Identity, Verifier},
+    tls::{Agreed, Answer, Identity, Verifier},
 };
 
 /// How long a refused client may go on sending.
@@ -132,13 +132,14 @@ fn identity(
         }
     });
     let (_, session) = tls.get_ref();
-    match verifier {
+    let identity = match verifier {
         Some(verifier) => {
             let certificates = session.peer_certificates().unwrap_or_default();
             verifier.judge(server_name, certificates, UnixTime::now())
         }
         None => Identity { server_name, ..Identity::default() },
-    }
+    };
+    Identity { session: Agreed::of(session), ..identity }
 }
 
 fn failed(client: &Client, error: &io::Error) -> Failed {

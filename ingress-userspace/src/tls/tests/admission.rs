@@ -47,6 +47,7 @@ fn identity(rule: &ClientRule, verdict: ClientVerdict) -> Identity {
         rule: Some(Arc::new(rule.clone())),
         verdict,
         subject_matches: true,
+        session: None,
     }
 }
 
@@ -116,6 +117,7 @@ fn a_connection_made_for_another_host_or_rule_is_sent_away() {
         rule: rule.map(|rule| Arc::new(rule.clone())),
         verdict: valid(),
         subject_matches: true,
+        session: None,
     };
     let mut changed = own.clone();
     changed.authority = Arc::new(Authority { lists: vec![vec![2]], ..(*own.authority).clone() });

@@ -35,6 +35,10 @@ pub(in crate::translate) enum Support {
     Legacy,
 }
 
+/// Why `enable-rewrite-log` does nothing.
+const NO_REWRITE_LOG: &str =
+    "no log of rewrites is written; `/explain` on the health port shows what becomes of a path";
+
 /// Why `proxy-buffer-size` does nothing, in the ConfigMap too.
 pub(in crate::translate) const BUFFER_SIZE: &str =
     "heads of answers may have 32 KiB, whatever it says";
@@ -192,8 +196,8 @@ pub(super) const KNOWN: &[(&str, Risk, Support)] = &[
     ("ssl-passthrough-proxy-protocol", Low, Obeyed),
     ("ssl-ciphers", Low, Obeyed),
     ("ssl-prefer-server-ciphers", Low, Obeyed),
-    ("enable-access-log", Low, NoEffect("")),
-    ("enable-rewrite-log", Low, NoEffect("false")),
+    ("enable-access-log", Low, Obeyed),
+    ("enable-rewrite-log", Low, Needless(NO_REWRITE_LOG)),
     ("enable-opentelemetry", Low, NoEffect("false")),
     ("opentelemetry-trust-incoming-span", Low, NoEffect("")),
     ("opentelemetry-operation-name", Medium, NoEffect("")),

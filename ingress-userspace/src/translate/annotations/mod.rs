@@ -221,6 +221,7 @@ impl Parser<'_, '_> {
             cors: cors::parse(self),
             headers: response_headers::parse(self),
             errors: None,
+            silent: !self.boolean("enable-access-log", true),
             mirror: mirror::parse(self),
             snippet: snippets.location.clone(),
         };

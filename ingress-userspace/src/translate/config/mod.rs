@@ -1,4 +1,5 @@
 mod access;
+mod access_log;
 mod compression;
 mod connections;
 mod external_auth;
@@ -135,6 +136,12 @@ enum Other {
 /// Why `client-header-buffer-size` does nothing.
 const HEADER_BUFFER: &str = "a connection borrows a buffer of 32 KiB only while a head is read";
 
+/// Why `enable-access-log-for-default-backend` does nothing.
+const NO_OWN_LOG: &str =
+    "the default backend is no server of its own; what it answers is in the log like all else";
+/// Why `access-log-params` does nothing.
+const LOG_PARAMS: &str = "lines are handed over every 100 ms, or when there are 32 KiB of them";
+
 const OTHERS: &[(&str, Other)] = &[
     ("strict-validate-path-type", Other::Met),
     ("enable-modsecurity", Other::Denies),
@@ -147,17 +154,15 @@ const OTHERS: &[(&str, Other)] = &[
     ("ssl-dh-param", Other::NoEffect),
     ("ssl-early-data", Other::NoEffect),
     ("ssl-ecdh-curve", Other::NoEffect),
-    ("log-format-upstream", Other::NoEffect),
-    ("log-format-escape-json", Other::NoEffect),
-    ("disable-access-log", Other::NoEffect),
     ("error-log-level", Other::NoEffect),
-    ("skip-access-log-urls", Other::NoEffect),
     ("client-header-buffer-size", Other::Needless(HEADER_BUFFER)),
     ("proxy-buffer-size", Other::Needless(BUFFER_SIZE)),
     ("proxy-buffers-number", Other::Needless(BUFFERS)),
     ("proxy-busy-buffers-size", Other::Needless(BUFFERS)),
     ("proxy-max-temp-file-size", Other::Needless(NO_FILES)),
-    ("enable-access-log-for-default-backend", Other::NoEffect),
+    ("enable-access-log-for-default-backend", Other::Needless(NO_OWN_LOG)),
+    ("access-log-params", Other::Needless(LOG_PARAMS)),
+    ("disable-stream-access-log", Other::Met),
     ("worker-processes", Other::NoEffect),
     ("worker-shutdown-timeout", Other::NoEffect),
     ("bind-address", Other::NoEffect),
@@ -280,6 +285,16 @@ const OBEYED: &[&str] = &[
     "proxy-redirect-to",
     "proxy-ssl-location-only",
     "proxy-add-original-uri-header",
+    "log-format-upstream",
+    "log-format-escape-json",
+    "disable-access-log",
+    "disable-http-access-log",
+    "access-log-path",
+    "http-access-log-path",
+    "skip-access-log-urls",
+    "enable-syslog",
+    "syslog-host",
+    "syslog-port",
 ];
 
 impl Config {
@@ -396,6 +411,7 @@ impl<'a> Reader<'a, '_> {
         settings.compression = self.compression();
         settings.address = self.address();
         settings.tls = self.tls();
+        settings.access_log = self.access_log();
         settings
     }
 

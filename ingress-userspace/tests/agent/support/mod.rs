@@ -171,7 +171,8 @@ pub(crate) fn config(manifests: &Path, more: &[&str]) -> Config {
     ];
     arguments.extend(more.iter().map(|&argument| argument.to_owned()));
     match config::parse(arguments.into_iter().map(Into::into), 2) {
-        Parsed::Go(Invocation::Run(config)) => *config,
+        // libtest's output is not the agent's.
+        Parsed::Go(Invocation::Run(config)) => Config { standard_output: false, ..*config },
         other => unreachable!("the arguments are right: {other:?}"),
     }
 }

@@ -12,7 +12,7 @@ const COMMON: &str = "apiVersion: networking.k8s.io/v1\nkind: IngressClass\n\
     metadata: {name: penstock}\nspec: {controller: penstock.dev/ingress-controller}\n---\n\
     apiVersion: v1\nkind: ConfigMap\nmetadata: {namespace: bench, name: settings}\ndata:\n\
     \x20 keep-alive-requests: \"100000000\"\n  upstream-keepalive-requests: \"100000000\"\n\
-    \x20 ssl-redirect: \"false\"\n  global-allowed-response-headers: \"X-One,X-Two\"\n  hsts: \"false\"\n  proxy-body-size: \"0\"\n\
+    \x20 ssl-redirect: \"false\"\n  global-allowed-response-headers: \"X-One,X-Two\"\n  hsts: \"false\"\n  disable-access-log: \"true\"\n  proxy-body-size: \"0\"\n\
     \x20 proxy-read-timeout: \"3600\"\n  proxy-send-timeout: \"3600\"\n---\n\
     apiVersion: v1\nkind: Service\nmetadata: {namespace: bench, name: pods}\n\
     spec: {ports: [{name: http, port: 80}]}\n---\n";

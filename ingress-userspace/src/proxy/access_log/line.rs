@@ -1,0 +1,237 @@
+//! The line that is made of a request.
+
+use std::{cell::OnceCell, io::Write as _, time::Duration};
+
+use super::{
+    clock::Clock,
+    escape,
+    journal::{Attempt, Ending, Journal, protocol},
+};
+use crate::{
+    model::{BackendKey, HostName, LogEscape, LogPiece, LogVariable, Target, Variable},
+    proxy::{balance::View, pipeline::Seen},
+};
+
+impl Journal {
+    /// Writes the line down.
+    pub(crate) fn end(&self, view: &View, ending: Ending<'_>) {
+        let route = ending.subject.route;
+        if route.and_then(|route| route.policies.as_ref()).is_some_and(|own| own.silent) {
+            return;
+        }
+        ending.client.worker.access_log.line(&self.log, |line| self.write(view, &ending, line));
+    }
+
+    fn write(&self, view: &View, ending: &Ending<'_>, line: &mut Vec<u8>) {
+        let now = Clock::now();
+        let format = &self.log.format;
+        let mut writing = Writing { line, escape: format.escape };
+        for (index, piece) in format.pieces.iter().enumerate() {
+            match piece {
+                LogPiece::Text(text) => writing.line.extend_from_slice(text.as_bytes()),
+                LogPiece::Variable(variable) => {
+                    self.variable(index, variable, view, ending, now, &mut writing);
+                }
+            }
+        }
+    }
+
+    fn variable(
+        &self,
+        index: usize,
+        variable: &LogVariable,
+        view: &View,
+        ending: &Ending<'_>,
+        now: Duration,
+        to: &mut Writing<'_>,
+    ) {
+        let Ending { client, subject, head, status, traffic } = ending;
+        let attempts = || self.attempts.borrow();
+        match variable {
+            LogVariable::Request(
+                own @ (Variable::Uri
+                | Variable::ServerName
+                | Variable::RequestId
+                | Variable::Namespace
+                | Variable::IngressName
+                | Variable::ServiceName
+                | Variable::ServicePort
+                | Variable::LocationPath),
+            ) => {
+                let route = subject.route.map(|route| &**route);
+                let service = match route.map(|route| &route.target) {
+                    Some(Target::Backend(id)) => view.backend(*id),
+                    _ => None,
+                };
+                let seen = Seen {
+                    client,
+                    fields: &head.fields,
+                    method: &head.method,
+                    target: &head.target,
+                    path: head.path(),
+                    host: "",
+                    address: "",
+                    server: subject.host.unwrap_or(&HostName::CatchAll),
+                    route,
+                    service: service.map(|service| &service.key),
+                    request_id: OnceCell::new(),
+                };
+                let mut value = Vec::new();
+                seen.variable(own, &mut |part| value.extend_from_slice(part));
+                to.value(Some(&*value).filter(|value| !value.is_empty()));
+            }
+            LogVariable::Request(_)
+            | LogVariable::RequestLine
+            | LogVariable::RemoteUser
+            | LogVariable::SentHeader(_)
+            | LogVariable::UpstreamHeader(_) => {
+                self.remembered(index, |value| {
+                    to.value(value.filter(|value| !value.is_empty() || is_field(variable)));
+                });
+            }
+            LogVariable::Protocol => to.plain(protocol(head.version)),
+            LogVariable::PeerAddress => to.plain(client.peer_text.as_bytes()),
+            LogVariable::TimeLocal => {
+                client.worker.log_clock.local(now, |text| to.plain(text.as_bytes()));
+            }
+            LogVariable::TimeIso => {
+                client.worker.log_clock.iso(now, |text| to.plain(text.as_bytes()));
+            }
+            LogVariable::Msec => to.seconds(now),
+            LogVariable::Status => to.number(u64::from(*status)),
+            LogVariable::BodyBytesSent => to.number(traffic.body_sent),
+            LogVariable::BytesSent => to.number(traffic.head_sent + traffic.body_sent),
+            LogVariable::RequestLength => to.number(traffic.head_received + traffic.body_received),
+            LogVariable::RequestTime => to.seconds(self.begun.elapsed()),
+            LogVariable::Completion => {
+                to.plain(if self.complete.get() { b"OK" } else { b"" });
+            }
+            LogVariable::Upstream => match upstream(view, ending) {
+                Some(key) => to.key(&key),
+                None => to.value(None),
+            },
+            LogVariable::AlternativeUpstream => {
+                if let Some(key) = subject.canary {
+                    to.key(key);
+                }
+            }
+            LogVariable::UpstreamAddress => to.list(&attempts(), |attempt, line| {
+                let _infallible = write!(line, "{}", attempt.address);
+            }),
+            LogVariable::UpstreamStatus => {
+                to.list(&attempts(), |attempt, line| match attempt.status {
+                    0 => line.push(b'-'),
+                    status => push_number(line, u64::from(status)),
+                })
+            }
+            LogVariable::UpstreamConnectTime => to.times(&attempts(), |own| own.connected),
+            LogVariable::UpstreamHeaderTime => to.times(&attempts(), |own| own.answered),
+            LogVariable::UpstreamResponseTime => {
+                to.times(&attempts(), |own| own.ended.or(own.answered));
+            }
+            LogVariable::UpstreamResponseLength => to.list(&attempts(), |attempt, line| {
+                push_number(line, attempt.length);
+            }),
+            LogVariable::TlsVersion => to.value(tls(ending, |own| own.version)),
+            LogVariable::TlsCipher => to.value(tls(ending, |own| own.suite)),
+            LogVariable::TlsServerName => {
+                let identity = client.identity.get();
+                to.value(identity.and_then(|own| own.server_name.as_deref()).map(str::as_bytes));
+            }
+            LogVariable::TlsResumed => {
+                let resumed = tls(ending, |own| if own.resumed { "r" } else { "." });
+                to.value(resumed);
+            }
+            LogVariable::Hostname => to.plain(client.worker.hostname.as_bytes()),
+            LogVariable::Pid => to.number(u64::from(std::process::id())),
+            LogVariable::Nothing => to.value(None),
+        }
+    }
+}
+
+/// An empty field is one, an empty query is none.
+fn is_field(variable: &LogVariable) -> bool {
+    matches!(
+        variable,
+        LogVariable::Request(Variable::Header(_))
+            | LogVariable::SentHeader(_)
+            | LogVariable::UpstreamHeader(_)
+    )
+}
+
+fn tls<'r>(
+    ending: &Ending<'r>,
+    what: impl FnOnce(&crate::tls::Agreed) -> &'static str,
+) -> Option<&'static [u8]> {
+    let session = ending.client.identity.get()?.session.as_ref()?;
+    Some(what(session).as_bytes())
+}
+
+/// What `$proxy_upstream_name` names: the Service that the path leads to.
+fn upstream(view: &View, ending: &Ending<'_>) -> Option<BackendKey> {
+    match ending.subject.route.map(|route| &route.target)? {
+        Target::Backend(id) => view.backend(*id).map(|backend| backend.key.clone()),
+        _ => None,
+    }
+}
+
+/// A line while it is written.
+struct Writing<'l> {
+    line: &'l mut Vec<u8>,
+    escape: LogEscape,
+}
+
+impl Writing<'_> {
+    /// What a client or an endpoint may have made up.
+    fn value(&mut self, value: Option<&[u8]>) {
+        match value {
+            Some(value) => escape::push(self.escape, value, self.line),
+            None => self.line.extend_from_slice(escape::missing(self.escape)),
+        }
+    }
+
+    /// What nobody made up.
+    fn plain(&mut self, value: &[u8]) {
+        self.line.extend_from_slice(value);
+    }
+
+    fn number(&mut self, number: u64) {
+        push_number(self.line, number);
+    }
+
+    fn seconds(&mut self, time: Duration) {
+        push_seconds(self.line, time);
+    }
+
+    fn key(&mut self, key: &BackendKey) {
+        let _infallible = write!(self.line, "{}-{}-{}", key.namespace, key.service, key.port);
+    }
+
+    fn list(&mut self, attempts: &[Attempt], write: impl Fn(&Attempt, &mut Vec<u8>)) {
+        if attempts.is_empty() {
+            self.value(None);
+        }
+        for (index, attempt) in attempts.iter().enumerate() {
+            if index > 0 {
+                self.line.extend_from_slice(b", ");
+            }
+            write(attempt, self.line);
+        }
+    }
+
+    fn times(&mut self, attempts: &[Attempt], time: impl Fn(&Attempt) -> Option<Duration>) {
+        self.list(attempts, |attempt, line| match time(attempt) {
+            Some(time) => push_seconds(line, time),
+            None => line.push(b'-'),
+        });
+    }
+}
+
+fn push_number(line: &mut Vec<u8>, number: u64) {
+    let _infallible = write!(line, "{number}");
+}
+
+/// Seconds, cut to three decimals.
+fn push_seconds(line: &mut Vec<u8>, time: Duration) {
+    let _infallible = write!(line, "{}.{:03}", time.as_secs(), time.subsec_millis());
+}

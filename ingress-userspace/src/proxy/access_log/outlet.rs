@@ -1,0 +1,110 @@
+//! From the workers to the writer: a worker appends lines to a buffer of its own and hands it over
+//! when it is full, or with its next tick. It never waits: what the writer cannot take is lost, and
+//! counted.
+
+use std::{
+    cell::{Cell, RefCell},
+    mem,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::SyncSender,
+    },
+};
+
+use super::writer::Chunk;
+use crate::model::{AccessLog, LogDestination};
+
+/// A buffer is handed over when it is as large as this. Bytes.
+const FULL: usize = 32 * 1024;
+
+/// Lines so far, of all workers.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    /// Handed to the system.
+    pub(crate) written: AtomicU64,
+    /// Not written: the writer was behind, or the destination did not take them.
+    pub(crate) lost: AtomicU64,
+}
+
+impl Lines {
+    pub(super) fn lose(&self, lines: u64) {
+        self.lost.fetch_add(lines, Ordering::Relaxed);
+    }
+}
+
+/// What workers need to write lines.
+#[derive(Clone, Debug)]
+pub(crate) struct Inlet {
+    pub(super) chunks: SyncSender<Chunk>,
+    pub(super) lines: Arc<Lines>,
+}
+
+impl Inlet {
+    /// What became of lines.
+    pub(crate) fn lines(&self) -> Arc<Lines> {
+        Arc::clone(&self.lines)
+    }
+}
+
+/// A worker's end of it.
+pub(crate) struct Outlet {
+    inlet: Inlet,
+    buffer: RefCell<Vec<u8>>,
+    count: Cell<u64>,
+    /// Where the lines in the buffer go.
+    log: RefCell<Option<Arc<AccessLog>>>,
+}
+
+impl Outlet {
+    pub(crate) fn new(inlet: Inlet) -> Self {
+        Self { inlet, buffer: RefCell::default(), count: Cell::new(0), log: RefCell::default() }
+    }
+
+    /// Appends a line; `write` writes it without its end.
+    pub(super) fn line(&self, log: &Arc<AccessLog>, write: impl FnOnce(&mut Vec<u8>)) {
+        let elsewhere = self.log.borrow().as_ref().is_some_and(|own| !Arc::ptr_eq(own, log));
+        if elsewhere {
+            self.flush();
+        }
+        let mut buffer = self.buffer.borrow_mut();
+        if buffer.is_empty() {
+            self.log.replace(Some(Arc::clone(log)));
+        }
+        write(&mut buffer);
+        buffer.push(b'\n');
+        self.count.set(self.count.get() + 1);
+        if buffer.len() >= FULL {
+            drop(buffer);
+            self.flush();
+        }
+    }
+
+    /// Hands over what is there.
+    pub(crate) fn flush(&self) {
+        let Some(log) = self.log.take() else { return };
+        let capacity = FULL + FULL / 4;
+        let text = mem::replace(&mut *self.buffer.borrow_mut(), Vec::with_capacity(capacity));
+        let lines = self.count.replace(0);
+        let chunk = Chunk { destination: Destination(log), text, lines };
+        if self.inlet.chunks.try_send(chunk).is_err() {
+            self.inlet.lines.lose(lines);
+        }
+    }
+}
+
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+/// The destination of a log.
+#[derive(Debug)]
+pub(super) struct Destination(Arc<AccessLog>);
+
+impl Destination {
+    pub(super) fn get(&self) -> &LogDestination {
+        &self.0.destination
+    }
+}

@@ -185,3 +185,94 @@ impl WriteFlags {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::{Config, Invocation, Parsed, parse};
+    use crate::kubernetes::{Publish, address_or_name};
+
+    fn parsed(arguments: &str) -> Parsed {
+        let arguments = ["penstock", "run", "--pod-name=a", "--pod-namespace=edge"]
+            .into_iter()
+            .chain(arguments.split_whitespace());
+        parse(arguments.map(Into::into), 1)
+    }
+
+    fn config(arguments: &str) -> Config {
+        match parsed(arguments) {
+            Parsed::Go(Invocation::Run(config)) => *config,
+            other => panic!("{arguments}: {other:?}"),
+        }
+    }
+
+    fn faults(arguments: &str) -> String {
+        match parsed(arguments) {
+            Parsed::Faults(text) => text,
+            other => panic!("{arguments}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn defaults_are_those_of_ingress_nginx_but_for_the_lease() {
+        let config = config("");
+        let election = config.writes.election.expect("there is one");
+        assert_eq!(election.id, "ingress-controller-leader");
+        // Half as long again is the time without a leader at most: below 15 s.
+        assert_eq!(election.ttl, Duration::from_secs(10));
+        assert!(config.writes.status && config.writes.clear_status && config.writes.sync_events);
+        assert_eq!(config.writes.interval, Duration::from_secs(60));
+        assert_eq!(config.writes.publish, Publish::Nodes { internal: false });
+        assert!(config.writes.vip_pool.is_empty() && config.webhook.is_none());
+    }
+
+    #[test]
+    fn where_the_addresses_come_from_is_said_by_flags() {
+        let addresses = |list: &[&str]| {
+            Publish::Addresses(list.iter().map(|text| address_or_name(text)).collect())
+        };
+        let publish = |arguments| config(arguments).writes.publish;
+        assert_eq!(
+            publish("--publish-status-address=192.0.2.1,lb.test"),
+            addresses(&["192.0.2.1", "lb.test"])
+        );
+        let vips = publish("--vip=192.0.2.9 --node-name=n --interface=lo");
+        assert_eq!(vips, addresses(&["192.0.2.9"]));
+        assert_eq!(
+            publish("--publish-service=edge/front --vip=192.0.2.9 --node-name=n --interface=lo"),
+            Publish::Service { namespace: "edge".to_owned(), name: "front".to_owned() }
+        );
+        assert_eq!(publish("--report-node-internal-ip-address"), Publish::Nodes { internal: true });
+        assert_eq!(
+            config("--election-ttl=1m").writes.election.map(|own| own.ttl.as_secs()),
+            Some(60)
+        );
+        assert_eq!(config("--status-update-interval=1").writes.interval, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_by_flag() {
+        for (arguments, flag) in [
+            ("--publish-service=noslash", "--publish-service"),
+            ("--publish-service=a/b --publish-status-address=192.0.2.1", "exclude"),
+            ("--election-ttl=1s", "--election-ttl"),
+            ("--election-ttl=soon", "--election-ttl"),
+            ("--update-status=perhaps", "--update-status"),
+            ("--vip-pool=192.0.2.0/33", "--vip-pool"),
+            ("--validating-webhook=8443x", "--validating-webhook "),
+            ("--validating-webhook=:8443", "--validating-webhook-key"),
+        ] {
+            let text = faults(arguments);
+            assert!(text.contains(flag), "{arguments}: {text}");
+        }
+    }
+
+    #[test]
+    fn flags_about_a_cluster_are_said_to_do_nothing_without_one() {
+        let config = config("--manifests=d --update-status=false --vip-pool=192.0.2.0/24");
+        for flag in ["--update-status", "--vip-pool"] {
+            assert!(config.warnings.iter().any(|line| line.starts_with(flag)), "{flag}");
+        }
+    }
+}

@@ -16,7 +16,7 @@ mod writes;
 #[cfg(test)]
 mod tests;
 
-pub use client::{Access, ClientError};
+pub use client::{Access, ClientError, server_address};
 pub use moment::{Moment, Moments};
 pub use status::address_or_name;
 pub use vips::VipPool;

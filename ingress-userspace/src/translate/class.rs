@@ -1,4 +1,7 @@
-use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
+use k8s_openapi::api::{
+    core::v1::Namespace,
+    networking::v1::{Ingress, IngressClass},
+};
 
 use super::{Options, report::Report};
 use crate::{
@@ -14,6 +17,7 @@ const IS_DEFAULT: &str = "ingressclass.kubernetes.io/is-default-class";
 pub(crate) struct Classes<'o> {
     options: &'o Options,
     classes: &'o Store<IngressClass>,
+    namespaces: &'o Store<Namespace>,
     /// The class of Ingresses that name none. The API server writes it into them; manifests that
     /// never saw one are treated as if it had.
     default: Option<&'o str>,
@@ -36,12 +40,16 @@ impl<'o> Classes<'o> {
                 (std::cmp::Reverse(class.metadata.creation_timestamp.clone()), *key)
             })
             .map(|(key, _)| &*key.name);
-        Self { options, classes, default }
+        Self { options, classes, namespaces: &stores.namespaces, default }
     }
 
     /// The Ingress is ours. Says so where it looks as if it was meant to be.
     pub(super) fn serve(&self, key: &Key, ingress: &Ingress, report: &mut Report<'_>) -> bool {
         if self.options.watch_namespace.as_ref().is_some_and(|only| **only != *key.namespace) {
+            return false;
+        }
+        let selector = self.options.watch_namespace_selector.as_ref();
+        if selector.is_some_and(|selector| !selector.selects(self.namespaces, &key.namespace)) {
             return false;
         }
         let named = ingress.spec.as_ref().and_then(|spec| spec.ingress_class_name.as_deref());

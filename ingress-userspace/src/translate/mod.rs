@@ -20,8 +20,10 @@ mod mirrors;
 mod options;
 mod password;
 mod quantity;
+mod references;
 mod report;
 mod rule;
+mod selector;
 mod snippet;
 mod streams;
 mod suite;
@@ -39,6 +41,8 @@ pub(crate) use annotations::SUITES as UPSTREAM_SUITES;
 pub(crate) use annotations::{Described, described, document as annotations_document};
 pub(crate) use class::Classes;
 pub use options::Options;
+pub use references::{Reference, references};
+pub use selector::{NamespaceSelector, SelectorError};
 
 use std::{
     cmp::Reverse,
@@ -403,6 +407,7 @@ fn is_same(previous: &Stores, stores: &Stores) -> bool {
         && previous.ingress_classes.same(&stores.ingress_classes)
         && previous.secrets.same(&stores.secrets)
         && previous.config_maps.same(&stores.config_maps)
+        && previous.namespaces.same(&stores.namespaces)
 }
 
 /// The Ingress differs in nothing that is read here. The leader writes the status of each, and for

@@ -53,6 +53,14 @@ pub enum WebhookError {
     Thread(#[source] io::Error),
 }
 
+impl WebhookError {
+    /// The flags or the files that they name have to be changed.
+    #[must_use]
+    pub fn is_of_the_user(&self) -> bool {
+        !matches!(self, Self::Thread(_) | Self::Listen { .. })
+    }
+}
+
 /// What handshakes are answered with, as the files have it.
 #[derive(Debug)]
 pub(super) struct Certificate {

@@ -27,15 +27,16 @@ pub(super) fn judge(options: &Options, moment: &Moment, key: &Key, ingress: Ingr
         return Verdict::allowed();
     }
     let present = stores.ingresses.get(&key.namespace, &key.name);
-    let mut names = names(options, &ingress);
-    if let Some(present) = present {
-        names.extend(self::names(options, present));
-    }
+    let alias_key = format!("{}/server-alias", options.annotations_prefix);
+    let mut names: BTreeSet<_> = names(&alias_key, &ingress).map(str::to_owned).collect();
+    names.extend(
+        present.into_iter().flat_map(|own| self::names(&alias_key, own)).map(str::to_owned),
+    );
     let beside: Vec<_> = stores
         .ingresses
         .iter()
         .filter(|(other, ingress)| {
-            *other != key && self::names(options, ingress).iter().any(|name| names.contains(name))
+            *other != key && self::names(&alias_key, ingress).any(|name| names.contains(name))
         })
         .map(|(key, ingress)| (key.clone(), Arc::clone(ingress)))
         .collect();
@@ -88,19 +89,15 @@ fn is_refused(diagnostic: &Diagnostic) -> bool {
 }
 
 /// The hosts that the Ingress has a say in; empty for the catch-all.
-fn names(options: &Options, ingress: &Ingress) -> BTreeSet<String> {
+fn names<'i>(alias_key: &str, ingress: &'i Ingress) -> impl Iterator<Item = &'i str> {
     let spec = ingress.spec.as_ref();
     let rules = spec.into_iter().flat_map(|spec| spec.rules.iter().flatten());
-    let mut names: BTreeSet<_> = rules.map(|rule| rule.host.clone().unwrap_or_default()).collect();
-    if spec.is_some_and(|spec| spec.default_backend.is_some()) {
-        names.insert(String::new());
-    }
-    let aliases = format!("{}/server-alias", options.annotations_prefix);
+    let hosts = rules.map(|rule| rule.host.as_deref().unwrap_or_default());
+    let default = spec.and_then(|spec| spec.default_backend.as_ref()).map(|_| "");
     let annotations = ingress.metadata.annotations.as_ref();
-    if let Some(aliases) = annotations.and_then(|annotations| annotations.get(&aliases)) {
-        names.extend(aliases.split(',').map(|name| name.trim().to_owned()));
-    }
-    names
+    let aliases = annotations.and_then(|annotations| annotations.get(alias_key));
+    let aliases = aliases.into_iter().flat_map(|aliases| aliases.split(',').map(str::trim));
+    hosts.chain(default).chain(aliases)
 }
 
 #[cfg(test)]

@@ -79,6 +79,18 @@ pub fn interop(test: &str, what: &str) {
     skip(test, "interop", &format!("needs {what}: run `cargo xtask setup --interop`"));
 }
 
+/// Helm, for a test that renders the chart; `None` after saying that `test` is skipped.
+///
+/// # Panics
+/// When it is missing and `PENSTOCK_REQUIRE` lists `helm`.
+pub fn helm(test: &str) -> Option<PathBuf> {
+    let helm = file("PENSTOCK_HELM");
+    if helm.is_none() {
+        skip(test, "helm", "needs helm: run `cargo xtask setup --helm` and `cargo xtask test`");
+    }
+    helm
+}
+
 fn file(variable: &str) -> Option<PathBuf> {
     env::var_os(variable).map(PathBuf::from).filter(|path| path.is_file())
 }

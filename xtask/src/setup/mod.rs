@@ -2,6 +2,7 @@
 //! allowed, and says in one line what is missing where it is not.
 
 mod envoy;
+mod helm;
 mod linker;
 mod packages;
 mod toolchain;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 pub(crate) use envoy::{VERSION as ENVOY, envoy};
+pub(crate) use helm::{found as found_helm, helm};
 pub(crate) use linker::Linker;
 pub(crate) use toolchain::Toolchain;
 
@@ -26,6 +28,9 @@ pub(crate) struct Arguments {
     /// Also install what the interoperability tests run: clients and backends that others wrote.
     #[arg(long)]
     interop: bool,
+    /// Also build helm, which the chart is rendered and tested with. Needs Go.
+    #[arg(long)]
+    helm: bool,
 }
 
 /// What compiles and links eBPF programs.
@@ -46,6 +51,9 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     }
     if arguments.interop {
         interop()?;
+    }
+    if arguments.helm {
+        step::say(&format!("helm           {}", helm()?.display()));
     }
     step::say(&format!("eBPF compiler  {} ({})", ebpf.toolchain.name, ebpf.toolchain.version));
     step::say(&format!("bpf-linker     {}", ebpf.linker.path.display()));

@@ -5,6 +5,8 @@ use std::{env, fs::OpenOptions, io::Write, path::PathBuf};
 
 use nix::unistd::geteuid;
 
+use crate::kubernetes::Programs;
+
 /// Where the eBPF object is, for a test that loads it; `None` after saying that `test` is skipped.
 ///
 /// # Panics
@@ -89,6 +91,20 @@ pub fn helm(test: &str) -> Option<PathBuf> {
         skip(test, "helm", "needs helm: run `cargo xtask setup --helm` and `cargo xtask test`");
     }
     helm
+}
+
+/// Kubernetes' programs, for a test that starts an API server; `None` after saying that `test` is
+/// skipped.
+///
+/// # Panics
+/// When there are none and `PENSTOCK_REQUIRE` lists `apiserver`.
+pub fn api_server(test: &str) -> Option<Programs> {
+    let programs = Programs::find();
+    if programs.is_none() {
+        let where_from = "needs an API server: run `cargo xtask setup --cluster`";
+        skip(test, "apiserver", &format!("{where_from} or set KUBEBUILDER_ASSETS"));
+    }
+    programs
 }
 
 fn file(variable: &str) -> Option<PathBuf> {

@@ -35,6 +35,9 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     if required("interop") || required("sslscan") {
         setup::interop()?;
     }
+    if required("apiserver") {
+        setup::kubernetes()?;
+    }
     let object = build::object(false)?;
     if !arguments.no_lint {
         lint::lint(Some(&object))?;

@@ -5,6 +5,8 @@
 //! -p penstock-tests --test apiserver` runs the tests.
 #![forbid(unsafe_code)]
 
+mod chart;
 mod check;
 mod harness;
 mod place;
+mod policy;

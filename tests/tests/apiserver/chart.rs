@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Command};
 
 use http::Method;
 use serde_json::{Value, json};
-use testbed::requirement;
+use testbed::{kubernetes::Kind, requirement};
 
 use crate::place::{Place, until};
 
@@ -57,6 +57,62 @@ fn what_the_chart_makes_is_accepted() {
 }
 
 #[test]
+fn a_release_is_installed_changed_taken_back_and_removed() {
+    let test = "a_release_is_installed_changed_taken_back_and_removed";
+    let Some(helm) = requirement::helm(test) else { return };
+    // Of its own: until there is an agent, the webhook refuses everybody's Ingresses.
+    let Some(place) = Place::alone(test) else { return };
+    let chart = Path::new(DEPLOY).join("helm/penstock");
+    let run = |arguments: &[&str]| {
+        let output = Command::new(&helm)
+            .args(arguments)
+            .args(["--namespace", &place.namespace, "--kubeconfig"])
+            .arg(place.server.kubeconfig())
+            .output()
+            .expect("helm can be run");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {errors}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let chart = chart.to_str().expect("text");
+    let webhook = "controller.admissionWebhooks.enabled=true";
+    let said = run(&["install", "edge", chart, "--set", webhook]);
+    assert!(said.contains("rollout status daemonset/edge-penstock-controller"), "{said}");
+    let objects = place.server.objects();
+    let get = |version, kind, name| {
+        let found = objects.get(&Kind::new(version, kind), &place.namespace, name);
+        found.expect("an answer")
+    };
+    let secret = || {
+        let secret = get("v1", "Secret", "edge-penstock-admission").expect("it is there");
+        secret["data"].clone()
+    };
+    let settings = || {
+        let map = get("v1", "ConfigMap", "edge-penstock-controller").expect("it is there");
+        map["data"]["proxy-body-size"].clone()
+    };
+    let made = secret();
+    assert_eq!(settings(), Value::Null);
+    let change = ["--set", webhook, "--set", "controller.config.proxy-body-size=8m"];
+    run(&[&["upgrade", "edge", chart][..], &change].concat());
+    assert_eq!(settings(), "8m");
+    // Another certificate would not be the one that the agents have read.
+    assert_eq!(secret(), made);
+    let path = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/\
+                edge-penstock-admission";
+    let hook: Value =
+        serde_json::from_str(&objects.request(Method::GET, path, None).expect("it is there"))
+            .expect("JSON");
+    assert_eq!(hook["webhooks"][0]["clientConfig"]["caBundle"], made["ca.crt"]);
+    run(&["rollback", "edge"]);
+    assert_eq!(settings(), Value::Null);
+    assert_eq!(secret(), made);
+    run(&["uninstall", "edge"]);
+    assert!(get("apps/v1", "DaemonSet", "edge-penstock-controller").is_none());
+    assert!(get("v1", "Secret", "edge-penstock-admission").is_none());
+}
+
+#[test]
 fn the_manifests_are_accepted() {
     let Some(place) = Place::alone("the_manifests_are_accepted") else { return };
     let file = Path::new(DEPLOY).join("kubernetes/penstock.yaml");
@@ -101,7 +157,7 @@ fn the_manifests_are_accepted() {
         ["list", "", "services", "", ""],
         ["list", "discovery.k8s.io", "endpointslices", "", ""],
         ["list", "", "secrets", "shop", "tls"],
-        ["list", "", "nodes", "", ""],
+        ["get", "", "nodes", "", "n1"],
         ["create", "", "events", "shop", ""],
         ["update", "coordination.k8s.io", "leases", "penstock", "penstock-leader"],
         ["list", "", "pods", "penstock", ""],
@@ -114,6 +170,9 @@ fn the_manifests_are_accepted() {
         ["create", "", "secrets", "shop", ""],
         ["update", "", "configmaps", "penstock", "penstock-controller"],
         ["list", "", "pods", "shop", ""],
+        ["list", "", "nodes", "", ""],
+        ["list", "", "namespaces", "", ""],
+        ["patch", "", "services/status", "shop", "web"],
         ["create", "", "pods/exec", "penstock", "x"],
         ["delete", "coordination.k8s.io", "leases", "penstock", "penstock-leader"],
         ["update", "coordination.k8s.io", "leases", "kube-system", "penstock-leader"],

@@ -15,10 +15,16 @@ const PREFIX: &str = "nginx.ingress.kubernetes.io";
 /// No key takes this.
 const WRONG: &str = "no;such";
 
+/// The value that makes the place's class that of the policy, so that it is no other test's.
+fn class(place: &Place) -> String {
+    let name = &place.namespace;
+    format!("controller.ingressClassResource.name={name},controller.ingressClass={name}")
+}
+
 /// A place whose class, named like its namespace, has the policy with these values.
 fn policed(test: &str, values: &str) -> Option<Place> {
     let place = Place::shared(test)?;
-    let class = format!("controller.ingressClassResource.name={0}", place.namespace);
+    let class = class(&place);
     let mut arguments = vec!["-s", "templates/admission-policy.yaml", "--set", &class];
     if !values.is_empty() {
         arguments.extend(["--set", values]);
@@ -162,7 +168,7 @@ fn what_was_there_before_stays_changeable() {
     let mut object = ingress(&place, &[("ssl-redirect", "maybe")]);
     assert_eq!(refusal(&place, &object), None, "there is no policy yet");
     // From here on there is one.
-    let class = format!("controller.ingressClassResource.name={}", place.namespace);
+    let class = class(&place);
     let arguments = ["-s", "templates/admission-policy.yaml", "--set", &class];
     let Some(yaml) = rendered(test, &place, &arguments) else { return };
     place.apply(&yaml);
@@ -187,7 +193,7 @@ fn other_classes_are_left_alone() {
     object["metadata"]["name"] = json!("classless");
     assert_eq!(refusal(&place, &object), None);
     // The annotation counts where the field is missing.
-    object["metadata"]["annotations"]["kubernetes.io/ingress.class"] = json!("penstock");
+    object["metadata"]["annotations"]["kubernetes.io/ingress.class"] = json!(place.namespace);
     assert!(refusal(&place, &object).is_some());
 }
 

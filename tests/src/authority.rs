@@ -21,18 +21,24 @@ impl Authority {
         Ok(Self { issuer })
     }
 
-    /// A `kubernetes.io/tls` Secret with a fresh certificate for these names.
-    pub fn secret(&self, namespace: &str, name: &str, hosts: &[&str]) -> Result<String> {
-        let names: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+    /// A fresh certificate for these names or addresses and its key, in PEM.
+    pub fn certificate(&self, names: &[&str]) -> Result<(String, String)> {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let key = KeyPair::generate()?;
         let leaf = CertificateParams::new(names)?.signed_by(&key, &self.issuer)?;
+        Ok((leaf.pem(), key.serialize_pem()))
+    }
+
+    /// A `kubernetes.io/tls` Secret with a fresh certificate for these names.
+    pub fn secret(&self, namespace: &str, name: &str, hosts: &[&str]) -> Result<String> {
+        let (certificate, key) = self.certificate(hosts)?;
         let indented =
             |pem: String| pem.lines().map(|line| format!("    {line}\n")).collect::<String>();
         Ok(format!(
             "apiVersion: v1\nkind: Secret\nmetadata:\n  namespace: {namespace}\n  name: {name}\n\
              type: kubernetes.io/tls\nstringData:\n  tls.crt: |\n{}  tls.key: |\n{}",
-            indented(leaf.pem()),
-            indented(key.serialize_pem()),
+            indented(certificate),
+            indented(key),
         ))
     }
 

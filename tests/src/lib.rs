@@ -27,6 +27,7 @@ mod namespace;
 mod pods;
 mod topology;
 
+pub mod kubernetes;
 pub mod programs;
 pub mod requirement;
 pub mod wire;

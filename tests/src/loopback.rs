@@ -78,9 +78,14 @@ impl Loopback {
 }
 
 /// Ports that nobody uses at this moment.
-fn free_ports() -> Result<[u16; 3]> {
-    let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+pub(crate) fn free_ports<const COUNT: usize>() -> Result<[u16; COUNT]> {
     // All held until all are known, so that they differ.
-    let [a, b, c] = [bind()?, bind()?, bind()?];
-    Ok([a.local_addr()?.port(), b.local_addr()?.port(), c.local_addr()?.port()])
+    let mut held = Vec::with_capacity(COUNT);
+    let mut ports = [0; COUNT];
+    for port in &mut ports {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        *port = listener.local_addr()?.port();
+        held.push(listener);
+    }
+    Ok(ports)
 }

@@ -5,6 +5,8 @@ use std::{env, fs::OpenOptions, io::Write, path::PathBuf};
 
 use nix::unistd::geteuid;
 
+use crate::kubernetes::Programs;
+
 /// Where the eBPF object is, for a test that loads it; `None` after saying that `test` is skipped.
 ///
 /// # Panics
@@ -77,6 +79,32 @@ pub fn headroom(test: &str) {
 /// When `PENSTOCK_REQUIRE` lists `interop`.
 pub fn interop(test: &str, what: &str) {
     skip(test, "interop", &format!("needs {what}: run `cargo xtask setup --interop`"));
+}
+
+/// Helm, for a test that renders the chart; `None` after saying that `test` is skipped.
+///
+/// # Panics
+/// When it is missing and `PENSTOCK_REQUIRE` lists `helm`.
+pub fn helm(test: &str) -> Option<PathBuf> {
+    let helm = file("PENSTOCK_HELM");
+    if helm.is_none() {
+        skip(test, "helm", "needs helm: run `cargo xtask setup --helm` and `cargo xtask test`");
+    }
+    helm
+}
+
+/// Kubernetes' programs, for a test that starts an API server; `None` after saying that `test` is
+/// skipped.
+///
+/// # Panics
+/// When there are none and `PENSTOCK_REQUIRE` lists `apiserver`.
+pub fn api_server(test: &str) -> Option<Programs> {
+    let programs = Programs::find();
+    if programs.is_none() {
+        let where_from = "needs an API server: run `cargo xtask setup --cluster`";
+        skip(test, "apiserver", &format!("{where_from} or set KUBEBUILDER_ASSETS"));
+    }
+    programs
 }
 
 fn file(variable: &str) -> Option<PathBuf> {

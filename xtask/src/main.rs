@@ -5,9 +5,11 @@
 mod bench;
 mod build;
 mod demo;
+mod image;
 mod kernels;
 mod lint;
 mod load;
+mod manifests;
 mod privileges;
 mod run;
 mod setup;
@@ -33,6 +35,10 @@ enum Command {
     Setup(setup::Arguments),
     /// Builds the eBPF object and the agent, optimised.
     Build(build::Arguments),
+    /// Makes the container image, as a tarball in the OCI's layout: needs no container engine.
+    Image(image::Arguments),
+    /// Writes deploy/kubernetes/penstock.yaml from the chart.
+    Manifests(manifests::Arguments),
     /// Makes a cluster in a box, sends it requests, kills a node's agent and shows what happens.
     Demo(demo::Arguments),
     /// Runs every check and every test.
@@ -56,6 +62,8 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Setup(arguments) => setup::main(&arguments),
         Command::Build(arguments) => build::main(&arguments),
+        Command::Image(arguments) => image::main(&arguments),
+        Command::Manifests(arguments) => manifests::main(&arguments),
         Command::Demo(arguments) => demo::main(&arguments),
         Command::Test(arguments) => test::main(&arguments),
         Command::Lint => lint::main(),

@@ -2,6 +2,8 @@
 //! allowed, and says in one line what is missing where it is not.
 
 mod envoy;
+mod helm;
+mod kubernetes;
 mod linker;
 mod packages;
 mod toolchain;
@@ -11,6 +13,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 pub(crate) use envoy::{VERSION as ENVOY, envoy};
+pub(crate) use helm::{found as found_helm, helm};
+pub(crate) use kubernetes::kubernetes;
 pub(crate) use linker::Linker;
 pub(crate) use toolchain::Toolchain;
 
@@ -26,6 +30,13 @@ pub(crate) struct Arguments {
     /// Also install what the interoperability tests run: clients and backends that others wrote.
     #[arg(long)]
     interop: bool,
+    /// Also build helm, which the chart is rendered and tested with. Needs Go.
+    #[arg(long)]
+    helm: bool,
+    /// Also build Kubernetes' own programs, for the tests with an API server and for `cargo xtask
+    /// cluster`, and install what its nodes run. Needs Go; takes some minutes the first time.
+    #[arg(long)]
+    cluster: bool,
 }
 
 /// What compiles and links eBPF programs.
@@ -46,6 +57,14 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     }
     if arguments.interop {
         interop()?;
+    }
+    if arguments.helm {
+        step::say(&format!("helm           {}", helm()?.display()));
+    }
+    if arguments.cluster {
+        nodes()?;
+        let programs = kubernetes()?;
+        step::say(&format!("Kubernetes     {}", programs.display()));
     }
     step::say(&format!("eBPF compiler  {} ({})", ebpf.toolchain.name, ebpf.toolchain.version));
     step::say(&format!("bpf-linker     {}", ebpf.linker.path.display()));
@@ -68,6 +87,20 @@ pub(crate) fn cluster_in_a_box() -> Result<()> {
         packages::Tool { program: "nsenter", package: "util-linux" },
         packages::Tool { program: "curl", package: "curl" },
     ])
+}
+
+/// What the nodes of a real cluster run beside Kubernetes' own programs.
+pub(crate) fn nodes() -> Result<()> {
+    packages::ensure(&[
+        packages::Tool { program: "ip", package: "iproute2" },
+        packages::Tool { program: "unshare", package: "util-linux" },
+        packages::Tool { program: "containerd", package: "containerd" },
+        packages::Tool { program: "runc", package: "runc" },
+        packages::Tool { program: "nft", package: "nftables" },
+        // Kubernetes' kubelet looks for it even where kube-proxy writes nftables.
+        packages::Tool { program: "iptables", package: "iptables" },
+    ])?;
+    packages::ensure_packages(&["containernetworking-plugins"])
 }
 
 /// What the benchmarks make the load with.

@@ -81,6 +81,18 @@ pub fn interop(test: &str, what: &str) {
     skip(test, "interop", &format!("needs {what}: run `cargo xtask setup --interop`"));
 }
 
+/// Helm, for a test that renders the chart; `None` after saying that `test` is skipped.
+///
+/// # Panics
+/// When it is missing and `PENSTOCK_REQUIRE` lists `helm`.
+pub fn helm(test: &str) -> Option<PathBuf> {
+    let helm = file("PENSTOCK_HELM");
+    if helm.is_none() {
+        skip(test, "helm", "needs helm: run `cargo xtask setup --helm` and `cargo xtask test`");
+    }
+    helm
+}
+
 /// Kubernetes' programs, for a test that starts an API server; `None` after saying that `test` is
 /// skipped.
 ///

@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
 }
 
 /// How the agent is compiled.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Profile {
     /// Quick to build: for tests and the demo.
     Dev,
@@ -98,6 +98,22 @@ pub(crate) fn agent_without_object(profile: Profile) -> Result<PathBuf> {
     build_agent(profile, None)
 }
 
+/// Builds the agent around an eBPF object as a program that needs no library of the system; the path
+/// of the binary. `target` is a triple; the C library it names has to be there as an archive, as
+/// Debian's `libc6-dev` has it.
+pub(crate) fn static_agent(profile: Profile, object: &Path, target: &str) -> Result<PathBuf> {
+    let mut command = Command::new(workspace::cargo());
+    command
+        .args(["build", "--locked", "--profile", profile.name(), "--target", target])
+        .args(["--package", "ingress-userspace", "--bin", "penstock"])
+        .current_dir(workspace::root())
+        // With a target named, it holds for that alone, not for macros and build scripts.
+        .env("RUSTFLAGS", "-C target-feature=+crt-static");
+    embed(&mut command, Some(object));
+    step::run("building the agent without libraries", "image", &mut command)?;
+    Ok(workspace::target().join(target).join(profile.directory()).join("penstock"))
+}
+
 fn build_agent(profile: Profile, object: Option<&Path>) -> Result<PathBuf> {
     let mut command = Command::new(workspace::cargo());
     command
@@ -137,7 +153,7 @@ pub(crate) fn binary(profile: Profile, name: &str) -> PathBuf {
 }
 
 /// `1.4 MiB`, `23 KiB`.
-fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     match bytes {
         0..1_048_576 => format!("{} KiB", bytes.div_ceil(1024)),
         _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),

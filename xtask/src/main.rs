@@ -6,9 +6,11 @@ mod bench;
 mod build;
 mod cluster;
 mod demo;
+mod image;
 mod kernels;
 mod lint;
 mod load;
+mod manifests;
 mod privileges;
 mod run;
 mod setup;
@@ -34,6 +36,10 @@ enum Command {
     Setup(setup::Arguments),
     /// Builds the eBPF object and the agent, optimised.
     Build(build::Arguments),
+    /// Makes the container image, as a tarball in the OCI's layout: needs no container engine.
+    Image(image::Arguments),
+    /// Writes deploy/kubernetes/penstock.yaml from the chart.
+    Manifests(manifests::Arguments),
     /// Makes a cluster in a box, sends it requests, kills a node's agent and shows what happens.
     Demo(demo::Arguments),
     /// A real Kubernetes cluster on this machine, without Docker: `up`, `kubectl …`, `down`.
@@ -59,6 +65,8 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Setup(arguments) => setup::main(&arguments),
         Command::Build(arguments) => build::main(&arguments),
+        Command::Image(arguments) => image::main(&arguments),
+        Command::Manifests(arguments) => manifests::main(&arguments),
         Command::Demo(arguments) => demo::main(&arguments),
         Command::Cluster(arguments) => cluster::main(&arguments),
         Command::Test(arguments) => test::main(&arguments),

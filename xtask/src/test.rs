@@ -55,6 +55,9 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
         .env(OBJECT_VARIABLE, &object)
         .env("PENSTOCK_AGENT", &agent)
         .env("PENSTOCK_SKIPPED", &skipped);
+    // Where nothing requires it, tests say that they are skipped for want of it.
+    let helm = if required("helm") { Some(setup::helm()?) } else { setup::found_helm() };
+    command.envs(helm.map(|helm| ("PENSTOCK_HELM", helm)));
     let tally = tally(&mut command)?;
     let skipped = fs::read_to_string(&skipped).unwrap_or_default();
 

@@ -2,6 +2,7 @@
 //! allowed, and says in one line what is missing where it is not.
 
 mod envoy;
+mod helm;
 mod kubernetes;
 mod linker;
 mod packages;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 pub(crate) use envoy::{VERSION as ENVOY, envoy};
+pub(crate) use helm::{found as found_helm, helm};
 pub(crate) use kubernetes::kubernetes;
 pub(crate) use linker::Linker;
 pub(crate) use toolchain::Toolchain;
@@ -28,6 +30,9 @@ pub(crate) struct Arguments {
     /// Also install what the interoperability tests run: clients and backends that others wrote.
     #[arg(long)]
     interop: bool,
+    /// Also build helm, which the chart is rendered and tested with. Needs Go.
+    #[arg(long)]
+    helm: bool,
     /// Also build Kubernetes' own programs, for the tests with an API server and for `cargo xtask
     /// cluster`, and install what its nodes run. Needs Go; takes some minutes the first time.
     #[arg(long)]
@@ -52,6 +57,9 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     }
     if arguments.interop {
         interop()?;
+    }
+    if arguments.helm {
+        step::say(&format!("helm           {}", helm()?.display()));
     }
     if arguments.cluster {
         nodes()?;

@@ -202,7 +202,7 @@ pub(super) const DESCRIBED: &[Described] = &[
     row("canary-weight", "number", "`0`", Service, ""),
     row("canary-weight-total", "number", "`100`", Service, ""),
     row("ssl-passthrough", "boolean", "`false`", Host, ""),
-    row("ssl-passthrough-proxy-protocol", "`v1` or `v2`", "", Host, ""),
+    row("ssl-passthrough-proxy-protocol", "`off`, `v1` or `v2`", "", Host, ""),
     row("ssl-ciphers", "OpenSSL list", "cm", Host, ""),
     row("ssl-prefer-server-ciphers", "boolean", "cm, `true`", Host, ""),
     row("enable-access-log", "boolean", "`true`", Ingress, ""),

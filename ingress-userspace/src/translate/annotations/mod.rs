@@ -1,6 +1,8 @@
 //! What the annotations of an Ingress ask for, as typed values: here or nowhere. Whatever restricts
 //! access and is not obeyed yet denies.
 
+#[cfg(test)]
+mod admission;
 mod aliases;
 mod balancing;
 mod canary;

@@ -75,7 +75,12 @@ endpoints: [{addresses: [10.0.2.1]}]
 
 /// An Ingress of our class: its annotations without prefix, what else its spec holds, and its rules
 /// as `host path kind service`; `-` stands for no host.
-fn ingress(name: &str, annotations: &[(&str, &str)], spec: &str, rules: &[&str]) -> String {
+pub(super) fn ingress(
+    name: &str,
+    annotations: &[(&str, &str)],
+    spec: &str,
+    rules: &[&str],
+) -> String {
     let mut text = format!(
         "---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\n  name: {name}\n  annotations:\n"
     );
@@ -108,12 +113,12 @@ fn translate_with(options: Options, text: &str) -> Translation {
     Translator::new(options).translate(&stores, &Default::default())
 }
 
-fn translate(text: &str) -> Translation {
+pub(super) fn translate(text: &str) -> Translation {
     translate_with(Options::default(), text)
 }
 
 /// All diagnostics, one a line.
-fn said(translation: &Translation) -> String {
+pub(super) fn said(translation: &Translation) -> String {
     let line = |diagnostic: &crate::model::Diagnostic| match diagnostic.severity {
         Severity::Warning => format!("warning {diagnostic}\n"),
         Severity::Error => format!("error {diagnostic}\n"),
@@ -122,7 +127,7 @@ fn said(translation: &Translation) -> String {
 }
 
 #[track_caller]
-fn says(translation: &Translation, text: &str) {
+pub(super) fn says(translation: &Translation, text: &str) {
     assert!(said(translation).contains(text), "not said: {text}\nbut:\n{}", said(translation));
 }
 

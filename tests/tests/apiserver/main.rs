@@ -6,5 +6,10 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod data_path;
 mod harness;
+mod outage;
 mod place;
+mod rights;
+mod site;
+mod status;

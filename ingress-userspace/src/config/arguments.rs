@@ -20,7 +20,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the Ingresses of a directory of manifests.
+    /// Serve the Ingresses of a cluster, or of a directory of manifests.
     Run(Box<RunFlags>),
     Check(crate::check::Command),
     /// Print what is known of every annotation, as docs/annotations.md.
@@ -185,7 +185,8 @@ fn listed(faults: &[String]) -> String {
 mod tests {
     use std::{net::IpAddr, time::Duration};
 
-    use super::*;
+    use super::{super::Source, *};
+    use crate::kubernetes::Access;
 
     fn parsed(arguments: &str) -> Parsed {
         parse(["penstock"].into_iter().chain(arguments.split_whitespace()).map(Into::into), 3)
@@ -263,8 +264,9 @@ mod tests {
     #[test]
     fn all_faults_are_told_at_once() {
         let text = faults(
-            "run --nonsense --bogus=1 --http-port http --https-port 70000 --workers 0 \
-             --bind-address nowhere --configmap noslash --l4 maybe --disable-catch-all=perhaps",
+            "run --manifests d --kubeconfig k --nonsense --bogus=1 --http-port http --https-port 70000 --workers 0 \
+             --bind-address nowhere --configmap noslash --l4 maybe --disable-catch-all=perhaps \
+             --watch-namespace-selector=a=b=c",
         );
         for part in [
             "--nonsense",
@@ -276,16 +278,40 @@ mod tests {
             "--configmap",
             "--l4",
             "--disable-catch-all",
-            "--manifests",
+            "--kubeconfig",
+            "--watch-namespace-selector",
         ] {
             assert!(text.contains(part), "{part} is missing in:\n{text}");
         }
     }
 
     #[test]
-    fn the_missing_directory_is_asked_for_by_name() {
-        let text = faults("run");
-        assert!(text.contains("--manifests DIR is required"), "{text}");
+    fn without_a_directory_the_cluster_is_served() {
+        let Source::Cluster(access) = config("run").source else { panic!("a directory") };
+        assert_eq!(access, Access { in_pod: true, ..Access::default() });
+        let access = config(
+            "run --kubeconfig=/k --context there --apiserver-host=https://10.0.0.1:6443 \
+             --certificate-authority=/ca",
+        );
+        let Source::Cluster(access) = access.source else { panic!("a directory") };
+        assert_eq!(access.kubeconfig, Some("/k".into()));
+        assert_eq!(access.context.as_deref(), Some("there"));
+        assert_eq!(access.server.as_deref(), Some("https://10.0.0.1:6443"));
+        assert_eq!(access.authority, Some("/ca".into()));
+    }
+
+    #[test]
+    fn where_the_api_server_is_must_be_clear() {
+        for (arguments, part) in [
+            ("run --apiserver-host 10.0.0.1", "https://"),
+            ("run --apiserver-host ftp://a", "https://"),
+            ("run --certificate-authority /ca", "without --apiserver-host"),
+            ("run --manifests d --context c", "give one of the two"),
+            ("run --watch-namespace a --watch-namespace-selector b", "together"),
+        ] {
+            let text = faults(arguments);
+            assert!(text.contains(part), "{arguments}: {text}");
+        }
     }
 
     #[test]

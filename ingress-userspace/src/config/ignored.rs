@@ -15,8 +15,6 @@ use Shape::{Bool, Value};
 /// Reference section 9.2, and the flags of its logging library.
 pub(super) const FLAGS: &[(&str, Shape)] = &[
     ("alsologtostderr", Bool),
-    ("apiserver-host", Value),
-    ("certificate-authority", Value),
     ("deep-inspect", Bool),
     ("default-server-port", Value),
     ("disable-full-test", Bool),
@@ -32,7 +30,6 @@ pub(super) const FLAGS: &[(&str, Shape)] = &[
     ("exclude-socket-metrics", Value),
     ("healthz-check-timeout", Value),
     ("internal-logger-address", Value),
-    ("kubeconfig", Value),
     ("log_backtrace_at", Value),
     ("log_dir", Value),
     ("log_file", Value),
@@ -72,17 +69,7 @@ pub(super) const FLAGS: &[(&str, Shape)] = &[
     ("validating-webhook-certificate", Value),
     ("validating-webhook-key", Value),
     ("vmodule", Value),
-    ("watch-namespace-selector", Value),
 ];
-
-/// Flags that narrow what is served: without them more would be, and to more people. Given, they
-/// are a fault.
-pub(super) fn refusal(name: &str) -> Option<&'static str> {
-    (name == "watch-namespace-selector").then_some(
-        "--watch-namespace-selector: namespaces cannot be selected by label in this version; name \
-         one by --watch-namespace",
-    )
-}
 
 /// What to tell about a flag that was given.
 pub(super) fn warning(name: &str) -> String {

@@ -12,18 +12,19 @@ pub use arguments::{Invocation, Parsed, parse};
 pub use flags::RunFlags;
 
 use std::{
+    fmt,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
 
-use crate::translate;
+use crate::{kubernetes::Access, translate};
 
 /// What `penstock run` is to do; checked.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// `--manifests`: the directory (or file) of Kubernetes YAML.
-    pub manifests: PathBuf,
+    /// Where the objects come from.
+    pub source: Source,
     /// What decides which objects are served.
     pub translate: translate::Options,
     /// Where requests come in.
@@ -44,6 +45,24 @@ pub struct Config {
     pub log_format: LogFormat,
     /// One line for each flag that was accepted and does nothing here.
     pub warnings: Vec<String>,
+}
+
+/// Where the objects come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// `--manifests`: a directory (or file) of Kubernetes YAML.
+    Manifests(PathBuf),
+    /// The API server of a cluster.
+    Cluster(Access),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Manifests(path) => path.display().fmt(f),
+            Self::Cluster(_) => f.write_str("the objects of the cluster"),
+        }
+    }
 }
 
 /// The proxy's listeners. Port 0 stands for one that the kernel picks.

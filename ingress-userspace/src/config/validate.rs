@@ -3,10 +3,13 @@
 use std::{net::IpAddr, time::Duration};
 
 use super::{
-    Admin, Config, L4, L4Mode, Listen, LogFormat, NameServers, RunFlags, Shutdown, Timeouts,
-    ignored,
+    Admin, Config, L4, L4Mode, Listen, LogFormat, NameServers, RunFlags, Shutdown, Source,
+    Timeouts, ignored,
 };
-use crate::translate;
+use crate::{
+    kubernetes::{Access, server_address},
+    translate::{self, NamespaceSelector},
+};
 
 /// Collects what is wrong while values are read.
 #[derive(Default)]
@@ -80,16 +83,8 @@ impl RunFlags {
     /// All faults, each naming its flag and what is allowed.
     pub fn validate(&self, cores: usize) -> Result<Config, Vec<String>> {
         let mut faults = Faults::default();
-        let manifests = self.manifests.clone().filter(|dir| !dir.is_empty());
-        if manifests.is_none() {
-            faults.0.push(
-                "--manifests DIR is required: this version serves a directory of Kubernetes YAML, \
-                 not yet a cluster's API"
-                    .to_owned(),
-            );
-        }
         let config = Config {
-            manifests: manifests.unwrap_or_default().into(),
+            source: self.source(&mut faults),
             translate: self.translate(&mut faults),
             listen: Listen {
                 addresses: faults.addresses("--bind-address", &self.bind_address),
@@ -115,9 +110,6 @@ impl RunFlags {
             },
             warnings: self.ignored.iter().map(|name| ignored::warning(name)).collect(),
         };
-        faults.0.extend(
-            self.ignored.iter().filter_map(|name| ignored::refusal(name)).map(str::to_owned),
-        );
         let Listen { http_port, https_port, .. } = config.listen;
         let ports = [
             ("--http-port", http_port),
@@ -134,6 +126,54 @@ impl RunFlags {
         if faults.0.is_empty() { Ok(config) } else { Err(faults.0) }
     }
 
+    fn source(&self, faults: &mut Faults) -> Source {
+        let given = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
+        let access = Access {
+            kubeconfig: given(&self.kubeconfig).map(Into::into),
+            context: given(&self.context),
+            server: given(&self.apiserver_host),
+            authority: given(&self.certificate_authority).map(Into::into),
+            in_pod: true,
+        };
+        if let Some(server) = &access.server
+            && let Err(why) = server_address(server)
+        {
+            faults.add("--apiserver-host", server, why);
+        }
+        if access.authority.is_some() && access.server.is_none() {
+            faults.0.push("--certificate-authority: has no effect without --apiserver-host".into());
+        }
+        let Some(manifests) = given(&self.manifests) else { return Source::Cluster(access) };
+        for (flag, is_given) in [
+            ("--kubeconfig", access.kubeconfig.is_some()),
+            ("--context", access.context.is_some()),
+            ("--apiserver-host", access.server.is_some()),
+        ] {
+            if is_given {
+                faults.0.push(format!(
+                    "{flag}: is of a cluster, and --manifests is not; give one of the two"
+                ));
+            }
+        }
+        Source::Manifests(manifests.into())
+    }
+
+    fn namespace_selector(&self, faults: &mut Faults) -> Option<NamespaceSelector> {
+        const FLAG: &str = "--watch-namespace-selector";
+        let text = self.watch_namespace_selector.as_ref().filter(|text| !text.trim().is_empty())?;
+        // ingress-nginx refuses both together too.
+        if self.watch_namespace.as_ref().is_some_and(|name| !name.is_empty()) {
+            faults.0.push(format!("{FLAG}: cannot be given together with --watch-namespace"));
+        }
+        match text.parse() {
+            Ok(selector) => Some(selector),
+            Err(error) => {
+                faults.0.push(format!("{FLAG} {text:?}: {error}"));
+                None
+            }
+        }
+    }
+
     fn translate(&self, faults: &mut Faults) -> translate::Options {
         translate::Options {
             ingress_class: self.ingress_class.clone(),
@@ -143,6 +183,7 @@ impl RunFlags {
             watch_ingress_without_class: faults
                 .boolean("--watch-ingress-without-class", &self.watch_ingress_without_class),
             watch_namespace: self.watch_namespace.clone().filter(|name| !name.is_empty()),
+            watch_namespace_selector: self.namespace_selector(faults),
             default_backend_service: faults
                 .object("--default-backend-service", self.default_backend_service.as_ref()),
             default_ssl_certificate: faults

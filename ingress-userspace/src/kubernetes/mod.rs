@@ -3,4 +3,4 @@
 
 mod client;
 
-pub use client::{Access, ClientError};
+pub use client::{Access, ClientError, server_address};

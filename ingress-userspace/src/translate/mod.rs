@@ -20,8 +20,10 @@ mod mirrors;
 mod options;
 mod password;
 mod quantity;
+mod references;
 mod report;
 mod rule;
+mod selector;
 mod snippet;
 mod streams;
 mod suite;
@@ -38,6 +40,8 @@ mod tests;
 pub(crate) use annotations::SUITES as UPSTREAM_SUITES;
 pub(crate) use annotations::{Described, described, document as annotations_document};
 pub use options::Options;
+pub use references::{Reference, references};
+pub use selector::{NamespaceSelector, SelectorError};
 
 use std::{
     cmp::Reverse,
@@ -278,7 +282,7 @@ impl Translator {
                            Ingresses with `default-backend`; other answers stay as they are";
             Report::on(object, &mut diagnostics).warning("data.custom-http-errors", message);
         }
-        let classes = Classes::new(options, &stores.ingress_classes);
+        let classes = Classes::new(options, stores);
         let mut ingresses: Vec<_> = stores.ingresses.iter().collect();
         ingresses.sort_by_cached_key(|(key, ingress)| order(key, ingress));
         let known = (&mut *certificates, authorities, users);
@@ -401,6 +405,7 @@ fn is_same(previous: &Stores, stores: &Stores) -> bool {
         && previous.ingress_classes.same(&stores.ingress_classes)
         && previous.secrets.same(&stores.secrets)
         && previous.config_maps.same(&stores.config_maps)
+        && previous.namespaces.same(&stores.namespaces)
 }
 
 /// Hosts that did not change are the allocations of before, so that their routes need not be

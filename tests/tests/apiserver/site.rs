@@ -211,7 +211,8 @@ pub(crate) fn shipped_rights(namespace: &str) -> Vec<Value> {
         if kind == "ClusterRoleBinding" {
             object["roleRef"]["name"] = json!(namespace);
         }
-        for subject in object["subjects"].as_array_mut().into_iter().flatten() {
+        let subjects = object.get_mut("subjects").and_then(Value::as_array_mut);
+        for subject in subjects.into_iter().flatten() {
             subject["namespace"] = json!(namespace);
         }
     }

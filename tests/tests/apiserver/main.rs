@@ -5,11 +5,13 @@
 //! -p penstock-tests --test apiserver` runs the tests.
 #![forbid(unsafe_code)]
 
+mod chart;
 mod check;
 mod data_path;
 mod harness;
 mod outage;
 mod place;
+mod policy;
 mod rights;
 mod site;
 mod status;

@@ -38,6 +38,9 @@ pub(crate) struct Arguments {
     /// File to write; default: target/penstock-<version>.oci.tar.
     #[arg(long)]
     output: Option<PathBuf>,
+    /// Also keep the program by itself here.
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
     /// Give the image to a container engine of this machine too.
     #[arg(long, value_enum)]
     load: Option<Engine>,
@@ -71,6 +74,9 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
         Command::new("strip").arg("--strip-all").arg("-o").arg(&stripped).arg(&binary),
     )?;
     let bytes = fs::read(&stripped).with_context(|| stripped.display().to_string())?;
+    if let Some(program) = &arguments.program {
+        fs::copy(&stripped, program).with_context(|| program.display().to_string())?;
+    }
     let output = arguments
         .output
         .clone()

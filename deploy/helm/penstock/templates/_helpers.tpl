@@ -105,9 +105,6 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if and .Values.defaultBackend.enabled .Values.defaultBackend.service }}
 {{- fail "defaultBackend.enabled and defaultBackend.service exclude each other" }}
 {{- end }}
-{{- if and (not (kindIs "invalid" $controller.minAvailable)) (not (kindIs "invalid" $controller.maxUnavailable)) }}
-{{- fail "controller.minAvailable and controller.maxUnavailable exclude each other: set the other one to null" }}
-{{- end }}
 {{- end }}
 
 {{/* A probe: its values, its path, the root. */}}
@@ -123,4 +120,9 @@ httpGet:
 {{- with index . 0 }}
 {{ toYaml . }}
 {{- end }}
+{{- end }}
+
+{{/* A value as text. Helm has numbers as floating point, which would make 1000000 to 1e+06. */}}
+{{- define "penstock.text" -}}
+{{- if and (kindIs "float64" .) (eq (float64 (int64 .)) .) }}{{ int64 . }}{{ else }}{{ toString . }}{{ end }}
 {{- end }}

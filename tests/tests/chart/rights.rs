@@ -1,0 +1,95 @@
+//! The agent's pod has no right that it does not need.
+
+use serde_json::{Value, json};
+
+use crate::{Chart, agent, of_kind, variants};
+
+const STEERING: &[&str] = &["--set", "l4.enabled=true,l4.vips={192.0.2.10},l4.interfaces={eth0}"];
+
+#[test]
+fn no_pod_is_privileged() {
+    let Some(chart) = Chart::new("no_pod_is_privileged") else { return };
+    for variant in variants() {
+        let arguments: Vec<&str> = variant.iter().map(String::as_str).collect();
+        let objects = chart.objects(&arguments);
+        for object in objects.iter().filter(|object| !object["spec"]["template"].is_null()) {
+            let pod = &object["spec"]["template"]["spec"];
+            assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+            for container in pod["containers"].as_array().expect("containers") {
+                let context = &container["securityContext"];
+                assert_ne!(context["privileged"], true, "{variant:?}");
+                assert_eq!(context["allowPrivilegeEscalation"], false, "{variant:?}");
+                assert_eq!(context["readOnlyRootFilesystem"], true, "{variant:?}");
+                assert_eq!(context["capabilities"]["drop"], json!(["ALL"]), "{variant:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn without_the_kernel_tier_the_agent_is_nobody() {
+    let Some(chart) = Chart::new("without_the_kernel_tier_the_agent_is_nobody") else { return };
+    let objects = chart.objects(&[]);
+    let pod = agent(&objects);
+    let context = &pod["containers"][0]["securityContext"];
+    assert_eq!(context["runAsNonRoot"], true);
+    assert_eq!(context["runAsUser"], 65532);
+    assert_eq!(context["capabilities"]["add"], json!(["NET_BIND_SERVICE"]));
+    assert_eq!(pod["volumes"], Value::Null, "nothing of the node is mounted");
+    let arguments = pod["containers"][0]["args"].as_array().expect("arguments");
+    assert!(arguments.iter().any(|one| one == "--l4=off"));
+}
+
+#[test]
+fn the_kernel_tier_takes_four_capabilities_and_the_bpf_file_system() {
+    let name = "the_kernel_tier_takes_four_capabilities_and_the_bpf_file_system";
+    let Some(chart) = Chart::new(name) else { return };
+    let objects = chart.objects(STEERING);
+    let pod = agent(&objects);
+    let container = &pod["containers"][0];
+    let context = &container["securityContext"];
+    let four = json!(["BPF", "NET_ADMIN", "NET_BIND_SERVICE", "PERFMON"]);
+    assert_eq!(context["capabilities"]["add"], four);
+    assert_eq!(context["runAsUser"], 0);
+    assert_eq!(pod["hostNetwork"], true);
+    let path =
+        json!([{ "name": "bpf", "hostPath": { "path": "/sys/fs/bpf", "type": "Directory" } }]);
+    assert_eq!(pod["volumes"], path);
+    // AppArmor's default profile forbids writing below /sys.
+    assert_eq!(container["volumeMounts"][0]["mountPath"], "/bpf");
+    let arguments = container["args"].as_array().expect("arguments");
+    assert!(arguments.iter().any(|one| one == "--bpf-dir=/bpf/penstock"));
+}
+
+#[test]
+fn an_agent_that_watches_one_namespace_may_read_no_other() {
+    let Some(chart) = Chart::new("an_agent_that_watches_one_namespace_may_read_no_other") else {
+        return;
+    };
+    let scope = "controller.scope.enabled=true,controller.scope.namespace=shop";
+    let objects = chart.objects(&["--set", scope]);
+    let roles = of_kind(&objects, "ClusterRole");
+    let resources: Vec<&Value> = roles
+        .iter()
+        .flat_map(|role| role["rules"].as_array().expect("rules"))
+        .flat_map(|rule| rule["resources"].as_array().expect("resources"))
+        .collect();
+    assert_eq!(resources, [&json!("ingressclasses"), &json!("nodes")]);
+    let spaces: Vec<_> = of_kind(&objects, "Role")
+        .iter()
+        .map(|role| role["metadata"]["namespace"].clone())
+        .collect();
+    assert_eq!(spaces, [json!("shop"), json!("ingress")]);
+}
+
+#[test]
+fn who_writes_no_status_may_not_write_it() {
+    let Some(chart) = Chart::new("who_writes_no_status_may_not_write_it") else { return };
+    let may = |objects: &[Value]| {
+        of_kind(objects, "ClusterRole")
+            .iter()
+            .any(|role| role.to_string().contains("ingresses/status"))
+    };
+    assert!(may(&chart.objects(&[])));
+    assert!(!may(&chart.objects(&["--set", "controller.updateStatus=false"])));
+}

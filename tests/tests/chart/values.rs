@@ -1,0 +1,114 @@
+//! Values: what is taken, what is refused, and what becomes of it.
+
+use serde_json::{Value, json};
+
+use crate::{CHART, Chart, agent, of_kind, users, variants};
+
+#[test]
+fn the_chart_is_as_helm_wants_it() {
+    let Some(chart) = Chart::new("the_chart_is_as_helm_wants_it") else { return };
+    for file in users() {
+        let file = file.display().to_string();
+        let output = chart.helm(&["lint", "--strict", CHART, "-f", &file]);
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{file}: {said}");
+    }
+}
+
+#[test]
+fn values_that_mean_nothing_are_refused_by_name() {
+    let Some(chart) = Chart::new("values_that_mean_nothing_are_refused_by_name") else { return };
+    for (value, told) in [
+        ("controller.opentelemetry.enabled=true", "opentelemetry"),
+        ("controler.kind=DaemonSet", "controler"),
+        ("controller.kind=StatefulSet", "/controller/kind"),
+        ("controller.hostNetwork=maybe", "/controller/hostNetwork"),
+        ("controller.image.runAsUser=0", "/controller/image/runAsUser"),
+        ("controller.containerPort.http=70000", "/controller/containerPort/http"),
+        ("controller.admissionPolicy.validationActions={Refuse}", "validationActions"),
+        ("tcp.5432=postgres", "/tcp/5432"),
+        ("tcp.http=a/b:80", "'http' does not match"),
+        ("l4.enabled=true", "l4.vips"),
+        (
+            "l4.enabled=true,l4.vips={192.0.2.1},l4.interfaces={eth0},controller.hostNetwork=false",
+            "hostNetwork",
+        ),
+        (
+            "l4.enabled=true,l4.vips={192.0.2.1},l4.interfaces={eth0},controller.kind=Deployment",
+            "DaemonSet",
+        ),
+        ("controller.drainTimeout=900", "terminationGracePeriodSeconds must be at least 910"),
+        (
+            "controller.scope.enabled=true,controller.scope.namespace=a,controller.scope.namespaceSelector=b",
+            "exclude",
+        ),
+        ("defaultBackend.enabled=true", "defaultBackend.image"),
+        ("serviceAccount.create=false", "serviceAccount.name"),
+        (
+            "controller.admissionWebhooks.enabled=true,controller.admissionWebhooks.existingSecret=x",
+            "caBundle",
+        ),
+    ] {
+        let refusal = chart.refusal(&["--set", value]);
+        assert!(refusal.contains(told), "{value}: {refusal}");
+    }
+}
+
+/// The update strategy of the agent with these values.
+fn strategy(chart: &Chart, values: &str) -> Value {
+    let objects = chart.objects(&["--set", values]);
+    let spec = &of_kind(&objects, "DaemonSet")[0]["spec"];
+    spec["updateStrategy"]["rollingUpdate"].clone()
+}
+
+#[test]
+fn a_node_has_one_agent_at_a_time_and_a_service_never_less_than_all() {
+    let name = "a_node_has_one_agent_at_a_time_and_a_service_never_less_than_all";
+    let Some(chart) = Chart::new(name) else { return };
+    let drained = json!({ "maxUnavailable": 1, "maxSurge": 0 });
+    assert_eq!(strategy(&chart, "controller.hostNetwork=true"), drained);
+    let ahead = json!({ "maxUnavailable": 0, "maxSurge": 1 });
+    assert_eq!(strategy(&chart, "controller.hostNetwork=false"), ahead);
+}
+
+#[test]
+fn a_pod_has_the_time_to_drain() {
+    let Some(chart) = Chart::new("a_pod_has_the_time_to_drain") else { return };
+    for variant in variants() {
+        let arguments: Vec<&str> = variant.iter().map(String::as_str).collect();
+        let objects = chart.objects(&arguments);
+        let pod = agent(&objects);
+        let given = pod["containers"][0]["args"].as_array().expect("arguments");
+        let seconds = |flag: &str| -> i64 {
+            let found = given.iter().find_map(|one| one.as_str()?.strip_prefix(flag));
+            found.and_then(|seconds| seconds.parse().ok()).expect("a number")
+        };
+        let needed = seconds("--shutdown-grace-period=") + seconds("--drain-timeout=");
+        let patience = pod["terminationGracePeriodSeconds"].as_i64().expect("a number");
+        assert!(patience > needed, "{variant:?}: {patience} s for {needed} s");
+    }
+}
+
+#[test]
+fn rules_for_annotations_follow_the_values() {
+    let Some(chart) = Chart::new("rules_for_annotations_follow_the_values") else { return };
+    let policy = |values: &str| {
+        let objects = chart.objects(&["--set", values]);
+        of_kind(&objects, "ValidatingAdmissionPolicy")[0]["spec"].to_string()
+    };
+    let snippets = "'configuration-snippet'";
+    let standard = policy("nameOverride=x");
+    assert!(standard.contains(snippets) && standard.contains("nginx.ingress.kubernetes.io/"));
+    assert!(standard.contains("strict-validate-path-type"));
+    assert!(!policy("controller.allowSnippetAnnotations=true").contains(snippets));
+    let by_config = "controller.config.allow-snippet-annotations=true";
+    assert!(!policy(by_config).contains(snippets));
+    let lax = policy("controller.config.strict-validate-path-type=false");
+    assert!(!lax.contains("strict-validate-path-type"));
+    let renamed = policy("controller.extraArgs.annotations-prefix=example.com");
+    assert!(renamed.contains("'example.com/'") || renamed.contains("\\\"example.com/\\\""));
+    let none = chart.objects(&["--set", "controller.admissionPolicy.enabled=false"]);
+    assert!(of_kind(&none, "ValidatingAdmissionPolicy").is_empty());
+    let old = chart.objects(&["--kube-version", "1.29"]);
+    assert!(of_kind(&old, "ValidatingAdmissionPolicy").is_empty());
+}

@@ -57,8 +57,8 @@ pub(crate) struct Board {
 }
 
 impl Board {
-    pub(crate) fn set_diagnostics(&self, diagnostics: Vec<Diagnostic>) {
-        *self.diagnostics.lock().unwrap_or_else(PoisonError::into_inner) = diagnostics.into();
+    pub(crate) fn set_diagnostics(&self, diagnostics: Arc<[Diagnostic]>) {
+        *self.diagnostics.lock().unwrap_or_else(PoisonError::into_inner) = diagnostics;
     }
 
     fn diagnostics(&self) -> Arc<[Diagnostic]> {

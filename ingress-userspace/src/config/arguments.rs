@@ -99,6 +99,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>, cores: usize) -> Par
                     .map(|(name, _)| (*name).to_owned())
                     .collect();
             }
+            if let Some((_, run)) = matches.subcommand() {
+                flags.writes.note_given(run);
+            }
             let outcome = flags.validate(cores);
             match (outcome, faults.is_empty()) {
                 (Ok(config), true) => Parsed::Go(Invocation::Run(Box::new(config))),
@@ -224,6 +227,7 @@ mod tests {
              --election-id=ingress-nginx-leader --controller-class=k8s.io/ingress-nginx \
              --ingress-class=nginx --configmap=ingress-nginx/controller \
              --validating-webhook=:8443 --validating-webhook-certificate /certs/cert \
+             --validating-webhook-key /certs/key \
              --enable-metrics=false -v=2 --watch-ingress-without-class=true -http-port=8080 \
              --ingress-class-by-name --default-backend-service web/fallback \
              --shutdown-grace-period=5",
@@ -242,7 +246,7 @@ mod tests {
         assert!(config.translate.ingress_class_by_name);
         assert_eq!(config.listen.http_port, 8080);
         assert_eq!(config.shutdown.grace, Duration::from_secs(5));
-        assert_eq!(config.warnings.len(), 6);
+        assert_eq!(config.warnings.len(), 7);
         assert!(config.warnings.iter().any(|line| line.contains("--election-id")));
     }
 

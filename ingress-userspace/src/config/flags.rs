@@ -2,6 +2,8 @@
 
 use clap::{ArgAction, Args};
 
+use super::WriteFlags;
+
 /// The flags of `penstock run`. Names and defaults are ingress-nginx's where it has the flag
 /// (reference section 9.2). Values that need a check stay text here, so that all faults can be told
 /// at once.
@@ -131,6 +133,10 @@ pub struct RunFlags {
     /// Secret (namespace/name) with the cluster's flow hash key, 16 bytes in its field `key`.
     #[arg(long, value_name = "NAMESPACE/NAME")]
     pub l4_key_secret: Option<String>,
+
+    /// What is written into the cluster, and the admission webhook.
+    #[command(flatten)]
+    pub writes: WriteFlags,
 
     /// Threads that serve requests; default: the number of cores.
     #[arg(long, value_name = "N")]

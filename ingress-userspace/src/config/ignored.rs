@@ -18,11 +18,7 @@ pub(super) const FLAGS: &[(&str, Shape)] = &[
     ("deep-inspect", Bool),
     ("default-server-port", Value),
     ("disable-full-test", Bool),
-    ("disable-leader-election", Bool),
-    ("disable-sync-events", Bool),
     ("dynamic-configuration-retries", Value),
-    ("election-id", Value),
-    ("election-ttl", Value),
     ("enable-annotation-validation", Bool),
     ("enable-metrics", Bool),
     ("enable-ssl-chain-completion", Bool),
@@ -47,27 +43,18 @@ pub(super) const FLAGS: &[(&str, Shape)] = &[
     ("profiler-address", Value),
     ("profiler-port", Value),
     ("profiling", Bool),
-    ("publish-service", Value),
-    ("publish-status-address", Value),
-    ("report-node-internal-ip-address", Bool),
     ("report-status-classes", Bool),
     ("shutdown-grace-period-on-reload", Value),
     ("size-buckets", Value),
     ("skip_headers", Bool),
     ("ssl-passthrough-proxy-port", Value),
     ("status-port", Value),
-    ("status-update-interval", Value),
     ("stderrthreshold", Value),
     ("stream-port", Value),
     ("sync-period", Value),
     ("sync-rate-limit", Value),
     ("time-buckets", Value),
-    ("update-status", Bool),
-    ("update-status-on-shutdown", Bool),
     ("v", Value),
-    ("validating-webhook", Value),
-    ("validating-webhook-certificate", Value),
-    ("validating-webhook-key", Value),
     ("vmodule", Value),
 ];
 
@@ -76,16 +63,6 @@ pub(super) fn warning(name: &str) -> String {
     let why = match name {
         "ssl-passthrough-proxy-port" => {
             "connections that are not passed through are served where they came in"
-        }
-        "publish-service"
-        | "publish-status-address"
-        | "update-status"
-        | "update-status-on-shutdown"
-        | "report-node-internal-ip-address" => {
-            "this version does not write the status of Ingresses"
-        }
-        "validating-webhook" | "validating-webhook-certificate" | "validating-webhook-key" => {
-            "this version has no admission webhook"
         }
         "enable-metrics" | "metrics-per-host" | "report-status-classes" => {
             "metrics are always on, by configured host and exact status"

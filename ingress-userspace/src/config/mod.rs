@@ -7,9 +7,11 @@ mod documented;
 mod flags;
 mod ignored;
 mod validate;
+mod writes;
 
 pub use arguments::{Invocation, Parsed, parse};
 pub use flags::RunFlags;
+pub use writes::WriteFlags;
 
 use std::{
     fmt,
@@ -18,7 +20,10 @@ use std::{
     time::Duration,
 };
 
-use crate::{kubernetes::Access, translate};
+use crate::{
+    kubernetes::{Access, WebhookOptions, Writes},
+    translate,
+};
 
 /// What `penstock run` is to do; checked.
 #[derive(Clone, Debug)]
@@ -37,6 +42,10 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// The kernel tier.
     pub l4: L4,
+    /// What is written into the cluster; nothing where the objects come from a directory.
+    pub writes: Writes,
+    /// `--validating-webhook`; `None`: there is none.
+    pub webhook: Option<WebhookOptions>,
     /// How long peers may take; no flag sets it.
     pub timeouts: Timeouts,
     /// Who is asked what names outside the cluster stand for.

@@ -13,10 +13,15 @@ use crate::{
 
 /// Collects what is wrong while values are read.
 #[derive(Default)]
-struct Faults(Vec<String>);
+pub(super) struct Faults(Vec<String>);
 
 impl Faults {
-    fn add(&mut self, flag: &str, value: &str, allowed: &str) {
+    /// A fault that is not about one value.
+    pub(super) fn say(&mut self, fault: &str) {
+        self.0.push(fault.to_owned());
+    }
+
+    pub(super) fn add(&mut self, flag: &str, value: &str, allowed: &str) {
         self.0.push(format!("{flag} {value:?}: must be {allowed}"));
     }
 
@@ -27,7 +32,7 @@ impl Faults {
         })
     }
 
-    fn seconds(&mut self, flag: &str, value: &str) -> Duration {
+    pub(super) fn seconds(&mut self, flag: &str, value: &str) -> Duration {
         // Go's duration flags take `10s`, its number flags `10`.
         let digits = value.strip_suffix('s').unwrap_or(value);
         Duration::from_secs(u64::from(digits.parse::<u32>().unwrap_or_else(|_| {
@@ -36,8 +41,25 @@ impl Faults {
         })))
     }
 
+    /// Go's `time.ParseDuration`, as far as whole seconds and milliseconds go; a bare number counts
+    /// seconds.
+    pub(super) fn duration(&mut self, flag: &str, value: &str) -> Duration {
+        let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("", 1000)];
+        let (digits, unit) = units
+            .iter()
+            .find_map(|(suffix, unit)| Some((value.strip_suffix(suffix)?, *unit)))
+            .unwrap_or((value, 1000));
+        match digits.parse::<u32>() {
+            Ok(number) => Duration::from_millis(u64::from(number) * unit),
+            Err(_) => {
+                self.add(flag, value, "a duration, as 10s, 1m or 500ms");
+                Duration::ZERO
+            }
+        }
+    }
+
     /// Go's `strconv.ParseBool`.
-    fn boolean(&mut self, flag: &str, value: &str) -> bool {
+    pub(super) fn boolean(&mut self, flag: &str, value: &str) -> bool {
         match value {
             "1" | "t" | "T" | "TRUE" | "true" | "True" => true,
             "0" | "f" | "F" | "FALSE" | "false" | "False" => false,
@@ -60,7 +82,11 @@ impl Faults {
         addresses
     }
 
-    fn object(&mut self, flag: &str, value: Option<&String>) -> Option<(String, String)> {
+    pub(super) fn object(
+        &mut self,
+        flag: &str,
+        value: Option<&String>,
+    ) -> Option<(String, String)> {
         let value = value.filter(|value| !value.is_empty())?;
         match value.split_once('/') {
             Some((namespace, name))
@@ -83,6 +109,7 @@ impl RunFlags {
     /// All faults, each naming its flag and what is allowed.
     pub fn validate(&self, cores: usize) -> Result<Config, Vec<String>> {
         let mut faults = Faults::default();
+        let l4 = self.l4(&mut faults);
         let config = Config {
             source: self.source(&mut faults),
             translate: self.translate(&mut faults),
@@ -97,7 +124,9 @@ impl RunFlags {
                 grace: faults.seconds("--shutdown-grace-period", &self.shutdown_grace_period),
                 drain: faults.seconds("--drain-timeout", &self.drain_timeout),
             },
-            l4: self.l4(&mut faults),
+            writes: self.writes.writes(&mut faults, &l4.vips),
+            webhook: self.writes.webhook(&mut faults),
+            l4,
             timeouts: Timeouts::default(),
             names: NameServers::default(),
             log_format: match self.log_format.as_str() {
@@ -108,7 +137,7 @@ impl RunFlags {
                     LogFormat::Text
                 }
             },
-            warnings: self.ignored.iter().map(|name| ignored::warning(name)).collect(),
+            warnings: self.warnings(),
         };
         let Listen { http_port, https_port, .. } = config.listen;
         let ports = [
@@ -124,6 +153,12 @@ impl RunFlags {
             }
         }
         if faults.0.is_empty() { Ok(config) } else { Err(faults.0) }
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let ignored = self.ignored.iter().map(|name| ignored::warning(name));
+        let directory = self.manifests.as_ref().is_some_and(|dir| !dir.is_empty());
+        ignored.chain(self.writes.without_cluster().filter(|_| directory)).collect()
     }
 
     fn source(&self, faults: &mut Faults) -> Source {

@@ -5,6 +5,7 @@ mod control;
 mod diagnostics;
 mod readiness;
 mod steering;
+mod writing;
 
 pub use readiness::Readiness;
 pub(crate) use steering::Steering;
@@ -23,6 +24,7 @@ use tokio::sync::watch;
 use crate::{
     admin::{self, Board},
     config::Config,
+    kubernetes::WebhookError,
     proxy::{self, Bound, ListenError, Phase, Ports, counters::Registry, limits},
     resolve,
     snapshot::Publisher,
@@ -31,6 +33,7 @@ use crate::{
     tls::{Lasting, TlsError},
 };
 use control::Control;
+use writing::Writing;
 
 /// Why the agent cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +50,9 @@ pub enum StartError {
     /// The kernel tier.
     #[error(transparent)]
     Steering(#[from] SteeringError),
+    /// The admission webhook.
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
     /// A thread.
     #[error("cannot start a thread")]
     Thread(#[from] io::Error),
@@ -64,6 +70,7 @@ impl StartError {
             Self::Stopped => 0,
             Self::Source(SourceError::Unreadable { .. } | SourceError::Client(_)) => 2,
             Self::Steering(error) => error.exit_code(),
+            Self::Webhook(error) if error.is_of_the_user() => 2,
             _ => 3,
         }
     }
@@ -198,6 +205,7 @@ impl Agent {
             wanted,
             ports,
         )));
+        let mut writing = Writing::prepare(&config, &control)?;
         // The source's thread keeps the control, and with it the resolver, for as long as it runs.
         let weak = Arc::downgrade(&control);
         let resolver = resolve::start(config.names.clone(), told, move |names| {
@@ -229,6 +237,7 @@ impl Agent {
             return Err(error.into());
         }
         readiness.steering();
+        writing.start(&config)?;
         tracing::info!(
             http = ?addresses.http,
             https = ?addresses.https,
@@ -239,8 +248,8 @@ impl Agent {
         );
 
         let Stops { sender: stop, receiver: stops } = stops;
-        let parts =
-            Parts { phase, workers, readiness, stopper, threads: vec![source, resolver, admin] };
+        let threads = vec![source, resolver, admin];
+        let parts = Parts { phase, workers, readiness, stopper, writing, threads };
         let main = thread::Builder::new()
             .name("lifecycle".to_owned())
             .spawn(move || parts.run(&config.shutdown, &stops))?;
@@ -292,6 +301,7 @@ struct Parts {
     workers: proxy::Running,
     readiness: Arc<Readiness>,
     stopper: Stopper,
+    writing: Writing,
     threads: Vec<thread::JoinHandle<()>>,
 }
 
@@ -303,6 +313,7 @@ impl Parts {
             None => (Stop::Gracefully, false),
         };
         self.readiness.stopping();
+        self.writing.stop();
         let mut now = first == Stop::Now;
         if !now && !shutdown.grace.is_zero() {
             tracing::info!(seconds = shutdown.grace.as_secs(), "unready; still accepting");
@@ -317,6 +328,7 @@ impl Parts {
         self.phase.send_replace(Phase::Stop);
         self.stopper.stop();
         sound &= self.workers.join();
+        sound &= self.writing.join(now);
         for thread in self.threads {
             sound &= thread.join().is_ok();
         }
@@ -333,7 +345,7 @@ impl Parts {
                 Ok(stop) => return Some(stop),
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     let ended = self.threads.iter().any(thread::JoinHandle::is_finished);
-                    if ended || self.workers.any_finished() {
+                    if ended || self.workers.any_finished() || self.writing.any_finished() {
                         tracing::error!("a thread ended by a bug; stopping");
                         return None;
                     }

@@ -4,14 +4,17 @@ use k8s_openapi::api::{
 };
 
 use super::{Options, report::Report};
-use crate::stores::{Key, Store, Stores};
+use crate::{
+    model::ObjectRef,
+    stores::{Key, Store, Stores},
+};
 
 const LEGACY_CLASS: &str = "kubernetes.io/ingress.class";
 const IS_DEFAULT: &str = "ingressclass.kubernetes.io/is-default-class";
 
 /// Which Ingresses are ours (reference section 9.2, "Class"). An Ingress that was there before its
 /// IngressClass is ours from the moment that the class appears.
-pub(super) struct Classes<'o> {
+pub(crate) struct Classes<'o> {
     options: &'o Options,
     classes: &'o Store<IngressClass>,
     namespaces: &'o Store<Namespace>,
@@ -21,7 +24,7 @@ pub(super) struct Classes<'o> {
 }
 
 impl<'o> Classes<'o> {
-    pub(super) fn new(options: &'o Options, stores: &'o Stores) -> Self {
+    pub(crate) fn new(options: &'o Options, stores: &'o Stores) -> Self {
         let classes = &stores.ingress_classes;
         // As the API server's DefaultIngressClass plugin: the newest, of equals the first by name.
         let is_default = |class: &IngressClass| {
@@ -76,6 +79,18 @@ impl<'o> Classes<'o> {
                 }
             },
         }
+    }
+
+    /// The Ingress is of a class that we serve, and not one that `--disable-catch-all` leaves out.
+    pub(crate) fn is_ours(&self, key: &Key, ingress: &Ingress) -> bool {
+        let catch_all = ingress.spec.as_ref().is_some_and(|spec| spec.default_backend.is_some());
+        !(catch_all && self.options.disable_catch_all) && self.is_of_ours(key, ingress)
+    }
+
+    /// The Ingress is of a class that we serve, whether or not it is served.
+    pub(crate) fn is_of_ours(&self, key: &Key, ingress: &Ingress) -> bool {
+        let object = ObjectRef::new("Ingress", key.namespace.clone(), key.name.clone());
+        self.serve(key, ingress, &mut Report::on(object, &mut Vec::new()))
     }
 
     fn is_served(&self, class: &str) -> bool {

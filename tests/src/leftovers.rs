@@ -64,7 +64,7 @@ pub(crate) fn destroy(id: &BoxId) {
 }
 
 /// The processes in a namespace, but never this one: a thread of ours may be there.
-fn processes(namespace: &str) -> Vec<Pid> {
+pub(crate) fn processes(namespace: &str) -> Vec<Pid> {
     let Ok(output) = Command::new("ip").args(["netns", "pids", namespace]).output() else {
         return Vec::new();
     };

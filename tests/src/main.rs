@@ -1,7 +1,8 @@
-//! The demo, what keeps the machine clean after it, and the measurement of the XDP programs.
+//! The demo, the cluster of real nodes, what keeps the machine clean after it, and the measurement of the XDP programs.
 #![forbid(unsafe_code)]
 
 mod bench_xdp;
+mod cluster_commands;
 mod demo;
 mod verify;
 
@@ -21,6 +22,8 @@ enum Command {
     BenchXdp(bench_xdp::Arguments),
     /// Loads the programs and shows what the kernel's verifier thinks of each.
     Verify(verify::Arguments),
+    /// A cluster of real nodes on this machine.
+    Cluster(cluster_commands::Arguments),
     /// Takes away what boxes of dead processes left.
     Clean,
 }
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::BenchXdp(arguments) => bench_xdp::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Cluster(arguments) => cluster_commands::run(arguments),
         Command::Clean => {
             let _ = writeln!(io::stdout(), "{} boxes taken away", testbed::clean());
             Ok(())

@@ -24,6 +24,11 @@ impl Namespace {
         Ok(namespace)
     }
 
+    /// The namespace of this name, which somebody has made.
+    pub(crate) fn named(name: String) -> Self {
+        Self { name }
+    }
+
     /// Its name, as `ip netns` shows it.
     pub fn name(&self) -> &str {
         &self.name

@@ -93,6 +93,14 @@ pub fn helm(test: &str) -> Option<PathBuf> {
     helm
 }
 
+/// Says that `test` is skipped because pods cannot be on the loopback.
+///
+/// # Panics
+/// When `PENSTOCK_REQUIRE` lists `apiserver`.
+pub fn address(test: &str) {
+    skip(test, "apiserver", "needs an IPv4 address of this machine that is not the loopback's");
+}
+
 /// Kubernetes' programs, for a test that starts an API server; `None` after saying that `test` is
 /// skipped.
 ///

@@ -4,6 +4,7 @@
 
 mod bench;
 mod build;
+mod cluster;
 mod demo;
 mod image;
 mod kernels;
@@ -41,6 +42,8 @@ enum Command {
     Manifests(manifests::Arguments),
     /// Makes a cluster in a box, sends it requests, kills a node's agent and shows what happens.
     Demo(demo::Arguments),
+    /// A real Kubernetes cluster on this machine, without Docker: `up`, `kubectl …`, `down`.
+    Cluster(cluster::Arguments),
     /// Runs every check and every test.
     Test(test::Arguments),
     /// Checks formatting, lints and dependencies.
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Command::Image(arguments) => image::main(&arguments),
         Command::Manifests(arguments) => manifests::main(&arguments),
         Command::Demo(arguments) => demo::main(&arguments),
+        Command::Cluster(arguments) => cluster::main(&arguments),
         Command::Test(arguments) => test::main(&arguments),
         Command::Lint => lint::main(),
         Command::Kernels(arguments) => kernels::main(&arguments),

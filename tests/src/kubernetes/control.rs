@@ -50,6 +50,36 @@ pub(crate) fn api_server(
     command
 }
 
+/// The controllers: endpoints, Deployments, DaemonSets, nodes that are gone and all that.
+pub(crate) fn controller_manager(programs: &Programs, credentials: &Credentials) -> Command {
+    let mut command = controller(programs, "kube-controller-manager", credentials);
+    command.arg(flag("service-account-private-key-file", credentials.file("sa.key")));
+    command.arg(flag("root-ca-file", credentials.file("ca.crt")));
+    command.args([
+        "--use-service-account-credentials=true",
+        // So that a node that is gone is known to be gone within seconds.
+        "--node-monitor-period=1s",
+        "--node-monitor-grace-period=12s",
+    ]);
+    command
+}
+
+/// Who decides which pod runs where.
+pub(crate) fn scheduler(programs: &Programs, credentials: &Credentials) -> Command {
+    controller(programs, "kube-scheduler", credentials)
+}
+
+fn controller(programs: &Programs, name: &str, credentials: &Credentials) -> Command {
+    let mut command = programs.command(name);
+    let kubeconfig = credentials.kubeconfig(name.trim_start_matches("kube-"));
+    for flag_name in ["kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig"] {
+        command.arg(flag(flag_name, &kubeconfig));
+    }
+    command.arg(flag("cert-dir", credentials.file(name)));
+    command.args(["--leader-elect=false", "--bind-address=127.0.0.1"]);
+    command
+}
+
 fn socket(directory: &Path) -> String {
     format!("unix://{}", directory.join("etcd.sock").display())
 }

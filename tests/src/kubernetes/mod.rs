@@ -1,5 +1,6 @@
 //! Kubernetes' own programs: an API server for tests, and what a whole cluster is made of.
 
+pub mod cluster;
 mod control;
 mod credentials;
 mod keeper;

@@ -7,6 +7,11 @@
 
 mod chart;
 mod check;
+mod data_path;
 mod harness;
+mod outage;
 mod place;
 mod policy;
+mod rights;
+mod site;
+mod status;

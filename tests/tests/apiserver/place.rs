@@ -13,7 +13,7 @@ use std::{
 use testbed::{kubernetes::ApiServer, requirement};
 
 /// The longest that anything may take before a test fails.
-const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A namespace that no other test uses.
 pub(crate) struct Place {

@@ -17,7 +17,7 @@ use crate::{step, workspace};
 /// The release that `go.mod` asks for, which the programs say that they are.
 const VERSION: &str = "1.36.1";
 /// What the build depends on.
-const SOURCES: [&str; 3] = ["go.mod", "go.sum", "main.go"];
+const SOURCES: [&str; 5] = ["go.mod", "go.sum", "main.go", "echo/main.go", "pause/main.go"];
 /// By these names the binary is another program each.
 const PROGRAMS: [&str; 7] = [
     "etcd",
@@ -91,18 +91,23 @@ fn compile(go: &Path, sources: &Path, directory: &Path) -> Result<()> {
         format!("k8s.io/client-go/pkg/version.gitVersion=v{VERSION}"),
     ];
     let flags: String = variables.iter().map(|variable| format!(" -X {variable}")).collect();
-    step::run(
-        &format!("building Kubernetes {VERSION} (once, some minutes)"),
-        "kubernetes",
-        Command::new(go)
-            .args(["build", "-trimpath", "-buildvcs=false"])
-            .arg(format!("-ldflags=-s -w{flags}"))
-            .arg("-o")
-            .arg(directory.join("kubernetes"))
-            .arg(".")
-            .current_dir(sources)
-            .env("CGO_ENABLED", "0"),
-    )
+    let build = |title: &str, name: &str, package: &str| {
+        step::run(
+            title,
+            name,
+            Command::new(go)
+                .args(["build", "-trimpath", "-buildvcs=false"])
+                .arg(format!("-ldflags=-s -w{flags}"))
+                .arg("-o")
+                .arg(directory.join(name))
+                .arg(package)
+                .current_dir(sources)
+                .env("CGO_ENABLED", "0"),
+        )
+    };
+    build("building what a pod is held by", "pause", "./pause")?;
+    build("building an application for pods", "echo", "./echo")?;
+    build(&format!("building Kubernetes {VERSION} (once, some minutes)"), "kubernetes", ".")
 }
 
 /// Go in `PATH`, else where its own instructions put it.

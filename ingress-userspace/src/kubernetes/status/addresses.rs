@@ -154,9 +154,7 @@ mod tests {
         names.clear();
         let mut stopping = pods;
         stopping[1].metadata.deletion_timestamp =
-            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
-                k8s_openapi::jiff::Timestamp::UNIX_EPOCH,
-            ));
+            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(jiff::Timestamp::UNIX_EPOCH));
         assert_eq!(others(&stopping, "a").count(), 3);
     }
 

@@ -287,9 +287,7 @@ mod tests {
         Arc::make_mut(&mut young).metadata.creation_timestamp = None;
         let (older, mut old) = service("b", json!({}), &["192.0.2.1"]);
         Arc::make_mut(&mut old).metadata.creation_timestamp =
-            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
-                k8s_openapi::jiff::Timestamp::UNIX_EPOCH,
-            ));
+            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(jiff::Timestamp::UNIX_EPOCH));
         let (writes, said) = given(&[(key, young), (older, old)], &pool);
         assert_eq!(writes, ["a 192.0.2.2"]);
         assert_eq!(said.len(), 1);

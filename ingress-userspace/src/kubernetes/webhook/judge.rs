@@ -180,7 +180,7 @@ mod tests {
     fn a_path_that_is_taken_from_a_younger_one_is_refused() {
         let aged = |path: &str, seconds| {
             let mut one = ingress("a.test", path, json!({}));
-            let time = k8s_openapi::jiff::Timestamp::from_second(seconds).expect("in range");
+            let time = jiff::Timestamp::from_second(seconds).expect("in range");
             one.metadata.creation_timestamp =
                 Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(time));
             one
@@ -216,9 +216,7 @@ mod tests {
         let annotations = other.metadata.annotations.as_mut().expect("there are some");
         annotations.insert("kubernetes.io/ingress.class".to_owned(), "penstock".to_owned());
         other.metadata.deletion_timestamp =
-            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
-                k8s_openapi::jiff::Timestamp::UNIX_EPOCH,
-            ));
+            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(jiff::Timestamp::UNIX_EPOCH));
         assert_eq!(judged(&moment(vec![]), "new", other), Verdict::allowed());
     }
 

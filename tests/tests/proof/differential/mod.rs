@@ -6,6 +6,7 @@
 mod access;
 mod cors;
 mod limits;
+mod lines;
 mod locations;
 mod redirects;
 mod snippets;

@@ -401,11 +401,21 @@ fn changed_names(
 
 /// Nothing changed but, perhaps, Services' endpoints and nodes.
 fn is_same(previous: &Stores, stores: &Stores) -> bool {
-    previous.ingresses.same(&stores.ingresses)
+    previous.ingresses.changes(&stores.ingresses).all(|(_, before, after)| {
+        before.zip(after).is_some_and(|(before, after)| reads_the_same(before, after))
+    }) && previous.classes_forbidden == stores.classes_forbidden
         && previous.ingress_classes.same(&stores.ingress_classes)
         && previous.secrets.same(&stores.secrets)
         && previous.config_maps.same(&stores.config_maps)
         && previous.namespaces.same(&stores.namespaces)
+}
+
+/// Nothing that is translated differs: the status of an Ingress, say, is written by whoever leads, of
+/// every Ingress.
+fn reads_the_same(before: &Ingress, after: &Ingress) -> bool {
+    before.spec == after.spec
+        && before.metadata.annotations == after.metadata.annotations
+        && before.metadata.creation_timestamp == after.metadata.creation_timestamp
 }
 
 /// Hosts that did not change are the allocations of before, so that their routes need not be

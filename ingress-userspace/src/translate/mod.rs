@@ -402,8 +402,8 @@ fn changed_names(
 /// Nothing changed but, perhaps, Services' endpoints and nodes.
 fn is_same(previous: &Stores, stores: &Stores) -> bool {
     previous.ingresses.changes(&stores.ingresses).all(|(_, before, after)| {
-        matches!((before, after), (Some(before), Some(after)) if says_the_same(before, after))
-    })
+        before.zip(after).is_some_and(|(before, after)| reads_the_same(before, after))
+    }) && previous.classes_forbidden == stores.classes_forbidden
         && previous.ingress_classes.same(&stores.ingress_classes)
         && previous.secrets.same(&stores.secrets)
         && previous.config_maps.same(&stores.config_maps)
@@ -412,7 +412,7 @@ fn is_same(previous: &Stores, stores: &Stores) -> bool {
 
 /// The Ingress differs in nothing that is read here. The leader writes the status of each, and for
 /// nobody is that a reason to translate again.
-fn says_the_same(before: &Ingress, after: &Ingress) -> bool {
+fn reads_the_same(before: &Ingress, after: &Ingress) -> bool {
     let (one, two) = (&before.metadata, &after.metadata);
     before.spec == after.spec
         && one.annotations == two.annotations

@@ -15,10 +15,7 @@ impl Fault {
 
     /// This is wrong: logged where it is not what was wrong before.
     pub(super) fn told(&mut self, error: &kube::Error) {
-        match error {
-            kube::Error::Api(status) => self.said(&status.message),
-            other => self.said(&chain(other)),
-        }
+        self.said(&told(error));
     }
 
     /// The same in words.
@@ -34,6 +31,14 @@ impl Fault {
         if self.last.take().is_some() {
             tracing::info!("{}: well again", self.matter);
         }
+    }
+}
+
+/// What the API server said, or why it could not be asked.
+pub(super) fn told(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => chain(other),
     }
 }
 

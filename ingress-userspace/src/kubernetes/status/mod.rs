@@ -22,7 +22,12 @@ use kube::{
 };
 
 use self::plan::Write;
-use super::{fault::Fault, moment::Moment, writer::Context, writes::Publish};
+use super::{
+    fault::{Fault, told},
+    moment::Moment,
+    writer::Context,
+    writes::Publish,
+};
 use crate::{
     stores::{Key, Store},
     translate::Classes,
@@ -146,7 +151,15 @@ impl StatusWriter {
     }
 
     async fn nodes(&mut self, internal: bool) -> kube::Result<Option<Vec<Point>>> {
-        let pods = self.pods().await?;
+        let Some(selector) = self.selector().await? else {
+            self.source.said("this is no pod of the cluster: say --publish-status-address");
+            return Ok(None);
+        };
+        let mut pods = self.pods(&selector).await?;
+        if selector.is_empty() {
+            // Of a pod without labels nobody knows the others.
+            pods.retain(|pod| pod.metadata.name == self.context.identity.name);
+        }
         let names = addresses::nodes_of(&pods);
         if names.is_empty() {
             // Ours may just be late; names that point here must not vanish for that.
@@ -163,23 +176,26 @@ impl StatusWriter {
         Ok(Some(points))
     }
 
-    /// The controller's pods: those with the labels of this one.
-    async fn pods(&mut self) -> kube::Result<Vec<Pod>> {
+    /// What the controller's pods have in common: the labels of this one. `None`: there is no such
+    /// pod.
+    async fn selector(&mut self) -> kube::Result<Option<String>> {
         let identity = &self.context.identity;
         let (Some(name), Some(namespace)) = (&identity.name, &identity.namespace) else {
-            return Ok(Vec::new());
+            return Ok(None);
         };
-        let api: Api<Pod> = Api::namespaced(self.context.client.clone(), namespace);
-        let selector = match &self.pods_selector {
-            Some(selector) => selector.clone(),
-            None => selector(api.get(name).await?.metadata.labels.unwrap_or_default()),
-        };
-        if selector.is_empty() {
-            // Of a pod without labels nobody knows the others: it is all that there is.
-            return Ok(api.get_opt(name).await?.into_iter().collect());
+        if self.pods_selector.is_none() {
+            let api: Api<Pod> = Api::namespaced(self.context.client.clone(), namespace);
+            let pod = api.get_opt(name).await?;
+            self.pods_selector = pod.map(|pod| selector(pod.metadata.labels.unwrap_or_default()));
         }
-        self.pods_selector = Some(selector.clone());
-        Ok(api.list(&ListParams::default().labels(&selector)).await?.items)
+        Ok(self.pods_selector.clone())
+    }
+
+    /// The pods with these labels beside this one.
+    async fn pods(&self, selector: &str) -> kube::Result<Vec<Pod>> {
+        let Some(namespace) = &self.context.identity.namespace else { return Ok(Vec::new()) };
+        let api: Api<Pod> = Api::namespaced(self.context.client.clone(), namespace);
+        Ok(api.list(&ListParams::default().labels(selector)).await?.items)
     }
 
     /// Writes what differs. False: not all of it.
@@ -240,11 +256,13 @@ impl StatusWriter {
         }
         let Some(moment) = self.context.moment() else { return };
         let cleared = async {
-            let own = self.context.identity.name.clone();
-            let pods = self.pods().await?;
-            let own = own.as_deref().unwrap_or_default();
-            if pods.is_empty() || addresses::others(&pods, own).next().is_some() {
-                tracing::info!("other replicas go on: the status of Ingresses stays");
+            // Where this pod is unknown (it may be deleted by force), any other may be a replica.
+            let selector = self.selector().await?.unwrap_or_default();
+            let pods = self.pods(&selector).await?;
+            let identity = &self.context.identity;
+            let own = identity.name.as_deref().unwrap_or_default();
+            if identity.namespace.is_none() || addresses::others(&pods, own).next().is_some() {
+                tracing::info!("other replicas may go on: the status of Ingresses stays");
                 return Ok(());
             }
             tracing::info!("the last replica stops: removing the addresses of Ingresses");
@@ -257,7 +275,9 @@ impl StatusWriter {
         };
         match tokio::time::timeout(CLEARING, cleared).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "cannot tell whether other replicas go on"),
+            Ok(Err(error)) => {
+                tracing::warn!("cannot tell whether other replicas go on: {}", told(&error));
+            }
             Err(_late) => tracing::warn!("could not remove all addresses of Ingresses in time"),
         }
     }
@@ -303,7 +323,8 @@ async fn clear_one(context: &Context, moment: &Moment, write: Write) {
     }
     if let Outcome::Refused(error) = outcome {
         let Key { namespace, name } = write.key;
-        tracing::warn!(%error, "cannot remove the addresses of Ingress {namespace}/{name}");
+        let why = told(&error);
+        tracing::warn!("cannot remove the addresses of Ingress {namespace}/{name}: {why}");
     }
 }
 

@@ -22,8 +22,8 @@ use crate::{model::Diagnostic, stores::Key};
 
 /// Changes are gathered for so long.
 const GATHER: Duration = Duration::from_millis(100);
-/// After a write failed.
-const RETRY: Duration = Duration::from_secs(5);
+/// After a write failed: all Services are read for another.
+const RETRY: Duration = Duration::from_secs(30);
 /// Objects of one answer.
 const PAGE: u32 = 500;
 

@@ -23,7 +23,7 @@ use kube::{
 
 use self::plan::Write;
 use super::{
-    fault::{Fault, told},
+    fault::{Fault, in_time, told},
     moment::Moment,
     writer::Context,
     writes::Publish,
@@ -143,7 +143,7 @@ impl StatusWriter {
 
     async fn service(&mut self, namespace: &str, name: &str) -> kube::Result<Option<Vec<Point>>> {
         let api: Api<Service> = Api::namespaced(self.context.client.clone(), namespace);
-        let service = api.get_opt(name).await?;
+        let service = in_time(api.get_opt(name)).await?;
         if service.is_none() {
             self.source.said(&format!("--publish-service {namespace}/{name} does not exist"));
         }
@@ -167,7 +167,7 @@ impl StatusWriter {
             return Ok(None);
         }
         let api: Api<Node> = Api::all(self.context.client.clone());
-        let nodes = stream::iter(names.into_iter().map(|name| api.get_opt(name)));
+        let nodes = stream::iter(names.into_iter().map(|name| in_time(api.get_opt(name))));
         let found: Vec<_> = nodes.buffer_unordered(AT_ONCE).collect().await;
         let mut points = Vec::new();
         for node in found {
@@ -185,7 +185,7 @@ impl StatusWriter {
         };
         if self.pods_selector.is_none() {
             let api: Api<Pod> = Api::namespaced(self.context.client.clone(), namespace);
-            let pod = api.get_opt(name).await?;
+            let pod = in_time(api.get_opt(name)).await?;
             self.pods_selector = pod.map(|pod| selector(pod.metadata.labels.unwrap_or_default()));
         }
         Ok(self.pods_selector.clone())
@@ -195,7 +195,7 @@ impl StatusWriter {
     async fn pods(&self, selector: &str) -> kube::Result<Vec<Pod>> {
         let Some(namespace) = &self.context.identity.namespace else { return Ok(Vec::new()) };
         let api: Api<Pod> = Api::namespaced(self.context.client.clone(), namespace);
-        Ok(api.list(&ListParams::default().labels(selector)).await?.items)
+        Ok(in_time(api.list(&ListParams::default().labels(selector))).await?.items)
     }
 
     /// Writes what differs. False: not all of it.
@@ -298,7 +298,9 @@ async fn write_one(context: &Context, write: Write, points: &[Point]) -> (Write,
     }
     let api: Api<Ingress> = Api::namespaced(context.client.clone(), &write.key.namespace);
     let patch = Patch::Merge(plan::patch(&write, points));
-    let outcome = match api.patch_status(&write.key.name, &PatchParams::default(), &patch).await {
+    let parameters = PatchParams::default();
+    let request = api.patch_status(&write.key.name, &parameters, &patch);
+    let outcome = match in_time(request).await {
         Ok(_) => Outcome::Written,
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Outcome::Changed,
         Err(error) => Outcome::Refused(error),

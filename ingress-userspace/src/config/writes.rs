@@ -158,15 +158,13 @@ impl WriteFlags {
     pub(super) fn webhook(&self, faults: &mut Faults) -> Option<WebhookOptions> {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         let address = given(&self.validating_webhook)?;
-        let flag = "--validating-webhook";
         // Go's form without an address stands for all of both families.
-        let text = match address.strip_prefix(':') {
-            Some(port) => format!("[::]:{port}"),
-            None => address.clone(),
+        let parsed = match address.strip_prefix(':') {
+            Some(port) => port.parse().ok().map(|port| (None, port)),
+            None => address.parse().ok().map(|own: SocketAddr| (Some(own.ip()), own.port())),
         };
-        let parsed: Option<SocketAddr> = text.parse().ok();
         if parsed.is_none() {
-            faults.add(flag, &address, "ADDRESS:PORT or :PORT");
+            faults.add("--validating-webhook", &address, "ADDRESS:PORT or :PORT");
         }
         let mut file = |flag: &str, value: &Option<String>| {
             let path = given(value);
@@ -175,14 +173,11 @@ impl WriteFlags {
             }
             PathBuf::from(path.unwrap_or_default())
         };
-        Some(WebhookOptions {
-            certificate: file(
-                "--validating-webhook-certificate",
-                &self.validating_webhook_certificate,
-            ),
-            key: file("--validating-webhook-key", &self.validating_webhook_key),
-            address: parsed?,
-        })
+        let certificate =
+            file("--validating-webhook-certificate", &self.validating_webhook_certificate);
+        let key = file("--validating-webhook-key", &self.validating_webhook_key);
+        let (address, port) = parsed?;
+        Some(WebhookOptions { address, port, certificate, key })
     }
 }
 

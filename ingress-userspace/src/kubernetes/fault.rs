@@ -1,5 +1,7 @@
 //! What the API server refuses, told once and not at every attempt.
 
+use std::time::Duration;
+
 /// Remembers what was said last about one matter.
 #[derive(Debug)]
 pub(super) struct Fault {
@@ -15,10 +17,7 @@ impl Fault {
 
     /// This is wrong: logged where it is not what was wrong before.
     pub(super) fn told(&mut self, error: &kube::Error) {
-        match error {
-            kube::Error::Api(status) => self.said(&status.message),
-            other => self.said(&chain(other)),
-        }
+        self.said(&told(error));
     }
 
     /// The same in words.
@@ -34,6 +33,25 @@ impl Fault {
         if self.last.take().is_some() {
             tracing::info!("{}: well again", self.matter);
         }
+    }
+}
+
+/// How long an API server that is reached may take for one answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The answer, or that there was none in time: a request that nobody answers must not be the last.
+pub(super) async fn in_time<T>(request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
+    match tokio::time::timeout(PATIENCE, request).await {
+        Ok(answer) => answer,
+        Err(_late) => Err(kube::Error::Service("the API server does not answer".into())),
+    }
+}
+
+/// What the API server said, or why it could not be asked.
+pub(super) fn told(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => chain(other),
     }
 }
 

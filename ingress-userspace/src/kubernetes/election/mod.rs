@@ -12,7 +12,13 @@ use kube::{
 use tokio::sync::watch;
 
 use self::candidate::{Candidate, Step};
-use super::{fault::Fault, writes::Election};
+use super::{
+    fault::{Fault, told},
+    writes::Election,
+};
+
+/// Of the pause after a failure: 2 s become half a minute.
+const MOST_DOUBLINGS: u32 = 4;
 
 /// Whether this replica may write now. Asked before each write.
 #[derive(Clone, Debug)]
@@ -61,6 +67,8 @@ pub(super) struct Elections {
     term: watch::Sender<Option<Term>>,
     /// The Lease as we wrote it last: renewed without being read again.
     written: Option<Lease>,
+    /// In a row.
+    failures: u32,
     fault: Fault,
 }
 
@@ -79,6 +87,7 @@ impl Elections {
             candidate: Candidate::new(identity, election.ttl),
             term,
             written: None,
+            failures: 0,
             fault: Fault::new("the leader's Lease"),
         };
         (elections, Leadership(leadership))
@@ -116,7 +125,9 @@ impl Elections {
         };
         match tokio::time::timeout(self.candidate.renewal(), released).await {
             Ok(Ok(())) => tracing::info!(lease = self.name, "released"),
-            Ok(Err(error)) => tracing::warn!(%error, "cannot release the leader's Lease"),
+            Ok(Err(error)) => {
+                tracing::warn!("cannot release the leader's Lease: {}", told(&error));
+            }
             Err(_late) => tracing::warn!("cannot release the leader's Lease in time"),
         }
     }
@@ -130,11 +141,13 @@ impl Elections {
         let renewal = self.candidate.renewal();
         match outcome {
             Ok(Ok(None)) => {
+                self.failures = 0;
                 self.fault.gone();
                 self.hold(began);
                 renewal
             }
             Ok(Ok(Some(until))) => {
+                self.failures = 0;
                 self.fault.gone();
                 self.end();
                 let free = until.saturating_duration_since(Instant::now());
@@ -145,15 +158,23 @@ impl Elections {
             }
             Ok(Err(error)) => {
                 self.fault.told(&error);
-                self.written = None;
-                renewal.mul_f32(0.5 + fastrand::f32())
+                self.failed()
             }
             Err(_late) => {
                 self.fault.said("the API server does not answer");
-                self.written = None;
-                renewal.mul_f32(0.5 + fastrand::f32())
+                self.failed()
             }
         }
+    }
+
+    /// Until it is tried again: soon by the one who leads, later and later by all the others. There
+    /// may be a thousand of them, and an API server that has just come back.
+    fn failed(&mut self) -> Duration {
+        self.written = None;
+        let leads = (*self.term.borrow())
+            .is_some_and(|term| term.until.is_none_or(|until| Instant::now() < until));
+        self.failures = if leads { 0 } else { (self.failures + 1).min(MOST_DOUBLINGS) };
+        (self.candidate.renewal() * (1 << self.failures)).mul_f32(0.5 + fastrand::f32())
     }
 
     /// `None`: it is ours; else somebody else's, until then at least.

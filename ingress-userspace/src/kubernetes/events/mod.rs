@@ -26,7 +26,11 @@ use self::{
     note::Note,
     told::{Occasion, Saying, Told},
 };
-use super::{fault::Fault, moment::Moment, writer::Context};
+use super::{
+    fault::{Fault, in_time},
+    moment::Moment,
+    writer::Context,
+};
 use crate::{
     model::{Diagnostic, ObjectRef},
     stores::Stores,
@@ -141,7 +145,8 @@ async fn write(context: &Context, saying: Saying) -> (Note, kube::Result<Written
         if let Some(count) = count {
             patch["count"] = count.into();
         }
-        match api.patch(&note.name(), &PatchParams::default(), &Patch::Merge(patch)).await {
+        let (name, parameters, patch) = (note.name(), PatchParams::default(), Patch::Merge(patch));
+        match in_time(api.patch(&name, &parameters, &patch)).await {
             // Forgotten meanwhile.
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             other => return (note, other.map(|_| Written::New)),
@@ -149,7 +154,7 @@ async fn write(context: &Context, saying: Saying) -> (Note, kube::Result<Written
     }
     let host = context.identity.name.as_deref().unwrap_or_default();
     let event = note.event(host, Timestamp::now());
-    let outcome = match api.create(&PostParams::default(), &event).await {
+    let outcome = match in_time(api.create(&PostParams::default(), &event)).await {
         Ok(_) => Ok(Written::New),
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(Written::WasThere),
         Err(error) => Err(error),

@@ -22,7 +22,12 @@ use kube::{
 };
 
 use self::plan::Write;
-use super::{fault::Fault, moment::Moment, writer::Context, writes::Publish};
+use super::{
+    fault::{Fault, in_time, told},
+    moment::Moment,
+    writer::Context,
+    writes::Publish,
+};
 use crate::{
     stores::{Key, Store},
     translate::Classes,
@@ -138,7 +143,7 @@ impl StatusWriter {
 
     async fn service(&mut self, namespace: &str, name: &str) -> kube::Result<Option<Vec<Point>>> {
         let api: Api<Service> = Api::namespaced(self.context.client.clone(), namespace);
-        let service = api.get_opt(name).await?;
+        let service = in_time(api.get_opt(name)).await?;
         if service.is_none() {
             self.source.said(&format!("--publish-service {namespace}/{name} does not exist"));
         }
@@ -146,7 +151,15 @@ impl StatusWriter {
     }
 
     async fn nodes(&mut self, internal: bool) -> kube::Result<Option<Vec<Point>>> {
-        let pods = self.pods().await?;
+        let Some(selector) = self.selector().await? else {
+            self.source.said("this is no pod of the cluster: say --publish-status-address");
+            return Ok(None);
+        };
+        let mut pods = self.pods(&selector).await?;
+        if selector.is_empty() {
+            // Of a pod without labels nobody knows the others.
+            pods.retain(|pod| pod.metadata.name == self.context.identity.name);
+        }
         let names = addresses::nodes_of(&pods);
         if names.is_empty() {
             // Ours may just be late; names that point here must not vanish for that.
@@ -154,7 +167,7 @@ impl StatusWriter {
             return Ok(None);
         }
         let api: Api<Node> = Api::all(self.context.client.clone());
-        let nodes = stream::iter(names.into_iter().map(|name| api.get_opt(name)));
+        let nodes = stream::iter(names.into_iter().map(|name| in_time(api.get_opt(name))));
         let found: Vec<_> = nodes.buffer_unordered(AT_ONCE).collect().await;
         let mut points = Vec::new();
         for node in found {
@@ -163,23 +176,26 @@ impl StatusWriter {
         Ok(Some(points))
     }
 
-    /// The controller's pods: those with the labels of this one.
-    async fn pods(&mut self) -> kube::Result<Vec<Pod>> {
+    /// What the controller's pods have in common: the labels of this one. `None`: there is no such
+    /// pod.
+    async fn selector(&mut self) -> kube::Result<Option<String>> {
         let identity = &self.context.identity;
         let (Some(name), Some(namespace)) = (&identity.name, &identity.namespace) else {
-            return Ok(Vec::new());
+            return Ok(None);
         };
-        let api: Api<Pod> = Api::namespaced(self.context.client.clone(), namespace);
-        let selector = match &self.pods_selector {
-            Some(selector) => selector.clone(),
-            None => selector(api.get(name).await?.metadata.labels.unwrap_or_default()),
-        };
-        if selector.is_empty() {
-            // Of a pod without labels nobody knows the others: it is all that there is.
-            return Ok(api.get_opt(name).await?.into_iter().collect());
+        if self.pods_selector.is_none() {
+            let api: Api<Pod> = Api::namespaced(self.context.client.clone(), namespace);
+            let pod = in_time(api.get_opt(name)).await?;
+            self.pods_selector = pod.map(|pod| selector(pod.metadata.labels.unwrap_or_default()));
         }
-        self.pods_selector = Some(selector.clone());
-        Ok(api.list(&ListParams::default().labels(&selector)).await?.items)
+        Ok(self.pods_selector.clone())
+    }
+
+    /// The pods with these labels beside this one.
+    async fn pods(&self, selector: &str) -> kube::Result<Vec<Pod>> {
+        let Some(namespace) = &self.context.identity.namespace else { return Ok(Vec::new()) };
+        let api: Api<Pod> = Api::namespaced(self.context.client.clone(), namespace);
+        Ok(in_time(api.list(&ListParams::default().labels(selector))).await?.items)
     }
 
     /// Writes what differs. False: not all of it.
@@ -240,11 +256,13 @@ impl StatusWriter {
         }
         let Some(moment) = self.context.moment() else { return };
         let cleared = async {
-            let own = self.context.identity.name.clone();
-            let pods = self.pods().await?;
-            let own = own.as_deref().unwrap_or_default();
-            if pods.is_empty() || addresses::others(&pods, own).next().is_some() {
-                tracing::info!("other replicas go on: the status of Ingresses stays");
+            // Where this pod is unknown (it may be deleted by force), any other may be a replica.
+            let selector = self.selector().await?.unwrap_or_default();
+            let pods = self.pods(&selector).await?;
+            let identity = &self.context.identity;
+            let own = identity.name.as_deref().unwrap_or_default();
+            if identity.namespace.is_none() || addresses::others(&pods, own).next().is_some() {
+                tracing::info!("other replicas may go on: the status of Ingresses stays");
                 return Ok(());
             }
             tracing::info!("the last replica stops: removing the addresses of Ingresses");
@@ -257,7 +275,9 @@ impl StatusWriter {
         };
         match tokio::time::timeout(CLEARING, cleared).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "cannot tell whether other replicas go on"),
+            Ok(Err(error)) => {
+                tracing::warn!("cannot tell whether other replicas go on: {}", told(&error));
+            }
             Err(_late) => tracing::warn!("could not remove all addresses of Ingresses in time"),
         }
     }
@@ -278,7 +298,9 @@ async fn write_one(context: &Context, write: Write, points: &[Point]) -> (Write,
     }
     let api: Api<Ingress> = Api::namespaced(context.client.clone(), &write.key.namespace);
     let patch = Patch::Merge(plan::patch(&write, points));
-    let outcome = match api.patch_status(&write.key.name, &PatchParams::default(), &patch).await {
+    let parameters = PatchParams::default();
+    let request = api.patch_status(&write.key.name, &parameters, &patch);
+    let outcome = match in_time(request).await {
         Ok(_) => Outcome::Written,
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Outcome::Changed,
         Err(error) => Outcome::Refused(error),
@@ -303,7 +325,8 @@ async fn clear_one(context: &Context, moment: &Moment, write: Write) {
     }
     if let Outcome::Refused(error) = outcome {
         let Key { namespace, name } = write.key;
-        tracing::warn!(%error, "cannot remove the addresses of Ingress {namespace}/{name}");
+        let why = told(&error);
+        tracing::warn!("cannot remove the addresses of Ingress {namespace}/{name}: {why}");
     }
 }
 

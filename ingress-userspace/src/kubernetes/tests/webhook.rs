@@ -31,12 +31,14 @@ impl Webhook {
         let root = pair(dir.path());
         let (stop, stopped) = watch::channel(false);
         let webhook = WebhookOptions {
-            address: ([127, 0, 0, 1], 0).into(),
+            address: Some([127, 0, 0, 1].into()),
+            port: 0,
             certificate: dir.path().join("cert"),
             key: dir.path().join("key"),
         };
-        let (address, thread) =
+        let (addresses, thread) =
             serve(&webhook, Options::default(), moments, stopped).expect("it starts");
+        let address = addresses[0];
         Self { address, root, stop, thread, _dir: dir }
     }
 

@@ -17,13 +17,17 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use self::plan::{Plan, Write, plan};
-use super::{fault::Fault, writer::Context, writes::Publish};
+use super::{
+    fault::{Fault, in_time},
+    writer::Context,
+    writes::Publish,
+};
 use crate::{model::Diagnostic, stores::Key};
 
 /// Changes are gathered for so long.
 const GATHER: Duration = Duration::from_millis(100);
-/// After a write failed.
-const RETRY: Duration = Duration::from_secs(5);
+/// After a write failed: all Services are read for another.
+const RETRY: Duration = Duration::from_secs(30);
 /// Objects of one answer.
 const PAGE: u32 = 500;
 
@@ -100,7 +104,7 @@ impl VipWriter {
         let mut services = HashMap::new();
         let mut page = ListParams::default().limit(PAGE);
         loop {
-            let list = api.list(&page).await?;
+            let list = in_time(api.list(&page)).await?;
             for service in list.items {
                 let key = Key::new(service.namespace().unwrap_or_default(), service.name_any());
                 services.insert(key, Arc::new(service));
@@ -131,7 +135,7 @@ impl VipWriter {
                 "status": {"loadBalancer": {"ingress": points(&write.addresses)}},
             });
             let patch = Patch::Merge(patch);
-            match api.patch_status(name, &PatchParams::default(), &patch).await {
+            match in_time(api.patch_status(name, &PatchParams::default(), &patch)).await {
                 Ok(_) => {
                     tracing::info!(addresses = ?write.addresses, "Service {namespace}/{name} got");
                 }

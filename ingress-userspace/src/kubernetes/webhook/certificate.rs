@@ -13,6 +13,8 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject as _},
 };
 
+use crate::proxy::ListenError;
+
 /// Between two looks at the files.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -40,14 +42,9 @@ pub enum WebhookError {
     /// Certificate and key are not of one another, or of a kind that is not known.
     #[error("the webhook's certificate cannot be used")]
     Unusable(#[from] rustls::Error),
-    /// The address cannot be bound.
-    #[error("cannot listen on --validating-webhook {address}")]
-    Listen {
-        /// The address as given.
-        address: std::net::SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
+    /// The port cannot be had.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// No thread can be started.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
@@ -57,7 +54,7 @@ impl WebhookError {
     /// The flags or the files that they name have to be changed.
     #[must_use]
     pub fn is_of_the_user(&self) -> bool {
-        !matches!(self, Self::Thread(_) | Self::Listen { .. })
+        !matches!(self, Self::Thread(_) | Self::Listen(_))
     }
 }
 

@@ -40,6 +40,7 @@ pub(super) fn judge(options: &Options, moment: &Moment, key: &Key, ingress: Ingr
         })
         .map(|(key, ingress)| (key.clone(), Arc::clone(ingress)))
         .collect();
+    let rewritten = rewritten(present.map(|present| &**present), &ingress);
     let with = |ingress: Option<Arc<Ingress>>| {
         let own = ingress.map(|ingress| (key.clone(), ingress));
         told(options, stores, beside.iter().cloned().chain(own).collect())
@@ -51,7 +52,9 @@ pub(super) fn judge(options: &Options, moment: &Moment, key: &Key, ingress: Ingr
     let mut warnings = BTreeSet::new();
     for diagnostic in after {
         let own = diagnostic.object == object;
-        let refuses = !before.contains(&diagnostic) && is_refused(&diagnostic);
+        let again = own && rewritten.contains(&diagnostic.field);
+        let known = before.contains(&diagnostic) && !again;
+        let refuses = !known && is_refused(&diagnostic);
         match (refuses, own) {
             (true, true) => {
                 refusals.insert(format!("{}: {}", diagnostic.field, diagnostic.message))
@@ -67,6 +70,16 @@ pub(super) fn judge(options: &Options, moment: &Moment, key: &Key, ingress: Ingr
     let refusal =
         (!refusals.is_empty()).then(|| refusals.into_iter().collect::<Vec<_>>().join("; "));
     Verdict { refusal, warnings: warnings.into_iter().collect() }
+}
+
+/// The annotations that say something else than before, as diagnostics name them: another wrong value
+/// is no better for having followed one.
+fn rewritten(present: Option<&Ingress>, ingress: &Ingress) -> BTreeSet<String> {
+    let before = present.and_then(|present| present.metadata.annotations.as_ref());
+    let now = ingress.metadata.annotations.iter().flatten();
+    now.filter(|(key, value)| before.and_then(|before| before.get(*key)) != Some(value))
+        .map(|(key, _)| format!("metadata.annotations[{key}]"))
+        .collect()
 }
 
 /// What there is to say about Ingresses if these are all.
@@ -203,6 +216,9 @@ mod tests {
         let verdict = judged(&moment, "old", wrong(json!({"app-root": "/x"})));
         assert_eq!(verdict.refusal, None);
         assert!(verdict.warnings.iter().any(|line| line.contains("denylist-source-range")));
+        // Another wrong value is refused, though the same is said about it.
+        let other = wrong(json!({"denylist-source-range": "10.0.0.0/98"}));
+        assert!(refusal(&moment, "old", other).contains("denylist-source-range"));
         let why = refusal(&moment, "old", wrong(json!({"whitelist-source-range": "nowhere"})));
         assert!(why.contains("whitelist-source-range") && !why.contains("denylist"), "{why}");
     }

@@ -13,15 +13,16 @@ pub use certificate::WebhookError;
 
 use std::{
     convert::Infallible,
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, SocketAddr, TcpListener},
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::{body::Incoming, service::service_fn};
@@ -41,7 +42,7 @@ use self::{
     review::{Review, Verdict},
 };
 use super::moment::{Moment, Moments};
-use crate::{stores::Key, translate::Options};
+use crate::{proxy::open_single, stores::Key, translate::Options};
 
 /// The largest question, as for ingress-nginx: two objects of the largest size, and what is around.
 const LARGEST: usize = 9 << 20;
@@ -60,8 +61,10 @@ const JUDGES: usize = 2;
 /// The flags `--validating-webhook*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookOptions {
-    /// Where it listens. Port 0 stands for one that the kernel picks.
-    pub address: SocketAddr,
+    /// Where it listens; `None`: every address.
+    pub address: Option<IpAddr>,
+    /// Port 0 stands for one that the kernel picks.
+    pub port: u16,
     /// PEM, the leaf first.
     pub certificate: PathBuf,
     /// PEM.
@@ -77,13 +80,10 @@ pub fn serve(
     options: Options,
     moments: Moments,
     mut stop: watch::Receiver<bool>,
-) -> Result<(SocketAddr, thread::JoinHandle<()>), WebhookError> {
-    let address = webhook.address;
+) -> Result<(Vec<SocketAddr>, thread::JoinHandle<()>), WebhookError> {
     let certificate = Certificate::open(&webhook.certificate, &webhook.key)?;
-    let unbound = |source| WebhookError::Listen { address, source };
-    let socket = TcpListener::bind(address).map_err(unbound)?;
-    socket.set_nonblocking(true).map_err(unbound)?;
-    let address = socket.local_addr().map_err(unbound)?;
+    let sockets = open_single(webhook.address, webhook.port, "--validating-webhook")?;
+    let addresses: Vec<_> = sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect();
     let runtime = Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(JUDGES)
@@ -94,8 +94,13 @@ pub fn serve(
         .name("webhook".to_owned())
         .spawn(move || {
             runtime.block_on(async {
+                let court = Arc::new(court);
+                let certificate = Arc::new(Mutex::new(certificate));
+                let accepting = sockets
+                    .into_iter()
+                    .map(|socket| accept(Arc::clone(&court), Arc::clone(&certificate), socket));
                 tokio::select! {
-                    () = accept(court, certificate, socket) => {}
+                    _ = join_all(accepting) => {}
                     _ = stop.wait_for(|stop| *stop) => {}
                 }
             });
@@ -103,8 +108,8 @@ pub fn serve(
             runtime.shutdown_background();
         })
         .map_err(WebhookError::Thread)?;
-    tracing::info!(%address, "judging Ingresses");
-    Ok((address, thread))
+    tracing::info!(?addresses, "judging Ingresses");
+    Ok((addresses, thread))
 }
 
 /// Who judges, and by what.
@@ -113,7 +118,7 @@ struct Court {
     moments: Moments,
 }
 
-async fn accept(court: Court, mut certificate: Certificate, socket: TcpListener) {
+async fn accept(court: Arc<Court>, certificate: Arc<Mutex<Certificate>>, socket: TcpListener) {
     let listener = match tokio::net::TcpListener::from_std(socket) {
         Ok(listener) => listener,
         Err(error) => {
@@ -122,7 +127,6 @@ async fn accept(court: Court, mut certificate: Certificate, socket: TcpListener)
         }
     };
     let free = Arc::new(Semaphore::new(CONNECTIONS));
-    let court = Arc::new(court);
     loop {
         // Who comes when all places are taken waits in the kernel.
         let Ok(place) = Arc::clone(&free).acquire_owned().await else { return };
@@ -130,7 +134,9 @@ async fn accept(court: Court, mut certificate: Certificate, socket: TcpListener)
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let acceptor = TlsAcceptor::from(certificate.current(Instant::now()));
+        let config =
+            certificate.lock().unwrap_or_else(PoisonError::into_inner).current(Instant::now());
+        let acceptor = TlsAcceptor::from(config);
         let court = Arc::clone(&court);
         tokio::spawn(async move {
             let _place = place;

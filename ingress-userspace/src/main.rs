@@ -11,7 +11,7 @@ use std::{
 use ingress_userspace::{
     check::Outcome,
     config::{self, Config, Invocation, LogFormat, Parsed},
-    lifecycle::{self, Agent, Stop, StopHandle},
+    lifecycle::{self, Agent, StartError, Stop, StopHandle, Stops},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -64,17 +64,19 @@ fn run(config: Config) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return no_signals(&error),
     };
-    let agent = match Agent::start(config) {
+    let stops = Stops::default();
+    if let Err(error) = signals.tell(stops.handle()) {
+        return no_signals(&error);
+    }
+    let agent = match Agent::start_with(config, stops) {
         Ok(agent) => agent,
+        Err(StartError::Stopped) => return ExitCode::SUCCESS,
         Err(error) => {
             let code = error.exit_code();
             complain(&format!("penstock: {:#}\n", anyhow::Error::from(error)));
             return ExitCode::from(code);
         }
     };
-    if let Err(error) = signals.tell(agent.stop_handle()) {
-        return no_signals(&error);
-    }
     if agent.wait() { ExitCode::SUCCESS } else { ExitCode::from(BUG) }
 }
 
@@ -96,8 +98,7 @@ fn log(format: LogFormat) {
     }
 }
 
-/// SIGTERM and SIGINT, caught from the start on: one that comes while the agent starts is obeyed
-/// when it has.
+/// SIGTERM and SIGINT, caught from the start on.
 struct Signals {
     runtime: tokio::runtime::Runtime,
     terminate: Signal,

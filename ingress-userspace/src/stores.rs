@@ -4,7 +4,7 @@
 use std::{cmp::Ordering, collections::BTreeMap, fmt, sync::Arc};
 
 use k8s_openapi::api::{
-    core::v1::{ConfigMap, Node, Secret, Service},
+    core::v1::{ConfigMap, Namespace, Node, Secret, Service},
     discovery::v1::EndpointSlice,
     networking::v1::{Ingress, IngressClass},
 };
@@ -108,6 +108,10 @@ impl<K> Store<K> {
 }
 
 impl<K> Store<K> {
+    fn keys(&self) -> Vec<Key> {
+        self.objects.iter().map(|(key, _)| key.clone()).collect()
+    }
+
     /// Takes these changes over. Where none is one (what it was is what it is, what is gone was not
     /// there), the store stays the one that it was. However many they are, the list of the objects,
     /// not the objects, is copied once: some microseconds for thousands of them.
@@ -181,6 +185,8 @@ pub struct Stores {
     pub config_maps: Store<ConfigMap>,
     /// `v1`; no namespace.
     pub nodes: Store<Node>,
+    /// `v1`; no namespace.
+    pub namespaces: Store<Namespace>,
 }
 
 impl Stores {
@@ -193,6 +199,57 @@ impl Stores {
         self.secrets.apply(changes.secrets);
         self.config_maps.apply(changes.config_maps);
         self.nodes.apply(changes.nodes);
+        self.namespaces.apply(changes.namespaces);
+    }
+
+    /// Both hold the very same objects.
+    #[must_use]
+    pub fn same(&self, other: &Self) -> bool {
+        self.ingresses.same(&other.ingresses)
+            && self.ingress_classes.same(&other.ingress_classes)
+            && self.services.same(&other.services)
+            && self.endpoint_slices.same(&other.endpoint_slices)
+            && self.secrets.same(&other.secrets)
+            && self.config_maps.same(&other.config_maps)
+            && self.nodes.same(&other.nodes)
+            && self.namespaces.same(&other.namespaces)
+    }
+
+    /// The object of this kind and name.
+    #[must_use]
+    pub fn object(&self, id: &ObjectRef) -> Option<Object> {
+        let (namespace, name) = (&*id.namespace, &*id.name);
+        match id.kind {
+            "Ingress" => self.ingresses.get(namespace, name).cloned().map(Object::Ingress),
+            "IngressClass" => {
+                self.ingress_classes.get(namespace, name).cloned().map(Object::IngressClass)
+            }
+            "Service" => self.services.get(namespace, name).cloned().map(Object::Service),
+            "EndpointSlice" => {
+                self.endpoint_slices.get(namespace, name).cloned().map(Object::EndpointSlice)
+            }
+            "Secret" => self.secrets.get(namespace, name).cloned().map(Object::Secret),
+            "ConfigMap" => self.config_maps.get(namespace, name).cloned().map(Object::ConfigMap),
+            "Node" => self.nodes.get(namespace, name).cloned().map(Object::Node),
+            "Namespace" => self.namespaces.get(namespace, name).cloned().map(Object::Namespace),
+            _ => None,
+        }
+    }
+
+    /// What all objects of a kind are known by.
+    pub fn ids(&self, kind: &'static str) -> impl Iterator<Item = ObjectRef> + use<> {
+        let keys: Vec<Key> = match kind {
+            "Ingress" => self.ingresses.keys(),
+            "IngressClass" => self.ingress_classes.keys(),
+            "Service" => self.services.keys(),
+            "EndpointSlice" => self.endpoint_slices.keys(),
+            "Secret" => self.secrets.keys(),
+            "ConfigMap" => self.config_maps.keys(),
+            "Node" => self.nodes.keys(),
+            "Namespace" => self.namespaces.keys(),
+            _ => Vec::new(),
+        };
+        keys.into_iter().map(move |Key { namespace, name }| ObjectRef::new(kind, namespace, name))
     }
 }
 
@@ -226,6 +283,8 @@ pub enum Object {
     ConfigMap(Arc<ConfigMap>),
     /// A Node.
     Node(Arc<Node>),
+    /// A Namespace.
+    Namespace(Arc<Namespace>),
 }
 
 /// What became of objects of one kind; `None`: gone.
@@ -242,6 +301,7 @@ pub struct Changes {
     secrets: Changed<Secret>,
     config_maps: Changed<ConfigMap>,
     nodes: Changed<Node>,
+    namespaces: Changed<Namespace>,
 }
 
 impl Changes {
@@ -268,6 +328,7 @@ impl Changes {
             Object::Secret(object) => insert(&mut self.secrets, id, object, there),
             Object::ConfigMap(object) => insert(&mut self.config_maps, id, object, there),
             Object::Node(object) => insert(&mut self.nodes, id, object, there),
+            Object::Namespace(object) => insert(&mut self.namespaces, id, object, there),
         }
     }
 }

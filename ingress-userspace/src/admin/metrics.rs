@@ -13,6 +13,8 @@ const REQUESTS_TOTAL: &str = "nginx_ingress_controller_nginx_process_requests_to
 const GENERATION: &str = "penstock_snapshot_generation";
 const DIAGNOSTICS: &str = "penstock_diagnostics";
 const LOST_CHANGES: &str = "penstock_lost_changes_total";
+const SOURCE_CONNECTED: &str = "penstock_source_connected";
+const SOURCE_OUTAGE: &str = "penstock_source_outage_seconds";
 const HANDSHAKES: &str = "penstock_tls_handshakes_total";
 const HANDSHAKE_FAILURES: &str = "penstock_tls_handshake_failures_total";
 const REFUSED: &str = "penstock_connections_refused_total";
@@ -79,6 +81,15 @@ pub(super) fn render(board: &Board) -> String {
     }
     out.head(LOST_CHANGES, "counter", "changes that were not applied, by a bug");
     out.line(LOST_CHANGES, &[], board.failures.load(Ordering::Relaxed));
+    let troubles = board.source.troubles();
+    out.head(
+        SOURCE_CONNECTED,
+        "gauge",
+        "1: all objects are as new as they can be; 0: some are not",
+    );
+    out.line(SOURCE_CONNECTED, &[], u64::from(troubles.is_empty()));
+    out.head(SOURCE_OUTAGE, "gauge", "for how long some objects may have been out of date");
+    out.line(SOURCE_OUTAGE, &[], troubles.first().map_or(0, |trouble| trouble.lasting.as_secs()));
     packets(&mut out, board);
     out.0
 }

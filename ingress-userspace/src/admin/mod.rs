@@ -30,6 +30,7 @@ use crate::{
     model::Diagnostic,
     proxy::{Phase, counters::Registry, limits},
     snapshot::Reader,
+    source::SourceState,
 };
 
 /// How long a client may take to send a request's head.
@@ -47,6 +48,8 @@ pub(crate) struct Board {
     pub(crate) diagnostics: Mutex<Arc<[Diagnostic]>>,
     /// Changes that were lost by a bug.
     pub(crate) failures: AtomicU64,
+    /// How the source of the objects is.
+    pub(crate) source: Arc<SourceState>,
     pub(crate) steering: Steering,
     /// `--health-check-path`.
     pub(crate) health_path: String,
@@ -54,8 +57,8 @@ pub(crate) struct Board {
 }
 
 impl Board {
-    pub(crate) fn set_diagnostics(&self, diagnostics: Vec<Diagnostic>) {
-        *self.diagnostics.lock().unwrap_or_else(PoisonError::into_inner) = diagnostics.into();
+    pub(crate) fn set_diagnostics(&self, diagnostics: Arc<[Diagnostic]>) {
+        *self.diagnostics.lock().unwrap_or_else(PoisonError::into_inner) = diagnostics;
     }
 
     fn diagnostics(&self) -> Arc<[Diagnostic]> {
@@ -136,10 +139,7 @@ fn answer(board: &Board, peer: IpAddr, request: &Request<Incoming>) -> Response<
         };
     }
     match path {
-        "/readyz" => match board.readiness.missing() {
-            None => text(StatusCode::OK, "ok"),
-            Some(missing) => text(StatusCode::SERVICE_UNAVAILABLE, missing),
-        },
+        "/readyz" => ready(board),
         "/metrics" => {
             let mut response = text(StatusCode::OK, &metrics::render(board));
             let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -160,6 +160,22 @@ fn answer(board: &Board, peer: IpAddr, request: &Request<Incoming>) -> Response<
             "/healthz /readyz /metrics /state /explain?url=http://host/path\n",
         ),
     }
+}
+
+/// Ready from the first complete state on. While the source fails later, what was last known is
+/// served, which is better than nobody: still ready, with a word about it.
+fn ready(board: &Board) -> Response<Full<Bytes>> {
+    let (status, mut body) = match board.readiness.missing() {
+        None => (StatusCode::OK, "ok".to_owned()),
+        Some(missing) => (StatusCode::SERVICE_UNAVAILABLE, missing.to_owned()),
+    };
+    for what in board.source.waiting() {
+        body.push_str(&format!("\nwaiting for {what}"));
+    }
+    for trouble in board.source.troubles() {
+        body.push_str(&format!("\nthe last state is served where there is one: {trouble}"));
+    }
+    text(status, &body)
 }
 
 fn text(status: StatusCode, body: &str) -> Response<Full<Bytes>> {

@@ -58,6 +58,7 @@ impl Cluster {
                 secrets: may(list(&client).await, &mut diagnostics)?,
                 config_maps: may(list(&client).await, &mut diagnostics)?,
                 nodes: Store::default(),
+                namespaces: Store::default(),
             };
             Ok(Reading { stores, diagnostics, ..Reading::default() })
         })

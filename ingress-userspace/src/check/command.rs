@@ -152,7 +152,8 @@ impl Command {
     fn read(&self) -> Result<Reading, CheckError> {
         if self.cluster {
             let Self { kubeconfig, context, .. } = self.clone();
-            return Ok(Cluster(Access { kubeconfig, context }).read()?);
+            let access = Access { kubeconfig, context, ..Access::default() };
+            return Ok(Cluster(access).read()?);
         }
         let mut inputs = Vec::new();
         for path in &self.paths {

@@ -14,6 +14,7 @@ mod tests;
 
 pub use cluster::ClusterError;
 pub use command::{CheckError, Command, Outcome};
+pub(crate) use verdict::{is_about_endpoints, is_missing};
 
 use std::sync::Arc;
 
@@ -100,7 +101,7 @@ pub(crate) fn check(
     let about_others = translation.diagnostics.iter().filter(|one| !is_ours(one));
     let is_told = |one: &&Diagnostic| {
         // What the caller named is meant to be there.
-        complete || !verdict::is_missing(one) || one.field.starts_with("--")
+        complete || !is_missing(one) || one.field.starts_with("--")
     };
     others.extend(about_others.filter(is_told).cloned());
     others.extend(classes::unnamed_settings(&reading.stores, &options));

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The diagnostic is about an object that is not there: `translate` says so in these words of all.
-pub(super) fn is_missing(diagnostic: &Diagnostic) -> bool {
+pub(crate) fn is_missing(diagnostic: &Diagnostic) -> bool {
     diagnostic.message.contains("does not exist")
 }
 
@@ -107,6 +107,6 @@ fn kind(diagnostic: &Diagnostic, denied: &[String], complete: bool) -> Kind {
 }
 
 /// A Service has nobody to send requests to: true of all manifests without EndpointSlices.
-fn is_about_endpoints(message: &str) -> bool {
+pub(crate) fn is_about_endpoints(message: &str) -> bool {
     message.contains("has no ready endpoint")
 }

@@ -20,7 +20,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the Ingresses of a directory of manifests.
+    /// Serve the Ingresses of a cluster, or of a directory of manifests.
     Run(Box<RunFlags>),
     Check(crate::check::Command),
     /// Print what is known of every annotation, as docs/annotations.md.
@@ -98,6 +98,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>, cores: usize) -> Par
                     .filter(|(name, _)| run.value_source(name).is_some())
                     .map(|(name, _)| (*name).to_owned())
                     .collect();
+            }
+            if let Some((_, run)) = matches.subcommand() {
+                flags.writes.note_given(run);
             }
             let outcome = flags.validate(cores);
             match (outcome, faults.is_empty()) {
@@ -185,7 +188,8 @@ fn listed(faults: &[String]) -> String {
 mod tests {
     use std::{net::IpAddr, time::Duration};
 
-    use super::*;
+    use super::{super::Source, *};
+    use crate::kubernetes::Access;
 
     fn parsed(arguments: &str) -> Parsed {
         parse(["penstock"].into_iter().chain(arguments.split_whitespace()).map(Into::into), 3)
@@ -223,6 +227,7 @@ mod tests {
              --election-id=ingress-nginx-leader --controller-class=k8s.io/ingress-nginx \
              --ingress-class=nginx --configmap=ingress-nginx/controller \
              --validating-webhook=:8443 --validating-webhook-certificate /certs/cert \
+             --validating-webhook-key /certs/key \
              --enable-metrics=false -v=2 --watch-ingress-without-class=true -http-port=8080 \
              --ingress-class-by-name --default-backend-service web/fallback \
              --shutdown-grace-period=5",
@@ -241,7 +246,7 @@ mod tests {
         assert!(config.translate.ingress_class_by_name);
         assert_eq!(config.listen.http_port, 8080);
         assert_eq!(config.shutdown.grace, Duration::from_secs(5));
-        assert_eq!(config.warnings.len(), 6);
+        assert_eq!(config.warnings.len(), 7);
         assert!(config.warnings.iter().any(|line| line.contains("--election-id")));
     }
 
@@ -263,8 +268,9 @@ mod tests {
     #[test]
     fn all_faults_are_told_at_once() {
         let text = faults(
-            "run --nonsense --bogus=1 --http-port http --https-port 70000 --workers 0 \
-             --bind-address nowhere --configmap noslash --l4 maybe --disable-catch-all=perhaps",
+            "run --manifests d --kubeconfig k --nonsense --bogus=1 --http-port http --https-port 70000 --workers 0 \
+             --bind-address nowhere --configmap noslash --l4 maybe --disable-catch-all=perhaps \
+             --watch-namespace-selector=a=b=c",
         );
         for part in [
             "--nonsense",
@@ -276,16 +282,40 @@ mod tests {
             "--configmap",
             "--l4",
             "--disable-catch-all",
-            "--manifests",
+            "--kubeconfig",
+            "--watch-namespace-selector",
         ] {
             assert!(text.contains(part), "{part} is missing in:\n{text}");
         }
     }
 
     #[test]
-    fn the_missing_directory_is_asked_for_by_name() {
-        let text = faults("run");
-        assert!(text.contains("--manifests DIR is required"), "{text}");
+    fn without_a_directory_the_cluster_is_served() {
+        let Source::Cluster(access) = config("run").source else { panic!("a directory") };
+        assert_eq!(access, Access { in_pod: true, ..Access::default() });
+        let access = config(
+            "run --kubeconfig=/k --context there --apiserver-host=https://10.0.0.1:6443 \
+             --certificate-authority=/ca",
+        );
+        let Source::Cluster(access) = access.source else { panic!("a directory") };
+        assert_eq!(access.kubeconfig, Some("/k".into()));
+        assert_eq!(access.context.as_deref(), Some("there"));
+        assert_eq!(access.server.as_deref(), Some("https://10.0.0.1:6443"));
+        assert_eq!(access.authority, Some("/ca".into()));
+    }
+
+    #[test]
+    fn where_the_api_server_is_must_be_clear() {
+        for (arguments, part) in [
+            ("run --apiserver-host 10.0.0.1", "https://"),
+            ("run --apiserver-host ftp://a", "https://"),
+            ("run --certificate-authority /ca", "without --apiserver-host"),
+            ("run --manifests d --context c", "give one of the two"),
+            ("run --watch-namespace a --watch-namespace-selector b", "together"),
+        ] {
+            let text = faults(arguments);
+            assert!(text.contains(part), "{arguments}: {text}");
+        }
     }
 
     #[test]

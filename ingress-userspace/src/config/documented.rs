@@ -42,8 +42,7 @@ fn rendered() -> String {
          Flags of ingress-nginx that mean nothing to this version. Each is accepted with one line \
          of warning.\n\n| flag | because |\n|---|---|\n",
     );
-    for (name, shape) in ignored::FLAGS.iter().filter(|(name, _)| ignored::refusal(name).is_none())
-    {
+    for (name, shape) in ignored::FLAGS {
         let value = if *shape == Shape::Value { " VALUE" } else { "" };
         let warning = ignored::warning(name);
         let because = warning.split_once(": ").map_or("", |(_, because)| because);

@@ -2,14 +2,31 @@
 
 use clap::{ArgAction, Args};
 
+use super::WriteFlags;
+
 /// The flags of `penstock run`. Names and defaults are ingress-nginx's where it has the flag
 /// (reference section 9.2). Values that need a check stay text here, so that all faults can be told
 /// at once.
 #[derive(Args, Clone, Debug)]
 pub struct RunFlags {
-    /// Directory (or file) of Kubernetes YAML to serve and to watch for changes.
+    /// Directory (or file) of Kubernetes YAML to serve and to watch for changes; default: the objects
+    /// of the cluster, by its API server.
     #[arg(long, value_name = "DIR")]
     pub manifests: Option<String>,
+    /// File that says where the API server is and as whom it is asked; default: the pod's own
+    /// account.
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<String>,
+    /// Context of the kubeconfig; default: its current one.
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Address of the API server, for example https://10.0.0.1:6443; default: what the kubeconfig
+    /// or the pod's environment says.
+    #[arg(long, value_name = "URL")]
+    pub apiserver_host: Option<String>,
+    /// File with the authorities of the API server's certificate, with --apiserver-host.
+    #[arg(long, value_name = "FILE")]
+    pub certificate_authority: Option<String>,
 
     /// Port for HTTP; 0 lets the kernel pick one.
     #[arg(long, value_name = "PORT", default_value = "80")]
@@ -45,9 +62,13 @@ pub struct RunFlags {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_value = "false", default_missing_value = "true")]
     pub watch_ingress_without_class: String,
-    /// Serve only the Ingresses of this namespace; default: all.
+    /// Serve only the Ingresses of this namespace, and ask for objects of no other; default: all.
     #[arg(long, value_name = "NAMESPACE")]
     pub watch_namespace: Option<String>,
+    /// Serve only the Ingresses of namespaces with such labels: `a=b,c!=d,e in (f,g),h,!i`; default:
+    /// all.
+    #[arg(long, value_name = "SELECTOR")]
+    pub watch_namespace_selector: Option<String>,
     /// Service (namespace/name) for requests that no rule matches; default: 404.
     #[arg(long, value_name = "NAMESPACE/NAME")]
     pub default_backend_service: Option<String>,
@@ -112,6 +133,10 @@ pub struct RunFlags {
     /// Secret (namespace/name) with the cluster's flow hash key, 16 bytes in its field `key`.
     #[arg(long, value_name = "NAMESPACE/NAME")]
     pub l4_key_secret: Option<String>,
+
+    /// What is written into the cluster, and the admission webhook.
+    #[command(flatten)]
+    pub writes: WriteFlags,
 
     /// Threads that serve requests; default: the number of cores.
     #[arg(long, value_name = "N")]

@@ -15,16 +15,10 @@ use Shape::{Bool, Value};
 /// Reference section 9.2, and the flags of its logging library.
 pub(super) const FLAGS: &[(&str, Shape)] = &[
     ("alsologtostderr", Bool),
-    ("apiserver-host", Value),
-    ("certificate-authority", Value),
     ("deep-inspect", Bool),
     ("default-server-port", Value),
     ("disable-full-test", Bool),
-    ("disable-leader-election", Bool),
-    ("disable-sync-events", Bool),
     ("dynamic-configuration-retries", Value),
-    ("election-id", Value),
-    ("election-ttl", Value),
     ("enable-annotation-validation", Bool),
     ("enable-metrics", Bool),
     ("enable-ssl-chain-completion", Bool),
@@ -32,7 +26,6 @@ pub(super) const FLAGS: &[(&str, Shape)] = &[
     ("exclude-socket-metrics", Value),
     ("healthz-check-timeout", Value),
     ("internal-logger-address", Value),
-    ("kubeconfig", Value),
     ("log_backtrace_at", Value),
     ("log_dir", Value),
     ("log_file", Value),
@@ -50,55 +43,26 @@ pub(super) const FLAGS: &[(&str, Shape)] = &[
     ("profiler-address", Value),
     ("profiler-port", Value),
     ("profiling", Bool),
-    ("publish-service", Value),
-    ("publish-status-address", Value),
-    ("report-node-internal-ip-address", Bool),
     ("report-status-classes", Bool),
     ("shutdown-grace-period-on-reload", Value),
     ("size-buckets", Value),
     ("skip_headers", Bool),
     ("ssl-passthrough-proxy-port", Value),
     ("status-port", Value),
-    ("status-update-interval", Value),
     ("stderrthreshold", Value),
     ("stream-port", Value),
     ("sync-period", Value),
     ("sync-rate-limit", Value),
     ("time-buckets", Value),
-    ("update-status", Bool),
-    ("update-status-on-shutdown", Bool),
     ("v", Value),
-    ("validating-webhook", Value),
-    ("validating-webhook-certificate", Value),
-    ("validating-webhook-key", Value),
     ("vmodule", Value),
-    ("watch-namespace-selector", Value),
 ];
-
-/// Flags that narrow what is served: without them more would be, and to more people. Given, they
-/// are a fault.
-pub(super) fn refusal(name: &str) -> Option<&'static str> {
-    (name == "watch-namespace-selector").then_some(
-        "--watch-namespace-selector: namespaces cannot be selected by label in this version; name \
-         one by --watch-namespace",
-    )
-}
 
 /// What to tell about a flag that was given.
 pub(super) fn warning(name: &str) -> String {
     let why = match name {
         "ssl-passthrough-proxy-port" => {
             "connections that are not passed through are served where they came in"
-        }
-        "publish-service"
-        | "publish-status-address"
-        | "update-status"
-        | "update-status-on-shutdown"
-        | "report-node-internal-ip-address" => {
-            "this version does not write the status of Ingresses"
-        }
-        "validating-webhook" | "validating-webhook-certificate" | "validating-webhook-key" => {
-            "this version has no admission webhook"
         }
         "enable-metrics" | "metrics-per-host" | "report-status-classes" => {
             "metrics are always on, by configured host and exact status"

@@ -7,23 +7,29 @@ mod documented;
 mod flags;
 mod ignored;
 mod validate;
+mod writes;
 
 pub use arguments::{Invocation, Parsed, parse};
 pub use flags::RunFlags;
+pub use writes::WriteFlags;
 
 use std::{
+    fmt,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
 
-use crate::translate;
+use crate::{
+    kubernetes::{Access, WebhookOptions, Writes},
+    translate,
+};
 
 /// What `penstock run` is to do; checked.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// `--manifests`: the directory (or file) of Kubernetes YAML.
-    pub manifests: PathBuf,
+    /// Where the objects come from.
+    pub source: Source,
     /// What decides which objects are served.
     pub translate: translate::Options,
     /// Where requests come in.
@@ -36,6 +42,10 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// The kernel tier.
     pub l4: L4,
+    /// What is written into the cluster; nothing where the objects come from a directory.
+    pub writes: Writes,
+    /// `--validating-webhook`; `None`: there is none.
+    pub webhook: Option<WebhookOptions>,
     /// How long peers may take; no flag sets it.
     pub timeouts: Timeouts,
     /// Who is asked what names outside the cluster stand for.
@@ -44,6 +54,24 @@ pub struct Config {
     pub log_format: LogFormat,
     /// One line for each flag that was accepted and does nothing here.
     pub warnings: Vec<String>,
+}
+
+/// Where the objects come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// `--manifests`: a directory (or file) of Kubernetes YAML.
+    Manifests(PathBuf),
+    /// The API server of a cluster.
+    Cluster(Access),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Manifests(path) => path.display().fmt(f),
+            Self::Cluster(_) => f.write_str("the objects of the cluster"),
+        }
+    }
 }
 
 /// The proxy's listeners. Port 0 stands for one that the kernel picks.

@@ -3,17 +3,25 @@
 use std::{net::IpAddr, time::Duration};
 
 use super::{
-    Admin, Config, L4, L4Mode, Listen, LogFormat, NameServers, RunFlags, Shutdown, Timeouts,
-    ignored,
+    Admin, Config, L4, L4Mode, Listen, LogFormat, NameServers, RunFlags, Shutdown, Source,
+    Timeouts, ignored,
 };
-use crate::translate;
+use crate::{
+    kubernetes::{Access, server_address},
+    translate::{self, NamespaceSelector},
+};
 
 /// Collects what is wrong while values are read.
 #[derive(Default)]
-struct Faults(Vec<String>);
+pub(super) struct Faults(Vec<String>);
 
 impl Faults {
-    fn add(&mut self, flag: &str, value: &str, allowed: &str) {
+    /// A fault that is not about one value.
+    pub(super) fn say(&mut self, fault: &str) {
+        self.0.push(fault.to_owned());
+    }
+
+    pub(super) fn add(&mut self, flag: &str, value: &str, allowed: &str) {
         self.0.push(format!("{flag} {value:?}: must be {allowed}"));
     }
 
@@ -24,7 +32,7 @@ impl Faults {
         })
     }
 
-    fn seconds(&mut self, flag: &str, value: &str) -> Duration {
+    pub(super) fn seconds(&mut self, flag: &str, value: &str) -> Duration {
         // Go's duration flags take `10s`, its number flags `10`.
         let digits = value.strip_suffix('s').unwrap_or(value);
         Duration::from_secs(u64::from(digits.parse::<u32>().unwrap_or_else(|_| {
@@ -33,8 +41,25 @@ impl Faults {
         })))
     }
 
+    /// Go's `time.ParseDuration`, as far as whole seconds and milliseconds go; a bare number counts
+    /// seconds.
+    pub(super) fn duration(&mut self, flag: &str, value: &str) -> Duration {
+        let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("", 1000)];
+        let (digits, unit) = units
+            .iter()
+            .find_map(|(suffix, unit)| Some((value.strip_suffix(suffix)?, *unit)))
+            .unwrap_or((value, 1000));
+        match digits.parse::<u32>() {
+            Ok(number) => Duration::from_millis(u64::from(number) * unit),
+            Err(_) => {
+                self.add(flag, value, "a duration, as 10s, 1m or 500ms");
+                Duration::ZERO
+            }
+        }
+    }
+
     /// Go's `strconv.ParseBool`.
-    fn boolean(&mut self, flag: &str, value: &str) -> bool {
+    pub(super) fn boolean(&mut self, flag: &str, value: &str) -> bool {
         match value {
             "1" | "t" | "T" | "TRUE" | "true" | "True" => true,
             "0" | "f" | "F" | "FALSE" | "false" | "False" => false,
@@ -57,7 +82,11 @@ impl Faults {
         addresses
     }
 
-    fn object(&mut self, flag: &str, value: Option<&String>) -> Option<(String, String)> {
+    pub(super) fn object(
+        &mut self,
+        flag: &str,
+        value: Option<&String>,
+    ) -> Option<(String, String)> {
         let value = value.filter(|value| !value.is_empty())?;
         match value.split_once('/') {
             Some((namespace, name))
@@ -80,16 +109,9 @@ impl RunFlags {
     /// All faults, each naming its flag and what is allowed.
     pub fn validate(&self, cores: usize) -> Result<Config, Vec<String>> {
         let mut faults = Faults::default();
-        let manifests = self.manifests.clone().filter(|dir| !dir.is_empty());
-        if manifests.is_none() {
-            faults.0.push(
-                "--manifests DIR is required: this version serves a directory of Kubernetes YAML, \
-                 not yet a cluster's API"
-                    .to_owned(),
-            );
-        }
+        let l4 = self.l4(&mut faults);
         let config = Config {
-            manifests: manifests.unwrap_or_default().into(),
+            source: self.source(&mut faults),
             translate: self.translate(&mut faults),
             listen: Listen {
                 addresses: faults.addresses("--bind-address", &self.bind_address),
@@ -102,7 +124,9 @@ impl RunFlags {
                 grace: faults.seconds("--shutdown-grace-period", &self.shutdown_grace_period),
                 drain: faults.seconds("--drain-timeout", &self.drain_timeout),
             },
-            l4: self.l4(&mut faults),
+            writes: self.writes.writes(&mut faults, &l4.vips),
+            webhook: self.writes.webhook(&mut faults),
+            l4,
             timeouts: Timeouts::default(),
             names: NameServers::default(),
             log_format: match self.log_format.as_str() {
@@ -113,11 +137,8 @@ impl RunFlags {
                     LogFormat::Text
                 }
             },
-            warnings: self.ignored.iter().map(|name| ignored::warning(name)).collect(),
+            warnings: self.warnings(),
         };
-        faults.0.extend(
-            self.ignored.iter().filter_map(|name| ignored::refusal(name)).map(str::to_owned),
-        );
         let Listen { http_port, https_port, .. } = config.listen;
         let ports = [
             ("--http-port", http_port),
@@ -134,6 +155,60 @@ impl RunFlags {
         if faults.0.is_empty() { Ok(config) } else { Err(faults.0) }
     }
 
+    fn warnings(&self) -> Vec<String> {
+        let ignored = self.ignored.iter().map(|name| ignored::warning(name));
+        let directory = self.manifests.as_ref().is_some_and(|dir| !dir.is_empty());
+        ignored.chain(self.writes.without_cluster().filter(|_| directory)).collect()
+    }
+
+    fn source(&self, faults: &mut Faults) -> Source {
+        let given = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
+        let access = Access {
+            kubeconfig: given(&self.kubeconfig).map(Into::into),
+            context: given(&self.context),
+            server: given(&self.apiserver_host),
+            authority: given(&self.certificate_authority).map(Into::into),
+            in_pod: true,
+        };
+        if let Some(server) = &access.server
+            && let Err(why) = server_address(server)
+        {
+            faults.add("--apiserver-host", server, why);
+        }
+        if access.authority.is_some() && access.server.is_none() {
+            faults.0.push("--certificate-authority: has no effect without --apiserver-host".into());
+        }
+        let Some(manifests) = given(&self.manifests) else { return Source::Cluster(access) };
+        for (flag, is_given) in [
+            ("--kubeconfig", access.kubeconfig.is_some()),
+            ("--context", access.context.is_some()),
+            ("--apiserver-host", access.server.is_some()),
+        ] {
+            if is_given {
+                faults.0.push(format!(
+                    "{flag}: is of a cluster, and --manifests is not; give one of the two"
+                ));
+            }
+        }
+        Source::Manifests(manifests.into())
+    }
+
+    fn namespace_selector(&self, faults: &mut Faults) -> Option<NamespaceSelector> {
+        const FLAG: &str = "--watch-namespace-selector";
+        let text = self.watch_namespace_selector.as_ref().filter(|text| !text.trim().is_empty())?;
+        // ingress-nginx refuses both together too.
+        if self.watch_namespace.as_ref().is_some_and(|name| !name.is_empty()) {
+            faults.0.push(format!("{FLAG}: cannot be given together with --watch-namespace"));
+        }
+        match text.parse() {
+            Ok(selector) => Some(selector),
+            Err(error) => {
+                faults.0.push(format!("{FLAG} {text:?}: {error}"));
+                None
+            }
+        }
+    }
+
     fn translate(&self, faults: &mut Faults) -> translate::Options {
         translate::Options {
             ingress_class: self.ingress_class.clone(),
@@ -143,6 +218,7 @@ impl RunFlags {
             watch_ingress_without_class: faults
                 .boolean("--watch-ingress-without-class", &self.watch_ingress_without_class),
             watch_namespace: self.watch_namespace.clone().filter(|name| !name.is_empty()),
+            watch_namespace_selector: self.namespace_selector(faults),
             default_backend_service: faults
                 .object("--default-backend-service", self.default_backend_service.as_ref()),
             default_ssl_certificate: faults

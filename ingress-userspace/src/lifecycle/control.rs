@@ -7,9 +7,12 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
+use tokio::sync::watch;
+
 use super::{diagnostics::DiagnosticsLog, steering::Steering};
 use crate::{
     admin::Board,
+    kubernetes::{Moment, Moments},
     model::{Diagnostic, Model},
     names::Names,
     proxy::Ports,
@@ -41,6 +44,8 @@ pub(super) struct Control {
     /// Of the routes as they are published.
     bad_routes: Vec<Diagnostic>,
     ports: Ports,
+    /// For those who write into the cluster or judge for it, if any.
+    moments: watch::Sender<Option<Arc<Moment>>>,
 }
 
 impl Control {
@@ -67,7 +72,13 @@ impl Control {
             names: Arc::default(),
             bad_routes: Vec::new(),
             ports,
+            moments: watch::channel(None).0,
         }
+    }
+
+    /// What there is after each change.
+    pub(super) fn moments(&self) -> Moments {
+        self.moments.subscribe()
     }
 
     /// The objects are these now.
@@ -100,7 +111,7 @@ impl Control {
         }
     }
 
-    fn publish(&mut self, stores: &Stores, mut diagnostics: Vec<Diagnostic>) -> u64 {
+    fn publish(&mut self, stores: &Arc<Stores>, mut diagnostics: Vec<Diagnostic>) -> u64 {
         let translation = self.translator.translate(stores, &self.names);
         let model = translation.model;
         let before = self.publisher.current();
@@ -125,6 +136,11 @@ impl Control {
         diagnostics.sort();
         diagnostics.dedup();
         self.log.update(&diagnostics);
+        let diagnostics: Arc<[_]> = diagnostics.into();
+        if self.moments.receiver_count() > 0 {
+            let (stores, diagnostics) = (Arc::clone(stores), Arc::clone(&diagnostics));
+            self.moments.send_replace(Some(Arc::new(Moment { stores, diagnostics })));
+        }
         self.board.set_diagnostics(diagnostics);
         generation
     }

@@ -5,6 +5,7 @@ mod control;
 mod diagnostics;
 mod readiness;
 mod steering;
+mod writing;
 
 pub use readiness::Readiness;
 pub(crate) use steering::Steering;
@@ -23,13 +24,16 @@ use tokio::sync::watch;
 use crate::{
     admin::{self, Board},
     config::Config,
+    kubernetes::WebhookError,
     proxy::{self, Bound, ListenError, Phase, Ports, counters::Registry, limits},
     resolve,
     snapshot::Publisher,
-    source::{Directory, SourceError, Stopper},
+    source::{Source, SourceError, Stopper, Watched},
+    stores::Stores,
     tls::{Lasting, TlsError},
 };
 use control::Control;
+use writing::Writing;
 
 /// Why the agent cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -46,18 +50,27 @@ pub enum StartError {
     /// The kernel tier.
     #[error(transparent)]
     Steering(#[from] SteeringError),
+    /// The admission webhook.
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
     /// A thread.
     #[error("cannot start a thread")]
     Thread(#[from] io::Error),
+    /// It was told to stop before it had begun to serve.
+    #[error("stopped before it had started")]
+    Stopped,
 }
 
 impl StartError {
-    /// The process's exit code: 2 for what the user wrote, 3 for what this machine cannot do.
+    /// The process's exit code: 2 for what the user wrote, 3 for what this machine cannot do, 0 where
+    /// nothing is wrong.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Source(SourceError::Unreadable { .. }) => 2,
+            Self::Stopped => 0,
+            Self::Source(SourceError::Unreadable { .. } | SourceError::Client(_)) => 2,
             Self::Steering(error) => error.exit_code(),
+            Self::Webhook(error) if error.is_of_the_user() => 2,
             _ => 3,
         }
     }
@@ -101,18 +114,48 @@ impl StopHandle {
     }
 }
 
+/// What an agent hears signals by, made before it so that one that comes while it starts is heard.
+pub struct Stops {
+    sender: mpsc::Sender<Stop>,
+    receiver: mpsc::Receiver<Stop>,
+}
+
+impl Default for Stops {
+    fn default() -> Self {
+        let (sender, receiver) = mpsc::channel();
+        Self { sender, receiver }
+    }
+}
+
+impl Stops {
+    /// What it is told by.
+    #[must_use]
+    pub fn handle(&self) -> StopHandle {
+        StopHandle(self.sender.clone())
+    }
+}
+
 impl Agent {
-    /// Starts an agent: reads the manifests, opens the ports, serves. Returns when it is ready.
+    /// Starts an agent: reads the manifests or the cluster's objects, opens the ports, serves. Returns
+    /// when it is ready; an API server that cannot be reached is waited for.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running then.
     pub fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_with(config, Stops::default())
+    }
+
+    /// The same, ending when `stops` is told to while it waits for the first objects.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running then.
+    pub fn start_with(config: Config, stops: Stops) -> Result<Self, StartError> {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
         let publisher = Publisher::default();
         let reader = publisher.reader();
-        let source = Directory::open(&config.manifests)?;
+        let source = Source::open(&config.source, Watched::of(&config))?;
         let tls = Lasting::new()?;
         let segment = steering::largest_segment(&config.l4);
         let bound = Bound::open(&config.listen, config.workers, segment)?;
@@ -134,6 +177,7 @@ impl Agent {
             addresses: addresses.clone(),
             diagnostics: Default::default(),
             failures: Default::default(),
+            source: source.state(),
             steering: steering.clone(),
             health_path: config.admin.health_path.clone(),
             controller_class: config.translate.controller_class.clone(),
@@ -161,6 +205,7 @@ impl Agent {
             wanted,
             ports,
         )));
+        let mut writing = Writing::prepare(&config, &control)?;
         // The source's thread keeps the control, and with it the resolver, for as long as it runs.
         let weak = Arc::downgrade(&control);
         let resolver = resolve::start(config.names.clone(), told, move |names| {
@@ -178,7 +223,11 @@ impl Agent {
         })?;
         // Connections wait in the kernel until there is something to route them by; packets are
         // steered here only when there is somebody to take them.
-        let stores = published.recv().unwrap_or_default();
+        let Some(stores) = first_of(&published, &stops.receiver) else {
+            phase.send_replace(Phase::Stop);
+            stopper.stop();
+            return Err(StartError::Stopped);
+        };
         let shared = proxy::Shared { registry, zones, asking };
         let workers = bound.start(&reader, &shared, &config.timeouts, &phases, &open_ports)?;
         if let Err(error) = steering.start(&config, &addresses, &stores) {
@@ -188,18 +237,19 @@ impl Agent {
             return Err(error.into());
         }
         readiness.steering();
+        writing.start(&config)?;
         tracing::info!(
             http = ?addresses.http,
             https = ?addresses.https,
             admin = ?addresses.admin,
             workers = config.workers,
             "serving {}",
-            config.manifests.display()
+            config.source
         );
 
-        let (stop, stops) = mpsc::channel();
-        let parts =
-            Parts { phase, workers, readiness, stopper, threads: vec![source, resolver, admin] };
+        let Stops { sender: stop, receiver: stops } = stops;
+        let threads = vec![source, resolver, admin];
+        let parts = Parts { phase, workers, readiness, stopper, writing, threads };
         let main = thread::Builder::new()
             .name("lifecycle".to_owned())
             .spawn(move || parts.run(&config.shutdown, &stops))?;
@@ -225,12 +275,33 @@ impl Agent {
     }
 }
 
+/// The first objects that were published; `None`: told to stop before there were any. A source that
+/// ends without any does so by a bug, which is found soon.
+fn first_of(
+    published: &mpsc::Receiver<Arc<Stores>>,
+    stops: &mpsc::Receiver<Stop>,
+) -> Option<Arc<Stores>> {
+    const LOOK: Duration = Duration::from_millis(50);
+    loop {
+        match published.recv_timeout(LOOK) {
+            Ok(stores) => return Some(stores),
+            Err(mpsc::RecvTimeoutError::Disconnected) => return Some(Arc::default()),
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                if stops.try_recv().is_ok() {
+                    return None;
+                }
+            }
+        }
+    }
+}
+
 /// What runs, for the thread that ends it.
 struct Parts {
     phase: watch::Sender<Phase>,
     workers: proxy::Running,
     readiness: Arc<Readiness>,
     stopper: Stopper,
+    writing: Writing,
     threads: Vec<thread::JoinHandle<()>>,
 }
 
@@ -242,6 +313,7 @@ impl Parts {
             None => (Stop::Gracefully, false),
         };
         self.readiness.stopping();
+        self.writing.stop();
         let mut now = first == Stop::Now;
         if !now && !shutdown.grace.is_zero() {
             tracing::info!(seconds = shutdown.grace.as_secs(), "unready; still accepting");
@@ -256,6 +328,7 @@ impl Parts {
         self.phase.send_replace(Phase::Stop);
         self.stopper.stop();
         sound &= self.workers.join();
+        sound &= self.writing.join(now);
         for thread in self.threads {
             sound &= thread.join().is_ok();
         }
@@ -272,7 +345,7 @@ impl Parts {
                 Ok(stop) => return Some(stop),
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     let ended = self.threads.iter().any(thread::JoinHandle::is_finished);
-                    if ended || self.workers.any_finished() {
+                    if ended || self.workers.any_finished() || self.writing.any_finished() {
                         tracing::error!("a thread ended by a bug; stopping");
                         return None;
                     }

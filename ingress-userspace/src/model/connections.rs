@@ -1,4 +1,8 @@
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::Text;
 
@@ -181,6 +185,23 @@ impl AddressRange {
         }
     }
 
+    /// The first address and the last.
+    #[must_use]
+    pub fn bounds(&self) -> (IpAddr, IpAddr) {
+        match self.network {
+            IpAddr::V4(network) => {
+                let host = u32::MAX.checked_shr(self.length.into()).unwrap_or(0);
+                let first = network.to_bits() & !host;
+                (Ipv4Addr::from_bits(first).into(), Ipv4Addr::from_bits(first | host).into())
+            }
+            IpAddr::V6(network) => {
+                let host = u128::MAX.checked_shr(self.length.into()).unwrap_or(0);
+                let first = network.to_bits() & !host;
+                (Ipv6Addr::from_bits(first).into(), Ipv6Addr::from_bits(first | host).into())
+            }
+        }
+    }
+
     /// The address is one of them. An IPv4 address in IPv6 clothes counts as IPv4.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
@@ -217,6 +238,15 @@ mod tests {
             let parsed = AddressRange::parse(range).expect(range);
             assert!(parsed.contains(inside.parse().expect(inside)), "{range} {inside}");
             assert!(!parsed.contains(outside.parse().expect(outside)), "{range} {outside}");
+        }
+        for (range, first, last) in [
+            ("10.1.2.3/24", "10.1.2.0", "10.1.2.255"),
+            ("10.1.2.3", "10.1.2.3", "10.1.2.3"),
+            ("0.0.0.0/0", "0.0.0.0", "255.255.255.255"),
+            ("2001:db8::9/125", "2001:db8::8", "2001:db8::f"),
+        ] {
+            let bounds = AddressRange::parse(range).expect(range).bounds();
+            assert_eq!(bounds, (first.parse().expect(first), last.parse().expect(last)), "{range}");
         }
         for bad in ["", "10.0.0.0/33", "10.0.0/8", "::/129", "10.0.0.0/+8", "10.0.0.0/", "a/8"] {
             assert_eq!(AddressRange::parse(bad), None, "{bad}");

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    SourceError, Update,
+    SourceError, Stopper, Update,
     files::Files,
     watch::{Signal, Watch},
 };
@@ -17,18 +17,6 @@ pub struct Directory {
     files: Files,
     watch: Watch,
     stop: Sender<Signal>,
-}
-
-/// Ends [`Directory::run`].
-#[derive(Clone)]
-pub struct Stopper(Sender<Signal>);
-
-impl Stopper {
-    /// Ends the run soon; does not wait for it. Later calls do nothing.
-    pub fn stop(&self) {
-        // It is only gone if the run has ended.
-        let _ended = self.0.send(Signal::Stop);
-    }
 }
 
 impl Directory {
@@ -60,7 +48,11 @@ impl Directory {
     /// What ends [`run`](Self::run), from any thread.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
-        Stopper(self.stop.clone())
+        let stop = self.stop.clone();
+        Stopper::new(move || {
+            // It is only gone if the run has ended.
+            let _ended = stop.send(Signal::Stop);
+        })
     }
 
     /// Calls `sink` with the first complete state at once, then after every change, within 100 ms

@@ -17,6 +17,7 @@ const KINDS: &[(&str, &str, bool)] = &[
     ("Secret", "v1", true),
     ("ConfigMap", "v1", true),
     ("Node", "v1", false),
+    ("Namespace", "v1", false),
 ];
 
 /// Whether a kind is read, and how.
@@ -51,6 +52,7 @@ pub(super) fn read(
         "EndpointSlice" => kind(id, node, Object::EndpointSlice),
         "Secret" => kind(id, node, |secret| Object::Secret(with_string_data(secret))),
         "ConfigMap" => kind(id, node, Object::ConfigMap),
+        "Namespace" => kind(id, node, Object::Namespace),
         _ => kind(id, node, Object::Node),
     }
 }

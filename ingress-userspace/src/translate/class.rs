@@ -1,23 +1,31 @@
-use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
+use k8s_openapi::api::{
+    core::v1::Namespace,
+    networking::v1::{Ingress, IngressClass},
+};
 
 use super::{Options, report::Report};
-use crate::stores::{Key, Store};
+use crate::{
+    model::ObjectRef,
+    stores::{Key, Store, Stores},
+};
 
 const LEGACY_CLASS: &str = "kubernetes.io/ingress.class";
 const IS_DEFAULT: &str = "ingressclass.kubernetes.io/is-default-class";
 
 /// Which Ingresses are ours (reference section 9.2, "Class"). An Ingress that was there before its
 /// IngressClass is ours from the moment that the class appears.
-pub(super) struct Classes<'o> {
+pub(crate) struct Classes<'o> {
     options: &'o Options,
     classes: &'o Store<IngressClass>,
+    namespaces: &'o Store<Namespace>,
     /// The class of Ingresses that name none. The API server writes it into them; manifests that
     /// never saw one are treated as if it had.
     default: Option<&'o str>,
 }
 
 impl<'o> Classes<'o> {
-    pub(super) fn new(options: &'o Options, classes: &'o Store<IngressClass>) -> Self {
+    pub(crate) fn new(options: &'o Options, stores: &'o Stores) -> Self {
+        let classes = &stores.ingress_classes;
         // As the API server's DefaultIngressClass plugin: the newest, of equals the first by name.
         let is_default = |class: &IngressClass| {
             let annotations = class.metadata.annotations.as_ref();
@@ -32,12 +40,16 @@ impl<'o> Classes<'o> {
                 (std::cmp::Reverse(class.metadata.creation_timestamp.clone()), *key)
             })
             .map(|(key, _)| &*key.name);
-        Self { options, classes, default }
+        Self { options, classes, namespaces: &stores.namespaces, default }
     }
 
     /// The Ingress is ours. Says so where it looks as if it was meant to be.
     pub(super) fn serve(&self, key: &Key, ingress: &Ingress, report: &mut Report<'_>) -> bool {
         if self.options.watch_namespace.as_ref().is_some_and(|only| **only != *key.namespace) {
+            return false;
+        }
+        let selector = self.options.watch_namespace_selector.as_ref();
+        if selector.is_some_and(|selector| !selector.selects(self.namespaces, &key.namespace)) {
             return false;
         }
         let named = ingress.spec.as_ref().and_then(|spec| spec.ingress_class_name.as_deref());
@@ -67,6 +79,18 @@ impl<'o> Classes<'o> {
                 }
             },
         }
+    }
+
+    /// The Ingress is of a class that we serve, and not one that `--disable-catch-all` leaves out.
+    pub(crate) fn is_ours(&self, key: &Key, ingress: &Ingress) -> bool {
+        let catch_all = ingress.spec.as_ref().is_some_and(|spec| spec.default_backend.is_some());
+        !(catch_all && self.options.disable_catch_all) && self.is_of_ours(key, ingress)
+    }
+
+    /// The Ingress is of a class that we serve, whether or not it is served.
+    pub(crate) fn is_of_ours(&self, key: &Key, ingress: &Ingress) -> bool {
+        let object = ObjectRef::new("Ingress", key.namespace.clone(), key.name.clone());
+        self.serve(key, ingress, &mut Report::on(object, &mut Vec::new()))
     }
 
     fn is_served(&self, class: &str) -> bool {

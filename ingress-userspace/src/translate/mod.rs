@@ -20,8 +20,10 @@ mod mirrors;
 mod options;
 mod password;
 mod quantity;
+mod references;
 mod report;
 mod rule;
+mod selector;
 mod snippet;
 mod streams;
 mod suite;
@@ -37,7 +39,10 @@ mod tests;
 #[cfg(test)]
 pub(crate) use annotations::SUITES as UPSTREAM_SUITES;
 pub(crate) use annotations::{Described, described, document as annotations_document};
+pub(crate) use class::Classes;
 pub use options::Options;
+pub use references::{Reference, references};
+pub use selector::{NamespaceSelector, SelectorError};
 
 use std::{
     cmp::Reverse,
@@ -50,7 +55,6 @@ use k8s_openapi::api::networking::v1::Ingress;
 use self::{
     authority::Authorities,
     backends::{Backends, Found, Resolved, Slices, World},
-    class::Classes,
     config::Config,
     error_pages::FirstPorts,
     ingress::Assembly,
@@ -278,7 +282,7 @@ impl Translator {
                            Ingresses with `default-backend`; other answers stay as they are";
             Report::on(object, &mut diagnostics).warning("data.custom-http-errors", message);
         }
-        let classes = Classes::new(options, &stores.ingress_classes);
+        let classes = Classes::new(options, stores);
         let mut ingresses: Vec<_> = stores.ingresses.iter().collect();
         ingresses.sort_by_cached_key(|(key, ingress)| order(key, ingress));
         let known = (&mut *certificates, authorities, users);
@@ -397,10 +401,25 @@ fn changed_names(
 
 /// Nothing changed but, perhaps, Services' endpoints and nodes.
 fn is_same(previous: &Stores, stores: &Stores) -> bool {
-    previous.ingresses.same(&stores.ingresses)
+    previous.ingresses.changes(&stores.ingresses).all(|(_, before, after)| {
+        matches!((before, after), (Some(before), Some(after)) if says_the_same(before, after))
+    })
         && previous.ingress_classes.same(&stores.ingress_classes)
         && previous.secrets.same(&stores.secrets)
         && previous.config_maps.same(&stores.config_maps)
+        && previous.namespaces.same(&stores.namespaces)
+}
+
+/// The Ingress differs in nothing that is read here. The leader writes the status of each, and for
+/// nobody is that a reason to translate again.
+fn says_the_same(before: &Ingress, after: &Ingress) -> bool {
+    let (one, two) = (&before.metadata, &after.metadata);
+    before.spec == after.spec
+        && one.annotations == two.annotations
+        && one.labels == two.labels
+        && one.creation_timestamp == two.creation_timestamp
+        && one.deletion_timestamp == two.deletion_timestamp
+        && one.uid == two.uid
 }
 
 /// Hosts that did not change are the allocations of before, so that their routes need not be

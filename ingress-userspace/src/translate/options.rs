@@ -1,3 +1,5 @@
+use super::NamespaceSelector;
+
 /// The flags that decide what is served (reference section 9.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -11,6 +13,8 @@ pub struct Options {
     pub watch_ingress_without_class: bool,
     /// `--watch-namespace`; `None`: all.
     pub watch_namespace: Option<String>,
+    /// `--watch-namespace-selector`; `None`: all.
+    pub watch_namespace_selector: Option<NamespaceSelector>,
     /// `--default-backend-service`: namespace and name.
     pub default_backend_service: Option<(String, String)>,
     /// `--default-ssl-certificate`: namespace and name of a Secret.
@@ -44,6 +48,7 @@ impl Default for Options {
             ingress_class_by_name: false,
             watch_ingress_without_class: false,
             watch_namespace: None,
+            watch_namespace_selector: None,
             default_backend_service: None,
             default_ssl_certificate: None,
             tls_ticket_secret: None,

@@ -21,11 +21,12 @@ mod streams;
 mod tls;
 mod upstream_tls;
 
-use super::{Options, Translation, Translator};
+use super::{Options, Reference, Translation, Translator, references};
 use crate::{
     model::{Host, HostName, Model, Route, Severity, Target},
     route::{Found, RouteTable},
     source::parse::tests::stores,
+    stores::{Changes, Store, Stores},
 };
 
 /// A class that is ours and three Services, each with one endpoint.
@@ -110,7 +111,32 @@ pub(super) fn ingress(
 fn translate_with(options: Options, text: &str) -> Translation {
     let (stores, diagnostics) = stores(&format!("{BASE}{text}"));
     assert!(diagnostics.is_empty(), "{diagnostics:?}");
-    Translator::new(options).translate(&stores, &Default::default())
+    let translation = Translator::new(options.clone()).translate(&stores, &Default::default());
+    // A source may hold only what `references` asks for.
+    let named = named(&options, &stores);
+    let again = Translator::new(options).translate(&named, &Default::default());
+    assert_eq!(again.diagnostics, translation.diagnostics, "without what nothing names");
+    assert_eq!(format!("{:?}", again.model), format!("{:?}", translation.model));
+    translation
+}
+
+/// The stores as a source has them that fetches what is named, and what that names.
+fn named(options: &Options, all: &Stores) -> Stores {
+    let mut some =
+        Stores { secrets: Store::default(), config_maps: Store::default(), ..all.clone() };
+    loop {
+        let mut changes = Changes::default();
+        for id in references(&some, options).iter().map(Reference::object) {
+            if let Some(object) = all.object(&id) {
+                changes.applied(&id, &object);
+            }
+        }
+        let before = some.clone();
+        some.apply(changes);
+        if some.same(&before) {
+            return some;
+        }
+    }
 }
 
 pub(super) fn translate(text: &str) -> Translation {

@@ -1,0 +1,333 @@
+//! `status.loadBalancer` of our Ingresses: where they are reached.
+
+mod addresses;
+mod plan;
+
+pub use addresses::address_or_name;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::{StreamExt as _, stream};
+use k8s_openapi::api::{
+    core::v1::{Node, Pod, Service},
+    networking::v1::{Ingress, IngressClass, IngressLoadBalancerIngress as Point},
+};
+use kube::{
+    Api,
+    api::{ListParams, Patch, PatchParams},
+};
+
+use self::plan::Write;
+use super::{fault::Fault, moment::Moment, writer::Context, writes::Publish};
+use crate::{
+    stores::{Key, Store},
+    translate::Classes,
+};
+
+/// Requests under way at once.
+const AT_ONCE: usize = 10;
+/// Between two of them, on average: a change of address at ten thousand Ingresses is told to all
+/// agents as often, and is no emergency.
+const PACE: Duration = Duration::from_millis(5);
+/// Changes are gathered for so long.
+const GATHER: Duration = Duration::from_millis(100);
+/// After a write failed.
+const RETRY: Duration = Duration::from_secs(5);
+/// For all of what is removed when the last replica stops.
+const CLEARING: Duration = Duration::from_secs(10);
+/// What a Deployment or DaemonSet adds to the labels of its pods, different with each revision.
+const OF_REVISION: [&str; 3] =
+    ["controller-revision-hash", "pod-template-generation", "pod-template-hash"];
+
+/// Writes the status of Ingresses, while this replica leads.
+pub(super) struct StatusWriter {
+    context: Context,
+    publish: Publish,
+    interval: Duration,
+    /// By Ingress: the version that was answered with success, before its change was seen.
+    done: HashMap<Key, String>,
+    /// What was looked at when all was written: not looked at again while it is the same.
+    settled: Option<(Store<Ingress>, Store<IngressClass>, Vec<Point>)>,
+    pods_selector: Option<String>,
+    fault: Fault,
+    source: Fault,
+}
+
+impl StatusWriter {
+    pub(super) fn new(context: Context, publish: Publish, interval: Duration) -> Self {
+        Self {
+            context,
+            publish,
+            interval,
+            done: HashMap::new(),
+            settled: None,
+            pods_selector: None,
+            fault: Fault::new("the status of Ingresses"),
+            source: Fault::new("the addresses to publish"),
+        }
+    }
+
+    /// Writes for as long as it is polled.
+    pub(super) async fn run(&mut self) {
+        let mut known: Option<(Instant, Instant, Vec<Point>)> = None;
+        loop {
+            let Some((term, moment)) = self.context.led().await else {
+                return std::future::pending().await;
+            };
+            let of_service = self.service_in(&moment);
+            let fresh = known
+                .as_ref()
+                .filter(|(of, at, _)| *of == term && at.elapsed() < self.interval)
+                .map(|(.., points)| points.clone());
+            let points = match (of_service, fresh) {
+                // Watched: as it is now.
+                (Some(service), _) => Some(addresses::sorted(addresses::of_service(&service))),
+                (None, Some(points)) => Some(points),
+                (None, None) => {
+                    let points = self.look().await;
+                    known = points.clone().map(|points| (term, Instant::now(), points));
+                    points
+                }
+            };
+            let all_written = match points {
+                Some(points) => self.write(&moment, &points).await,
+                None => false,
+            };
+            let pause = if all_written { self.interval } else { RETRY };
+            tokio::select! {
+                () = self.context.changed() => tokio::time::sleep(GATHER).await,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// `--publish-service`, if the objects that are watched have it.
+    fn service_in(&self, moment: &Moment) -> Option<Arc<Service>> {
+        match &self.publish {
+            Publish::Service { namespace, name } => {
+                moment.stores.services.get(namespace, name).cloned()
+            }
+            _ => None,
+        }
+    }
+
+    /// The addresses, asked of the API server where that is needed; `None`: they cannot be told now,
+    /// and what is written stays.
+    async fn look(&mut self) -> Option<Vec<Point>> {
+        let points = match self.publish.clone() {
+            Publish::Addresses(points) => Ok(Some(points)),
+            Publish::Service { namespace, name } => self.service(&namespace, &name).await,
+            Publish::Nodes { internal } => self.nodes(internal).await,
+        };
+        match points {
+            Ok(Some(points)) => {
+                self.source.gone();
+                Some(addresses::sorted(points))
+            }
+            Ok(None) => None,
+            Err(error) => {
+                self.source.told(&error);
+                None
+            }
+        }
+    }
+
+    async fn service(&mut self, namespace: &str, name: &str) -> kube::Result<Option<Vec<Point>>> {
+        let api: Api<Service> = Api::namespaced(self.context.client.clone(), namespace);
+        let service = api.get_opt(name).await?;
+        if service.is_none() {
+            self.source.said(&format!("--publish-service {namespace}/{name} does not exist"));
+        }
+        Ok(service.as_ref().map(addresses::of_service))
+    }
+
+    async fn nodes(&mut self, internal: bool) -> kube::Result<Option<Vec<Point>>> {
+        let pods = self.pods().await?;
+        let names = addresses::nodes_of(&pods);
+        if names.is_empty() {
+            // Ours may just be late; names that point here must not vanish for that.
+            self.source.said("no pod of the controller is ready; what is written stays");
+            return Ok(None);
+        }
+        let api: Api<Node> = Api::all(self.context.client.clone());
+        let nodes = stream::iter(names.into_iter().map(|name| api.get_opt(name)));
+        let found: Vec<_> = nodes.buffer_unordered(AT_ONCE).collect().await;
+        let mut points = Vec::new();
+        for node in found {
+            points.extend(node?.and_then(|node| addresses::of_node(&node, internal)));
+        }
+        Ok(Some(points))
+    }
+
+    /// The controller's pods: those with the labels of this one.
+    async fn pods(&mut self) -> kube::Result<Vec<Pod>> {
+        let identity = &self.context.identity;
+        let (Some(name), Some(namespace)) = (&identity.name, &identity.namespace) else {
+            return Ok(Vec::new());
+        };
+        let api: Api<Pod> = Api::namespaced(self.context.client.clone(), namespace);
+        let selector = match &self.pods_selector {
+            Some(selector) => selector.clone(),
+            None => selector(api.get(name).await?.metadata.labels.unwrap_or_default()),
+        };
+        if selector.is_empty() {
+            // Of a pod without labels nobody knows the others: it is all that there is.
+            return Ok(api.get_opt(name).await?.into_iter().collect());
+        }
+        self.pods_selector = Some(selector.clone());
+        Ok(api.list(&ListParams::default().labels(&selector)).await?.items)
+    }
+
+    /// Writes what differs. False: not all of it.
+    async fn write(&mut self, moment: &Moment, points: &[Point]) -> bool {
+        let stores = &moment.stores;
+        if self.settled.as_ref().is_some_and(|(ingresses, classes, written)| {
+            ingresses.same(&stores.ingresses)
+                && classes.same(&stores.ingress_classes)
+                && written == points
+        }) {
+            return true;
+        }
+        let mut writes = plan::plan(&self.context.options, &moment.stores, points);
+        // Forget what was seen to be right, or to be another object now.
+        let due: HashMap<_, _> = writes.iter().map(|write| (&write.key, &write.version)).collect();
+        self.done.retain(|key, version| due.get(key) == Some(&&*version));
+        writes.retain(|write| self.done.get(&write.key) != Some(&write.version));
+        if writes.is_empty() {
+            let settled = (stores.ingresses.clone(), stores.ingress_classes.clone());
+            self.settled = Some((settled.0, settled.1, points.to_vec()));
+            return true;
+        }
+        self.settled = None;
+        let count = writes.len();
+        let context = &self.context;
+        let paced = stream::iter(writes).then(|write| async move {
+            tokio::time::sleep(PACE).await;
+            write
+        });
+        let written = paced.map(|write| write_one(context, write, points));
+        let outcomes: Vec<_> = written.buffer_unordered(AT_ONCE).collect().await;
+        let mut all = true;
+        for (write, outcome) in outcomes {
+            match outcome {
+                Outcome::Written => {
+                    self.done.insert(write.key, write.version);
+                }
+                // Seen soon, then decided anew.
+                Outcome::Changed => {}
+                Outcome::NotLeading => all = false,
+                Outcome::Refused(error) => {
+                    all = false;
+                    self.fault.told(&error);
+                }
+            }
+        }
+        if all {
+            self.fault.gone();
+            tracing::debug!(count, "wrote the status of Ingresses");
+        }
+        all
+    }
+
+    /// Removes the addresses, if no other replica goes on.
+    pub(super) async fn clear(&mut self) {
+        if self.context.leadership.term().is_none() {
+            return;
+        }
+        let Some(moment) = self.context.moment() else { return };
+        let cleared = async {
+            let own = self.context.identity.name.clone();
+            let pods = self.pods().await?;
+            let own = own.as_deref().unwrap_or_default();
+            if pods.is_empty() || addresses::others(&pods, own).next().is_some() {
+                tracing::info!("other replicas go on: the status of Ingresses stays");
+                return Ok(());
+            }
+            tracing::info!("the last replica stops: removing the addresses of Ingresses");
+            let writes = plan::plan(&self.context.options, &moment.stores, &[]);
+            let context = &self.context;
+            let written = stream::iter(writes).map(|write| clear_one(context, &moment, write));
+            let written = written.buffer_unordered(AT_ONCE);
+            written.for_each(|()| std::future::ready(())).await;
+            Ok::<_, kube::Error>(())
+        };
+        match tokio::time::timeout(CLEARING, cleared).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "cannot tell whether other replicas go on"),
+            Err(_late) => tracing::warn!("could not remove all addresses of Ingresses in time"),
+        }
+    }
+}
+
+/// What became of one write.
+enum Outcome {
+    Written,
+    /// It is gone, or not what it was.
+    Changed,
+    NotLeading,
+    Refused(kube::Error),
+}
+
+async fn write_one(context: &Context, write: Write, points: &[Point]) -> (Write, Outcome) {
+    if context.leadership.term().is_none() {
+        return (write, Outcome::NotLeading);
+    }
+    let api: Api<Ingress> = Api::namespaced(context.client.clone(), &write.key.namespace);
+    let patch = Patch::Merge(plan::patch(&write, points));
+    let outcome = match api.patch_status(&write.key.name, &PatchParams::default(), &patch).await {
+        Ok(_) => Outcome::Written,
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Outcome::Changed,
+        Err(error) => Outcome::Refused(error),
+    };
+    (write, outcome)
+}
+
+/// Once more where the object changed meanwhile, if it is ours still: nobody comes after us who would.
+async fn clear_one(context: &Context, moment: &Moment, write: Write) {
+    let (mut write, mut outcome) = write_one(context, write, &[]).await;
+    if matches!(outcome, Outcome::Changed) {
+        let api: Api<Ingress> = Api::namespaced(context.client.clone(), &write.key.namespace);
+        let classes = Classes::new(&context.options, &moment.stores);
+        match api.get_opt(&write.key.name).await {
+            Ok(Some(ingress)) if classes.is_ours(&write.key, &ingress) => {
+                write.version = ingress.metadata.resource_version.unwrap_or_default();
+                (write, outcome) = write_one(context, write, &[]).await;
+            }
+            Ok(_) => {}
+            Err(error) => outcome = Outcome::Refused(error),
+        }
+    }
+    if let Outcome::Refused(error) = outcome {
+        let Key { namespace, name } = write.key;
+        tracing::warn!(%error, "cannot remove the addresses of Ingress {namespace}/{name}");
+    }
+}
+
+/// What the pods of one controller have in common, whatever their revision.
+fn selector(labels: BTreeMap<String, String>) -> String {
+    let lasting = labels.into_iter().filter(|(name, _)| !OF_REVISION.contains(&name.as_str()));
+    lasting.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replicas_are_told_by_the_labels_that_all_revisions_have() {
+        let labels = [
+            ("app", "penstock"),
+            ("pod-template-hash", "abc"),
+            ("controller-revision-hash", "def"),
+            ("pod-template-generation", "3"),
+            ("tier", "edge"),
+        ];
+        let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(selector(labels.into()), "app=penstock,tier=edge");
+        assert_eq!(selector(BTreeMap::new()), "");
+    }
+}

@@ -1,0 +1,220 @@
+//! The admission webhook: the API server asks it before an Ingress is written. It runs `translate`
+//! and nothing else: no text of anybody becomes a configuration or is executed.
+//!
+//! What it cannot judge it does not refuse but answers with a status of HTTP, so that the cluster's
+//! `failurePolicy` decides: before the objects are known, or where a verdict takes too long. An
+//! Ingress that makes the code panic is refused: it would do so in every agent too.
+
+mod certificate;
+mod judge;
+mod review;
+
+pub use certificate::WebhookError;
+
+use std::{
+    convert::Infallible,
+    net::{SocketAddr, TcpListener},
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::{
+    runtime::Builder,
+    sync::{Semaphore, watch},
+};
+use tokio_rustls::TlsAcceptor;
+
+use self::{
+    certificate::Certificate,
+    judge::judge,
+    review::{Review, Verdict},
+};
+use super::moment::{Moment, Moments};
+use crate::{stores::Key, translate::Options};
+
+/// The largest question, as for ingress-nginx: two objects of the largest size, and what is around.
+const LARGEST: usize = 9 << 20;
+/// To shake hands, to send a head, to send a body; each.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A verdict takes some milliseconds; the API server waits for ten seconds unless it is told less.
+const LONGEST_VERDICT: Duration = Duration::from_secs(5);
+/// Connections at once; the API server keeps few.
+const CONNECTIONS: usize = 64;
+/// So that a client that only keeps its place loses it.
+const LONGEST_CONNECTION: Duration = Duration::from_secs(600);
+const PANICKED: &str = "penstock has a bug that this Ingress brings to light: no agent could serve it; please report it";
+/// Threads that judge.
+const JUDGES: usize = 2;
+
+/// The flags `--validating-webhook*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookOptions {
+    /// Where it listens. Port 0 stands for one that the kernel picks.
+    pub address: SocketAddr,
+    /// PEM, the leaf first.
+    pub certificate: PathBuf,
+    /// PEM.
+    pub key: PathBuf,
+}
+
+/// Serves the webhook until `stop` is true or its sender gone; returns where it listens.
+///
+/// # Errors
+/// [`WebhookError`]; nothing is left running then.
+pub fn serve(
+    webhook: &WebhookOptions,
+    options: Options,
+    moments: Moments,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(SocketAddr, thread::JoinHandle<()>), WebhookError> {
+    let address = webhook.address;
+    let certificate = Certificate::open(&webhook.certificate, &webhook.key)?;
+    let unbound = |source| WebhookError::Listen { address, source };
+    let socket = TcpListener::bind(address).map_err(unbound)?;
+    socket.set_nonblocking(true).map_err(unbound)?;
+    let address = socket.local_addr().map_err(unbound)?;
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(JUDGES)
+        .build()
+        .map_err(WebhookError::Thread)?;
+    let court = Court { options: Arc::new(options), moments };
+    let thread = thread::Builder::new()
+        .name("webhook".to_owned())
+        .spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = accept(court, certificate, socket) => {}
+                    _ = stop.wait_for(|stop| *stop) => {}
+                }
+            });
+            // A verdict that is not there yet, nobody waits for.
+            runtime.shutdown_background();
+        })
+        .map_err(WebhookError::Thread)?;
+    tracing::info!(%address, "judging Ingresses");
+    Ok((address, thread))
+}
+
+/// Who judges, and by what.
+struct Court {
+    options: Arc<Options>,
+    moments: Moments,
+}
+
+async fn accept(court: Court, mut certificate: Certificate, socket: TcpListener) {
+    let listener = match tokio::net::TcpListener::from_std(socket) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(%error, "cannot serve the webhook");
+            return;
+        }
+    };
+    let free = Arc::new(Semaphore::new(CONNECTIONS));
+    let court = Arc::new(court);
+    loop {
+        // Who comes when all places are taken waits in the kernel.
+        let Ok(place) = Arc::clone(&free).acquire_owned().await else { return };
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let acceptor = TlsAcceptor::from(certificate.current(Instant::now()));
+        let court = Arc::clone(&court);
+        tokio::spawn(async move {
+            let _place = place;
+            let shaken = tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await;
+            let Ok(Ok(stream)) = shaken else { return };
+            let service = service_fn(|request| {
+                let court = Arc::clone(&court);
+                async move { Ok::<_, Infallible>(court.answer(request).await) }
+            });
+            let mut builder = auto::Builder::new(TokioExecutor::new());
+            builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+            builder.http2().timer(TokioTimer::new()).max_concurrent_streams(32);
+            let serving = builder.serve_connection(TokioIo::new(stream), service);
+            let _client_left = tokio::time::timeout(LONGEST_CONNECTION, serving).await;
+        });
+    }
+}
+
+impl Court {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        if request.method() != Method::POST {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "only POST of an AdmissionReview\n");
+        }
+        let body = Limited::new(request.into_body(), LARGEST).collect();
+        let body = match tokio::time::timeout(PATIENCE, body).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                return text(StatusCode::PAYLOAD_TOO_LARGE, "the AdmissionReview is over 9 MiB\n");
+            }
+            Ok(Err(_)) => return text(StatusCode::BAD_REQUEST, "the body broke off\n"),
+            Err(_late) => return text(StatusCode::REQUEST_TIMEOUT, "the body took too long\n"),
+        };
+        let review: Review = match serde_json::from_slice(&body) {
+            Ok(review) => review,
+            Err(error) => {
+                return text(StatusCode::BAD_REQUEST, &format!("no AdmissionReview: {error}\n"));
+            }
+        };
+        let Some(question) = review.request else {
+            return text(StatusCode::BAD_REQUEST, "the AdmissionReview has no request\n");
+        };
+        if !question.is_about_an_ingress() {
+            return json(Verdict::allowed().answer(&question.uid));
+        }
+        let Some(moment) = self.moments.borrow().clone() else {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "the objects are not known yet\n");
+        };
+        let options = Arc::clone(&self.options);
+        let uid = question.uid.clone();
+        let judged = tokio::task::spawn_blocking(move || {
+            // A panic has written to the log what it was.
+            catch_unwind(AssertUnwindSafe(|| verdict(&options, &moment, &question)))
+        });
+        match tokio::time::timeout(LONGEST_VERDICT, judged).await {
+            Ok(Ok(Ok(verdict))) => json(verdict.answer(&uid)),
+            Ok(_) => json(Verdict::refused(PANICKED).answer(&uid)),
+            Err(_late) => text(StatusCode::GATEWAY_TIMEOUT, "the verdict took too long\n"),
+        }
+    }
+}
+
+fn verdict(options: &Options, moment: &Moment, question: &review::Request) -> Verdict {
+    let ingress = match question.ingress() {
+        Ok(ingress) => ingress,
+        Err(error) => return Verdict::refused(format!("cannot be understood: {error}")),
+    };
+    // The name of one that gets its name from `generateName` is not known yet.
+    let name = match &*question.name {
+        "" => ingress.metadata.name.clone().unwrap_or_default(),
+        name => name.to_owned(),
+    };
+    judge(options, moment, &Key::new(&*question.namespace, name), ingress)
+}
+
+fn text(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::copy_from_slice(body.as_bytes())));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
+
+fn json(body: Vec<u8>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,142 @@
+//! What becomes of the objects of one kind: listed once, then watched for as long as it lasts.
+
+use std::{marker::PhantomData, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::mpsc::UnboundedSender,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{
+    Scope,
+    backoff::Backoff,
+    gather::{FeedId, Message},
+    kind::Kind,
+    session::{Event, Failure, Session},
+};
+use crate::source::SourceState;
+
+/// An API server ends a watch after so long, and something less, so that not all end at once.
+const LASTING: Duration = Duration::from_secs(290);
+const LESS: Duration = Duration::from_secs(60);
+/// A watch without a sign of life is opened again. An API server sends a bookmark every minute.
+const SILENCE: Duration = Duration::from_secs(150);
+/// A watch that ends sooner did not work.
+const SHORT: Duration = Duration::from_secs(1);
+
+/// Follows a kind.
+pub(super) struct Feed<K> {
+    pub(super) id: FeedId,
+    pub(super) scope: Scope,
+    pub(super) session: Arc<Session>,
+    pub(super) state: Arc<SourceState>,
+    pub(super) messages: UnboundedSender<Message>,
+    /// Where it is forbidden, all goes on as if there were none.
+    pub(super) dispensable: bool,
+    pub(super) of: PhantomData<fn() -> K>,
+}
+
+impl<K: Kind> Feed<K> {
+    /// Runs until nobody listens.
+    pub(super) async fn run(self, spread: Duration) {
+        sleep(spread).await;
+        let mut backoff = Backoff::default();
+        let mut version = None;
+        while !self.messages.is_closed() {
+            let failure = match &mut version {
+                None => match self.session.list::<K>(self.scope.namespace()).await {
+                    Ok(listed) => {
+                        self.works();
+                        backoff.reset();
+                        version = Some(listed.version);
+                        self.tell(Message::Listed(self.id, listed.objects));
+                        continue;
+                    }
+                    Err(failure) => failure,
+                },
+                Some(version) => match self.watch(version, &mut backoff).await {
+                    Ok(()) => continue,
+                    Err(failure) => failure,
+                },
+            };
+            if failure == Failure::Expired {
+                version = None;
+            }
+            self.fails(&failure);
+            sleep(backoff.next(failure.after())).await;
+        }
+    }
+
+    /// Follows the events; `version` becomes that of the last one. Ends as watches do, or fails.
+    async fn watch(&self, version: &mut String, backoff: &mut Backoff) -> Result<(), Failure> {
+        let start = Instant::now();
+        let lasting = LASTING - LESS.mul_f64(fastrand::f64());
+        let mut events = self.session.watch::<K>(self.scope.namespace(), version, lasting).await?;
+        self.works();
+        loop {
+            let next = timeout(SILENCE, events.next::<K>()).await;
+            let next = next.map_err(|_late| Failure::Unreachable("it is silent".to_owned()))?;
+            let Some((event, latest)) = next? else { break };
+            backoff.reset();
+            if let Some(latest) = latest.filter(|latest| !latest.is_empty()) {
+                *version = latest;
+            }
+            match event {
+                Event::Is(decoded) => self.tell(Message::Changed(decoded)),
+                Event::Gone(decoded) => self.tell(Message::Gone(decoded.id)),
+                Event::Bookmark => {}
+            }
+        }
+        if start.elapsed() < SHORT {
+            return Err(Failure::Unreachable("it ends every watch at once".to_owned()));
+        }
+        backoff.reset();
+        Ok(())
+    }
+
+    fn tell(&self, message: Message) {
+        // Nobody listens any more: the run ends.
+        let _ended = self.messages.send(message);
+    }
+
+    fn works(&self) {
+        let what = self.what();
+        if self.state.works(&what) {
+            tracing::info!("{what}: works again");
+        }
+    }
+
+    fn fails(&self, failure: &Failure) {
+        let what = self.what();
+        let (group, plural) = K::RULE;
+        match failure {
+            // As often as an API server forgets; the list that follows fails or does not.
+            Failure::Expired => tracing::debug!("{what}: {failure}"),
+            Failure::Forbidden(_) if self.dispensable => {
+                self.tell(Message::Dispensed(self.id, failure.to_string()));
+            }
+            Failure::Forbidden(said) => {
+                let why = format!(
+                    "forbidden: {said}; the rule that is missing: apiGroups [{group:?}], resources \
+                     [{plural:?}], verbs [\"list\", \"watch\"]"
+                );
+                self.failed(&what, &why);
+            }
+            _ => self.failed(&what, &failure.to_string()),
+        }
+    }
+
+    fn failed(&self, what: &str, why: &str) {
+        if self.state.fails(what, why) {
+            tracing::warn!("{what}: {why}; what is known goes on being served");
+        }
+        self.tell(Message::Failed);
+    }
+
+    fn what(&self) -> String {
+        match &self.scope {
+            Scope::All => K::NAME.to_owned(),
+            Scope::Namespace(name) => format!("{} in {name}", K::NAME),
+        }
+    }
+}

@@ -1,0 +1,435 @@
+//! What the feeds tell, put together.
+//!
+//! Changes wait a few milliseconds for those that come with them. A change of Ingresses, or of what
+//! they name, is taken over when all that they name then is there: else a host would be without its
+//! certificate, or its paths without their list of users, for as long as one question takes. Endpoints
+//! never wait for that.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    marker::PhantomData,
+    mem,
+    sync::Arc,
+    time::Duration,
+};
+
+use k8s_openapi::api::{
+    core::v1::{ConfigMap, Namespace, Node, Secret, Service},
+    discovery::v1::EndpointSlice,
+    networking::v1::{Ingress, IngressClass},
+};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    time::{Instant, interval_at, sleep_until},
+};
+
+use super::{
+    Scope, Scoped, Watched,
+    feed::Feed,
+    kind::{Decoded, Kept, Kind, Mark, store_key},
+    referenced::{Fetched, Referenced},
+    session::Session,
+};
+use crate::{
+    model::{Diagnostic, ObjectRef, Severity},
+    source::{SourceState, Update},
+    stores::{Changes, Object, Stores},
+    translate::{Reference, references},
+};
+
+/// How long the first of some changes waits for the others.
+const TOGETHER: Duration = Duration::from_millis(3);
+/// Where changes keep coming, half of the time is spent on them; but this is the longest wait.
+const LATEST: Duration = Duration::from_millis(100);
+/// How often to say what is waited for.
+const SAY: Duration = Duration::from_secs(10);
+/// First questions are spread over this.
+const SPREAD: Duration = Duration::from_millis(100);
+
+/// Which feed.
+pub(super) type FeedId = usize;
+
+/// What a feed or a fetch tells.
+pub(super) enum Message {
+    /// All objects of the feed.
+    Listed(FeedId, Vec<Decoded>),
+    Changed(Decoded),
+    Gone(ObjectRef),
+    /// The feed is forbidden, and it goes without.
+    Dispensed(FeedId, String),
+    /// A feed does not work: see [`SourceState`].
+    Failed,
+    Fetched(Reference, u64, Fetched),
+}
+
+struct Followed {
+    kind: &'static str,
+    scope: Scope,
+    listed: bool,
+    dispensed: bool,
+}
+
+/// Puts together what the feeds tell.
+pub(super) struct Gatherer {
+    watched: Watched,
+    state: Arc<SourceState>,
+    messages: UnboundedReceiver<Message>,
+    feeds: Vec<Followed>,
+    /// What was told since, the last word about each; `None`: gone.
+    told: BTreeMap<ObjectRef, Option<Object>>,
+    /// All that is known.
+    latest: Stores,
+    /// What the names in `latest` were last taken from.
+    named_by: Option<Stores>,
+    referenced: Referenced,
+    faults: BTreeMap<ObjectRef, Diagnostic>,
+    /// What was handed on last.
+    published: Option<(Arc<Stores>, Vec<Diagnostic>)>,
+    due: Option<Instant>,
+    /// Not before this, for others to get their share.
+    rest: Instant,
+}
+
+impl Gatherer {
+    /// Starts the feeds.
+    pub(super) fn start(
+        session: &Arc<Session>,
+        watched: Watched,
+        state: &Arc<SourceState>,
+    ) -> Self {
+        let (sender, messages) = unbounded_channel();
+        let mut starting = Starting {
+            session: Arc::clone(session),
+            state: Arc::clone(state),
+            sender: sender.clone(),
+            spread: SPREAD.mul_f64(fastrand::f64()),
+            feeds: Vec::new(),
+        };
+        // Whoever watches one namespace may have no right to what has none, as for ingress-nginx.
+        let namespaced = watched.options.watch_namespace.is_some();
+        starting.follow::<Ingress>(watched.scopes(Scoped::Ingresses), false);
+        starting.follow::<IngressClass>(vec![Scope::All], namespaced);
+        starting.follow::<Service>(watched.scopes(Scoped::Services), false);
+        starting.follow::<EndpointSlice>(watched.scopes(Scoped::Services), false);
+        starting.follow::<Mark<Secret>>(watched.scopes(Scoped::Secrets), false);
+        starting.follow::<Mark<ConfigMap>>(watched.scopes(Scoped::ConfigMaps), false);
+        if watched.nodes {
+            starting.follow::<Node>(vec![Scope::All], false);
+        }
+        if watched.options.watch_namespace_selector.is_some() {
+            starting.follow::<Namespace>(vec![Scope::All], false);
+        }
+        let referenced = Referenced::new(Arc::clone(session), Arc::clone(state), sender);
+        let gatherer = Self {
+            watched,
+            state: Arc::clone(state),
+            messages,
+            feeds: starting.feeds,
+            told: BTreeMap::new(),
+            latest: Stores::default(),
+            named_by: None,
+            referenced,
+            faults: BTreeMap::new(),
+            published: None,
+            due: None,
+            rest: Instant::now(),
+        };
+        gatherer.say_what_is_missing();
+        gatherer
+    }
+
+    /// Hands on every new state. Ends only by being dropped.
+    pub(super) async fn run(mut self, mut sink: impl FnMut(Update)) {
+        let mut saying = interval_at(Instant::now() + SAY, SAY);
+        loop {
+            let due = self.due;
+            tokio::select! {
+                message = self.messages.recv() => {
+                    let Some(message) = message else { return };
+                    self.take(message);
+                    while let Ok(message) = self.messages.try_recv() {
+                        self.take(message);
+                    }
+                }
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    self.due = None;
+                    let start = Instant::now();
+                    if let Some(update) = self.settle() {
+                        sink(update);
+                        self.rest = Instant::now() + start.elapsed().min(LATEST);
+                    }
+                }
+                _ = saying.tick(), if self.published.is_none() => {
+                    tracing::warn!(
+                        "not ready: waiting for {}{}",
+                        self.missing().join(", "),
+                        self.state
+                            .troubles()
+                            .iter()
+                            .map(|trouble| format!("; {trouble}"))
+                            .collect::<String>(),
+                    );
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Listed(feed, objects) => self.listed(feed, objects),
+            Message::Changed(decoded) => self.changed(decoded),
+            Message::Gone(id) => self.gone(id),
+            Message::Dispensed(feed, why) => self.dispensed(feed, &why),
+            // Nothing to hand on; it may be what the first state waits for.
+            Message::Failed => return self.say_what_is_missing(),
+            Message::Fetched(reference, ticket, fetched) => {
+                match self.referenced.fetched(&reference, ticket, fetched) {
+                    None => {}
+                    Some(Fetched::Is(decoded)) => self.is(decoded),
+                    Some(Fetched::Missing) => {
+                        let id = reference.object();
+                        self.faults.remove(&id);
+                        self.told.insert(id, None);
+                    }
+                    Some(Fetched::Failed(why)) => {
+                        let id = reference.object();
+                        self.fault(id, format!("cannot be read: {why}"));
+                    }
+                }
+            }
+        }
+        if self.due.is_none() {
+            self.due = Some((Instant::now() + TOGETHER).max(self.rest));
+        }
+    }
+
+    fn listed(&mut self, feed: FeedId, objects: Vec<Decoded>) {
+        let Some(Followed { kind, scope, .. }) = self.feeds.get(feed) else { return };
+        let (kind, scope) = (*kind, scope.clone());
+        if let Some(feed) = self.feeds.get_mut(feed) {
+            (feed.listed, feed.dispensed) = (true, false);
+        }
+        if reference(&ObjectRef::new(kind, "", "")).is_some() {
+            let versions = objects
+                .into_iter()
+                .filter_map(|decoded| Some((reference(&decoded.id)?, decoded.version)))
+                .collect();
+            let is_in =
+                |one: &Reference| one.object().kind == kind && scope.holds(&one.key().namespace);
+            return self.referenced.listed(is_in, &versions);
+        }
+        self.absorb();
+        let there: HashSet<_> = objects.iter().map(|decoded| decoded.id.clone()).collect();
+        let known = self.latest.ids(kind).filter(|id| scope.holds(&id.namespace));
+        let gone: Vec<_> = known.filter(|id| !there.contains(id)).collect();
+        self.faults
+            .retain(|id, _| id.kind != kind || !scope.holds(&id.namespace) || there.contains(id));
+        self.told.extend(gone.into_iter().map(|id| (id, None)));
+        for decoded in objects {
+            self.is(decoded);
+        }
+    }
+
+    fn changed(&mut self, decoded: Decoded) {
+        match reference(&decoded.id) {
+            Some(reference) => self.referenced.touched(&reference, decoded.version.as_deref()),
+            None => self.is(decoded),
+        }
+    }
+
+    fn gone(&mut self, id: ObjectRef) {
+        match reference(&id) {
+            Some(reference) => self.referenced.touched(&reference, None),
+            None => {
+                self.faults.remove(&id);
+                self.told.insert(id, None);
+            }
+        }
+    }
+
+    /// The object is this now. One that cannot be read stays what it was.
+    fn is(&mut self, decoded: Decoded) {
+        match decoded.kept {
+            Ok(Kept::Object(object)) => {
+                self.faults.remove(&decoded.id);
+                self.told.insert(decoded.id, Some(object));
+            }
+            Ok(Kept::Name) => {}
+            Err(why) => {
+                let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+                self.fault(decoded.id, format!("cannot be understood{why}"));
+            }
+        }
+    }
+
+    fn fault(&mut self, object: ObjectRef, why: String) {
+        let fault = Diagnostic {
+            severity: Severity::Error,
+            object: object.clone(),
+            field: "metadata.name".to_owned(),
+            message: format!("{why}; the last good state of the object stays, if there was one"),
+        };
+        self.faults.insert(object, fault);
+    }
+
+    fn dispensed(&mut self, feed: FeedId, why: &str) {
+        let Some(feed) = self.feeds.get_mut(feed) else { return };
+        feed.listed = true;
+        if !mem::replace(&mut feed.dispensed, true) {
+            tracing::warn!("{}: {why}; all goes on as if there were none", feed.kind);
+        }
+    }
+
+    /// Takes over what was told, leaving alone what is the same.
+    fn absorb(&mut self) {
+        let mut changes = Changes::default();
+        for (id, object) in mem::take(&mut self.told) {
+            match (self.latest.object(&id), object) {
+                (Some(before), Some(now)) if before == now => {}
+                (_, Some(now)) => changes.applied(&id, &now),
+                (Some(before), None) => changes.deleted(&id, &before),
+                (None, None) => {}
+            }
+        }
+        self.latest.apply(changes);
+    }
+
+    /// What is to be handed on, if it is complete and anything is new.
+    fn settle(&mut self) -> Option<Update> {
+        self.absorb();
+        if self.feeds.iter().any(|feed| !feed.listed) {
+            self.say_what_is_missing();
+            return None;
+        }
+        self.look_for_names();
+        let stores = if self.referenced.is_complete() {
+            self.forget_unnamed();
+            self.latest.clone()
+        } else if let Some((published, _)) = &self.published {
+            Stores {
+                services: self.latest.services.clone(),
+                endpoint_slices: self.latest.endpoint_slices.clone(),
+                nodes: self.latest.nodes.clone(),
+                ..Stores::clone(published)
+            }
+        } else {
+            self.say_what_is_missing();
+            return None;
+        };
+        let diagnostics: Vec<_> = self.faults.values().cloned().collect();
+        if let Some((before, told)) = &self.published
+            && before.same(&stores)
+            && *told == diagnostics
+        {
+            return None;
+        }
+        let stores = Arc::new(stores);
+        if self.published.is_none() {
+            self.state.waits_for(Vec::new());
+            tracing::info!(
+                ingresses = stores.ingresses.len(),
+                services = stores.services.len(),
+                endpoint_slices = stores.endpoint_slices.len(),
+                "all objects of the cluster are there"
+            );
+        }
+        self.published = Some((Arc::clone(&stores), diagnostics.clone()));
+        Some(Update { stores, diagnostics })
+    }
+
+    /// Asks for what is named now, where what names it changed.
+    fn look_for_names(&mut self) {
+        let latest = &self.latest;
+        if self.named_by.as_ref().is_some_and(|before| {
+            before.ingresses.same(&latest.ingresses)
+                && before.ingress_classes.same(&latest.ingress_classes)
+                && before.config_maps.same(&latest.config_maps)
+                && before.namespaces.same(&latest.namespaces)
+        }) {
+            return;
+        }
+        self.named_by = Some(latest.clone());
+        let mut wanted = references(latest, &self.watched.options);
+        wanted.extend(self.watched.always.iter().cloned());
+        let feeds = &self.feeds;
+        self.referenced.want(&wanted, |reference| {
+            let kind = reference.object().kind;
+            let namespace = &reference.key().namespace;
+            feeds.iter().any(|feed| feed.kind == kind && feed.scope.holds(namespace))
+        });
+    }
+
+    /// What nothing names any more is not kept.
+    fn forget_unnamed(&mut self) {
+        let mut unnamed = BTreeSet::new();
+        for kind in ["Secret", "ConfigMap"] {
+            unnamed.extend(self.latest.ids(kind).filter(|id| {
+                reference(id).is_none_or(|reference| !self.referenced.contains(&reference))
+            }));
+        }
+        self.faults.retain(|id, _| {
+            reference(id).is_none_or(|reference| self.referenced.contains(&reference))
+        });
+        if unnamed.is_empty() {
+            return;
+        }
+        self.told.extend(unnamed.into_iter().map(|id| (id, None)));
+        self.absorb();
+        // It held what is to be forgotten.
+        self.named_by = Some(self.latest.clone());
+    }
+
+    /// What the first complete state waits for.
+    fn missing(&self) -> Vec<String> {
+        let feeds = self.feeds.iter().filter(|feed| !feed.listed);
+        let mut missing: Vec<_> = feeds
+            .map(|feed| match &feed.scope {
+                Scope::All => format!("the list of {}", feed.kind),
+                Scope::Namespace(name) => format!("the list of {} in {name}", feed.kind),
+            })
+            .collect();
+        missing.extend(self.referenced.outstanding().map(|one| one.object().to_string()).take(10));
+        missing
+    }
+
+    fn say_what_is_missing(&self) {
+        if self.published.is_none() {
+            self.state.waits_for(self.missing());
+        }
+    }
+}
+
+/// What kinds are only kept where something names them.
+fn reference(id: &ObjectRef) -> Option<Reference> {
+    match id.kind {
+        "Secret" => Some(Reference::Secret(store_key(id))),
+        "ConfigMap" => Some(Reference::ConfigMap(store_key(id))),
+        _ => None,
+    }
+}
+
+struct Starting {
+    session: Arc<Session>,
+    state: Arc<SourceState>,
+    sender: UnboundedSender<Message>,
+    spread: Duration,
+    feeds: Vec<Followed>,
+}
+
+impl Starting {
+    fn follow<K: Kind>(&mut self, scopes: Vec<Scope>, dispensable: bool) {
+        for scope in scopes {
+            let feed = Feed::<K> {
+                id: self.feeds.len(),
+                scope: scope.clone(),
+                session: Arc::clone(&self.session),
+                state: Arc::clone(&self.state),
+                messages: self.sender.clone(),
+                dispensable,
+                of: PhantomData,
+            };
+            tokio::spawn(feed.run(self.spread));
+            self.feeds.push(Followed { kind: K::NAME, scope, listed: false, dispensed: false });
+        }
+    }
+}

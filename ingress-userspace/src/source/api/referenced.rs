@@ -1,0 +1,233 @@
+//! The Secrets and ConfigMaps that something names: fetched when they are named, and again when their
+//! version is another one.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use tokio::{
+    sync::{Semaphore, mpsc::UnboundedSender},
+    task::AbortHandle,
+    time::{Instant, sleep},
+};
+
+use super::{
+    backoff::Backoff,
+    gather::Message,
+    kind::Decoded,
+    session::{Failure, Session},
+};
+use crate::{source::SourceState, translate::Reference};
+
+/// Objects that are fetched at once.
+const AT_ONCE: usize = 16;
+/// An API server that answers with errors for so long (it cannot decrypt this one Secret, say) keeps
+/// the changes of all Ingresses waiting no longer. One that does not answer at all has no changes.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What came of a fetch.
+pub(super) enum Fetched {
+    Is(Decoded),
+    Missing,
+    /// It may be there; it is tried again.
+    Failed(String),
+}
+
+/// All that is named.
+pub(super) struct Referenced {
+    items: BTreeMap<Reference, Item>,
+    tickets: u64,
+    fetcher: Fetcher,
+}
+
+#[derive(Default)]
+struct Item {
+    /// What is held; `None`: nothing.
+    version: Option<Arc<str>>,
+    /// It is known what there is, as far as it can be.
+    answered: bool,
+    fetch: Option<Fetch>,
+    /// It changed while it was fetched.
+    again: bool,
+}
+
+/// A fetch under way; ends with this.
+struct Fetch {
+    ticket: u64,
+    task: AbortHandle,
+}
+
+impl Drop for Fetch {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+#[derive(Clone)]
+struct Fetcher {
+    session: Arc<Session>,
+    state: Arc<SourceState>,
+    messages: UnboundedSender<Message>,
+    places: Arc<Semaphore>,
+}
+
+impl Referenced {
+    pub(super) fn new(
+        session: Arc<Session>,
+        state: Arc<SourceState>,
+        messages: UnboundedSender<Message>,
+    ) -> Self {
+        let places = Arc::new(Semaphore::new(AT_ONCE));
+        let fetcher = Fetcher { session, state, messages, places };
+        Self { items: BTreeMap::new(), tickets: 0, fetcher }
+    }
+
+    /// These are named now, and no others. Those that `is_watched` refuses cannot be had.
+    pub(super) fn want(
+        &mut self,
+        wanted: &BTreeSet<Reference>,
+        is_watched: impl Fn(&Reference) -> bool,
+    ) {
+        let state = &self.fetcher.state;
+        self.items.retain(|reference, _| {
+            let is_wanted = wanted.contains(reference);
+            if !is_wanted {
+                state.works(&reference.object().to_string());
+            }
+            is_wanted
+        });
+        for reference in wanted {
+            if self.items.contains_key(reference) {
+                continue;
+            }
+            self.items.insert(reference.clone(), Item::default());
+            if is_watched(reference) {
+                self.fetch(reference);
+            } else if let Some(item) = self.items.get_mut(reference) {
+                item.answered = true;
+            }
+        }
+    }
+
+    pub(super) fn contains(&self, reference: &Reference) -> bool {
+        self.items.contains_key(reference)
+    }
+
+    /// Those that nothing is known of yet.
+    pub(super) fn outstanding(&self) -> impl Iterator<Item = &Reference> {
+        self.items.iter().filter(|(_, item)| !item.answered).map(|(reference, _)| reference)
+    }
+
+    /// Everything that is named was asked for and answered.
+    pub(super) fn is_complete(&self) -> bool {
+        self.outstanding().next().is_none()
+    }
+
+    /// The object of this name has this version now; `None`: there is none. Asks for it where that is
+    /// news: what it is, only its own answer says.
+    pub(super) fn touched(&mut self, reference: &Reference, version: Option<&str>) {
+        let Some(item) = self.items.get_mut(reference) else { return };
+        if item.fetch.is_some() {
+            item.again = true;
+        } else if item.version.as_deref() != version {
+            self.fetch(reference);
+        }
+    }
+
+    /// All objects in a scope were listed.
+    pub(super) fn listed(
+        &mut self,
+        is_in: impl Fn(&Reference) -> bool,
+        versions: &BTreeMap<Reference, Option<Arc<str>>>,
+    ) {
+        let all: Vec<_> = self.items.keys().filter(|one| is_in(one)).cloned().collect();
+        for reference in all {
+            let version = versions.get(&reference).cloned().flatten();
+            self.touched(&reference, version.as_deref());
+        }
+    }
+
+    /// Takes the outcome of a fetch; `None` if it is out of date.
+    pub(super) fn fetched(
+        &mut self,
+        reference: &Reference,
+        ticket: u64,
+        fetched: Fetched,
+    ) -> Option<Fetched> {
+        let item = self.items.get_mut(reference)?;
+        if item.fetch.as_ref().is_none_or(|fetch| fetch.ticket != ticket) {
+            return None;
+        }
+        item.answered = true;
+        match &fetched {
+            Fetched::Is(decoded) => item.version.clone_from(&decoded.version),
+            Fetched::Missing => item.version = None,
+            Fetched::Failed(_) => return Some(fetched),
+        }
+        item.fetch = None;
+        if std::mem::take(&mut item.again) {
+            self.fetch(reference);
+        }
+        Some(fetched)
+    }
+
+    fn fetch(&mut self, reference: &Reference) {
+        self.tickets += 1;
+        let ticket = self.tickets;
+        let task = self.fetcher.clone().fetch(reference.clone(), ticket);
+        let task = tokio::spawn(task).abort_handle();
+        if let Some(item) = self.items.get_mut(reference) {
+            item.fetch = Some(Fetch { ticket, task });
+        }
+    }
+}
+
+impl Fetcher {
+    /// Asks until there is an answer.
+    async fn fetch(self, reference: Reference, ticket: u64) {
+        let what = reference.object().to_string();
+        let tell = |fetched| {
+            // Nobody listens any more: the run ends.
+            let _ended = self.messages.send(Message::Fetched(reference.clone(), ticket, fetched));
+        };
+        let mut backoff = Backoff::default();
+        let mut refused_since = None;
+        loop {
+            let failure = match self.find(&reference).await {
+                Ok(found) => {
+                    self.state.works(&what);
+                    return tell(found.map_or(Fetched::Missing, Fetched::Is));
+                }
+                Err(failure) => failure,
+            };
+            if self.state.fails(&what, &failure.to_string()) {
+                tracing::warn!("{what}: {failure}; what is known of it goes on being served");
+            }
+            let is_final = match &failure {
+                Failure::Forbidden(_) => true,
+                Failure::Refused(_) => {
+                    refused_since.get_or_insert_with(Instant::now).elapsed() >= PATIENCE
+                }
+                _ => false,
+            };
+            if is_final {
+                tell(Fetched::Failed(failure.to_string()));
+            }
+            sleep(backoff.next(failure.after())).await;
+        }
+    }
+
+    async fn find(&self, reference: &Reference) -> Result<Option<Decoded>, Failure> {
+        let _place = self.places.acquire().await;
+        let key = reference.key();
+        match reference {
+            Reference::Secret(_) => self.session.find::<Secret>(&key.namespace, &key.name).await,
+            Reference::ConfigMap(_) => {
+                self.session.find::<ConfigMap>(&key.namespace, &key.name).await
+            }
+        }
+    }
+}

@@ -1,0 +1,451 @@
+//! The source against an API server in memory, in the time of the tests.
+
+#[path = "../../../tests/agent/support/api_server.rs"]
+#[expect(dead_code, reason = "some of it is for the tests of the whole agent")]
+mod api_server;
+
+use std::{sync::Arc, time::Duration};
+
+use api_server::ApiServer;
+use serde_json::{Value, json};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    time::{Instant, sleep, timeout},
+};
+
+use super::{Watched, gather::Gatherer, session::Session};
+use crate::{
+    source::{SourceState, Update},
+    stores::Stores,
+    translate,
+};
+
+const LONG: Duration = Duration::from_secs(600);
+
+/// A source that follows an API server.
+struct Follower {
+    updates: UnboundedReceiver<Update>,
+    state: Arc<SourceState>,
+    latest: Option<Update>,
+}
+
+impl Follower {
+    fn start(server: &ApiServer) -> Self {
+        Self::start_with(server, Watched { options: options(), ..Watched::default() })
+    }
+
+    fn start_with(server: &ApiServer, watched: Watched) -> Self {
+        let server = server.clone();
+        let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            let answer = server.answer(&request);
+            async move { answer }
+        });
+        let client = kube::Client::new(service, "default");
+        let session = Arc::new(Session::new(client, None));
+        let state = Arc::<SourceState>::default();
+        let (sender, updates) = unbounded_channel();
+        let gatherer = Gatherer::start(&session, watched, &state);
+        tokio::spawn(gatherer.run(move |update| {
+            let _ended = sender.send(update);
+        }));
+        Self { updates, state, latest: None }
+    }
+
+    /// Waits until the objects are as wanted.
+    async fn until(&mut self, what: &str, is: impl Fn(&Update) -> bool) -> Update {
+        let start = Instant::now();
+        loop {
+            if let Some(update) = self.latest.as_ref().filter(|update| is(update)) {
+                return update.clone();
+            }
+            let left = LONG.saturating_sub(start.elapsed());
+            let next = timeout(left, self.updates.recv()).await;
+            self.latest = Some(next.unwrap_or_else(|_| panic!("{what}")).expect("it runs"));
+        }
+    }
+
+    async fn until_stores(&mut self, what: &str, is: impl Fn(&Stores) -> bool) -> Arc<Stores> {
+        self.until(what, |update| is(&update.stores)).await.stores
+    }
+
+    /// Nothing was handed on that was not looked at.
+    fn is_silent(&mut self) -> bool {
+        self.updates.try_recv().is_err()
+    }
+}
+
+fn options() -> translate::Options {
+    translate::Options { watch_ingress_without_class: true, ..translate::Options::default() }
+}
+
+fn object(kind: &str, name: &str, more: Value) -> Value {
+    let version = match kind {
+        "Ingress" | "IngressClass" => "networking.k8s.io/v1",
+        "EndpointSlice" => "discovery.k8s.io/v1",
+        _ => "v1",
+    };
+    let mut object = json!({ "kind": kind, "apiVersion": version, "metadata": { "name": name } });
+    if !matches!(kind, "IngressClass" | "Node" | "Namespace") {
+        object["metadata"]["namespace"] = json!("web");
+    }
+    for (key, value) in more.as_object().into_iter().flatten() {
+        object[key] = value.clone();
+    }
+    object
+}
+
+fn ingress(name: &str, secret: &str) -> Value {
+    object("Ingress", name, json!({ "spec": { "tls": [{ "secretName": secret }] } }))
+}
+
+fn service(name: &str, port: u16) -> Value {
+    object("Service", name, json!({ "spec": { "ports": [{ "port": port }] } }))
+}
+
+fn secret(name: &str, text: &str) -> Value {
+    let data = data_encoding::BASE64.encode(text.as_bytes());
+    object("Secret", name, json!({ "data": { "tls.crt": data } }))
+}
+
+fn secret_text(stores: &Stores, name: &str) -> Option<String> {
+    let secret = stores.secrets.get("web", name)?;
+    let data = secret.data.as_ref()?.get("tls.crt")?;
+    String::from_utf8(data.0.clone()).ok()
+}
+
+#[tokio::test(start_paused = true)]
+async fn objects_come_change_and_go() {
+    let server = ApiServer::default();
+    server.put(service("one", 80));
+    let mut follower = Follower::start(&server);
+    let first = follower.until_stores("one", |stores| stores.services.len() == 1).await;
+    server.put(service("two", 80));
+    let second = follower.until_stores("two", |stores| stores.services.len() == 2).await;
+    let one = |stores: &Stores| Arc::clone(stores.services.get("web", "one").expect("it is there"));
+    assert!(Arc::ptr_eq(&one(&first), &one(&second)), "what did not change is the same");
+    assert!(one(&first).metadata.managed_fields.is_none());
+    server.delete("Service", "web", "one");
+    follower.until_stores("gone", |stores| stores.services.get("web", "one").is_none()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_is_handed_on_within_milliseconds_and_many_at_once() {
+    let server = ApiServer::default();
+    let mut follower = Follower::start(&server);
+    follower.until_stores("the first", |_| true).await;
+    let start = Instant::now();
+    server.put(service("one", 80));
+    follower.until_stores("one", |stores| stores.services.len() == 1).await;
+    assert!(start.elapsed() <= Duration::from_millis(5), "{:?}", start.elapsed());
+    for index in 0..1000 {
+        server.put(service(&format!("more-{index}"), 80));
+    }
+    follower.until_stores("all", |stores| stores.services.len() == 1001).await;
+    assert!(follower.is_silent());
+}
+
+#[tokio::test(start_paused = true)]
+async fn lists_come_in_pages_and_one_that_expires_is_asked_for_whole() {
+    let server = ApiServer::default();
+    for index in 0..1200 {
+        server.put(service(&format!("s-{index}"), 80));
+    }
+    let mut follower = Follower::start(&server);
+    follower.until_stores("all", |stores| stores.services.len() == 1200).await;
+    let asked = server.asked();
+    let pages = asked.iter().filter(|one| one.plural == "services" && !one.watch);
+    assert_eq!(pages.map(|one| one.limit).collect::<Vec<_>>(), [Some(500); 3]);
+
+    server.script(|asked| asked.more.is_some().then(|| (410, "expired".to_owned())));
+    let mut follower = Follower::start(&server);
+    follower.until_stores("all", |stores| stores.services.len() == 1200).await;
+    let asked = server.asked();
+    let lists: Vec<_> = asked.iter().filter(|one| one.plural == "services" && !one.watch).collect();
+    assert_eq!(lists.last().and_then(|one| one.limit), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_happened_while_nothing_was_heard_is_learnt() {
+    let server = ApiServer::default();
+    server.put(service("stays", 80));
+    server.put(service("goes", 80));
+    let mut follower = Follower::start(&server);
+    let first = follower.until_stores("both", |stores| stores.services.len() == 2).await;
+    for forgotten in [false, true] {
+        server.script(|_| Some((0, "unplugged".to_owned())));
+        server.end_watches(true);
+        sleep(Duration::from_secs(3600)).await;
+        let name = format!("comes-{forgotten}");
+        server.put(service(&name, 80));
+        server.delete("Service", "web", "goes");
+        if forgotten {
+            server.forget();
+        }
+        assert!(follower.is_silent(), "what is known is kept");
+        let troubles = follower.state.troubles();
+        assert!(troubles.iter().any(|one| one.what.contains("unplugged")), "{troubles:?}");
+        let tries = server.asked().len();
+        // Six kinds, every fifteen seconds on average.
+        assert!((600..4000).contains(&tries), "{tries} questions in an hour");
+        server.script(|_| None);
+        let start = Instant::now();
+        let now = follower
+            .until_stores("both", |stores| stores.services.get("web", &name).is_some())
+            .await;
+        assert!(start.elapsed() <= Duration::from_secs(31), "{:?}", start.elapsed());
+        assert!(now.services.get("web", "goes").is_none());
+        let stays = |stores: &Stores| Arc::clone(stores.services.get("web", "stays").expect("it"));
+        assert!(Arc::ptr_eq(&stays(&first), &stays(&now)), "listed again, it is the same");
+        sleep(Duration::from_secs(60)).await;
+        assert!(follower.state.troubles().is_empty());
+        server.asked();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_watch_lists_again_and_a_bookmark_spares_it() {
+    let server = ApiServer::default();
+    let mut follower = Follower::start(&server);
+    follower.until_stores("the first", |_| true).await;
+    sleep(Duration::from_secs(1)).await;
+    server.forget();
+    server.bookmark();
+    sleep(Duration::from_secs(1)).await;
+    server.asked();
+    server.end_watches(false);
+    sleep(Duration::from_secs(5)).await;
+    let asked = server.asked();
+    assert!(asked.len() >= 6 && asked.iter().all(|one| one.watch), "{asked:?}");
+    let status = json!({ "kind": "Status", "code": 410, "message": "too old" });
+    server.event("ERROR", &status);
+    server.put(service("late", 80));
+    follower.until_stores("it", |stores| stores.services.len() == 1).await;
+    sleep(Duration::from_secs(5)).await;
+    let lists = server.asked().iter().filter(|one| !one.watch).count();
+    assert_eq!(lists, 6);
+    assert!(follower.state.troubles().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_no_sign_of_life() {
+    let server = ApiServer::default();
+    let mut follower = Follower::start(&server);
+    follower.until_stores("the first", |_| true).await;
+    server.asked();
+    sleep(Duration::from_secs(200)).await;
+    assert!(server.asked().iter().any(|one| one.watch), "watches are opened again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_is_none_keeps_its_last_state_and_harms_no_other() {
+    let server = ApiServer::default();
+    server.put(service("one", 80));
+    let mut follower = Follower::start(&server);
+    follower.until_stores("one", |stores| stores.services.len() == 1).await;
+    let port = |update: &Update| {
+        let service = update.stores.services.get("web", "one")?;
+        Some(service.spec.as_ref()?.ports.as_ref()?.first()?.port)
+    };
+    // By an event, then by a list.
+    for listed in [false, true] {
+        server.put(object("Service", "one", json!({ "spec": { "ports": "none" } })));
+        if listed {
+            server.forget();
+            server.end_watches(true);
+        }
+        server.put(service(&format!("two-{listed}"), 80));
+        let update = follower
+            .until("a fault", |update| {
+                update.diagnostics.len() == 1
+                    && update.stores.services.len() == 2 + usize::from(listed)
+            })
+            .await;
+        assert_eq!(port(&update), Some(80));
+        let said = update.diagnostics[0].to_string();
+        assert!(
+            said.contains("Service web/one") && said.contains("cannot be understood"),
+            "{said}"
+        );
+    }
+    server.put(service("one", 81));
+    let update = follower.until("no fault", |update| update.diagnostics.is_empty()).await;
+    assert_eq!(port(&update), Some(81));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_is_named_is_fetched_and_kept() {
+    let server = ApiServer::default();
+    server.put(secret("cert", "one"));
+    server.put(secret("private", "never to be seen"));
+    server.put(ingress("shop", "cert"));
+    let mut follower = Follower::start(&server);
+    let stores = follower.until_stores("the first", |_| true).await;
+    assert_eq!(secret_text(&stores, "cert").as_deref(), Some("one"));
+    assert_eq!(stores.secrets.len(), 1);
+    for asked in server.asked() {
+        let whole = asked.plural == "secrets" && !asked.metadata;
+        assert!(!whole || asked.name.as_deref() == Some("cert"), "{asked:?}");
+    }
+    server.put(secret("cert", "two"));
+    follower
+        .until_stores("its change", |stores| secret_text(stores, "cert").as_deref() == Some("two"))
+        .await;
+    server.delete("Secret", "web", "cert");
+    follower.until_stores("its end", |stores| stores.secrets.is_empty()).await;
+    server.put(secret("cert", "three"));
+    follower.until_stores("its return", |stores| stores.secrets.len() == 1).await;
+    server.delete("Ingress", "web", "shop");
+    follower
+        .until_stores("nobody names it", |stores| {
+            stores.ingresses.is_empty() && stores.secrets.is_empty()
+        })
+        .await;
+    server.put(secret("cert", "four"));
+    sleep(Duration::from_secs(1)).await;
+    assert!(follower.is_silent());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ingress_waits_for_what_it_names_and_endpoints_do_not() {
+    let server = ApiServer::default();
+    server.put(secret("old", "old"));
+    server.put(secret("new", "new"));
+    server.put(ingress("shop", "old"));
+    let mut follower = Follower::start(&server);
+    follower.until_stores("the first", |_| true).await;
+    // The API server is slow to say what `new` is.
+    server
+        .script(|asked| (asked.name.as_deref() == Some("new")).then(|| (503, "later".to_owned())));
+    server.put(ingress("shop", "new"));
+    server.put(service("meanwhile", 80));
+    let named = |stores: &Stores| {
+        let ingress = stores.ingresses.get("web", "shop")?;
+        ingress.spec.as_ref()?.tls.as_ref()?.first()?.secret_name.clone()
+    };
+    let stores = follower.until_stores("the Service", |stores| stores.services.len() == 1).await;
+    assert_eq!(named(&stores).as_deref(), Some("old"));
+    assert_eq!(secret_text(&stores, "old").as_deref(), Some("old"));
+    sleep(Duration::from_secs(60)).await;
+    assert!(follower.is_silent());
+    server.script(|_| None);
+    let stores =
+        follower.until_stores("the change", |stores| named(stores).as_deref() == Some("new")).await;
+    assert_eq!(secret_text(&stores, "new").as_deref(), Some("new"));
+    assert_eq!(stores.secrets.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_is_never_told_keeps_others_waiting_for_seconds_only() {
+    let server = ApiServer::default();
+    server.put(ingress("shop", "cursed"));
+    server.put(ingress("forum", "forbidden"));
+    server.script(|asked| match asked.name.as_deref() {
+        Some("cursed") => Some((500, "cannot decrypt".to_owned())),
+        Some("forbidden") => Some((403, "secrets \"forbidden\" is forbidden".to_owned())),
+        _ => None,
+    });
+    let mut follower = Follower::start(&server);
+    let start = Instant::now();
+    let update = follower.until("the first", |_| true).await;
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+    let said: Vec<_> = update.diagnostics.iter().map(ToString::to_string).collect();
+    assert!(said.iter().any(|one| one.contains("cursed") && one.contains("decrypt")), "{said:?}");
+    assert!(said.iter().any(|one| one.contains("web/forbidden")), "{said:?}");
+    server.put(secret("cursed", "healed"));
+    server.script(|_| None);
+    follower.until_stores("it", |stores| secret_text(stores, "cursed").is_some()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_handed_on_before_all_is_there() {
+    let server = ApiServer::default();
+    server.put(service("one", 80));
+    server.script(|asked| {
+        let message = "services is forbidden: User \"u\" cannot list resource \"services\"";
+        (asked.plural == "services").then(|| (403, message.to_owned()))
+    });
+    let mut follower = Follower::start(&server);
+    sleep(Duration::from_secs(120)).await;
+    assert!(follower.is_silent());
+    assert_eq!(follower.state.waiting(), ["the list of Service"]);
+    let troubles = follower.state.troubles();
+    assert_eq!(troubles.len(), 1);
+    let rule = "apiGroups [\"\"], resources [\"services\"], verbs [\"list\", \"watch\"]";
+    assert!(troubles[0].what.contains(rule), "{troubles:?}");
+    server.script(|_| None);
+    follower.until_stores("one", |stores| stores.services.len() == 1).await;
+    assert!(follower.state.troubles().is_empty() && follower.state.waiting().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_one_namespace_nothing_else_is_asked_and_classes_are_dispensable() {
+    let server = ApiServer::default();
+    server.put(service("one", 80));
+    server.put(ingress("shop", "cert"));
+    server.script(|asked| {
+        let why = "ingressclasses is forbidden".to_owned();
+        asked.namespace.is_none().then_some((403, why))
+    });
+    let options = translate::Options {
+        watch_namespace: Some("web".to_owned()),
+        configmap: Some(("ctl".to_owned(), "settings".to_owned())),
+        ..options()
+    };
+    let mut follower = Follower::start_with(&server, Watched { options, ..Watched::default() });
+    follower.until_stores("the first", |stores| stores.services.len() == 1).await;
+    assert!(follower.state.troubles().is_empty());
+    for asked in server.asked() {
+        let expected = match &*asked.plural {
+            "ingressclasses" => asked.namespace.is_none(),
+            "configmaps" => matches!(asked.namespace.as_deref(), Some("web" | "ctl")),
+            _ => asked.namespace.as_deref() == Some("web"),
+        };
+        assert!(expected, "{asked:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn namespaces_are_selected_by_labels_as_they_are_now() {
+    let server = ApiServer::default();
+    let namespace = |team: &str| {
+        let mut namespace = object("Namespace", "web", json!({}));
+        namespace["metadata"]["labels"] = json!({ "team": team });
+        namespace
+    };
+    server.put(namespace("other"));
+    server.put(ingress("shop", "cert"));
+    server.put(secret("cert", "one"));
+    let selector = Some("team=shop".parse().expect("a selector"));
+    let options = translate::Options { watch_namespace_selector: selector, ..options() };
+    let mut follower = Follower::start_with(&server, Watched { options, ..Watched::default() });
+    let stores = follower.until_stores("the first", |_| true).await;
+    assert!(stores.secrets.is_empty());
+    server.put(namespace("shop"));
+    follower.until_stores("selected", |stores| stores.secrets.len() == 1).await;
+    server.put(namespace("other"));
+    follower.until_stores("no more", |stores| stores.secrets.is_empty()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_of_a_kubelet_is_no_change() {
+    let server = ApiServer::default();
+    let node = |heartbeat: &str, ready: &str| {
+        let status = json!({
+            "addresses": [{ "type": "InternalIP", "address": "10.0.0.1" }],
+            "conditions": [{ "type": "Ready", "status": ready, "lastHeartbeatTime": heartbeat }],
+            "images": [{ "names": ["a"], "sizeBytes": 1 }],
+        });
+        object("Node", "n", json!({ "status": status }))
+    };
+    server.put(node("2026-01-01T00:00:00Z", "True"));
+    let watched = Watched { options: options(), nodes: true, ..Watched::default() };
+    let mut follower = Follower::start_with(&server, watched);
+    let stores = follower.until_stores("the first", |_| true).await;
+    let node_now = stores.nodes.get("", "n").expect("it is there");
+    assert!(node_now.status.as_ref().is_some_and(|status| status.images.is_none()));
+    server.put(node("2026-01-01T00:05:00Z", "True"));
+    sleep(Duration::from_secs(1)).await;
+    assert!(follower.is_silent());
+    server.put(node("2026-01-01T00:10:00Z", "False"));
+    follower.until("a change", |update| !Arc::ptr_eq(&update.stores, &stores)).await;
+}

@@ -1,0 +1,228 @@
+//! Which Secrets and ConfigMaps are needed: those that a flag, the ConfigMap or an Ingress of ours
+//! names. A source that holds no others asks here.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::{core::v1::ConfigMap, networking::v1::Ingress};
+
+use super::{Options, annotations::boolean, class::Classes, report::Report};
+use crate::{
+    model::ObjectRef,
+    stores::{Key, Stores},
+};
+
+/// The annotations that name a Secret, `namespace/name` or, of the Ingress' own namespace, `name`.
+const SECRETS: &[&str] = &["auth-secret", "auth-tls-secret", "proxy-ssl-secret"];
+/// Likewise, a ConfigMap.
+const CONFIG_MAPS: &[&str] =
+    &["auth-proxy-set-headers", "custom-headers", "fastcgi-params-configmap"];
+/// The entries of the ConfigMap that name a further one.
+const FURTHER: &[&str] = &["add-headers", "proxy-set-headers"];
+
+/// A Secret or ConfigMap that something names. It need not exist.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reference {
+    /// A Secret.
+    Secret(Key),
+    /// A ConfigMap.
+    ConfigMap(Key),
+}
+
+impl Reference {
+    /// The namespace and name.
+    #[must_use]
+    pub fn key(&self) -> &Key {
+        match self {
+            Self::Secret(key) | Self::ConfigMap(key) => key,
+        }
+    }
+
+    /// What it is, for people and for finding it.
+    #[must_use]
+    pub fn object(&self) -> ObjectRef {
+        let kind = match self {
+            Self::Secret(_) => "Secret",
+            Self::ConfigMap(_) => "ConfigMap",
+        };
+        let Key { namespace, name } = self.key().clone();
+        ObjectRef::new(kind, namespace, name)
+    }
+}
+
+/// All that these objects name. The ConfigMap names more itself: with every one that comes in, ask
+/// again. Of another namespace an Ingress gets nothing unless the ConfigMap allows it, and what
+/// cannot be the name of an object is none.
+#[must_use]
+pub fn references(stores: &Stores, options: &Options) -> BTreeSet<Reference> {
+    let mut found = Found::default();
+    for flag in [&options.default_ssl_certificate, &options.tls_ticket_secret] {
+        found.secret(flag.as_ref());
+    }
+    for flag in [&options.configmap, &options.tcp_services, &options.udp_services] {
+        found.config_map(flag.as_ref());
+    }
+    let configmap = options.configmap.as_ref();
+    let configmap = configmap.and_then(|(namespace, name)| stores.config_maps.get(namespace, name));
+    let entry = |key: &str| configmap.and_then(|map| entry(map, key));
+    for key in FURTHER {
+        found.config_map(entry(key).and_then(|value| value.split_once('/')));
+    }
+    let cross_namespace = entry("allow-cross-namespace-resources")
+        .is_some_and(|value| boolean(value.trim()).unwrap_or(false));
+    let classes = Classes::new(options, stores);
+    // What is wrong with an Ingress is told where it is translated.
+    let mut unread = Vec::new();
+    for (key, ingress) in stores.ingresses.iter() {
+        unread.clear();
+        if classes.serve(key, ingress, &mut Report::on(nobody(), &mut unread)) {
+            of_ingress(key, ingress, options, cross_namespace, &mut found);
+        }
+    }
+    found.0
+}
+
+fn nobody() -> ObjectRef {
+    ObjectRef::new("Ingress", "", "")
+}
+
+fn of_ingress(
+    key: &Key,
+    ingress: &Ingress,
+    options: &Options,
+    cross_namespace: bool,
+    found: &mut Found,
+) {
+    let own = &*key.namespace;
+    let tls = ingress.spec.iter().flat_map(|spec| spec.tls.iter().flatten());
+    for name in tls.filter_map(|entry| entry.secret_name.as_deref()) {
+        found.secret(Some((own, name)));
+    }
+    let annotations = ingress.metadata.annotations.iter().flatten();
+    for (annotation, value) in annotations {
+        let Some(key) = annotation
+            .strip_prefix(&*options.annotations_prefix)
+            .and_then(|rest| rest.strip_prefix('/'))
+        else {
+            continue;
+        };
+        let value = value.trim();
+        let (namespace, name) = value.split_once('/').unwrap_or((own, value));
+        let object = (namespace == own || cross_namespace).then_some((namespace, name));
+        if SECRETS.contains(&key) {
+            found.secret(object);
+        } else if CONFIG_MAPS.contains(&key) {
+            found.config_map(object);
+        }
+    }
+}
+
+fn entry<'m>(map: &'m ConfigMap, key: &str) -> Option<&'m str> {
+    map.data.as_ref()?.get(key).map(|value| value.trim())
+}
+
+#[derive(Default)]
+struct Found(BTreeSet<Reference>);
+
+/// Two texts that may name an object.
+trait Pair {
+    fn texts(&self) -> (&str, &str);
+}
+
+impl Pair for (&str, &str) {
+    fn texts(&self) -> (&str, &str) {
+        *self
+    }
+}
+
+impl Pair for &(String, String) {
+    fn texts(&self) -> (&str, &str) {
+        (&self.0, &self.1)
+    }
+}
+
+impl Found {
+    fn secret(&mut self, object: Option<impl Pair>) {
+        self.0.extend(object.and_then(|object| key(&object)).map(Reference::Secret));
+    }
+
+    fn config_map(&mut self, object: Option<impl Pair>) {
+        self.0.extend(object.and_then(|object| key(&object)).map(Reference::ConfigMap));
+    }
+}
+
+/// Names become parts of addresses and selectors: nothing but what the API server takes as one.
+fn key(object: &impl Pair) -> Option<Key> {
+    let (namespace, name) = object.texts();
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let label = |text: &str| {
+        !text.is_empty() && text.len() <= 63 && text.bytes().all(allowed) && !text.starts_with('-')
+    };
+    let named = name.len() <= 253
+        && name
+            .split('.')
+            .all(|part| !part.is_empty() && part.bytes().all(allowed) && !part.starts_with('-'));
+    (label(namespace) && named).then(|| Key::new(namespace, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::parse::tests::stores;
+
+    fn named(options: &Options, text: &str) -> Vec<String> {
+        let (stores, faults) = stores(text);
+        assert!(faults.is_empty(), "{faults:?}");
+        references(&stores, options).iter().map(|one| one.object().to_string()).collect()
+    }
+
+    fn ingress(class: &str, annotations: &str, tls: &str) -> String {
+        format!(
+            "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\n  name: shop\n  \
+             namespace: web\n  annotations: {{kubernetes.io/ingress.class: {class}{annotations}}}\n\
+             spec: {{tls: [{tls}]}}\n---\n"
+        )
+    }
+
+    #[test]
+    fn flags_and_ingresses_of_ours_name_objects() {
+        let options = Options {
+            configmap: Some(("ctl".to_owned(), "settings".to_owned())),
+            default_ssl_certificate: Some(("ctl".to_owned(), "wildcard".to_owned())),
+            ..Options::default()
+        };
+        let annotations = ", nginx.ingress.kubernetes.io/auth-secret: users, \
+                           nginx.ingress.kubernetes.io/custom-headers: web/fields, \
+                           nginx.ingress.kubernetes.io/auth-tls-secret: other/ca, \
+                           example.com/auth-secret: no";
+        let text = ingress("penstock", annotations, "{secretName: cert}, {hosts: [a]}");
+        let expected = [
+            "Secret ctl/wildcard",
+            "Secret web/cert",
+            "Secret web/users",
+            "ConfigMap ctl/settings",
+            "ConfigMap web/fields",
+        ];
+        assert_eq!(named(&options, &text), expected);
+        let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings, namespace: ctl}\n\
+                   data: {allow-cross-namespace-resources: \"true\", add-headers: ctl/more}\n";
+        let more = named(&options, &format!("{text}{map}"));
+        assert!(more.contains(&"Secret other/ca".to_owned()), "{more:?}");
+        assert!(more.contains(&"ConfigMap ctl/more".to_owned()), "{more:?}");
+        assert_eq!(more.len(), 7);
+    }
+
+    #[test]
+    fn ingresses_of_others_name_nothing() {
+        let text = ingress("other", "", "{secretName: cert}");
+        assert!(named(&Options::default(), &text).is_empty());
+    }
+
+    #[test]
+    fn what_is_no_name_is_never_asked_for() {
+        for name in ["a,metadata.namespace=b", "../x", "A", "", "a..b", "a%2fb", "-a", "a b", "é"]
+        {
+            let text = ingress("penstock", "", &format!("{{secretName: {name:?}}}"));
+            assert!(named(&Options::default(), &text).is_empty(), "{name}");
+        }
+    }
+}

@@ -88,6 +88,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_chart_has_the_agents_version() {
+        let path = workspace::root().join("deploy/helm/penstock/Chart.yaml");
+        let chart = fs::read_to_string(path).expect("the chart");
+        for field in ["version", "appVersion"] {
+            let line = format!("{field}: {}", env!("CARGO_PKG_VERSION"));
+            assert!(chart.lines().any(|own| own == line), "Chart.yaml has no line `{line}`");
+        }
+    }
+
+    #[test]
     fn the_manifests_are_what_the_chart_says() {
         let Some(helm) = setup::found_helm() else {
             step::complain("SKIPPED the_manifests_are_what_the_chart_says: needs helm");

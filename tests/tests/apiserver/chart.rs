@@ -168,6 +168,7 @@ fn the_manifests_are_accepted() {
         ["update", net, "ingresses", "shop", "web"],
         ["delete", net, "ingresses", "shop", "web"],
         ["create", "", "secrets", "shop", ""],
+        ["get", "", "secrets", "shop", "tls"],
         ["update", "", "configmaps", "penstock", "penstock-controller"],
         ["list", "", "pods", "shop", ""],
         ["list", "", "nodes", "", ""],

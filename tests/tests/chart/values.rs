@@ -42,6 +42,8 @@ fn values_that_mean_nothing_are_refused_by_name() {
             "controller.scope.enabled=true,controller.scope.namespace=a,controller.scope.namespaceSelector=b",
             "exclude",
         ),
+        ("controller.minAvailable=50%", "must be a number"),
+        ("controller.minAvailable=null,controller.maxUnavailable=1", "must be a number"),
         ("defaultBackend.enabled=true", "defaultBackend.image"),
         ("serviceAccount.create=false", "serviceAccount.name"),
         (

@@ -42,7 +42,7 @@ fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// A head with one program header.
@@ -65,5 +65,3 @@ mod tests {
         assert_eq!(Program::read(&program(62, 3)[..60]), None);
     }
 }
-#[cfg(test)]
-pub(super) use tests::program;

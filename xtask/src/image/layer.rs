@@ -55,7 +55,8 @@ pub(super) fn append(
     header.set_size(bytes.len() as u64);
     header.set_mode(mode);
     header.set_mtime(seconds);
-    (header.set_uid(0), header.set_gid(0));
+    header.set_uid(0);
+    header.set_gid(0);
     tar.append_data(&mut header, path, bytes).with_context(|| format!("cannot write {path}"))
 }
 

@@ -46,7 +46,7 @@ fn image(output: &Path, program: &[u8]) -> Vec<u8> {
 #[test]
 fn an_image_is_what_its_digests_say_and_holds_the_program_alone() {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut program = elf::program(62, 1);
+    let mut program = elf::tests::program(62, 1);
     program.extend((0..100_000_u32).flat_map(u32::to_le_bytes));
     let bytes = image(&directory.path().join("image.tar"), &program);
     let files = files(&bytes);
@@ -92,7 +92,7 @@ fn an_image_is_what_its_digests_say_and_holds_the_program_alone() {
 #[test]
 fn an_image_is_the_same_whenever_it_is_made() {
     let directory = tempfile::tempdir().expect("a directory");
-    let program = elf::program(183, 1);
+    let program = elf::tests::program(183, 1);
     let [first, second] = ["a", "b"].map(|name| image(&directory.path().join(name), &program));
     assert!(first == second);
 }
@@ -103,11 +103,11 @@ fn what_would_not_run_alone_is_refused() {
     let output = directory.path().join("image.tar");
     let refused =
         |program: &[u8], name| write(program, name, &output).err().expect("refused").to_string();
-    let needy = refused(&elf::program(62, 3), "localhost/penstock:1");
+    let needy = refused(&elf::tests::program(62, 3), "localhost/penstock:1");
     assert!(needy.contains("crt-static"), "{needy}");
     let script = refused(b"#!/bin/sh\n", "localhost/penstock:1");
     assert!(script.contains("no ELF"), "{script}");
-    let unnamed = refused(&elf::program(62, 1), "localhost:5000/penstock");
+    let unnamed = refused(&elf::tests::program(62, 1), "localhost:5000/penstock");
     assert!(unnamed.contains("no tag"), "{unnamed}");
     assert!(!output.exists());
 }

@@ -99,6 +99,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- fail "l4.enabled needs l4.vips, the virtual addresses, and l4.interfaces, where packets for them come in" }}
 {{- end }}
 {{- end }}
+{{- if and (eq $controller.kind "DaemonSet") (or (kindIs "string" $controller.minAvailable) (and (kindIs "invalid" $controller.minAvailable) (not (kindIs "invalid" $controller.maxUnavailable)))) }}
+{{- fail "controller.minAvailable must be a number, and controller.maxUnavailable has no effect, where controller.kind is DaemonSet: Kubernetes cannot tell how many pods there should be" }}
+{{- end }}
 {{- if and $controller.scope.namespace $controller.scope.namespaceSelector }}
 {{- fail "controller.scope.namespace and controller.scope.namespaceSelector exclude each other" }}
 {{- end }}

@@ -93,6 +93,11 @@ impl Control {
         self.renew();
     }
 
+    /// There is no name that nothing is known of yet.
+    pub(super) fn knows_names(&self) -> bool {
+        self.asked.iter().all(|name| self.names.get(name).is_some())
+    }
+
     /// Translates and publishes. A bug in it costs this update, never the agent: what was served
     /// before goes on.
     fn renew(&mut self) {

@@ -16,7 +16,7 @@ use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::watch;
@@ -210,16 +210,22 @@ impl Agent {
         let mut writing = Writing::prepare(&config, &control)?;
         // The source's thread keeps the control, and with it the resolver, for as long as it runs.
         let weak = Arc::downgrade(&control);
+        let (settled, known) = mpsc::channel();
+        let settle = settled.clone();
         let resolver = resolve::start(config.names.clone(), told, move |names| {
             if let Some(control) = weak.upgrade() {
-                control.lock().unwrap_or_else(PoisonError::into_inner).resolved(names);
+                let mut control = control.lock().unwrap_or_else(PoisonError::into_inner);
+                control.resolved(names);
+                let _started = settle.send(control.knows_names());
             }
         })?;
         let (first, published) = mpsc::channel();
         let source = thread::Builder::new().name("control".to_owned()).spawn(move || {
             source.run(move |update| {
                 let stores = Arc::clone(&update.stores);
-                control.lock().unwrap_or_else(PoisonError::into_inner).apply(update);
+                let mut control = control.lock().unwrap_or_else(PoisonError::into_inner);
+                control.apply(update);
+                let _started = settled.send(control.knows_names());
                 let _started = first.send(stores);
             });
         })?;
@@ -230,6 +236,7 @@ impl Agent {
             stopper.stop();
             return Err(StartError::Stopped);
         };
+        await_names(&known);
         let shared = proxy::Shared { registry, zones, asking, access_log };
         let workers = bound.start(&reader, &shared, &config.timeouts, &phases, &open_ports)?;
         if let Err(error) = steering.start(&config, &addresses, &stores) {
@@ -304,6 +311,26 @@ fn first_of(
     }
 }
 
+/// How long the start waits for the names of Services outside the cluster: what is asked for such a
+/// Service before the DNS has answered is answered 503.
+const NAMES: Duration = Duration::from_secs(2);
+
+/// Waits until all names are known, but no longer than name servers may take for one answer: a DNS
+/// that is down keeps nobody else from being served.
+fn await_names(known: &mpsc::Receiver<bool>) {
+    let end = Instant::now() + NAMES;
+    loop {
+        match known.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(true) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            Ok(false) => {}
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                tracing::warn!("serving without all names of Services of type ExternalName");
+                return;
+            }
+        }
+    }
+}
+
 /// What runs, for the thread that ends it.
 struct Parts {
     phase: watch::Sender<Phase>,
@@ -368,12 +395,12 @@ impl Parts {
 
     fn drained(&self, deadline: Duration, stops: &mpsc::Receiver<Stop>) -> Drained {
         const LOOK: Duration = Duration::from_millis(20);
-        let end = std::time::Instant::now() + deadline;
+        let end = Instant::now() + deadline;
         loop {
             if self.workers.is_finished() {
                 return Drained::All;
             }
-            let left = end.saturating_duration_since(std::time::Instant::now());
+            let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() || stops.recv_timeout(left.min(LOOK)).is_ok() {
                 return Drained::Not;
             }

@@ -50,6 +50,9 @@ pub struct Backend {
     pub key: BackendKey,
     /// The ready endpoints, sorted by address, no two equal. Empty: the answer is 503.
     pub endpoints: Vec<Endpoint>,
+    /// They are what a name outside the cluster stands for: one place, to be reached by whichever of
+    /// them takes a connection first (RFC 8305).
+    pub is_name: bool,
     /// How one of them is chosen.
     pub balancing: Arc<Balancing>,
 }

@@ -70,6 +70,8 @@ pub struct TcpService {
     pub backend: BackendKey,
     /// Its ready endpoints, sorted, never empty.
     pub endpoints: Vec<SocketAddr>,
+    /// They are what a name outside the cluster stands for, as of [`Backend`](super::Backend).
+    pub is_name: bool,
     /// A connection must begin with a header of the PROXY protocol.
     pub accept_proxy: bool,
     /// The header that endpoints get.

@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     io,
     net::SocketAddr,
     rc::Rc,
@@ -11,7 +11,12 @@ use std::{
 
 use tokio::net::TcpStream;
 
-use super::{deadline::before, udp, worker::Worker};
+use super::{
+    deadline::before,
+    udp,
+    upstream::{Candidates, interleave, race},
+    worker::Worker,
+};
 use crate::model::{BackendKey, StreamSettings};
 
 /// How long an endpoint may take to accept: what `proxy-connect-timeout` is for HTTP by default.
@@ -55,7 +60,7 @@ impl State {
 }
 
 /// A connection to one of the endpoints: the one whose turn it is, then, where that is wanted, the
-/// ones after it.
+/// ones after it. `is_name`: they are the addresses of one name.
 ///
 /// # Errors
 /// That of the last endpoint tried.
@@ -63,10 +68,14 @@ pub(crate) async fn connect(
     worker: &Rc<Worker>,
     backend: &BackendKey,
     endpoints: &[SocketAddr],
+    is_name: bool,
     settings: &StreamSettings,
 ) -> io::Result<TcpStream> {
     let first = worker.streams.turn(worker, backend, endpoints.len());
     let first = first.ok_or_else(|| io::Error::other("no endpoint is ready"))?;
+    if is_name && endpoints.len() > 1 {
+        return Box::pin(connect_to_name(worker, backend, endpoints, first)).await;
+    }
     let tries = match (settings.next_upstream, settings.next_upstream_tries) {
         (false, _) => 1,
         (true, 0) => endpoints.len(),
@@ -79,20 +88,54 @@ pub(crate) async fn connect(
         if failure.is_some() && !limit.is_zero() && started.elapsed() >= limit {
             break;
         }
-        match in_time(worker, CONNECT, TcpStream::connect(*address)).await {
-            Ok(stream) => {
-                worker.counters.upstream_connected();
-                stream.set_nodelay(true)?;
-                return Ok(stream);
-            }
-            Err(error) => {
-                tracing::debug!(%error, %address, %backend, "cannot connect to an endpoint");
-                worker.counters.upstream_failed();
-                failure = Some(error);
-            }
+        match open(worker, backend, *address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failure = Some(error),
         }
     }
     Err(failure.unwrap_or_else(|| io::Error::other("no endpoint is ready")))
+}
+
+/// The addresses of a name are one place: whichever takes the connection first.
+async fn connect_to_name(
+    worker: &Rc<Worker>,
+    backend: &BackendKey,
+    endpoints: &[SocketAddr],
+    first: usize,
+) -> io::Result<TcpStream> {
+    /// What nobody has asked yet.
+    struct Rest(VecDeque<SocketAddr>);
+
+    impl Candidates for Rest {
+        fn another(&mut self) -> Option<SocketAddr> {
+            self.0.pop_front()
+        }
+
+        fn lost(&mut self, _address: SocketAddr) {}
+    }
+
+    let mut addresses: Vec<_> =
+        endpoints.iter().cycle().skip(first).take(endpoints.len()).copied().collect();
+    interleave(&mut addresses);
+    let mut rest = Rest(addresses.into());
+    let first = rest.another().ok_or_else(|| io::Error::other("no endpoint is ready"))?;
+    let (_, stream) = race(first, &mut rest, |address| open(worker, backend, address)).await?;
+    Ok(stream)
+}
+
+async fn open(worker: &Worker, backend: &BackendKey, address: SocketAddr) -> io::Result<TcpStream> {
+    match in_time(worker, CONNECT, TcpStream::connect(address)).await {
+        Ok(stream) => {
+            worker.counters.upstream_connected();
+            stream.set_nodelay(true)?;
+            Ok(stream)
+        }
+        Err(error) => {
+            tracing::debug!(%error, %address, %backend, "cannot connect to an endpoint");
+            worker.counters.upstream_failed();
+            Err(error)
+        }
+    }
 }
 
 /// The outcome, or `TimedOut` after this long.

@@ -35,6 +35,7 @@ pub(crate) async fn choose(worker: &Rc<Worker>, stream: &TcpStream) -> io::Resul
     Ok(Some(Course {
         backend: backend.key.clone(),
         endpoints: backend.endpoints.iter().map(|endpoint| endpoint.address).collect(),
+        is_name: backend.is_name,
         send_proxy: passthrough.send_proxy,
         settings: model.settings.stream.clone(),
     }))

@@ -45,6 +45,7 @@ pub(super) async fn take(
         let course = service.map(|service| Course {
             backend: service.backend.clone(),
             endpoints: service.endpoints.clone(),
+            is_name: service.is_name,
             send_proxy: service.send_proxy,
             settings: settings.stream.clone(),
         });

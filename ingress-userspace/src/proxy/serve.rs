@@ -54,7 +54,8 @@ impl Environment for Client {
     ) -> impl Future<Output = ()> + 'static {
         let client = Rc::clone(self);
         async move {
-            pipeline::answer(&client, &mut head, &mut stream).await;
+            // Boxed: what makes a task of this future moves it several times.
+            Box::pin(pipeline::answer(&client, &mut head, &mut stream)).await;
             client.worker.http2.heads.give(head);
         }
     }

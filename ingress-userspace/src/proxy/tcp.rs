@@ -24,6 +24,8 @@ use crate::model::{BackendKey, ProxyVersion, StreamSettings};
 pub(crate) struct Course {
     pub(crate) backend: BackendKey,
     pub(crate) endpoints: Vec<SocketAddr>,
+    /// They are the addresses of one name.
+    pub(crate) is_name: bool,
     pub(crate) send_proxy: Option<ProxyVersion>,
     pub(crate) settings: StreamSettings,
 }
@@ -31,9 +33,9 @@ pub(crate) struct Course {
 /// Passes a connection on, to its end. A connection for which there is no endpoint is closed: there
 /// is no other answer below HTTP.
 pub(crate) async fn pass(worker: &Rc<Worker>, client: TcpStream, arrival: Arrival, course: Course) {
-    let Course { backend, endpoints, send_proxy, settings } = course;
+    let Course { backend, endpoints, is_name, send_proxy, settings } = course;
     let peer = arrival.client();
-    let upstream = match connect(worker, &backend, &endpoints, &settings).await {
+    let upstream = match connect(worker, &backend, &endpoints, is_name, &settings).await {
         Ok(upstream) => upstream,
         Err(error) => {
             tracing::debug!(%error, client.address = %peer, %backend, "connection not passed on");

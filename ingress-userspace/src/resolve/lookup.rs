@@ -1,6 +1,10 @@
 //! One lookup of one name.
 
-use std::{fs, net::IpAddr, time::Duration};
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
+    time::Duration,
+};
 
 use hickory_resolver::{
     Resolver, TokioResolver,
@@ -36,29 +40,55 @@ impl Lookup {
         }))
     }
 
-    /// The addresses of a name: those of IPv4 or, where it has none, those of IPv6, as in
-    /// ingress-nginx. The search domains are tried unless the name ends in a dot.
+    /// The addresses of a name, of both families (RFC 8305, section 3): without those of a family that
+    /// this node has no way to, if it has one to the other. ingress-nginx takes those of IPv6 only
+    /// where there are none of IPv4. The search domains are tried unless the name ends in a dot.
     pub(super) async fn addresses(&self, name: &str) -> Answer {
         let resolver = match &self.0 {
             Ok(resolver) => resolver,
             Err(why) => return Answer::Failed(why),
         };
-        match ask(resolver, name, RecordType::A).await {
-            Answer::Nothing(first) => match ask(resolver, name, RecordType::AAAA).await {
-                Answer::Nothing(second) => Answer::Nothing(first.min(second)),
-                other => other,
-            },
-            other => other,
-        }
+        let four = ask(resolver, name, RecordType::A);
+        let six = ask(resolver, name, RecordType::AAAA);
+        let (four, six) = tokio::join!(four, six);
+        combined(four, six, has_way)
     }
+}
+
+/// What the two answers about a name come to. That one family was not answered for takes nothing
+/// from the other.
+fn combined(four: Answer, six: Answer, has_way: impl Fn(IpAddr) -> bool) -> Answer {
+    use Answer::{Addresses, Failed, Nothing};
+    match (four, six) {
+        (Addresses(mut all, one), Addresses(six, other)) => {
+            all.extend(six);
+            // RFC 6724, section 6, rule 1: what cannot be reached is no choice.
+            if all.iter().any(|address| has_way(*address)) {
+                all.retain(|address| has_way(*address));
+            }
+            Addresses(all, one.min(other))
+        }
+        (found @ Addresses(..), _) | (_, found @ Addresses(..)) => found,
+        (Failed(why), _) | (_, Failed(why)) => Failed(why),
+        (Nothing(one), Nothing(other)) => Nothing(one.min(other)),
+    }
+}
+
+/// This node has a route to the address. Asks the routing table; sends nothing.
+fn has_way(address: IpAddr) -> bool {
+    let from: IpAddr = match address {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    UdpSocket::bind((from, 0)).and_then(|socket| socket.connect((address, 9))).is_ok()
 }
 
 async fn ask(resolver: &TokioResolver, name: &str, kind: RecordType) -> Answer {
     match resolver.lookup(name, kind).await {
         Ok(found) => {
-            let address = |data: &RData| match data {
-                RData::A(address) => Some(IpAddr::V4(address.0)),
-                RData::AAAA(address) => Some(IpAddr::V6(address.0)),
+            let address = |data: &RData| match (data, kind) {
+                (RData::A(address), RecordType::A) => Some(IpAddr::V4(address.0)),
+                (RData::AAAA(address), RecordType::AAAA) => Some(IpAddr::V6(address.0)),
                 _ => None,
             };
             let addresses: Vec<_> =
@@ -110,4 +140,44 @@ fn configuration(servers: &NameServers) -> (ResolverConfig, ResolverOpts) {
     // ingress-nginx asks the DNS alone; and the hosts of this node are not the cluster's.
     options.use_hosts_file = ResolveHosts::Never;
     (config, options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(addresses: &[&str], seconds: u64) -> Answer {
+        let addresses = addresses.iter().map(|one| one.parse().expect("an address")).collect();
+        Answer::Addresses(addresses, Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn both_families_count_where_both_can_be_reached() {
+        let (four, six) = (|| found(&["192.0.2.1"], 60), || found(&["2001:db8::1"], 30));
+        let both = found(&["192.0.2.1", "2001:db8::1"], 30);
+        assert_eq!(combined(four(), six(), |_| true), both);
+        assert_eq!(combined(four(), six(), |_| false), both, "who knows");
+        assert_eq!(combined(four(), six(), |ip| ip.is_ipv4()), found(&["192.0.2.1"], 30));
+        assert_eq!(combined(four(), six(), |ip| ip.is_ipv6()), found(&["2001:db8::1"], 30));
+    }
+
+    #[test]
+    fn a_family_without_an_answer_takes_nothing_from_the_other() {
+        let (four, six) = (|| found(&["192.0.2.1"], 60), || found(&["2001:db8::1"], 30));
+        let nothing = |seconds| Answer::Nothing(Duration::from_secs(seconds));
+        let failed = Answer::Failed("silence");
+        for other in [nothing(5), failed.clone()] {
+            assert_eq!(combined(four(), other.clone(), |_| false), four());
+            assert_eq!(combined(other, six(), |_| false), six());
+        }
+        assert_eq!(combined(nothing(9), nothing(5), |_| true), nothing(5));
+        // That it has none is known only where both say so.
+        assert_eq!(combined(nothing(9), failed.clone(), |_| true), failed);
+        assert_eq!(combined(failed.clone(), nothing(9), |_| true), failed);
+    }
+
+    #[test]
+    fn this_node_has_a_way_to_itself() {
+        assert!(has_way(Ipv4Addr::LOCALHOST.into()));
+    }
 }

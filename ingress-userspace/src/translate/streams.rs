@@ -120,6 +120,7 @@ impl Services {
                     object,
                     backend,
                     endpoints,
+                    is_name: found.name.is_some(),
                     accept_proxy,
                     send_proxy,
                 }),

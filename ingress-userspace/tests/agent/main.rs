@@ -27,6 +27,7 @@ mod http2;
 mod limits;
 mod limits_scripts;
 mod mirror;
+mod names;
 mod passthrough;
 mod policies;
 mod process;

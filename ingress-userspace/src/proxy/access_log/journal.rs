@@ -199,6 +199,11 @@ impl Journal {
         self.attempts.borrow_mut().pop();
     }
 
+    /// Of the addresses of a name that was asked, this one took the connection.
+    pub(crate) fn attempt_is_at(&self, address: SocketAddr) {
+        self.last(|attempt, _since| attempt.address = address);
+    }
+
     /// There is a connection to it.
     pub(crate) fn connected(&self) {
         self.last(|attempt, since| attempt.connected = Some(since));

@@ -63,6 +63,11 @@ impl Tried {
         self.count == 0
     }
 
+    /// All that can be known are.
+    fn is_full(&self) -> bool {
+        self.count >= self.indexes.len()
+    }
+
     fn contains(&self, index: usize) -> bool {
         let known = self.indexes.get(..self.count).unwrap_or(&self.indexes);
         known.iter().any(|tried| usize::try_from(*tried) == Ok(index))
@@ -171,6 +176,25 @@ impl View {
         )?;
         tried.add(pick.index);
         Some(pick)
+    }
+
+    /// Another endpoint to be asked beside the one at `last`, while that has not taken the connection;
+    /// `tried` grows by it.
+    pub(crate) fn pick_beside(
+        &self,
+        id: BackendId,
+        last: SocketAddr,
+        tried: &mut Tried,
+        now: u64,
+    ) -> Option<Pick> {
+        let pick = self.state(id)?.beside(last, tried, now)?;
+        tried.add(pick.index);
+        Some(pick)
+    }
+
+    /// The place of the backend's endpoint at this address.
+    pub(crate) fn index(&self, id: BackendId, address: SocketAddr) -> Option<u32> {
+        self.state(id)?.index(address)
     }
 
     /// The session that a cookie's value is about was begun with this backend.

@@ -186,6 +186,26 @@ impl State {
         Some(Pick { index: u32::try_from(index).ok()?, address: peer.address, session })
     }
 
+    /// Another endpoint, to be asked beside the one at `last`: rather one that does not refuse, rather
+    /// one of the other family (RFC 8305, section 4). `None`: all that count are tried.
+    pub(super) fn beside(&self, last: SocketAddr, tried: &Tried, now: u64) -> Option<Pick> {
+        if tried.is_full() {
+            return None;
+        }
+        let untried = self.peers.iter().enumerate().filter(|(index, _)| !tried.contains(*index));
+        let (index, peer) = untried.min_by_key(|(_, peer)| {
+            (!peer.is_due(now), peer.address.is_ipv4() == last.is_ipv4())
+        })?;
+        peer.claim(now);
+        let index = u32::try_from(index).ok()?;
+        Some(Pick { index, address: peer.address, session: None })
+    }
+
+    /// The place of the endpoint at this address.
+    pub(super) fn index(&self, address: SocketAddr) -> Option<u32> {
+        u32::try_from(self.place(address).ok()?).ok()
+    }
+
     /// One look at two values where all is well.
     fn among(&self, tried: &Tried, now: u64) -> Among {
         if !self.suspicion.get() && tried.is_empty() {

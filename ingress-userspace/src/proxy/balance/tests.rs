@@ -60,7 +60,7 @@ fn snapshot(name: &str, weights: &[(u8, u16)], balancing: Balancing) -> Arc<Snap
     let endpoint =
         |(last, weight): &(u8, u16)| Endpoint { weight: *weight, ..Endpoint::at(address(*last)) };
     let endpoints = weights.iter().map(endpoint).collect();
-    let backend = Backend { key, endpoints, balancing: Arc::new(balancing) };
+    let backend = Backend { key, endpoints, is_name: false, balancing: Arc::new(balancing) };
     let model = Model { backends: vec![Arc::new(backend)], ..Model::default() };
     Arc::new(Snapshot { model: Arc::new(model), ..Snapshot::default() })
 }

@@ -103,7 +103,8 @@ pub(super) async fn find<D: Downstream>(
         }
         let mut connection = match pooled {
             Some(connection) => connection,
-            None => match connect(client, address, &way, head, down).await {
+            // Boxed: most requests find one that is open.
+            None => match Box::pin(connect(client, attempts, address, &way, head, down)).await {
                 Ok(connection) => {
                     if !connection.is_reused() {
                         attempts.connected();
@@ -112,7 +113,6 @@ pub(super) async fn find<D: Downstream>(
                 }
                 Err(Side::Upstream(error)) => {
                     failed(journal, error);
-                    attempts.refused();
                     let condition = match error {
                         UpstreamError::Late => Conditions::TIMEOUT,
                         _ => Conditions::ERROR,
@@ -177,15 +177,29 @@ fn failed(journal: Option<&Journal>, error: UpstreamError) {
     }
 }
 
-/// Connects, unless the client leaves meanwhile.
+/// Connects to this endpoint, of a name to whichever of its addresses takes the connection first,
+/// unless the client leaves meanwhile. Who takes none is told to `attempts`.
 async fn connect<D: Downstream>(
     client: &Client,
+    attempts: &mut Attempts<'_, impl Asker>,
     address: SocketAddr,
     way: &Way<'_>,
     head: &RequestHead,
     down: &mut D,
 ) -> Result<Connection, Side> {
-    let mut connecting = pin!(upstream::connect(&client.worker, address, way));
+    let mut connecting = pin!(async {
+        if attempts.are_one_name() {
+            let connect = |address| upstream::connect(&client.worker, address, way);
+            let (address, connection) = upstream::race(address, attempts, connect).await?;
+            attempts.settle(address);
+            if let Some(journal) = &head.journal {
+                journal.attempt_is_at(address);
+            }
+            return Ok(connection);
+        }
+        let opened = upstream::connect(&client.worker, address, way).await;
+        opened.inspect_err(|_refused| attempts.refused())
+    });
     poll_fn(|cx| {
         if let Poll::Ready(outcome) = connecting.as_mut().poll(cx) {
             return Poll::Ready(outcome.map_err(Side::Upstream));

@@ -2,7 +2,11 @@
 
 use std::task::{Context, Poll, ready};
 
-use super::{Side, pace::Pace};
+use super::{
+    Side,
+    encode::{Coding, Encoder},
+    pace::Pace,
+};
 use crate::{
     model,
     proxy::{
@@ -16,8 +20,10 @@ pub(super) struct Download {
     buffers: Buffers,
     /// Read and not yet taken by the client's connection. Lent only while something is in it.
     buffer: Option<Buffer>,
+    /// What compresses it first; what has come out waits there instead.
+    coding: Option<Box<Coding>>,
     state: State,
-    /// Of an answer with `limit-rate`.
+    /// Of an answer with `limit-rate`: counts what is sent, as nginx does.
     pace: Option<Box<Pace>>,
     /// Bytes so far.
     moved: u64,
@@ -33,13 +39,23 @@ enum State {
 
 impl Download {
     pub(super) fn new(buffers: &Buffers) -> Self {
-        Self::paced(buffers, model::Pace::default())
+        Self::begin(buffers, model::Pace::default(), None)
     }
 
-    /// The body of an answer that begins now, at this pace.
-    pub(super) fn paced(buffers: &Buffers, pace: model::Pace) -> Self {
-        let (buffer, pace) = (None, Pace::new(pace));
-        Self { buffers: buffers.clone(), buffer, state: State::Reading, pace, moved: 0 }
+    /// The body of an answer that begins now, at this pace, compressed by this encoder.
+    pub(super) fn begin(
+        buffers: &Buffers,
+        pace: model::Pace,
+        encoder: Option<Box<Encoder>>,
+    ) -> Self {
+        Self {
+            buffers: buffers.clone(),
+            buffer: None,
+            coding: encoder.map(Coding::new),
+            state: State::Reading,
+            pace: Pace::new(pace),
+            moved: 0,
+        }
     }
 
     pub(super) fn moved(&self) -> u64 {
@@ -59,15 +75,28 @@ impl Download {
                 State::Reading => {
                     let mut buffer = self.buffers.take();
                     let read = up.poll_body(cx, &mut buffer);
-                    self.buffer = Some(buffer).filter(|buffer| !buffer.is_empty());
+                    match &mut self.coding {
+                        None => self.buffer = Some(buffer).filter(|buffer| !buffer.is_empty()),
+                        Some(coding) => coding.write(buffer.filled())?,
+                    }
                     match read {
                         Poll::Ready(Ok(Read::Data)) => {}
-                        Poll::Ready(Ok(Read::End)) => self.state = State::Read,
+                        Poll::Ready(Ok(Read::End)) => {
+                            if let Some(coding) = &mut self.coding {
+                                coding.finish()?;
+                            }
+                            self.state = State::Read;
+                        }
                         Poll::Ready(Err(error)) => {
                             return Poll::Ready(Err(Side::Upstream(error)));
                         }
                         Poll::Pending => {
                             // What is there the client gets at once: it may be an event.
+                            if let Some(coding) = &mut self.coding
+                                && coding.release()?
+                            {
+                                continue;
+                            }
                             let _sent = down.poll_flush(cx).map_err(Side::Client)?;
                             return Poll::Pending;
                         }
@@ -92,8 +121,15 @@ impl Download {
         cx: &mut Context<'_>,
         down: &mut D,
     ) -> Poll<Result<(), Side>> {
-        while let Some(buffer) = &mut self.buffer {
-            let mut data = buffer.filled();
+        loop {
+            let mut data = match (&self.coding, &self.buffer) {
+                (Some(coding), _) => coding.out(),
+                (None, Some(buffer)) => buffer.filled(),
+                (None, None) => &[],
+            };
+            if data.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
             if let Some(pace) = &mut self.pace {
                 match pace.poll_allowed(cx, self.moved) {
                     Poll::Ready(allowed) => data = data.get(..allowed).unwrap_or(data),
@@ -109,13 +145,21 @@ impl Download {
                 0 => return Poll::Ready(Err(Side::Client(ClientError::Gone))),
                 length => {
                     self.moved += length as u64;
-                    buffer.consume(length);
-                    if buffer.is_empty() {
-                        self.buffer = None;
-                    }
+                    self.sent(length);
                 }
             }
         }
-        Poll::Ready(Ok(()))
+    }
+
+    /// The client's connection has taken so much of what waits.
+    fn sent(&mut self, length: usize) {
+        if let Some(coding) = &mut self.coding {
+            coding.sent(length);
+        } else if let Some(buffer) = &mut self.buffer {
+            buffer.consume(length);
+            if buffer.is_empty() {
+                self.buffer = None;
+            }
+        }
     }
 }

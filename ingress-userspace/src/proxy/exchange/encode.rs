@@ -1,22 +1,14 @@
-//! The answer's body on its way to the client, compressed as it comes.
+//! Compressing an answer's body as it comes.
 
 use std::{
     io::{self, Write as _},
     mem,
-    task::{Context, Poll, ready},
 };
 
 use brotli::enc::BrotliEncoderParams;
 
-use super::{Side, pace::Pace};
-use crate::{
-    model,
-    proxy::{
-        buffer::Buffers,
-        pipeline::trailers,
-        sides::{ClientError, Downstream, Read, Upstream, UpstreamError},
-    },
-};
+use super::Side;
+use crate::proxy::sides::UpstreamError;
 
 /// How far back Brotli looks: 2 to the power of this in bytes, which are its memory too.
 /// ngx_brotli's default.
@@ -90,9 +82,8 @@ impl Encoder {
     }
 }
 
-/// As [`Download`](super::download::Download), with an encoder in between.
-pub(super) struct Encoding {
-    buffers: Buffers,
+/// A body on its way through an encoder.
+pub(super) struct Coding {
     /// `None` after its end.
     encoder: Option<Box<Encoder>>,
     /// What has come out of it, and how much of that is sent.
@@ -100,78 +91,29 @@ pub(super) struct Encoding {
     sent: usize,
     /// Something was written that may not have come out.
     held: bool,
-    state: State,
-    /// Of an answer with `limit-rate`: counts what is sent, as nginx does.
-    pace: Option<Box<Pace>>,
-    /// Bytes so far.
-    moved: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Reading,
-    Read,
-    Finished,
-}
+impl Coding {
+    pub(super) fn new(encoder: Box<Encoder>) -> Box<Self> {
+        Box::new(Self { encoder: Some(encoder), out: Vec::new(), sent: 0, held: false })
+    }
 
-impl Encoding {
-    /// The body of an answer that begins now, at this pace.
-    pub(super) fn new(buffers: &Buffers, encoder: Box<Encoder>, pace: model::Pace) -> Self {
-        Self {
-            buffers: buffers.clone(),
-            encoder: Some(encoder),
-            out: Vec::new(),
-            sent: 0,
-            held: false,
-            state: State::Reading,
-            pace: Pace::new(pace),
-            moved: 0,
+    /// What has come out and is not sent.
+    pub(super) fn out(&self) -> &[u8] {
+        self.out.get(self.sent..).unwrap_or_default()
+    }
+
+    /// So much of that is sent.
+    pub(super) fn sent(&mut self, length: usize) {
+        self.sent += length;
+        if self.sent >= self.out.len() {
+            self.out.clear();
+            self.sent = 0;
         }
     }
 
-    /// Ready when the client's transport has all of it.
-    pub(super) fn poll<D: Downstream, U: Upstream>(
-        &mut self,
-        cx: &mut Context<'_>,
-        up: &mut U,
-        down: &mut D,
-    ) -> Poll<Result<(), Side>> {
-        loop {
-            ready!(self.write(cx, down))?;
-            match self.state {
-                State::Reading => {
-                    let mut buffer = self.buffers.take();
-                    let read = up.poll_body(cx, &mut buffer);
-                    self.encode(buffer.filled())?;
-                    match read {
-                        Poll::Ready(Ok(Read::Data)) => {}
-                        Poll::Ready(Ok(Read::End)) => {
-                            if let Some(encoder) = self.encoder.take() {
-                                self.out.append(&mut encoder.finish().map_err(broken)?);
-                            }
-                            self.state = State::Read;
-                        }
-                        Poll::Ready(Err(error)) => return Poll::Ready(Err(Side::Upstream(error))),
-                        Poll::Pending => {
-                            if self.release()? {
-                                continue;
-                            }
-                            let _sent = down.poll_flush(cx).map_err(Side::Client)?;
-                            return Poll::Pending;
-                        }
-                    }
-                }
-                State::Read => {
-                    let trailers = up.trailers().map(trailers::to_client);
-                    down.finish(trailers.as_deref());
-                    self.state = State::Finished;
-                }
-                State::Finished => return down.poll_flush(cx).map_err(Side::Client),
-            }
-        }
-    }
-
-    fn encode(&mut self, data: &[u8]) -> Result<(), Side> {
+    /// More of the body.
+    pub(super) fn write(&mut self, data: &[u8]) -> Result<(), Side> {
         let Some(encoder) = self.encoder.as_mut().filter(|_| !data.is_empty()) else {
             return Ok(());
         };
@@ -181,45 +123,24 @@ impl Encoding {
         Ok(())
     }
 
-    /// The endpoint pauses: what it has sent the client gets at once, for it may be an event. True:
-    /// there is something to be sent.
-    fn release(&mut self) -> Result<bool, Side> {
+    /// The endpoint pauses: what it has sent the client gets at once, for it may be an event, unless
+    /// the encoder may wait for more. True: there is something to be sent.
+    pub(super) fn release(&mut self) -> Result<bool, Side> {
         let Some(encoder) = self.encoder.as_mut().filter(|own| self.held && !own.hold) else {
-            return Ok(!self.out.is_empty());
+            return Ok(!self.out().is_empty());
         };
         self.held = false;
         encoder.flush().map_err(broken)?;
         self.out.append(&mut encoder.swap(Vec::new()));
-        Ok(!self.out.is_empty())
+        Ok(!self.out().is_empty())
     }
 
-    fn write<D: Downstream>(
-        &mut self,
-        cx: &mut Context<'_>,
-        down: &mut D,
-    ) -> Poll<Result<(), Side>> {
-        while let Some(mut rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
-            if let Some(pace) = &mut self.pace {
-                match pace.poll_allowed(cx, self.moved) {
-                    Poll::Ready(allowed) => rest = rest.get(..allowed).unwrap_or(rest),
-                    Poll::Pending => {
-                        // What may go, goes.
-                        let _sent = down.poll_flush(cx).map_err(Side::Client)?;
-                        return Poll::Pending;
-                    }
-                }
-            }
-            match ready!(down.poll_write(cx, rest)).map_err(Side::Client)? {
-                0 => return Poll::Ready(Err(Side::Client(ClientError::Gone))),
-                length => {
-                    self.sent += length;
-                    self.moved += length as u64;
-                }
-            }
+    /// The body has ended.
+    pub(super) fn finish(&mut self) -> Result<(), Side> {
+        if let Some(encoder) = self.encoder.take() {
+            self.out.append(&mut encoder.finish().map_err(broken)?);
         }
-        self.out.clear();
-        self.sent = 0;
-        Poll::Ready(Ok(()))
+        Ok(())
     }
 }
 

@@ -15,7 +15,7 @@ use std::{
 };
 
 pub(super) use self::encode::Encoder;
-use self::{attempt::poll_gone, download::Download, encode::Encoding, upload::Upload};
+use self::{attempt::poll_gone, download::Download, upload::Upload};
 use super::{
     balance::{Asker, Attempts},
     client::Client,
@@ -114,17 +114,13 @@ pub(super) async fn run<D: Downstream, A: Asker>(
             }
             verdict => {
                 down.start(&answer);
-                let end = match verdict {
-                    _ if answer.status == 101 => {
-                        tunnel(client, proxying, down, &mut connection).await
-                    }
-                    Verdict::Encode(encoder) => {
-                        // Boxed: every connection's task would have room for it else.
-                        let (connection, upload) = (&mut connection, &mut upload);
-                        Box::pin(relay_encoded(client, proxying, down, connection, upload, encoder))
-                            .await
-                    }
-                    _ => relay(client, proxying, down, &mut connection, &mut upload).await,
+                let encoder = match verdict {
+                    Verdict::Encode(encoder) => Some(encoder),
+                    Verdict::Pass | Verdict::Discard => None,
+                };
+                let end = match answer.status {
+                    101 => tunnel(client, proxying, down, &mut connection).await,
+                    _ => relay(client, proxying, down, &mut connection, &mut upload, encoder).await,
                 };
                 if let Some(journal) = &head.journal {
                     journal.ended(down.traffic().body_sent);
@@ -214,40 +210,21 @@ fn failure(side: Side) -> Failure {
     }
 }
 
-/// Moves the answer's body to the client, and what is left of the request's to the endpoint.
+/// Moves the answer's body to the client, through the encoder if there is one, and what is left of
+/// the request's to the endpoint.
 async fn relay<D: Downstream>(
     client: &Client,
     proxying: &Proxying,
     down: &mut D,
     connection: &mut Connection,
     upload: &mut Upload,
+    encoder: Option<Box<Encoder>>,
 ) -> Result<(), Side> {
     let up = connection;
-    let mut download = Download::paced(&client.worker.buffers, proxying.pace);
+    let mut download = Download::begin(&client.worker.buffers, proxying.pace, encoder);
     poll_fn(|cx| {
         poll_upload(cx, down, up, upload)?;
         match download.poll(cx, up, down) {
-            Poll::Pending => poll_gone(cx, down, upload),
-            ready => ready,
-        }
-    })
-    .await
-}
-
-/// The same, the answer's body compressed.
-async fn relay_encoded<D: Downstream>(
-    client: &Client,
-    proxying: &Proxying,
-    down: &mut D,
-    connection: &mut Connection,
-    upload: &mut Upload,
-    encoder: Box<Encoder>,
-) -> Result<(), Side> {
-    let up = connection;
-    let mut encoding = Encoding::new(&client.worker.buffers, encoder, proxying.pace);
-    poll_fn(|cx| {
-        poll_upload(cx, down, up, upload)?;
-        match encoding.poll(cx, up, down) {
             Poll::Pending => poll_gone(cx, down, upload),
             ready => ready,
         }

@@ -196,14 +196,15 @@ pub(super) fn fields(
         let colon = memchr(b':', line).ok_or(BadHead::Malformed)?;
         let (name, value) = line.split_at(colon);
         let value = trim(value.get(1..).unwrap_or_default());
-        if name.is_empty() || !name.iter().all(|byte| TOKEN[usize::from(*byte)]) || !is_value(value)
-        {
+        // All that are known are tokens.
+        let known = Known::of(name);
+        if known.is_none() && !is_token(name) || !is_value(value) {
             return Err(BadHead::Malformed);
         }
         if fields.len() >= FIELDS {
             return Err(BadHead::TooLarge);
         }
-        fields.push(name, value);
+        fields.push_of(known, name, value);
     }
     Ok(())
 }
@@ -214,6 +215,11 @@ fn trim(value: &[u8]) -> &[u8] {
     let start = value.iter().position(|byte| !blank(byte)).unwrap_or(value.len());
     let end = value.iter().rposition(|byte| !blank(byte)).map_or(start, |last| last + 1);
     value.get(start..end).unwrap_or_default()
+}
+
+/// RFC 9110, section 5.6.2.
+fn is_token(name: &[u8]) -> bool {
+    !name.is_empty() && name.iter().all(|byte| TOKEN[usize::from(*byte)])
 }
 
 /// The bytes of a token (RFC 9110, section 5.6.2).

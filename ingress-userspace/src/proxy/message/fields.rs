@@ -69,7 +69,11 @@ impl Fields {
 
     /// Appends a field.
     pub(crate) fn push(&mut self, name: &[u8], value: &[u8]) {
-        let known = Known::of(name);
+        self.push_of(Known::of(name), name, value);
+    }
+
+    /// Appends a field of which it is known whether its name is.
+    pub(crate) fn push_of(&mut self, known: Option<Known>, name: &[u8], value: &[u8]) {
         let name = self.store(name);
         self.append(name, known, value);
     }

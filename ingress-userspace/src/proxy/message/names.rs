@@ -92,40 +92,58 @@ known! {
     XAccelRedirect "X-Accel-Redirect",
 }
 
-/// The longest of them. Bytes.
-const LONGEST: usize = 25;
+/// Where each of them is to be looked for.
+struct Places {
+    factor: u32,
+    /// Which of [`Known::ALL`] has this place, if any has: else more than all.
+    places: [u8; 1 << BITS],
+}
 
-/// Those of each length.
-static BY_LENGTH: [Candidates; LONGEST + 1] = by_length();
+/// So many bits number a place: many more than there are names, for no two may have the same one.
+const BITS: u32 = 10;
 
-/// Known names of one length; how many there are comes first.
-type Candidates = (usize, [Known; MOST]);
+static PLACES: Places = places();
 
-/// As many names have the same length at most.
-const MOST: usize = 12;
-
-const fn by_length() -> [Candidates; LONGEST + 1] {
-    let mut table = [(0, [Known::Accept; MOST]); LONGEST + 1];
-    let mut at = 0;
-    while at < Known::ALL.len() {
-        let known = Known::ALL[at];
-        let slot = &mut table[known.as_str().len()];
-        slot.1[slot.0] = known;
-        slot.0 += 1;
-        at += 1;
+/// Tries factors until one gives each name a place of its own.
+const fn places() -> Places {
+    let mut factor: u32 = 1;
+    loop {
+        // Those of a linear congruential generator (Numerical Recipes); the lowest bit makes it odd.
+        factor = factor.wrapping_mul(1_664_525).wrapping_add(1_013_904_223) | 1;
+        let mut places = [u8::MAX; 1 << BITS];
+        let mut at = 0;
+        while at < Known::ALL.len() {
+            let place = place(Known::ALL[at].as_str().as_bytes(), factor);
+            if places[place] != u8::MAX {
+                break;
+            }
+            places[place] = at as u8;
+            at += 1;
+        }
+        if at == Known::ALL.len() {
+            return Places { factor, places };
+        }
     }
-    table
+}
+
+/// The place of a name, whatever its case: by its length, and its first, last and fourth last byte.
+const fn place(name: &[u8], factor: u32) -> usize {
+    let (first, last, fourth) = match name {
+        [first, .., fourth, _, _, last] => (*first, *last, *fourth),
+        [first, .., last] => (*first, *last, *first),
+        [one] => (*one, *one, *one),
+        [] => (0, 0, 0),
+    };
+    let seen = [name.len() as u8, first | 0x20, last | 0x20, fourth | 0x20];
+    (u32::from_le_bytes(seen).wrapping_mul(factor) >> (u32::BITS - BITS)) as usize
 }
 
 impl Known {
     /// The field of this name, in any case.
     pub(crate) fn of(name: &[u8]) -> Option<Self> {
-        let (count, candidates) = BY_LENGTH.get(name.len())?;
-        candidates
-            .iter()
-            .take(*count)
-            .find(|known| known.as_str().as_bytes().eq_ignore_ascii_case(name))
-            .copied()
+        let at = *PLACES.places.get(place(name, PLACES.factor))?;
+        let known = Self::ALL.get(usize::from(at))?;
+        known.as_str().as_bytes().eq_ignore_ascii_case(name).then_some(*known)
     }
 
     /// Its bit in a set of known names.

@@ -23,6 +23,8 @@ mod origin;
 mod redirect;
 mod rewrites;
 mod settings;
+#[cfg(test)]
+mod sizes;
 mod snippet;
 mod sources;
 mod stages;
@@ -48,7 +50,7 @@ use self::{
     asker::Asked,
     finish::Answered,
     snippet::{Observed, Plan},
-    stages::{Decision, Forward},
+    stages::{Decision, Forward, Located, Step},
 };
 use super::{
     access_log::{Ending, Journal},
@@ -73,7 +75,12 @@ pub(super) async fn answer<D: Downstream>(
     let method = head.method.clone();
     head.journal = Journal::begin(client, head, &view.snapshot.model.settings);
     let mut plan = None;
-    let decision = decide(client, &view, head, &mut subject, &mut plan, down).await;
+    let decision = match stages::run(client, &view, head, &mut subject, &mut plan) {
+        Ok(Step::Decided(decision)) => Ok(decision),
+        // Boxed: what only some routes ask for is not to be a part of every connection's task.
+        Ok(Step::Admit(located)) => Box::pin(admit(client, &view, head, located, down)).await,
+        Err(failure) => Err(failure),
+    };
     let plan = plan.as_deref();
     let status = match decision {
         Ok(Decision::Forward(forward)) => {
@@ -149,18 +156,17 @@ pub(super) async fn answer<D: Downstream>(
     }
 }
 
-/// Takes a request through the stages, unless its client leaves meanwhile, as far as that can be seen
-/// while nothing is read from it.
-async fn decide<'v, D: Downstream>(
+/// Takes a request through the stages that wait, unless its client leaves meanwhile, as far as that
+/// can be seen while nothing is read from it.
+async fn admit<'v, D: Downstream>(
     client: &'v Rc<Client>,
     view: &'v Rc<View>,
     head: &mut RequestHead,
-    subject: &mut Subject<'v>,
-    plan: &mut Option<Box<Plan<'v>>>,
+    located: Box<Located<'v>>,
     down: &mut D,
 ) -> Result<Decision<'v>, Failure> {
     let nothing_more = head.body == BodyLength::None;
-    let mut stages = pin!(stages::run(client, view, head, subject, plan));
+    let mut stages = pin!(stages::admit(client, view, head, located));
     poll_fn(|cx| match stages.as_mut().poll(cx) {
         Poll::Pending if nothing_more && down.poll_gone(cx).is_ready() => {
             Poll::Ready(Err(Failure::ClientGone))

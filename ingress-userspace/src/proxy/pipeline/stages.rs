@@ -98,65 +98,79 @@ impl Located<'_> {
     }
 }
 
-/// All stages. What only some routes ask for awaits in a task of its own size: every connection
-/// would have to be as large.
-pub(super) async fn run<'v>(
+/// How far the stages come that wait for nothing.
+pub(super) enum Step<'v> {
+    Decided(Decision<'v>),
+    /// The route has policies.
+    Admit(Box<Located<'v>>),
+}
+
+/// The stages of most routes, at once. What is known of the request stays in its place meanwhile:
+/// handing such a value on costs more than most stages do.
+pub(super) fn run<'v>(
     client: &'v Rc<Client>,
     view: &'v Rc<View>,
     head: &mut RequestHead,
     subject: &mut Subject<'v>,
     plan: &mut Option<Box<Plan<'v>>>,
-) -> Result<Decision<'v>, Failure> {
-    let located = match locate(client, view, head, subject, plan)? {
-        Place::Here(located) => located,
-        Place::Own(answer) => return Ok(Decision::Own(answer)),
-    };
-    match &located.route.policies {
-        None => forward(client, view, head, located, None),
-        Some(policies) => {
-            Box::pin(async move {
-                let admitted = admission::admit(client, view, head, &located, policies).await;
-                if !matches!(admitted, Ok(Admitted::With(_))) {
-                    head.authority.clone_from(&located.authority);
-                }
-                match admitted? {
-                    Admitted::With(admission) => {
-                        forward(client, view, head, located, Some(admission))
-                    }
-                    Admitted::Own(answer) => Ok(Decision::Own(answer)),
-                }
-            })
-            .await
+) -> Result<Step<'v>, Failure> {
+    let mut located = None;
+    let own = locate(client, view, head, subject, plan, &mut located)?;
+    match (own, located) {
+        (None, Some(located)) if located.route.policies.is_some() => {
+            Ok(Step::Admit(Box::new(located)))
         }
+        (None, Some(mut located)) => {
+            forward(client, view, head, &mut located, None).map(Step::Decided)
+        }
+        (Some(answer), _) => Ok(Step::Decided(Decision::Own(answer))),
+        (None, None) => Err(Failure::NoRoute),
     }
 }
 
-/// Where a request is to go.
-enum Place<'v> {
-    Here(Located<'v>),
-    Own(Answer),
+/// The stages that some routes ask for, which may wait, and what comes behind them.
+pub(super) async fn admit<'v>(
+    client: &'v Rc<Client>,
+    view: &'v Rc<View>,
+    head: &mut RequestHead,
+    mut located: Box<Located<'v>>,
+) -> Result<Decision<'v>, Failure> {
+    let Some(policies) = &located.route.policies else {
+        return forward(client, view, head, &mut located, None);
+    };
+    let admitted = admission::admit(client, view, head, &located, policies).await;
+    if !matches!(admitted, Ok(Admitted::With(_))) {
+        head.authority.clone_from(&located.authority);
+    }
+    match admitted? {
+        Admitted::With(admission) => forward(client, view, head, &mut located, Some(admission)),
+        Admitted::Own(answer) => Ok(Decision::Own(answer)),
+    }
 }
 
-/// Steps 4 to 8: which host, route and endpoints are meant, or which answer needs none.
+/// Steps 4 to 8: which host, route and endpoints are meant, which is put into `located`, or which
+/// answer needs none.
 fn locate<'v>(
     client: &'v Rc<Client>,
     view: &'v Rc<View>,
     head: &mut RequestHead,
     subject: &mut Subject<'v>,
     plan: &mut Option<Box<Plan<'v>>>,
-) -> Result<Place<'v>, Failure> {
+    located: &mut Option<Located<'v>>,
+) -> Result<Option<Answer>, Failure> {
     let over_http2 = websocket::is_asked(head)?;
     authority::settle(head)?;
     let mut authority = std::mem::take(&mut head.authority);
-    let place = place(client, view, head, subject, &mut authority, over_http2, plan);
-    if !matches!(place, Ok(Place::Here(_))) {
+    let own = place(client, view, head, subject, &mut authority, over_http2, plan, located);
+    if located.is_none() {
         // What is answered in another way still looks at it.
         head.authority = authority;
     }
-    place
+    own
 }
 
 /// The same, of a request whose authority is known; which is taken along.
+#[expect(clippy::too_many_arguments, reason = "the state of one walk through the stages")]
 fn place<'v>(
     client: &'v Rc<Client>,
     view: &'v Rc<View>,
@@ -165,7 +179,8 @@ fn place<'v>(
     authority: &mut String,
     over_http2: bool,
     plan: &mut Option<Box<Plan<'v>>>,
-) -> Result<Place<'v>, Failure> {
+    located: &mut Option<Located<'v>>,
+) -> Result<Option<Answer>, Failure> {
     let snapshot = &view.snapshot;
     let settings = &snapshot.model.settings;
     let path = normalize(head.path()).map_err(|_bad_path| Failure::BadRequest)?;
@@ -183,7 +198,7 @@ fn place<'v>(
         blocked::check(blocked, &head.fields)?;
     }
     if path == HEALTH && *host.name() == HostName::CatchAll {
-        return Ok(Place::Own(respond::healthy()));
+        return Ok(Some(respond::healthy()));
     }
     // What snippets do before the path is looked at; most hosts and routes have none.
     let mut script = host
@@ -194,13 +209,13 @@ fn place<'v>(
     if let (Some(script), Some(server)) = (&mut script, &host.model().snippet)
         && let Some(answer) = script.enter(server, head, plan)?
     {
-        return Ok(Place::Own(answer));
+        return Ok(Some(answer));
     }
     let (route, program, backend, rewritten) = loop {
         let found = match (&mut script, &host.model().snippet) {
             (Some(script), Some(server)) => match script.place(server, host, head, plan)? {
                 Next::Host(found) => found,
-                Next::Own(answer) => return Ok(Place::Own(answer)),
+                Next::Own(answer) => return Ok(Some(answer)),
                 Next::Again => continue,
             },
             (Some(script), None) => host.find(&script.uri),
@@ -251,7 +266,7 @@ fn place<'v>(
             && !matches!(route.target, Target::Denied(_))
             && let Some(answer) = cors::preflight(policies, head)
         {
-            return Ok(Place::Own(answer));
+            return Ok(Some(answer));
         }
         match &route.target {
             Target::Denied(_) => return Err(Failure::Denied),
@@ -276,7 +291,7 @@ fn place<'v>(
         if let Some(program) = program
             && let Some(answer) = script.pass(program, head, plan)?
         {
-            return Ok(Place::Own(answer));
+            return Ok(Some(answer));
         }
         let rewritten = script.rewrites().then(|| compiled.rewrite(&script.uri)).flatten();
         if rewritten.is_some() || !script.jumps()? {
@@ -318,7 +333,7 @@ fn place<'v>(
         let lists = route.policies.as_ref().and_then(|policies| policies.sources.as_ref());
         if let Some(Verdict::Refused(answer)) = lists.and_then(|own| sources::check(own, origin.ip))
         {
-            return Ok(Place::Own(answer));
+            return Ok(Some(answer));
         }
         return Err(Failure::NoRoute);
     };
@@ -336,7 +351,7 @@ fn place<'v>(
         Some(_) => Chosen::itself(backend, service),
     };
     subject.canary = chosen.is_canary.then_some(&chosen.backend.key);
-    Ok(Place::Here(Located {
+    *located = Some(Located {
         host,
         route,
         service,
@@ -348,15 +363,16 @@ fn place<'v>(
         original,
         applied,
         over_http2,
-    }))
+    });
+    Ok(None)
 }
 
-fn elsewhere<'v>(status: u16, location: &str) -> Result<Place<'v>, Failure> {
+fn elsewhere(status: u16, location: &str) -> Result<Option<Answer>, Failure> {
     // What is written into a field holds no control characters.
     if location.bytes().any(|byte| byte < b' ' || byte == 0x7F) {
         return Err(Failure::BadRequest);
     }
-    Ok(Place::Own(respond::redirect(status, location)))
+    Ok(Some(respond::redirect(status, location)))
 }
 
 /// What the upstream is told, and which endpoints may be asked.
@@ -364,17 +380,17 @@ fn forward<'v>(
     client: &Rc<Client>,
     view: &'v Rc<View>,
     head: &mut RequestHead,
-    located: Located<'v>,
+    located: &mut Located<'v>,
     admission: Option<Box<Admission>>,
 ) -> Result<Decision<'v>, Failure> {
     let settings = &view.snapshot.model.settings;
-    let Located { route, ref origin, over_http2, .. } = located;
+    let Located { route, ref origin, over_http2, .. } = *located;
     if head.fields.get(Known::Expect).is_some_and(|v| !v.eq_ignore_ascii_case(b"100-continue")) {
         return Err(Failure::Expectation);
     }
     let (policy, proxying) = (&settings.fields, &*route.proxying);
     let values = match settings::have_variables(&policy.to_upstream) {
-        true => values(client, head, &located, policy),
+        true => values(client, head, located, policy),
         false => settings::Values::new(),
     };
     let applied = located.applied.as_deref();
@@ -419,12 +435,12 @@ fn forward<'v>(
     {
         external::to_upstream(auth, admission, &mut head.fields);
     }
-    let asked = Asked::new(client, &located, head);
+    let asked = Asked::new(client, located, head);
     let own = route.policies.as_ref().and_then(|policies| policies.mirror.as_ref());
     let names = &view.snapshot.model.names;
-    let mirror = own.and_then(|own| mirror::copy(client, head, &located, names, own));
+    let mirror = own.and_then(|own| mirror::copy(client, head, located, names, own));
     let choice = located.chosen.choice;
-    head.authority = located.authority;
+    head.authority = std::mem::take(&mut located.authority);
     let attempts = Attempts::new(view, choice, asked);
     Ok(Decision::Forward(Forward { attempts, route, upgrade, over_http2, admission, mirror }))
 }

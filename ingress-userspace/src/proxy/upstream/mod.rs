@@ -4,10 +4,12 @@
 mod connection;
 pub(crate) mod http2;
 mod pool;
+mod race;
 pub(crate) mod tls;
 
 pub(crate) use connection::Connection;
 pub(crate) use pool::Pool;
+pub(crate) use race::{Candidates, interleave, race};
 
 use std::{net::SocketAddr, sync::Arc};
 

@@ -134,6 +134,12 @@ impl Pool {
         }
     }
 
+    /// There may be a connection of HTTP/1 for [`take`](Self::take).
+    pub(crate) fn has(&self, address: SocketAddr, way: &Way<'_>) -> bool {
+        let idle = self.idle.borrow();
+        idle.get(&Place::new(address, way.tls)).is_some_and(|connections| !connections.is_empty())
+    }
+
     /// Keeps a connection for another request, if it can take one. A stream has done its part.
     pub(crate) fn put(&self, connection: Connection) {
         let Connection::Http1(mut kept) = connection else { return };

@@ -48,14 +48,21 @@ pub(super) fn find(
         return Found::none(format!("the externalName `{external}` of {name} is no DNS name"));
     }
     let external: Arc<str> = external.into();
+    // A datagram cannot find out which of two families gets through: IPv4, if there is one.
+    let one_family =
+        |addresses: &[IpAddr]| transport == Transport::Udp && addresses.iter().any(IpAddr::is_ipv4);
+    let of = |addresses: &[IpAddr]| -> Vec<Endpoint> {
+        let all = !one_family(addresses);
+        addresses.iter().filter(|address| all || address.is_ipv4()).map(at).collect()
+    };
     let found = match world.names.get(&external) {
         Some(Known::Addresses { addresses, late: None }) => {
-            Found { endpoints: addresses.iter().map(at).collect(), ..Found::default() }
+            Found { endpoints: of(addresses), ..Found::default() }
         }
         Some(Known::Addresses { addresses, late: Some(why) }) => {
             let message = format!("`{external}` of {name}: {why}; its last addresses stay");
             Found {
-                endpoints: addresses.iter().map(at).collect(),
+                endpoints: of(addresses),
                 fault: Some((Severity::Warning, message)),
                 name: None,
             }

@@ -234,7 +234,8 @@ impl Named {
         let service_upstream = self.asked.policy.as_ref().is_some_and(|(_, upstream)| *upstream);
         let mut found = find(&self.key, Transport::Tcp, service_upstream, world);
         let endpoints = std::mem::take(&mut found.endpoints);
-        let backend = Backend { key: self.key.clone(), endpoints, balancing };
+        let is_name = found.name.is_some();
+        let backend = Backend { key: self.key.clone(), endpoints, is_name, balancing };
         let backend = match before {
             Some(before) if *before.backend == backend => Arc::clone(&before.backend),
             _ => Arc::new(backend),

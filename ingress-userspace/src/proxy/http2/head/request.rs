@@ -207,6 +207,10 @@ fn without_port(host: &[u8]) -> &[u8] {
 
 /// Appends text; octets that are no UTF-8 become their escapes, which mean the same.
 fn push(text: &mut String, bytes: &[u8]) -> bool {
+    if let Ok(all) = std::str::from_utf8(bytes) {
+        text.push_str(all);
+        return true;
+    }
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
         for octet in chunk.invalid() {

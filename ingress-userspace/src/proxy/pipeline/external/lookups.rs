@@ -16,6 +16,8 @@ const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(3600);
 /// How long nothing is asked again after a failure.
 const PAUSE: Duration = Duration::from_secs(2);
+/// How long an address that took no connection is asked after all others.
+const LOST: Duration = Duration::from_secs(30);
 
 pub(super) struct Lookups {
     asking: Asking,
@@ -28,6 +30,8 @@ struct Known {
     addresses: Option<Rc<[IpAddr]>>,
     /// Worker's milliseconds.
     until: u64,
+    /// Those that took no connection, or not in time, and until when that counts.
+    lost: Vec<(IpAddr, u64)>,
 }
 
 impl Lookups {
@@ -58,8 +62,24 @@ impl Lookups {
                 names.clear();
             }
         }
-        names.insert(Rc::clone(name), Known { addresses: addresses.clone(), until });
+        let lost = names.remove(name).map(|known| known.lost).unwrap_or_default();
+        names.insert(Rc::clone(name), Known { addresses: addresses.clone(), until, lost });
         addresses
+    }
+
+    /// This address of the name took no connection.
+    pub(super) fn lost(&self, name: &Rc<str>, address: IpAddr, now: u64) {
+        if let Some(known) = self.names.borrow_mut().get_mut(name) {
+            known.lost.retain(|(other, until)| *other != address && now < *until);
+            known.lost.push((address, now + LOST.as_millis() as u64));
+        }
+    }
+
+    /// It did so lately.
+    pub(super) fn has_lost(&self, name: &Rc<str>, address: IpAddr, now: u64) -> bool {
+        let names = self.names.borrow();
+        let lost = names.get(name).map(|known| &*known.lost).unwrap_or_default();
+        lost.iter().any(|(own, until)| *own == address && now < *until)
     }
 
     /// TLS to a server of this name: the name is sent, no certificate is checked, as by
@@ -97,11 +117,28 @@ mod tests {
         let name = Rc::from("auth.example.com");
         assert_eq!(lookups.addresses(&name, 0).await, None);
         let addresses: Rc<[IpAddr]> = Rc::new([IpAddr::from([192, 0, 2, 1])]);
-        let known = Known { addresses: Some(Rc::clone(&addresses)), until: 10 };
+        let known = Known { addresses: Some(Rc::clone(&addresses)), until: 10, lost: Vec::new() };
         lookups.names.borrow_mut().insert(Rc::clone(&name), known);
         assert_eq!(lookups.addresses(&name, 9).await.as_deref(), Some(&*addresses));
         assert_eq!(lookups.addresses(&name, 11).await.as_deref(), Some(&*addresses));
         assert_eq!(lookups.names.borrow()[&name].until, 2011);
+    }
+
+    #[tokio::test]
+    async fn who_took_no_connection_is_remembered_for_a_while() {
+        let lookups = deserted();
+        let name = Rc::from("auth.example.com");
+        let [one, two] = [1, 2].map(|last| IpAddr::from([192, 0, 2, last]));
+        lookups.lost(&name, one, 0);
+        assert!(!lookups.has_lost(&name, one, 0), "nobody knows the name");
+        assert_eq!(lookups.addresses(&name, 0).await, None);
+        lookups.lost(&name, one, 5);
+        // Looking the name up again changes nothing.
+        assert_eq!(lookups.addresses(&name, 3000).await, None);
+        assert!(lookups.has_lost(&name, one, 30_004) && !lookups.has_lost(&name, two, 30_004));
+        assert!(!lookups.has_lost(&name, one, 30_005));
+        lookups.lost(&name, two, 40_000);
+        assert_eq!(lookups.names.borrow()[&name].lost, [(two, 70_000)]);
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 //! its answer. What comes behind the head is of no interest.
 
 use std::{
+    collections::VecDeque,
     future::poll_fn,
     net::SocketAddr,
     rc::Rc,
@@ -12,6 +13,7 @@ use std::{
 
 use http::Method;
 
+use super::lookups::Lookups;
 use crate::{
     model::{AuthHost, AuthScheme, ExternalAuth, Proxying, UpstreamTls, Variable},
     names::is_own,
@@ -20,7 +22,7 @@ use crate::{
         client::Client,
         message::{Known, RequestHead, ResponseHead},
         sides::{Read, Upstream, UpstreamError},
-        upstream::{self, Connection, Way},
+        upstream::{self, Candidates, Connection, Way},
     },
 };
 
@@ -96,7 +98,7 @@ async fn asked(
     let mut place = Place::of(client, view, auth, name, port).await?;
     let mut last = NoAnswer::Nobody;
     for _ in 0..TRIES {
-        let Some(address) = place.next() else { break };
+        let Some(address) = place.next(|address| worker.pool.has(address, &way)) else { break };
         if let Some(connection) = worker.pool.take(address, &way, repeatable) {
             match exchange(connection, &worker.judges.proxying, question, answer).await {
                 // It may have idled for too long; a new one tells.
@@ -104,15 +106,13 @@ async fn asked(
                 outcome => return outcome.map_err(NoAnswer::Server),
             }
         }
-        match upstream::connect(worker, address, &way).await {
-            Ok(connection) => {
+        let connect = |address| upstream::connect(worker, address, &way);
+        match upstream::race(address, &mut place, connect).await {
+            Ok((_address, connection)) => {
                 let outcome = exchange(connection, &worker.judges.proxying, question, answer).await;
                 return outcome.map_err(NoAnswer::Server);
             }
-            Err(error) => {
-                place.refused();
-                last = NoAnswer::Server(error);
-            }
+            Err(error) => last = NoAnswer::Server(error),
         }
     }
     Err(last)
@@ -184,29 +184,37 @@ fn keep(client: &Rc<Client>, mut connection: Connection) {
 /// Where a server is.
 enum Place<'v> {
     Service(Attempts<'v, Nobody>),
-    Addresses(Vec<SocketAddr>),
+    /// The addresses of a name, in the order in which they are to be asked.
+    Addresses {
+        left: VecDeque<SocketAddr>,
+        lookups: &'v Lookups,
+        name: &'v Rc<str>,
+        now: u64,
+    },
 }
 
 impl<'v> Place<'v> {
     async fn of(
-        client: &Rc<Client>,
+        client: &'v Rc<Client>,
         view: &'v Rc<View>,
         auth: &ExternalAuth,
-        name: &Rc<str>,
+        name: &'v Rc<str>,
         port: u16,
     ) -> Result<Self, NoAnswer> {
         let worker = &client.worker;
+        let (lookups, now) = (&worker.judges.lookups, worker.deadlines.now());
         match &auth.server.host {
             AuthHost::Address(address) if is_own(*address) => {
                 return Err(NoAnswer::Nobody);
             }
             AuthHost::Address(address) => {
-                return Ok(Self::Addresses(vec![SocketAddr::new(*address, port)]));
+                let left = [SocketAddr::new(*address, port)].into();
+                return Ok(Self::Addresses { left, lookups, name, now });
             }
             AuthHost::Service(id, _)
                 if view.backend(*id).is_some_and(|backend| !backend.endpoints.is_empty()) =>
             {
-                let asker = Nobody { now: worker.deadlines.now() };
+                let asker = Nobody { now };
                 return Ok(Self::Service(Attempts::new(
                     view,
                     Choice { id: *id, affinity: None },
@@ -215,24 +223,43 @@ impl<'v> Place<'v> {
             }
             _ => {}
         }
+        let found = lookups.addresses(name, now).await.ok_or(NoAnswer::Nobody)?;
         let now = worker.deadlines.now();
-        let found = worker.judges.lookups.addresses(name, now).await.ok_or(NoAnswer::Nobody)?;
         let mut addresses: Vec<_> =
             found.iter().map(|address| SocketAddr::new(*address, port)).collect();
         worker.random.borrow_mut().shuffle(&mut addresses);
-        Ok(Self::Addresses(addresses))
+        upstream::interleave(&mut addresses);
+        // Stable: who refused lately comes last, and only if nobody else is there.
+        addresses.sort_by_key(|address| lookups.has_lost(name, address.ip(), now));
+        Ok(Self::Addresses { left: addresses.into(), lookups, name, now })
     }
 
-    fn next(&mut self) -> Option<SocketAddr> {
+    /// Who is to be asked; of the addresses of a name rather one that `is_open` says there is a
+    /// connection to.
+    fn next(&mut self, is_open: impl Fn(SocketAddr) -> bool) -> Option<SocketAddr> {
         match self {
             Self::Service(attempts) => attempts.next(),
-            Self::Addresses(addresses) => addresses.pop(),
+            Self::Addresses { left, .. } => {
+                let open = left.iter().position(|address| is_open(*address));
+                left.remove(open.unwrap_or(0))
+            }
+        }
+    }
+}
+
+impl Candidates for Place<'_> {
+    fn another(&mut self) -> Option<SocketAddr> {
+        match self {
+            Self::Service(attempts) if attempts.are_one_name() => attempts.another(),
+            Self::Service(_) => None,
+            Self::Addresses { left, .. } => left.pop_front(),
         }
     }
 
-    fn refused(&self) {
-        if let Self::Service(attempts) = self {
-            attempts.refused();
+    fn lost(&mut self, address: SocketAddr) {
+        match self {
+            Self::Service(attempts) => attempts.lost(address),
+            Self::Addresses { lookups, name, now, .. } => lookups.lost(name, address.ip(), *now),
         }
     }
 }

@@ -1,6 +1,14 @@
 //! One lookup of one name.
 
-use std::{fs, net::IpAddr, time::Duration};
+use std::{
+    fs,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use hickory_resolver::{
     Resolver, TokioResolver,
@@ -22,32 +30,39 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const NOTHING: Duration = Duration::from_secs(5);
 
 /// Asks the name servers.
-pub(super) struct Lookup(Result<TokioResolver, &'static str>);
+pub(super) struct Lookup {
+    resolver: Result<TokioResolver, &'static str>,
+    /// Off: `disable-ipv6-dns`.
+    ipv6: Arc<AtomicBool>,
+}
 
 impl Lookup {
-    pub(super) fn new(servers: &NameServers) -> Self {
+    pub(super) fn new(servers: &NameServers, ipv6: &Arc<AtomicBool>) -> Self {
         let (config, options) = configuration(servers);
         let provider = TokioRuntimeProvider::default();
         let resolver =
             Resolver::builder_with_config(config, provider).with_options(options).build();
-        Self(resolver.map_err(|error| {
+        let resolver = resolver.map_err(|error| {
             tracing::error!(%error, "names cannot be resolved");
             "there is no name server to ask"
-        }))
+        });
+        Self { resolver, ipv6: Arc::clone(ipv6) }
     }
 
     /// The addresses of a name: those of IPv4 or, where it has none, those of IPv6, as in
     /// ingress-nginx. The search domains are tried unless the name ends in a dot.
     pub(super) async fn addresses(&self, name: &str) -> Answer {
-        let resolver = match &self.0 {
+        let resolver = match &self.resolver {
             Ok(resolver) => resolver,
             Err(why) => return Answer::Failed(why),
         };
         match ask(resolver, name, RecordType::A).await {
-            Answer::Nothing(first) => match ask(resolver, name, RecordType::AAAA).await {
-                Answer::Nothing(second) => Answer::Nothing(first.min(second)),
-                other => other,
-            },
+            Answer::Nothing(first) if self.ipv6.load(Ordering::Relaxed) => {
+                match ask(resolver, name, RecordType::AAAA).await {
+                    Answer::Nothing(second) => Answer::Nothing(first.min(second)),
+                    other => other,
+                }
+            }
             other => other,
         }
     }

@@ -45,6 +45,9 @@ pub(crate) struct RequestHead {
     pub(crate) fields: Fields,
     /// What follows.
     pub(crate) body: BodyLength,
+    /// What a FastCGI application is told beside the fields; `None` for all others. Values may hold
+    /// any bytes but NUL.
+    pub(crate) parameters: Option<Box<Fields>>,
 }
 
 impl RequestHead {
@@ -58,6 +61,7 @@ impl RequestHead {
         self.protocol.clear();
         self.fields.clear();
         self.body = BodyLength::None;
+        self.parameters = None;
     }
 
     /// The target's path, without query.

@@ -324,6 +324,73 @@ mod tests {
         assert!(text.contains("--node-name"), "{text}");
     }
 
+    /// Section 9.2 of the reference, copied by hand; with a value for those that take one.
+    const REFERENCE: &[&str] = &[
+        "--controller-class=k8s.io/ingress-nginx",
+        "--ingress-class=nginx",
+        "--ingress-class-by-name",
+        "--watch-ingress-without-class",
+        "--watch-namespace=web",
+        "--watch-namespace-selector=a=b",
+        "--configmap=a/b",
+        "--tcp-services-configmap=a/b",
+        "--udp-services-configmap=a/b",
+        "--default-ssl-certificate=a/b",
+        "--default-backend-service=a/b",
+        "--publish-service=a/b",
+        "--publish-status-address=192.0.2.1",
+        "--report-node-internal-ip-address",
+        "--update-status",
+        "--update-status-on-shutdown",
+        "--status-update-interval=60",
+        "--election-id=a",
+        "--election-ttl=30s",
+        "--disable-leader-election",
+        "--enable-ssl-passthrough",
+        "--ssl-passthrough-proxy-port=442",
+        "--http-port=80",
+        "--https-port=443",
+        "--healthz-port=10254",
+        "--default-server-port=8181",
+        "--status-port=10246",
+        "--stream-port=10247",
+        "--profiler-port=10245",
+        "--health-check-path=/healthz",
+        "--enable-metrics",
+        "--metrics-per-host",
+        "--metrics-per-undefined-host",
+        "--report-status-classes",
+        "--validating-webhook=:8443",
+        "--validating-webhook-certificate=/a",
+        "--validating-webhook-key=/a",
+        "--disable-catch-all",
+        "--deep-inspect",
+        "--enable-annotation-validation",
+        "--disable-svc-external-name",
+        "--disable-sync-events",
+        "--enable-ssl-chain-completion",
+        "--enable-topology-aware-routing",
+        "--sync-rate-limit=0.3",
+        "--shutdown-grace-period=0",
+        "--post-shutdown-grace-period=10",
+    ];
+
+    #[test]
+    fn every_flag_of_ingress_nginx_is_known() {
+        for flag in REFERENCE {
+            match parsed(&format!("run --manifests=d {flag}")) {
+                Parsed::Go(Invocation::Run(config)) => {
+                    let name = flag.split('=').next().unwrap_or_default();
+                    let of_it = config.warnings.iter().filter(|line| line.contains(name));
+                    assert!(of_it.count() <= 1 && config.warnings.len() <= 1, "{flag}");
+                }
+                // What is missing or wrong about it is said, but it is known.
+                Parsed::Faults(text) => assert!(!text.contains("unknown flag"), "{flag}: {text}"),
+                other => panic!("{flag}: {other:?}"),
+            }
+        }
+    }
+
     #[test]
     fn help_goes_to_standard_output() {
         assert!(

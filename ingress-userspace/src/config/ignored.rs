@@ -72,6 +72,30 @@ pub(super) fn warning(name: &str) -> String {
         | "log_backtrace_at" | "skip_headers" | "stderrthreshold" => {
             "logging is set by the variable RUST_LOG and by --log-format"
         }
+        "default-server-port" | "status-port" | "stream-port" | "internal-logger-address" => {
+            "nothing inside the process is asked over a port"
+        }
+        "profiler-address" | "profiler-port" | "profiling" => "there is no profile to be had",
+        "sync-period" | "sync-rate-limit" => "changes are applied when they come",
+        "dynamic-configuration-retries" | "shutdown-grace-period-on-reload" => {
+            "nothing is ever reloaded"
+        }
+        "post-shutdown-grace-period" => "the process ends when its last request has",
+        "deep-inspect" | "enable-annotation-validation" | "disable-full-test" => {
+            "values become typed values or are refused, always"
+        }
+        "enable-ssl-chain-completion" => "chains are presented as their Secrets have them",
+        "enable-topology-aware-routing" => "all endpoints of a Service are asked alike",
+        "exclude-socket-metrics"
+        | "length-buckets"
+        | "monitor-max-batch-size"
+        | "size-buckets"
+        | "time-buckets" => "the metrics are not gathered in this way",
+        "maxmind-edition-ids"
+        | "maxmind-license-key"
+        | "maxmind-mirror"
+        | "maxmind-retries-count"
+        | "maxmind-retries-timeout" => "there is no database of places",
         _ => "it has no meaning here",
     };
     format!("--{name} is accepted and does nothing: {why}")

@@ -130,6 +130,7 @@ impl Control {
             self.board.registry.prune(&model);
             self.board.zones.prune(&model);
         }
+        self.wanted.set_ipv6(model.settings.ipv6_names);
         if self.asked != translation.names {
             self.asked.clone_from(&translation.names);
             self.wanted.tell(translation.names);

@@ -27,7 +27,7 @@ use crate::{
     kubernetes::WebhookError,
     proxy::{self, Bound, ListenError, Phase, Ports, counters::Registry, limits},
     resolve,
-    snapshot::Publisher,
+    snapshot::{Publisher, Reader},
     source::{Source, SourceError, Stopper, Watched},
     stores::Stores,
     tls::{Lasting, TlsError},
@@ -268,7 +268,7 @@ impl Agent {
         };
         let main = thread::Builder::new()
             .name("lifecycle".to_owned())
-            .spawn(move || parts.run(&config.shutdown, &stops))?;
+            .spawn(move || parts.run(&config.shutdown, &reader, &stops))?;
         Ok(Self { addresses, stop, main })
     }
 
@@ -344,7 +344,12 @@ struct Parts {
 
 impl Parts {
     /// Serves until told to stop, then goes through the phases of the end.
-    fn run(self, shutdown: &crate::config::Shutdown, stops: &mpsc::Receiver<Stop>) -> bool {
+    fn run(
+        self,
+        shutdown: &crate::config::Shutdown,
+        reader: &Reader,
+        stops: &mpsc::Receiver<Stop>,
+    ) -> bool {
         let (first, mut sound) = match self.serve(stops) {
             Some(stop) => (stop, true),
             None => (Stop::Gracefully, false),
@@ -357,9 +362,10 @@ impl Parts {
             now = stops.recv_timeout(shutdown.grace).is_ok();
         }
         if !now {
-            tracing::info!(seconds = shutdown.drain.as_secs(), "draining");
+            let drain = reader.current().model.settings.drain.unwrap_or(shutdown.drain);
+            tracing::info!(seconds = drain.as_secs(), "draining");
             self.phase.send_replace(Phase::Drain);
-            now = self.drained(shutdown.drain, stops) == Drained::Not;
+            now = self.drained(drain, stops) == Drained::Not;
         }
         // The admin port answers until now: unready is an answer too.
         self.phase.send_replace(Phase::Stop);

@@ -14,6 +14,7 @@ mod cors;
 mod diagnostic;
 mod error_pages;
 mod external_auth;
+mod fastcgi;
 mod host;
 mod limits;
 mod login;
@@ -45,6 +46,7 @@ pub use cors::{Cors, Origin, Origins};
 pub use diagnostic::{Diagnostic, Severity};
 pub use error_pages::ErrorPages;
 pub use external_auth::{AuthCache, AuthHost, AuthScheme, AuthServer, ExternalAuth, SignIn};
+pub use fastcgi::{FastCgi, FastCgiParameter, FastCgiPiece, FastCgiVariable};
 pub use host::{
     Alias, AliasName, Denial, Host, HostName, HttpsRedirect, PathKind, Redirect, RedirectForm,
     RedirectPort, Rewrite, Route, Target,
@@ -59,7 +61,7 @@ pub use proxying::{
     Conditions, ConnectionField, HttpVersion, Protocol, Proxying, RedirectRewrite, Replacement,
     Retry,
 };
-pub use settings::{RedirectCode, Settings, StreamSettings};
+pub use settings::{Doors, RedirectCode, Settings, StreamSettings};
 pub use snippet::{
     Access, Added, Condition, Effects, Expires, FieldRule, InputRule, Jump, Matching, Part,
     Pattern, Program, Return, RewriteStep, ServerProgram, SnippetLocation, Step, Test, Value,
@@ -67,7 +69,7 @@ pub use snippet::{
 pub use stream::{Passthrough, ProxyVersion, Streams, TcpService, Transport, UdpService};
 pub use text::{Piece, Text, Variable};
 pub use tls::{
-    Authority, ClientAuth, ClientRule, HostTls, Suite, TicketKey, TlsSettings, VerifyClient,
+    Authority, ClientAuth, ClientRule, Group, HostTls, Suite, TicketKey, TlsSettings, VerifyClient,
 };
 pub use upstream_tls::{Identity, TlsVersions, UpstreamTls, Verification};
 

@@ -1,6 +1,6 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
-use super::{Pace, UpstreamTls};
+use super::{FastCgi, Pace, UpstreamTls};
 
 /// How the requests of a route are forwarded and its answers sent back (reference sections 1.7 and
 /// 5.4 to 5.6): the ConfigMap's defaults with what the annotations of the Ingress say instead. One
@@ -46,6 +46,9 @@ pub struct Proxying {
     pub connection: Option<ConnectionField>,
     /// `x-forwarded-prefix`, only of routes with a rewrite (reference section 1.2).
     pub forwarded_prefix: Option<Arc<str>>,
+    /// What FastCGI applications are told; `Some` for every route of [`Protocol::Fcgi`], and no
+    /// other.
+    pub fastcgi: Option<Arc<FastCgi>>,
 }
 
 /// What endpoints speak.
@@ -62,6 +65,8 @@ pub enum Protocol {
     Grpc,
     /// HTTP/2 over TLS.
     Grpcs,
+    /// FastCGI in clear text.
+    Fcgi,
 }
 
 impl Protocol {
@@ -77,8 +82,14 @@ impl Protocol {
         match self {
             Self::Https | Self::Grpcs => true,
             Self::AutoHttp => client_https,
-            Self::Http | Self::Grpc => false,
+            Self::Http | Self::Grpc | Self::Fcgi => false,
         }
+    }
+
+    /// HTTP/1, over TLS or not.
+    #[must_use]
+    pub const fn is_http1(self) -> bool {
+        matches!(self, Self::Http | Self::Https | Self::AutoHttp)
     }
 
     /// HTTP/2.
@@ -231,6 +242,7 @@ impl Default for Proxying {
             host: None,
             connection: None,
             forwarded_prefix: None,
+            fastcgi: None,
         }
     }
 }

@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use super::{
     AccessLog, Blocked, ClientAddress, ClientLimits, Compression, FieldPolicy, TlsSettings,
@@ -43,6 +43,47 @@ pub struct Settings {
     pub blocked: Option<Box<Blocked>>,
     /// What is written about requests; `None`: nothing.
     pub access_log: Option<Arc<AccessLog>>,
+    /// Where connections may come in.
+    pub doors: Doors,
+    /// Names outside the cluster may stand for addresses of IPv6; off: `disable-ipv6-dns`.
+    pub ipv6_names: bool,
+    /// `worker-shutdown-timeout`: how long requests in flight may take at the end; `None`: as long as
+    /// `--drain-timeout` says.
+    pub drain: Option<Duration>,
+}
+
+/// Where connections may come in. The sockets are open before it is known: connections that came in
+/// elsewhere are closed at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doors {
+    /// `bind-address`, for HTTP and HTTPS: of a family that occurs in it, no other address.
+    pub addresses: Arc<[IpAddr]>,
+    /// IPv6 at all; off: `disable-ipv6`.
+    pub ipv6: bool,
+}
+
+impl Doors {
+    /// All are open, as nearly always.
+    #[must_use]
+    pub fn are_open(&self) -> bool {
+        self.ipv6 && self.addresses.is_empty()
+    }
+
+    /// A connection to this address of ours may come in; `web`: for HTTP or HTTPS.
+    #[must_use]
+    pub fn admit(&self, own: IpAddr, web: bool) -> bool {
+        let own = own.to_canonical();
+        let mut family =
+            self.addresses.iter().filter(|ip| ip.is_ipv6() == own.is_ipv6()).peekable();
+        (self.ipv6 || own.is_ipv4())
+            && (!web || family.peek().is_none() || family.any(|ip| *ip == own))
+    }
+}
+
+impl Default for Doors {
+    fn default() -> Self {
+        Self { addresses: Arc::default(), ipv6: true }
+    }
 }
 
 /// How TCP and UDP services are passed on (`proxy-stream-*`).
@@ -108,6 +149,38 @@ impl Default for Settings {
             stream: StreamSettings::default(),
             blocked: None,
             access_log: Some(Arc::default()),
+            doors: Doors::default(),
+            ipv6_names: true,
+            drain: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_come_in_where_they_may() {
+        let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let doors = |own: &[&str], ipv6| Doors {
+            addresses: own.iter().map(|text| ip(text)).collect(),
+            ipv6,
+        };
+        for (doors, own, web, other) in [
+            (doors(&[], true), "192.0.2.1", true, true),
+            (doors(&[], true), "::1", true, true),
+            (doors(&[], false), "::1", false, false),
+            (doors(&[], false), "::ffff:192.0.2.1", true, true),
+            (doors(&["192.0.2.1"], true), "192.0.2.1", true, true),
+            (doors(&["192.0.2.1"], true), "::ffff:192.0.2.1", true, true),
+            (doors(&["192.0.2.1"], true), "192.0.2.2", false, true),
+            (doors(&["192.0.2.1"], true), "2001:db8::1", true, true),
+            (doors(&["192.0.2.1", "2001:db8::1"], true), "2001:db8::2", false, true),
+            (doors(&["2001:db8::1"], false), "2001:db8::1", false, false),
+        ] {
+            assert_eq!(doors.admit(ip(own), true), web, "{doors:?} {own}");
+            assert_eq!(doors.admit(ip(own), false), other, "{doors:?} {own}");
         }
     }
 }

@@ -11,6 +11,8 @@ pub struct TlsSettings {
     pub tls13: bool,
     /// `ssl-ciphers`, for TLS 1.2, in order of preference; never empty.
     pub suites: Vec<Suite>,
+    /// `ssl-ecdh-curve`: how keys are agreed on, in order of preference. Empty: all, in our order.
+    pub groups: Vec<Group>,
     /// `ssl-prefer-server-ciphers`: our order counts, not the client's.
     pub prefer_own_suites: bool,
     /// `ssl-session-cache` and `ssl-session-cache-size`: how many sessions are remembered.
@@ -30,6 +32,7 @@ impl Default for TlsSettings {
             tls12: true,
             tls13: true,
             suites: Suite::DEFAULT.to_vec(),
+            groups: Vec::new(),
             prefer_own_suites: true,
             // What nginx keeps in 10 MB.
             sessions: 40_000,
@@ -64,6 +67,33 @@ impl Suite {
         Self::EcdheEcdsaChacha20Poly1305,
         Self::EcdheRsaChacha20Poly1305,
     ];
+}
+
+/// A group that keys are agreed on in (RFC 8446, section 4.2.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// `X25519MLKEM768`: no quantum computer finds the key later. TLS 1.3 only.
+    X25519Mlkem768,
+    /// `X25519`.
+    X25519,
+    /// `prime256v1`, `secp256r1` or `P-256`.
+    Secp256r1,
+    /// `secp384r1` or `P-384`.
+    Secp384r1,
+}
+
+impl Group {
+    /// The group that OpenSSL has this name for, in any case.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match &*name.to_ascii_lowercase() {
+            "x25519mlkem768" => Self::X25519Mlkem768,
+            "x25519" => Self::X25519,
+            "prime256v1" | "secp256r1" | "p-256" => Self::Secp256r1,
+            "secp384r1" | "p-384" => Self::Secp384r1,
+            _ => return None,
+        })
+    }
 }
 
 /// What the handshakes of one host ask for beyond [`TlsSettings`].

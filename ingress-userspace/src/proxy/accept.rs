@@ -141,6 +141,15 @@ fn admit(
     full: &mut bool,
 ) {
     worker.counters.accepted();
+    let view = worker.view();
+    let doors = &view.snapshot.model.settings.doors;
+    if !doors.are_open() {
+        let web = matches!(door, Door::Http | Door::Https);
+        if !stream.local_addr().is_ok_and(|own| doors.admit(own.ip(), web)) {
+            worker.counters.refused();
+            return;
+        }
+    }
     // Closed and not left waiting: another worker or another node may have room.
     if worker.connections() >= most(worker) {
         worker.counters.refused();

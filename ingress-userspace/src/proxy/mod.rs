@@ -20,6 +20,7 @@ mod date;
 mod deadline;
 mod endpoints;
 mod exchange;
+mod fastcgi;
 mod http1;
 mod http2;
 pub(crate) mod limits;

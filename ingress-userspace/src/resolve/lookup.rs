@@ -3,6 +3,10 @@
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -26,29 +30,37 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const NOTHING: Duration = Duration::from_secs(5);
 
 /// Asks the name servers.
-pub(super) struct Lookup(Result<TokioResolver, &'static str>);
+pub(super) struct Lookup {
+    resolver: Result<TokioResolver, &'static str>,
+    /// Off: `disable-ipv6-dns`.
+    ipv6: Arc<AtomicBool>,
+}
 
 impl Lookup {
-    pub(super) fn new(servers: &NameServers) -> Self {
+    pub(super) fn new(servers: &NameServers, ipv6: &Arc<AtomicBool>) -> Self {
         let (config, options) = configuration(servers);
         let provider = TokioRuntimeProvider::default();
         let resolver =
             Resolver::builder_with_config(config, provider).with_options(options).build();
-        Self(resolver.map_err(|error| {
+        let resolver = resolver.map_err(|error| {
             tracing::error!(%error, "names cannot be resolved");
             "there is no name server to ask"
-        }))
+        });
+        Self { resolver, ipv6: Arc::clone(ipv6) }
     }
 
     /// The addresses of a name, of both families (RFC 8305, section 3): without those of a family that
     /// this node has no way to, if it has one to the other. ingress-nginx takes those of IPv6 only
     /// where there are none of IPv4. The search domains are tried unless the name ends in a dot.
     pub(super) async fn addresses(&self, name: &str) -> Answer {
-        let resolver = match &self.0 {
+        let resolver = match &self.resolver {
             Ok(resolver) => resolver,
             Err(why) => return Answer::Failed(why),
         };
         let four = ask(resolver, name, RecordType::A);
+        if !self.ipv6.load(Ordering::Relaxed) {
+            return four.await;
+        }
         let six = ask(resolver, name, RecordType::AAAA);
         let (four, six) = tokio::join!(four, six);
         combined(four, six, has_way)

@@ -13,7 +13,17 @@ mod schedule;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeSet, io, net::IpAddr, sync::Arc, thread, time::Duration};
+use std::{
+    collections::BTreeSet,
+    io,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 use tokio::{
     sync::{
@@ -37,7 +47,10 @@ use crate::{
 const PARALLEL: usize = 64;
 
 /// Tells the resolver what to look up. When it is dropped, the resolver ends.
-pub struct Wanted(UnboundedSender<BTreeSet<Arc<str>>>);
+pub struct Wanted {
+    names: UnboundedSender<BTreeSet<Arc<str>>>,
+    ipv6: Arc<AtomicBool>,
+}
 
 /// Asks for a name on behalf of a request.
 #[derive(Clone)]
@@ -75,6 +88,7 @@ pub enum Unresolved {
 pub struct Told {
     wanted: UnboundedReceiver<BTreeSet<Arc<str>>>,
     questions: UnboundedReceiver<Question>,
+    ipv6: Arc<AtomicBool>,
 }
 
 /// How a resolver is told what to look up, and asked.
@@ -82,7 +96,9 @@ pub struct Told {
 pub fn channel() -> (Wanted, Asking, Told) {
     let (sender, wanted) = unbounded_channel();
     let (asking, questions) = unbounded_channel();
-    (Wanted(sender), Asking(asking), Told { wanted, questions })
+    let ipv6 = Arc::new(AtomicBool::new(true));
+    let told = Told { wanted, questions, ipv6: Arc::clone(&ipv6) };
+    (Wanted { names: sender, ipv6 }, Asking(asking), told)
 }
 
 impl Asking {
@@ -101,7 +117,14 @@ impl Wanted {
     /// From now on these names and no others.
     pub fn tell(&self, names: BTreeSet<Arc<str>>) {
         // A resolver that has ended answers nothing any more, as it should.
-        let _ended = self.0.send(names);
+        let _ended = self.names.send(names);
+    }
+}
+
+impl Wanted {
+    /// Whether names may stand for addresses of IPv6, from the next lookup of each on.
+    pub fn set_ipv6(&self, ipv6: bool) {
+        self.ipv6.store(ipv6, Ordering::Relaxed);
     }
 }
 
@@ -131,7 +154,9 @@ async fn run(servers: NameServers, mut told: Told, mut sink: impl FnMut(Names)) 
         while running.len() < PARALLEL {
             let Some(name) = schedule.next_due(now.into_std()) else { break };
             // Opened when there is something to look up, and until then no fault.
-            let lookup = Arc::clone(lookup.get_or_insert_with(|| Arc::new(Lookup::new(&servers))));
+            let lookup = Arc::clone(
+                lookup.get_or_insert_with(|| Arc::new(Lookup::new(&servers, &told.ipv6))),
+            );
             running.spawn(async move {
                 let answer = lookup.addresses(&name).await;
                 (name, answer)
@@ -165,7 +190,7 @@ async fn run(servers: NameServers, mut told: Told, mut sink: impl FnMut(Names)) 
             }
             Some(question) = told.questions.recv(), if answering.len() < PARALLEL => {
                 let lookup =
-                    Arc::clone(lookup.get_or_insert_with(|| Arc::new(Lookup::new(&servers))));
+                    Arc::clone(lookup.get_or_insert_with(|| Arc::new(Lookup::new(&servers, &told.ipv6))));
                 answering.spawn(async move {
                     let Question { name, answer } = question;
                     let found = addresses(lookup.addresses(&name).await);

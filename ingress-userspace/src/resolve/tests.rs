@@ -276,3 +276,22 @@ fn addresses_of_this_node_are_refused() {
     schedule.answered(NAME, Answer::Addresses(mixed, seconds(60)), now);
     assert_eq!(addresses(&schedule.names(), NAME), ["192.0.2.1"]);
 }
+
+#[test]
+fn names_stand_for_no_address_of_ipv6_where_that_is_off() {
+    let server = Server::start();
+    server.set("six.example.org", &["2001:db8::6"], 0);
+    server.set("both.example.org", &["192.0.2.1", "2001:db8::1"], 0);
+    let file = resolv_conf("nameserver 192.0.2.53\n");
+    let names = ["six.example.org", "both.example.org"];
+    let mut resolved = Resolved::start(server.servers(file.path()), &names);
+    resolved.until("the first answers", |names| {
+        addresses(names, "six.example.org") == ["2001:db8::6"]
+            && addresses(names, "both.example.org") == ["192.0.2.1"]
+    });
+    resolved.wanted.as_ref().expect("it runs").set_ipv6(false);
+    resolved.until("the name has nothing", |names| {
+        matches!(names.get("six.example.org"), Some(Known::Nothing(_)))
+    });
+    assert_eq!(addresses(&resolved.last, "both.example.org"), ["192.0.2.1"]);
+}

@@ -153,13 +153,14 @@ fn config(
         Some(asking) => asking,
         None => Arc::new(NoClientAuth),
     };
-    let mut config = ServerConfig::builder_with_provider(suite::provider(&demand.suites))
-        .with_protocol_versions(&suite::versions(settings))?
-        .with_client_cert_verifier(asking)
-        .with_cert_resolver(Arc::new(Resolver {
-            certificates: Arc::clone(certificates),
-            self_signed: Arc::clone(&lasting.self_signed),
-        }));
+    let mut config =
+        ServerConfig::builder_with_provider(suite::provider(&demand.suites, &settings.groups))
+            .with_protocol_versions(&suite::versions(settings))?
+            .with_client_cert_verifier(asking)
+            .with_cert_resolver(Arc::new(Resolver {
+                certificates: Arc::clone(certificates),
+                self_signed: Arc::clone(&lasting.self_signed),
+            }));
     let protocols: &[&[u8]] = if demand.http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
     config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     config.ignore_client_order = demand.prefer_own_suites;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use rustls::{
     SupportedCipherSuite, SupportedProtocolVersion,
     crypto::{
-        CryptoProvider,
-        aws_lc_rs::{self, cipher_suite as rustls_suite},
+        CryptoProvider, SupportedKxGroup,
+        aws_lc_rs::{self, cipher_suite as rustls_suite, kx_group},
     },
     version::{TLS12, TLS13},
 };
 
-use crate::model::{Suite, TlsSettings};
+use crate::model::{Group, Suite, TlsSettings};
 
 /// Those of TLS 1.3, which cannot be chosen. AES-128 first, as in the default list for TLS 1.2: it
 /// costs less than AES-256, and nothing can be gained by breaking either.
@@ -36,13 +36,25 @@ fn of(suite: Suite) -> SupportedCipherSuite {
     }
 }
 
-/// The cryptography of a class whose suites of TLS 1.2 are these.
-pub(super) fn provider(suites: &[Suite]) -> Arc<CryptoProvider> {
+fn group_of(group: Group) -> &'static dyn SupportedKxGroup {
+    match group {
+        Group::X25519Mlkem768 => kx_group::X25519MLKEM768,
+        Group::X25519 => kx_group::X25519,
+        Group::Secp256r1 => kx_group::SECP256R1,
+        Group::Secp384r1 => kx_group::SECP384R1,
+    }
+}
+
+/// The cryptography of a class whose suites of TLS 1.2 are these, and whose groups these, of none:
+/// all.
+pub(super) fn provider(suites: &[Suite], groups: &[Group]) -> Arc<CryptoProvider> {
     let cipher_suites = TLS13_SUITES.into_iter().chain(suites.iter().map(|suite| of(*suite)));
-    Arc::new(CryptoProvider {
-        cipher_suites: cipher_suites.collect(),
-        ..aws_lc_rs::default_provider()
-    })
+    let default = aws_lc_rs::default_provider();
+    let kx_groups = match groups {
+        [] => default.kx_groups,
+        _ => groups.iter().map(|group| group_of(*group)).collect(),
+    };
+    Arc::new(CryptoProvider { cipher_suites: cipher_suites.collect(), kx_groups, ..default })
 }
 
 /// `ssl-protocols`.

@@ -5,10 +5,36 @@ use crate::model::{Piece, Text, Variable};
 /// Cuts a text with `$name` and `${name}` in it into pieces. Says which variable is not known.
 pub(super) fn parse(text: &str) -> Result<Text, String> {
     let mut pieces = Vec::new();
+    cut(text, |part| {
+        pieces.push(match part {
+            Part::Text(text) => Piece::Text(text.into()),
+            Part::Name(name) => {
+                let variable = Variable::named(name).ok_or_else(|| unknown(name, ""))?;
+                Piece::Variable(variable)
+            }
+        });
+        Ok(())
+    })?;
+    Ok(Text { pieces: pieces.into() })
+}
+
+/// A part of a text, as it is written.
+pub(super) enum Part<'t> {
+    /// Never empty.
+    Text(&'t str),
+    /// The name of a variable.
+    Name(&'t str),
+}
+
+/// Hands over the parts of a text in their order.
+pub(super) fn cut<'t>(
+    text: &'t str,
+    mut take: impl FnMut(Part<'t>) -> Result<(), String>,
+) -> Result<(), String> {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
         if !before.is_empty() {
-            pieces.push(Piece::Text(before.into()));
+            take(Part::Text(before))?;
         }
         let name;
         (name, rest) = match after.strip_prefix('{') {
@@ -18,21 +44,20 @@ pub(super) fn parse(text: &str) -> Result<Text, String> {
                 after.split_at(after.find(|char| !is_part(char)).unwrap_or(after.len()))
             }
         };
-        let variable = Variable::named(name).ok_or_else(|| {
-            format!(
-                "`${name}` is not known (known are `$request_uri`, `$uri`, `$args`, `$host`, \
-                 `$remote_addr`, `$binary_remote_addr`, `$remote_port`, `$scheme`, `$server_name`, \
-                 `$server_port`, `$request_method`, `$escaped_request_uri`, `$request_id`, \
-                 `$namespace`, `$ingress_name`, `$service_name`, `$service_port`, `$location_path`, \
-                 `$http_…`, `$cookie_…` and `$arg_…`)"
-            )
-        })?;
-        pieces.push(Piece::Variable(variable));
+        take(Part::Name(name))?;
     }
-    if !rest.is_empty() {
-        pieces.push(Piece::Text(rest.into()));
-    }
-    Ok(Text { pieces: pieces.into() })
+    if rest.is_empty() { Ok(()) } else { take(Part::Text(rest)) }
+}
+
+/// What is wrong with a variable; `more` are known beside those of all texts.
+pub(super) fn unknown(name: &str, more: &str) -> String {
+    format!(
+        "`${name}` is not known (known are {more}`$request_uri`, `$uri`, `$args`, `$host`, \
+         `$remote_addr`, `$binary_remote_addr`, `$remote_port`, `$scheme`, `$server_name`, \
+         `$server_port`, `$request_method`, `$escaped_request_uri`, `$request_id`, `$namespace`, \
+         `$ingress_name`, `$service_name`, `$service_port`, `$location_path`, `$http_…`, \
+         `$cookie_…` and `$arg_…`)"
+    )
 }
 
 #[cfg(test)]

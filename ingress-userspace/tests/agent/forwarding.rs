@@ -180,3 +180,37 @@ fn answers_without_a_body_keep_their_fields() {
     // again, by the HEAD after it.
     assert_eq!(shop.connections(), 7);
 }
+
+#[test]
+fn names_with_underscores_stand_for_none_of_ours() {
+    let shop = Backend::echo("shop");
+    let config = documents(&[
+        &configmap("{enable-underscores-in-headers: \"true\", proxy-set-headers: web/sent}"),
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: sent, namespace: web}\n\
+         data: {X-Tenant: ours, X-Nobody: \"\"}\n",
+    ]);
+    let site = site(&shop, &config);
+    let forged = [
+        "X_Real_Ip",
+        "X_Forwarded_For",
+        "x_forwarded_uri",
+        "X_Original_Url",
+        "X_Request_Id",
+        "Ssl_Client_Verify",
+        "X_Auth_Request_User",
+        "X_Code",
+        "X_Scheme",
+        "Content_Length",
+        "X_Tenant",
+        "x_nobody",
+    ];
+    let fields: String = forged.iter().map(|name| format!("{name}: forged\r\n")).collect();
+    let reply = exchange(
+        site.http,
+        &format!("GET /a HTTP/1.1\r\nhost: shop.example.com\r\n{fields}api_key: 1\r\n{CLOSE}"),
+    );
+    assert_eq!(reply.line("api_key: "), Some("1"), "{}", reply.text());
+    assert_eq!(reply.line("x-tenant: "), Some("ours"));
+    assert_eq!(reply.line("x-real-ip: "), Some("127.0.0.1"));
+    assert!(!reply.text().contains("forged"), "{}", reply.text());
+}

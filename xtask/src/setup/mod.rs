@@ -144,6 +144,7 @@ pub(crate) fn interop() -> Result<()> {
         packages::Tool { program: "node", package: "nodejs" },
         packages::Tool { program: "chromium", package: "chromium" },
         packages::Tool { program: "sslscan", package: "sslscan" },
+        packages::Tool { program: "php-cgi", package: "php-cgi" },
     ])?;
     packages::ensure_packages(&[
         "libnginx-mod-http-headers-more-filter",

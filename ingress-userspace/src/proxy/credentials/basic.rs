@@ -20,7 +20,8 @@ impl Basic {
         Some(Self { text, colon })
     }
 
-    pub(super) fn name(&self) -> &[u8] {
+    /// Never empty.
+    pub(in crate::proxy) fn name(&self) -> &[u8] {
         self.text.get(..self.colon).unwrap_or_default()
     }
 

@@ -25,7 +25,7 @@ use super::{
     sides::{ClientError, Downstream, Read, Upstream as _, UpstreamError},
     upstream::Connection,
 };
-use crate::model::{HttpVersion, Proxying};
+use crate::model::{HttpVersion, Protocol, Proxying};
 
 /// How much of an answer that the client does not get is read. Bytes.
 const DISCARDED: usize = 64 * 1024;
@@ -180,8 +180,11 @@ async fn hold_back<D: Downstream>(
     down: &mut D,
     upload: &mut Upload,
 ) -> Result<(), Failure> {
-    // HTTP/1.0 has no chunks: the length must be known first.
-    let measured = proxying.http_version == HttpVersion::Http10 && head.body == BodyLength::Unknown;
+    // HTTP/1.0 has no chunks, and FastCGI applications read as much as they are told that there is:
+    // the length must be known first.
+    let is_bound =
+        proxying.http_version == HttpVersion::Http10 || proxying.protocol == Protocol::Fcgi;
+    let measured = is_bound && head.body == BodyLength::Unknown;
     if proxying.protocol.is_http2() || !(proxying.buffer_request || measured) {
         return Ok(());
     }

@@ -15,7 +15,7 @@ use super::{
     parse,
 };
 use crate::{
-    model::HttpVersion,
+    model::{HttpVersion, Proxying},
     proxy::{
         buffer::{Buffer, Buffers},
         deadline::Deadline,
@@ -32,6 +32,13 @@ pub(crate) struct Patience {
     pub(crate) send: Duration,
     /// Between two reads that make progress.
     pub(crate) read: Duration,
+}
+
+impl Patience {
+    /// What the route says.
+    pub(crate) fn of(proxying: &Proxying) -> Self {
+        Self { send: proxying.send_timeout, read: proxying.read_timeout }
+    }
 }
 
 /// A connection to an endpoint.

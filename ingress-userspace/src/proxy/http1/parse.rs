@@ -174,7 +174,7 @@ pub(crate) fn push_text(text: &mut String, bytes: &[u8]) {
 
 /// Reads all lines of `lines` as fields. `longest`: of a client, whose lines end with CRLF and have
 /// so many bytes at most.
-pub(super) fn fields(
+pub(in crate::proxy) fn fields(
     lines: &[u8],
     fields: &mut Fields,
     longest: Option<usize>,
@@ -324,7 +324,7 @@ pub(crate) struct Parsed {
 }
 
 /// The length of a head whose lines end with CRLF or LF; `None`: it is not complete.
-fn head_end(input: &[u8]) -> Option<usize> {
+pub(in crate::proxy) fn head_end(input: &[u8]) -> Option<usize> {
     memchr_iter(b'\n', input).find_map(|feed| match input.get(feed + 1..)? {
         [b'\n', ..] => Some(feed + 2),
         [b'\r', b'\n', ..] => Some(feed + 3),
@@ -359,7 +359,11 @@ fn announces(fields: &Fields) -> bool {
     fields.contains(Known::TransferEncoding) || !fields.get_all(Known::ContentLength).all(empty)
 }
 
-fn response_body(head: &mut ResponseHead, to_head: bool) -> Result<BodyLength, BadHead> {
+/// How long the body of an answer is, whose head this is (RFC 9112, section 6.3).
+pub(in crate::proxy) fn response_body(
+    head: &mut ResponseHead,
+    to_head: bool,
+) -> Result<BodyLength, BadHead> {
     let length = content_length(&head.fields, true)?;
     let coded = head.fields.contains(Known::TransferEncoding);
     if to_head || matches!(head.status, 100..200 | 204 | 304) {

@@ -47,6 +47,17 @@ impl Field<'_> {
     pub(crate) fn is_named(&self, name: &[u8]) -> bool {
         self.name.eq_ignore_ascii_case(name)
     }
+
+    /// An upstream may take its name for this one: CGI and its like read `_`, `-` and what else is
+    /// neither letter nor digit as the same (RFC 3875, section 4.1.18).
+    pub(crate) fn is_alike(&self, name: &[u8]) -> bool {
+        self.name.len() == name.len() && self.name.iter().map(fold).eq(name.iter().map(fold))
+    }
+}
+
+/// Letters in lower case, digits, and a dash for everything else.
+pub(crate) fn fold(byte: &u8) -> u8 {
+    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
 }
 
 impl Fields {
@@ -150,6 +161,11 @@ impl Fields {
         }
     }
 
+    /// Removes all that an upstream may take for this name, which only we may say.
+    pub(crate) fn remove_alike(&mut self, name: &[u8]) {
+        self.retain(|field| !field.is_alike(name));
+    }
+
     /// Keeps the fields that `keep` says yes to.
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(Field<'_>) -> bool) {
         let mut entries = std::mem::take(&mut self.entries);
@@ -237,6 +253,17 @@ mod tests {
         assert!(!fields.remove(Known::Cookie));
         fields.clear();
         assert!(fields.is_empty());
+    }
+
+    #[test]
+    fn names_that_are_read_as_one_are_removed_together() {
+        let mut fields = Fields::default();
+        for name in ["x-real-ip", "X_Real_Ip", "x.real-ip", "X-Real-IP", "xreal-ip", "x-real-ipx"] {
+            fields.push(name.as_bytes(), b"1");
+        }
+        fields.remove_alike(b"X-Real-IP");
+        assert_eq!(written(&fields), "xreal-ip: 1\r\nx-real-ipx: 1\r\n");
+        assert!(!fields.iter().any(|field| field.known == Some(Known::XRealIp)));
     }
 
     #[test]

@@ -50,6 +50,9 @@ pub(crate) struct RequestHead {
     pub(crate) body: BodyLength,
     /// What is remembered for the access log, if it is to have this request.
     pub(crate) journal: Option<Rc<Journal>>,
+    /// What a FastCGI application is told beside the fields; `None` for all others. Values may hold
+    /// any bytes but NUL.
+    pub(crate) parameters: Option<Box<Fields>>,
 }
 
 impl RequestHead {
@@ -64,6 +67,7 @@ impl RequestHead {
         self.fields.clear();
         self.body = BodyLength::None;
         self.journal = None;
+        self.parameters = None;
     }
 
     /// The target's path, without query.

@@ -6,6 +6,6 @@ mod fields;
 mod head;
 mod names;
 
-pub(crate) use fields::{Field, Fields};
+pub(crate) use fields::{Field, Fields, fold};
 pub(crate) use head::{BodyLength, RequestHead, ResponseHead, Version};
 pub(crate) use names::Known;

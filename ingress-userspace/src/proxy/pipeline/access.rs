@@ -65,10 +65,14 @@ async fn ask(
     {
         return Ok(satisfied.refused);
     }
-    if let Some(own) = &policies.login
-        && satisfied.by(login::check(client, head, located, own).await)?
-    {
-        return Ok(satisfied.refused);
+    if let Some(own) = &policies.login {
+        let verdict = login::check(client, head, located, own).await;
+        if matches!(verdict, Verdict::Allowed) && located.route.proxying.fastcgi.is_some() {
+            admission.user = login::name(&head.fields);
+        }
+        if satisfied.by(verdict)? {
+            return Ok(satisfied.refused);
+        }
     }
     if let Some(auth) = &policies.external {
         satisfied.by(external::check(client, view, head, located, auth, admission).await)?;

@@ -20,6 +20,8 @@ use crate::{
 pub(super) struct Admission {
     /// What the server of external authentication said, if it was asked.
     pub(super) external: Option<Granted>,
+    /// Who the client has proved to be by name and password, where somebody is told.
+    pub(super) user: Option<Box<[u8]>>,
     /// It counts for `limit-connections`.
     slot: Option<Slot>,
 }

@@ -42,7 +42,7 @@ impl Entry<'_> {
     pub(super) fn apply(&self, fields: &mut Fields) {
         let Entry::With(own) = self else { return };
         for name in ClientHeaders::NAMES {
-            fields.remove_named(name.as_bytes());
+            fields.remove_alike(name.as_bytes());
         }
         for (name, [begin, end]) in own.fields() {
             fields.push(name.as_bytes(), [begin, end].concat().as_bytes());

@@ -82,7 +82,7 @@ pub(super) fn describe(
         ("X-Service-Name", service.as_bytes()),
         ("X-Service-Port", port.as_bytes()),
     ] {
-        fields.remove_named(name.as_bytes());
+        fields.remove_alike(name.as_bytes());
         // nginx leaves out what is empty.
         if !value.is_empty() {
             fields.push(name.as_bytes(), value);

@@ -35,7 +35,8 @@ pub(super) fn apply(
     fields.push_known(Known::XForwardedScheme, scheme);
     fields.push_known(Known::XScheme, scheme);
     if let Some(prefix) = &proxying.forwarded_prefix {
-        fields.set_named(b"X-Forwarded-Prefix", prefix.as_bytes());
+        fields.remove_alike(b"X-Forwarded-Prefix");
+        fields.push(b"X-Forwarded-Prefix", prefix.as_bytes());
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::{
     model::FieldPolicy,
-    proxy::message::{Field, Fields, Known, RequestHead, ResponseHead, Version},
+    proxy::message::{Field, Fields, Known, RequestHead, ResponseHead, Version, fold},
 };
 
 /// Removes what must not reach the upstream. True: the client asks to switch protocols, and the
@@ -37,7 +37,7 @@ pub(super) fn clean_request(head: &mut RequestHead, policy: &FieldPolicy) -> boo
             | Known::XScheme,
         ) => false,
         Some(_) => true,
-        None => !policy.drop_invalid || is_allowed(&field, policy),
+        None => is_plain(&field) || may_be_odd(policy) && is_allowed(&field, policy),
     });
     if head.version == Version::Http2 {
         join_cookies(&mut head.fields);
@@ -91,12 +91,37 @@ pub(super) fn is_plain(field: &Field<'_>) -> bool {
     field.name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
 }
 
-/// Plain, or with `enable-underscores-in-headers` nearly so.
+/// The settings let names through that are not plain.
+fn may_be_odd(policy: &FieldPolicy) -> bool {
+    policy.underscores || !policy.drop_invalid
+}
+
+/// A name that is not plain may pass all the same (`enable-underscores-in-headers`,
+/// `ignore-invalid-headers`), unless an upstream may take it for one that is.
 fn is_allowed(field: &Field<'_>, policy: &FieldPolicy) -> bool {
-    let underscores = policy.underscores;
-    let allowed =
-        |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-' || (underscores && *byte == b'_');
-    field.name.iter().all(allowed)
+    let is_valid = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_".contains(byte);
+    (!policy.drop_invalid || field.name.iter().all(is_valid)) && !is_reserved(field.name)
+}
+
+/// Folded, it is a name that the proxy goes by, replaces or removes, or one of a kind that only a
+/// proxy says: beside ours, `X_Real_Ip` would be as good as `X-Real-IP` to many upstreams, and
+/// `Content_Length` as good as the length.
+fn is_reserved(name: &[u8]) -> bool {
+    const KINDS: [&[u8]; 4] = [b"x-forwarded-", b"x-original-", b"x-auth-request-", b"ssl-client-"];
+    const NAMES: [&[u8]; 8] = [
+        b"x-code",
+        b"x-format",
+        b"x-namespace",
+        b"x-ingress-name",
+        b"x-service-name",
+        b"x-service-port",
+        b"x-sent-from",
+        b"true-client-ip",
+    ];
+    let folded: Vec<u8> = name.iter().map(fold).collect();
+    Known::of(&folded).is_some()
+        || NAMES.contains(&&*folded)
+        || KINDS.iter().any(|kind| folded.starts_with(kind))
 }
 
 /// Fields that no client can have us remove: the request would become another one.
@@ -218,6 +243,41 @@ mod tests {
         assert_eq!(passing(FieldPolicy { underscores: true, ..policy() }), ["x_under"]);
         let all = ["x.dot", "x_under"];
         assert_eq!(passing(FieldPolicy { drop_invalid: false, ..policy() }), all);
+    }
+
+    #[test]
+    fn no_name_passes_that_can_be_taken_for_one_of_ours() {
+        let fields = [
+            "X_Forwarded_For",
+            "X_Forwarded-Anything",
+            "x_real_ip",
+            "X_Request_Id",
+            "Ssl_Client_Verify",
+            "ssl_client-i_dn",
+            "X_Original_Url",
+            "X_Auth_Request_User",
+            "X_Code",
+            "Content_Length",
+            "Transfer_Encoding",
+            "Content_Type",
+            "if_none_match",
+            "api_key",
+            "x_forwarded",
+        ]
+        .map(|name| (name, "1"));
+        let dotted =
+            ["x.real.ip", "x-real_ip", "x.other", "ssl.client.cert"].map(|name| (name, "1"));
+        let passing = |fields: &[(&str, &str)], policy: FieldPolicy| {
+            let mut head = head(Version::Http11, fields);
+            clean_request(&mut head, &policy);
+            names(&head.fields)
+        };
+        let policy = FieldPolicy::default;
+        let odd = FieldPolicy { underscores: true, ..policy() };
+        assert_eq!(passing(&fields, odd), ["api_key", "x_forwarded"]);
+        let any = || FieldPolicy { drop_invalid: false, ..policy() };
+        assert_eq!(passing(&fields, any()), ["api_key", "x_forwarded"]);
+        assert_eq!(passing(&dotted, any()), ["x.other"]);
     }
 
     #[test]

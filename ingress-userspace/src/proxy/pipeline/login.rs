@@ -52,6 +52,11 @@ pub(super) async fn check(
     Verdict::Refused(respond::unauthorized([challenge.as_bytes()]))
 }
 
+/// The name that a client gave, of basic authentication.
+pub(super) fn name(fields: &Fields) -> Option<Box<[u8]>> {
+    Some(Basic::of(authorization(fields)?)?.name().into())
+}
+
 /// What the client says about itself; nothing where it says two things.
 fn authorization(fields: &Fields) -> Option<&[u8]> {
     let mut all = fields.get_all(Known::Authorization);

@@ -13,6 +13,7 @@ mod compression;
 mod cors;
 mod errors;
 mod external;
+mod fastcgi;
 mod finish;
 mod forwarded;
 mod headers;

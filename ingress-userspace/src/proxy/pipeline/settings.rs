@@ -29,6 +29,9 @@ pub(super) fn to_upstream(fields: &mut Fields, policy: &FieldPolicy, target: &st
     if policy.original_uri {
         fields.set(Known::XOriginalUri, target.as_bytes());
     }
+    for setting in policy.to_upstream.iter() {
+        fields.remove_alike(setting.name.as_bytes());
+    }
     set(fields, &policy.to_upstream, values);
 }
 

@@ -11,7 +11,7 @@ use super::{
     blocked,
     canary::{self, Chosen},
     client_auth::{self, Entry},
-    cors, errors, external, forwarded, headers, mirror,
+    cors, errors, external, fastcgi, forwarded, headers, mirror,
     origin::Origin,
     redirect, settings,
     snippet::{Applied, Next, Plan, Script},
@@ -403,8 +403,8 @@ fn forward<'v>(
     if let Some(applied) = applied {
         applied.drop_fields(&mut head.fields);
     }
-    if proxying.protocol.is_http2() && (upgrade || over_http2) {
-        // An endpoint of HTTP/2 is asked for no other protocol; a CONNECT means nothing else.
+    if !proxying.protocol.is_http1() && (upgrade || over_http2) {
+        // Such an endpoint is asked for no other protocol; a CONNECT means nothing else.
         if over_http2 {
             return Err(Failure::UnknownCoding);
         }
@@ -434,6 +434,11 @@ fn forward<'v>(
         && let Some(auth) = &policies.external
     {
         external::to_upstream(auth, admission, &mut head.fields);
+    }
+    if let Some(own) = &proxying.fastcgi {
+        let user = admission.as_ref().and_then(|own| own.user.as_deref()).unwrap_or_default();
+        let parameters = fastcgi::parameters(own, &located.seen(client, head), head, user)?;
+        head.parameters = Some(parameters);
     }
     let asked = Asked::new(client, located, head);
     let own = route.policies.as_ref().and_then(|policies| policies.mirror.as_ref());

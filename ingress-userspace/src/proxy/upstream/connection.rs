@@ -7,6 +7,7 @@ use crate::{
     model::Proxying,
     proxy::{
         buffer::Buffer,
+        fastcgi::FastCgiUpstream,
         http1::Patience,
         message::{Fields, RequestHead, ResponseHead},
         sides::{Read, Upstream, UpstreamError},
@@ -19,6 +20,8 @@ pub(crate) enum Connection {
     Http1(Kept),
     /// HTTP/2, likewise.
     Http2(Box<Http2Stream>),
+    /// FastCGI.
+    FastCgi(Box<FastCgiUpstream>),
 }
 
 impl Connection {
@@ -28,6 +31,7 @@ impl Connection {
         match self {
             Self::Http1(kept) => kept.requests() > 0,
             Self::Http2(stream) => stream.is_reused(),
+            Self::FastCgi(_) => false,
         }
     }
 
@@ -36,11 +40,10 @@ impl Connection {
         matches!(self, Self::Http1(_))
     }
 
-    /// What the route says about it. A stream knows it already.
+    /// What the route says about it. The others know it already.
     pub(crate) fn obey(&mut self, proxying: &Proxying) {
         if let Self::Http1(kept) = self {
-            let patience = Patience { send: proxying.send_timeout, read: proxying.read_timeout };
-            kept.http.obey(patience, proxying.http_version);
+            kept.http.obey(Patience::of(proxying), proxying.http_version);
         }
     }
 }
@@ -50,6 +53,7 @@ impl Upstream for Connection {
         match self {
             Self::Http1(kept) => kept.http.start(head),
             Self::Http2(stream) => stream.start(head),
+            Self::FastCgi(own) => own.start(head),
         }
     }
 
@@ -61,6 +65,7 @@ impl Upstream for Connection {
         match self {
             Self::Http1(kept) => kept.http.poll_write(cx, data),
             Self::Http2(stream) => stream.poll_write(cx, data),
+            Self::FastCgi(own) => own.poll_write(cx, data),
         }
     }
 
@@ -68,6 +73,7 @@ impl Upstream for Connection {
         match self {
             Self::Http1(kept) => kept.http.finish(trailers),
             Self::Http2(stream) => stream.finish(trailers),
+            Self::FastCgi(own) => own.finish(trailers),
         }
     }
 
@@ -75,6 +81,7 @@ impl Upstream for Connection {
         match self {
             Self::Http1(kept) => kept.http.poll_flush(cx),
             Self::Http2(stream) => stream.poll_flush(cx),
+            Self::FastCgi(own) => own.poll_flush(cx),
         }
     }
 
@@ -86,6 +93,7 @@ impl Upstream for Connection {
         match self {
             Self::Http1(kept) => kept.http.poll_head(cx, head),
             Self::Http2(stream) => stream.poll_head(cx, head),
+            Self::FastCgi(own) => own.poll_head(cx, head),
         }
     }
 
@@ -97,6 +105,7 @@ impl Upstream for Connection {
         match self {
             Self::Http1(kept) => kept.http.poll_body(cx, into),
             Self::Http2(stream) => stream.poll_body(cx, into),
+            Self::FastCgi(own) => own.poll_body(cx, into),
         }
     }
 
@@ -104,6 +113,7 @@ impl Upstream for Connection {
         match self {
             Self::Http1(kept) => kept.http.trailers(),
             Self::Http2(stream) => stream.trailers(),
+            Self::FastCgi(own) => own.trailers(),
         }
     }
 }

@@ -11,13 +11,19 @@ pub(crate) use connection::Connection;
 pub(crate) use pool::Pool;
 pub(crate) use race::{Candidates, interleave, race};
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, rc::Rc, sync::Arc};
 
 use tokio::net::TcpStream;
 
 use self::{http2::ConnectError, tls::Inside};
-use super::{http1::Http1Upstream, sides::UpstreamError, stream::Stream, worker::Worker};
-use crate::model::{Proxying, UpstreamTls};
+use super::{
+    fastcgi::FastCgiUpstream,
+    http1::{Http1Upstream, Patience},
+    sides::UpstreamError,
+    stream::Stream,
+    worker::Worker,
+};
+use crate::model::{Protocol, Proxying, UpstreamTls};
 
 /// How endpoints are spoken to for one request.
 #[derive(Clone, Copy, Debug)]
@@ -58,11 +64,7 @@ pub(crate) async fn connect(
         opened.map(|stream| Connection::Http2(Box::new(stream)))
     } else {
         match tokio::time::timeout(way.proxying.connect_timeout, open(worker, address, way)).await {
-            Ok(Ok(stream)) => {
-                let deadline = worker.deadlines.deadline();
-                let upstream = Http1Upstream::new(stream, &worker.buffers, deadline);
-                Ok(Connection::Http1(worker.pool.opened(address, way.tls.cloned(), upstream)))
-            }
+            Ok(Ok(stream)) => Ok(own(worker, address, way, stream)),
             Ok(Err(error)) => Err(error),
             Err(_elapsed) => Err(ConnectError::Late),
         }
@@ -82,7 +84,22 @@ pub(crate) async fn connect(
     })
 }
 
-/// A transport for HTTP/1.
+/// A connection of the request's own over a new transport.
+fn own(worker: &Worker, address: SocketAddr, way: &Way<'_>, stream: Stream) -> Connection {
+    let deadline = worker.deadlines.deadline();
+    if way.proxying.protocol == Protocol::Fcgi {
+        let complaints = Rc::clone(&worker.pool.complaints);
+        let patience = Patience::of(way.proxying);
+        let buffers = &worker.buffers;
+        let upstream =
+            FastCgiUpstream::new(stream, address, buffers, deadline, complaints, patience);
+        return Connection::FastCgi(Box::new(upstream));
+    }
+    let upstream = Http1Upstream::new(stream, &worker.buffers, deadline);
+    Connection::Http1(worker.pool.opened(address, way.tls.cloned(), upstream))
+}
+
+/// A transport for HTTP/1 or FastCGI.
 async fn open(worker: &Worker, address: SocketAddr, way: &Way<'_>) -> Result<Stream, ConnectError> {
     let io = |error| ConnectError::Io(Arc::new(error));
     let stream = TcpStream::connect(address).await.map_err(io)?;

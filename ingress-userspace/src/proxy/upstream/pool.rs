@@ -15,7 +15,7 @@ use hashbrown::HashMap;
 use super::{Connection, Way, http2::Http2Pool, tls::Clients};
 use crate::{
     model::{UpstreamPool, UpstreamTls},
-    proxy::{deadline::Deadlines, http1::Http1Upstream},
+    proxy::{deadline::Deadlines, fastcgi::Complaints, http1::Http1Upstream},
 };
 
 /// A request that must not be sent twice only takes a connection that was in use this many
@@ -69,6 +69,8 @@ pub(crate) struct Pool {
     limits: Cell<UpstreamPool>,
     pub(super) http2: Http2Pool,
     pub(super) clients: Rc<Clients>,
+    /// What FastCGI applications say aside.
+    pub(super) complaints: Rc<Complaints>,
 }
 
 impl Pool {
@@ -80,6 +82,7 @@ impl Pool {
             limits: Cell::new(limits),
             http2: Http2Pool::new(Rc::clone(&deadlines), Rc::clone(&clients)),
             clients,
+            complaints: Rc::new(Complaints::new(Rc::clone(&deadlines))),
             deadlines,
         }
     }
@@ -113,7 +116,7 @@ impl Pool {
         way: &Way<'_>,
         repeatable: bool,
     ) -> Option<Connection> {
-        if way.proxying.protocol.is_http2() {
+        if !way.proxying.protocol.is_http1() {
             return None;
         }
         let mut idle = self.idle.borrow_mut();
@@ -140,7 +143,7 @@ impl Pool {
         idle.get(&Place::new(address, way.tls)).is_some_and(|connections| !connections.is_empty())
     }
 
-    /// Keeps a connection for another request, if it can take one. A stream has done its part.
+    /// Keeps a connection for another request, if it can take one. Others have done their part.
     pub(crate) fn put(&self, connection: Connection) {
         let Connection::Http1(mut kept) = connection else { return };
         kept.requests += 1;

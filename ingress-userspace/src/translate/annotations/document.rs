@@ -67,7 +67,7 @@ pub(crate) fn document() -> String {
 fn status(support: Support, differs: &str) -> String {
     let status = match support {
         Support::Obeyed => "obeyed".to_owned(),
-        Support::NoEffect(_) => "no effect yet".to_owned(),
+        Support::Later(_, what) => format!("no effect yet: {what}"),
         Support::Needless(why) => format!("no effect: {why}"),
         Support::Denies | Support::DeniesUnless(_) => {
             "not supported: the paths of the Ingress answer 503".to_owned()

@@ -2,7 +2,7 @@
 //! sections 1.2 to 1.12.
 
 use Risk::{Critical, High, Low, Medium};
-use Support::{Denies, DeniesUnless, Legacy, Needless, NoEffect, Obeyed, Snippet};
+use Support::{Denies, DeniesUnless, Later, Legacy, Needless, Obeyed, Snippet};
 
 /// What an annotation can do to others, as ingress-nginx declares it; above the ConfigMap's
 /// `annotations-risk-level` the Ingress is refused.
@@ -19,9 +19,9 @@ pub(in crate::translate) enum Risk {
 pub(in crate::translate) enum Support {
     /// It is obeyed.
     Obeyed,
-    /// It does nothing yet, and no one gets to where they should not because of that. A warning,
-    /// except for this value, which asks for what is done anyway.
-    NoEffect(&'static str),
+    /// It does nothing yet, and no one gets to where they should not because of that. A warning that
+    /// says what it waits for, except for this value, which asks for what is done anyway.
+    Later(&'static str, &'static str),
     /// It does nothing because there is nothing for it to do; says why.
     Needless(&'static str),
     /// It restricts who may reach a path, or what reaches the path's Service: the Ingress' paths
@@ -35,10 +35,6 @@ pub(in crate::translate) enum Support {
     Legacy,
 }
 
-/// Why `enable-rewrite-log` does nothing.
-const NO_REWRITE_LOG: &str =
-    "no log of rewrites is written; `/explain` on the health port shows what becomes of a path";
-
 /// Why `proxy-buffer-size` does nothing, in the ConfigMap too.
 pub(in crate::translate) const BUFFER_SIZE: &str =
     "heads of answers may have 32 KiB, whatever it says";
@@ -49,9 +45,15 @@ pub(in crate::translate) const BUFFERS: &str =
 pub(in crate::translate) const NO_FILES: &str =
     "answers are never written to disk; an endpoint waits for a slow client";
 
+/// What keys about spans wait for, in the ConfigMap too.
+pub(in crate::translate) const TRACING: &str = "it comes with tracing";
+
 /// Why `auth-keepalive-requests` and `-timeout` do nothing.
 const AUTH_POOL: &str = "connections to the server are kept as the ConfigMap's \
                          upstream-keepalive-requests and upstream-keepalive-timeout say";
+/// Why `enable-rewrite-log` does nothing.
+const REWRITES: &str = "rewrites are not logged; `/explain` on --healthz-port says what becomes of a \
+                        path";
 /// Why `auth-keepalive-share-vars` does nothing.
 const AUTH_VARIABLES: &str = "the server is asked by a request of its own, which sees all there is";
 
@@ -144,15 +146,14 @@ pub(super) const KNOWN: &[(&str, Risk, Support)] = &[
     ("proxy-redirect-to", Medium, Obeyed),
     ("connection-proxy-header", Low, Obeyed),
     ("upstream-vhost", Low, Obeyed),
-    // FCGI alone denies.
     ("backend-protocol", Low, Obeyed),
     ("service-upstream", Low, Obeyed),
     ("custom-headers", Medium, Obeyed),
     ("custom-http-errors", Low, Obeyed),
     ("default-backend", Low, Obeyed),
     ("disable-proxy-intercept-errors", Low, Obeyed),
-    ("fastcgi-index", Medium, NoEffect("")),
-    ("fastcgi-params-configmap", Medium, NoEffect("")),
+    ("fastcgi-index", Medium, Obeyed),
+    ("fastcgi-params-configmap", Medium, Obeyed),
     ("mirror-target", High, Obeyed),
     ("mirror-host", High, Obeyed),
     ("mirror-request-body", Low, Obeyed),
@@ -197,10 +198,10 @@ pub(super) const KNOWN: &[(&str, Risk, Support)] = &[
     ("ssl-ciphers", Low, Obeyed),
     ("ssl-prefer-server-ciphers", Low, Obeyed),
     ("enable-access-log", Low, Obeyed),
-    ("enable-rewrite-log", Low, Needless(NO_REWRITE_LOG)),
-    ("enable-opentelemetry", Low, NoEffect("false")),
-    ("opentelemetry-trust-incoming-span", Low, NoEffect("")),
-    ("opentelemetry-operation-name", Medium, NoEffect("")),
+    ("enable-rewrite-log", Low, Needless(REWRITES)),
+    ("enable-opentelemetry", Low, Later("false", TRACING)),
+    ("opentelemetry-trust-incoming-span", Low, Later("", TRACING)),
+    ("opentelemetry-operation-name", Medium, Later("", TRACING)),
     ("enable-modsecurity", Low, DeniesUnless("false")),
     ("enable-owasp-core-rules", Low, DeniesUnless("false")),
     ("modsecurity-transaction-id", High, Denies),

@@ -11,6 +11,7 @@ mod described;
 mod document;
 mod error_pages;
 mod external_auth;
+mod fastcgi;
 mod handshake;
 mod known;
 mod limits;
@@ -35,7 +36,7 @@ pub(crate) use described::{Described, described};
 pub(crate) use document::document;
 pub(super) use error_pages::{ErrorPagesRequest, statuses as error_statuses};
 pub(super) use handshake::{Client, Handshake};
-pub(super) use known::{BUFFER_SIZE, BUFFERS, NO_FILES, Risk, Support};
+pub(super) use known::{BUFFER_SIZE, BUFFERS, NO_FILES, Risk, Support, TRACING};
 pub(super) use proxying::{Source, read as read_proxying};
 pub(super) use redirect::Redirects;
 pub(super) use rewrite::Rewriting;
@@ -177,9 +178,9 @@ impl Parser<'_, '_> {
                 Support::Snippet => continue,
                 Support::Needless(why) => self.warn(key, &format!("has no effect: {why}")),
                 Support::Legacy => self.warn(key, "has no effect, as in current ingress-nginx"),
-                Support::NoEffect(value_of_default) => {
-                    if !asks_for(&value, value_of_default) {
-                        self.warn(key, "has no effect yet");
+                Support::Later(harmless, what) => {
+                    if !asks_for(&value, harmless) {
+                        self.warn(key, &format!("has no effect yet: {what}"));
                     }
                 }
                 Support::Denies => self.deny(key, "is not supported yet"),

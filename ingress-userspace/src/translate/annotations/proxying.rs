@@ -3,7 +3,7 @@
 
 use std::{num::NonZeroU32, sync::Arc};
 
-use super::{Parser, value::Invalid};
+use super::{Parser, fastcgi, value::Invalid};
 use crate::{
     model::{
         Conditions, ConnectionField, HttpVersion, Protocol, Proxying, RedirectRewrite, Replacement,
@@ -76,19 +76,16 @@ pub(super) fn parse(parser: &mut Parser<'_, '_>, rewrites: bool) -> Arc<Proxying
     // What is none of these may be meant to be TLS: clear text would be worse than no answer.
     parser.insist("backend-protocol", &mut proxying.protocol, |value| {
         match &*value.to_ascii_uppercase() {
-            "HTTP" | "FCGI" => Ok(Protocol::Http),
+            "HTTP" => Ok(Protocol::Http),
             "HTTPS" => Ok(Protocol::Https),
             "AUTO_HTTP" => Ok(Protocol::AutoHttp),
             "GRPC" => Ok(Protocol::Grpc),
             "GRPCS" => Ok(Protocol::Grpcs),
-            _ => Err(Invalid("`HTTP`, `HTTPS`, `AUTO_HTTP`, `GRPC` or `GRPCS`")),
+            "FCGI" => Ok(Protocol::Fcgi),
+            _ => Err(Invalid("`HTTP`, `HTTPS`, `AUTO_HTTP`, `GRPC`, `GRPCS` or `FCGI`")),
         }
     });
-    let protocol = parser.values.get("backend-protocol");
-    if protocol.is_some_and(|protocol| protocol.eq_ignore_ascii_case("FCGI")) {
-        let why = "FastCGI is not supported; put a web server before the application";
-        parser.deny("backend-protocol", why);
-    }
+    proxying.fastcgi = fastcgi::parse(parser, proxying.protocol);
     parser.insist("upstream-vhost", &mut proxying.host, |value| {
         is_authority(value)
             .then(|| Some(value.into()))

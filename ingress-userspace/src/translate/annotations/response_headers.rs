@@ -27,7 +27,7 @@ pub(super) fn parse(parser: &mut Parser<'_, '_>) -> Option<Arc<[FieldSetting]>> 
 }
 
 /// Namespace and name of a ConfigMap; the Ingress' namespace where there is none.
-fn reference(value: &str) -> Result<(Option<String>, String), Invalid> {
+pub(super) fn reference(value: &str) -> Result<(Option<String>, String), Invalid> {
     const EXPECTED: Invalid = Invalid("`namespace/name` of a ConfigMap");
     let (namespace, name) = match value.split_once('/') {
         Some((namespace, name)) => (Some(namespace), name),

@@ -5,6 +5,8 @@ mod connections;
 mod external_auth;
 mod fields;
 mod limits;
+mod listen;
+mod others;
 mod snippets;
 mod streams;
 
@@ -17,21 +19,17 @@ use k8s_openapi::api::core::v1::ConfigMap;
 pub(super) use self::limits::LimitKeys;
 pub(super) use self::snippets::SharedSnippets;
 use super::{
-    annotations::{
-        BUFFER_SIZE, BUFFERS, Invalid, NO_FILES, Risk, Source, boolean, error_statuses,
-        load_balance, read_proxying,
-    },
+    annotations::{Invalid, Risk, Source, boolean, error_statuses, load_balance, read_proxying},
     external_auth::ExternalRequest,
     report::Report,
     suite, ticket,
 };
 use crate::{
     model::{
-        AddressRange, Conditions, Denial, Policies, Policy, Proxying, RedirectCode, Settings,
-        Sources, TicketKey, TlsSettings,
+        AddressRange, Conditions, Denial, Group, Policies, Policy, Proxying, RedirectCode,
+        Settings, Sources, TicketKey, TlsSettings,
     },
     stores::Store,
-    suggestion,
 };
 
 /// The controller's ConfigMap (reference section 9.1): what the agent obeys and what the
@@ -122,58 +120,6 @@ impl Default for Config {
     }
 }
 
-/// What becomes of a key that `Config` has no field for.
-enum Other {
-    /// Nothing is lost: what it allows is never done, or what it says is done anyway.
-    Met,
-    NoEffect,
-    /// There is nothing for it to do; says why.
-    Needless(&'static str),
-    /// It restricts access to everything: everything answers 503.
-    Denies,
-}
-
-/// Why `client-header-buffer-size` does nothing.
-const HEADER_BUFFER: &str = "a connection borrows a buffer of 32 KiB only while a head is read";
-
-/// Why `enable-access-log-for-default-backend` does nothing.
-const NO_OWN_LOG: &str =
-    "the default backend is no server of its own; what it answers is in the log like all else";
-/// Why `access-log-params` does nothing.
-const LOG_PARAMS: &str = "lines are handed over every 100 ms, or when there are 32 KiB of them";
-
-const OTHERS: &[(&str, Other)] = &[
-    ("strict-validate-path-type", Other::Met),
-    ("enable-modsecurity", Other::Denies),
-    ("enable-owasp-modsecurity-crs", Other::Denies),
-    ("modsecurity-snippet", Other::Denies),
-    ("main-snippet", Other::NoEffect),
-    ("stream-snippet", Other::NoEffect),
-    ("enable-ocsp", Other::NoEffect),
-    ("ssl-buffer-size", Other::NoEffect),
-    ("ssl-dh-param", Other::NoEffect),
-    ("ssl-early-data", Other::NoEffect),
-    ("ssl-ecdh-curve", Other::NoEffect),
-    ("error-log-level", Other::NoEffect),
-    ("client-header-buffer-size", Other::Needless(HEADER_BUFFER)),
-    ("proxy-buffer-size", Other::Needless(BUFFER_SIZE)),
-    ("proxy-buffers-number", Other::Needless(BUFFERS)),
-    ("proxy-busy-buffers-size", Other::Needless(BUFFERS)),
-    ("proxy-max-temp-file-size", Other::Needless(NO_FILES)),
-    ("enable-access-log-for-default-backend", Other::Needless(NO_OWN_LOG)),
-    ("access-log-params", Other::Needless(LOG_PARAMS)),
-    ("disable-stream-access-log", Other::Met),
-    ("worker-processes", Other::NoEffect),
-    ("worker-shutdown-timeout", Other::NoEffect),
-    ("bind-address", Other::NoEffect),
-    ("disable-ipv6", Other::NoEffect),
-    ("enable-opentelemetry", Other::NoEffect),
-    ("otlp-collector-host", Other::NoEffect),
-    ("otlp-collector-port", Other::NoEffect),
-    ("otel-service-name", Other::NoEffect),
-    ("otel-sampler", Other::NoEffect),
-];
-
 /// The keys that `Config` has fields for.
 const OBEYED: &[&str] = &[
     "allow-snippet-annotations",
@@ -211,6 +157,13 @@ const OBEYED: &[&str] = &[
     "ssl-session-tickets",
     "ssl-session-ticket-key",
     "ssl-reject-handshake",
+    "ssl-ecdh-curve",
+    "bind-address",
+    "disable-ipv6",
+    "disable-ipv6-dns",
+    "worker-shutdown-timeout",
+    // Paths are checked anyway, whatever it says.
+    "strict-validate-path-type",
     "no-tls-redirect-locations",
     "no-auth-locations",
     "annotations-risk-level",
@@ -348,6 +301,7 @@ impl Config {
             ticket::of_text(value).ok_or(Invalid("48 or 80 bytes in Base64"))
         });
         config.denial = reader.others();
+        reader.listen(&mut config);
         reader.sources(&mut config);
         reader.blocked(&mut config);
         reader.snippets(&mut config);
@@ -425,6 +379,7 @@ impl<'a> Reader<'a, '_> {
                 tls.suites = suites;
             }
         }
+        self.groups(&mut tls);
         self.boolean("ssl-prefer-server-ciphers", &mut tls.prefer_own_suites);
         self.value("ssl-session-cache-size", &mut tls.sessions, |value| {
             // nginx keeps about 4000 sessions in a megabyte.
@@ -487,6 +442,33 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
+    /// `ssl-ecdh-curve`, by OpenSSL's names.
+    fn groups(&mut self, tls: &mut TlsSettings) {
+        let Some(list) = self.get("ssl-ecdh-curve") else { return };
+        if matches!(list, "" | "auto") {
+            return;
+        }
+        let (mut groups, mut others) = (Vec::new(), Vec::new());
+        for name in list.split(':').map(str::trim).filter(|name| !name.is_empty()) {
+            match Group::named(name) {
+                Some(group) if groups.contains(&group) => {}
+                Some(group) => groups.push(group),
+                None => others.push(name),
+            }
+        }
+        const OFFERED: &str = "`X25519MLKEM768`, `X25519`, `prime256v1` and `secp384r1` are";
+        if groups.is_empty() {
+            let message = format!("has none that is offered ({OFFERED}); the default applies");
+            self.report.error("data.ssl-ecdh-curve", message);
+        } else {
+            if !others.is_empty() {
+                let message = format!("{} are not offered ({OFFERED})", others.join(", "));
+                self.report.warning("data.ssl-ecdh-curve", message);
+            }
+            tls.groups = groups;
+        }
+    }
+
     fn hsts(&mut self) -> Option<String> {
         let (mut on, mut subdomains, mut preload) = (true, true, false);
         let mut max_age = 31_536_000_u64;
@@ -504,36 +486,6 @@ impl<'a> Reader<'a, '_> {
             value.push_str("; preload");
         }
         on.then_some(value)
-    }
-
-    /// Judges the keys that are not obeyed. Returns why everything answers 503.
-    fn others(&mut self) -> Option<Denial> {
-        let mut denial = None;
-        for (key, value) in self.map.data.iter().flatten() {
-            if OBEYED.contains(&&**key) {
-                continue;
-            }
-            let field = format!("data.{key}");
-            match OTHERS.iter().find(|(known, _)| known == key).map(|(_, other)| other) {
-                Some(Other::Met) => {}
-                Some(Other::NoEffect) => self.report.warning(field, "has no effect yet"),
-                Some(Other::Needless(why)) => {
-                    self.report.warning(field, format!("has no effect: {why}"));
-                }
-                Some(Other::Denies) if matches!(value.trim(), "" | "false") => {}
-                Some(Other::Denies) => {
-                    self.report.error(field, "is not supported yet; everything answers 503");
-                    denial.get_or_insert_with(|| Denial { key: Arc::from(&**key) });
-                }
-                None => {
-                    let known =
-                        OTHERS.iter().map(|(known, _)| *known).chain(OBEYED.iter().copied());
-                    let question = suggestion::question(key, known);
-                    self.report.warning(field, format!("is not known and has no effect{question}"));
-                }
-            }
-        }
-        denial
     }
 }
 

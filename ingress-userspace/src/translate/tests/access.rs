@@ -27,7 +27,7 @@ const RESTRICTING: &[(&str, &str)] = &[
     ("limit-connections", "$limit"),
     ("limit-allowlist", "10.0.0.0/33"),
     ("limit-whitelist", "everyone"),
-    ("backend-protocol", "FCGI"),
+    ("backend-protocol", "FASTCGI"),
     ("backend-protocol", "nonsense"),
     ("upstream-vhost", "$service_name.svc"),
     ("connection-proxy-header", "upgrade"),
@@ -137,7 +137,7 @@ fn every_key_that_restricts_by_its_name_denies() {
             key.starts_with("auth-") && !key.starts_with("auth-tls-") && !obeyed.contains(&key)
                 || key.ends_with("-snippet")
                 || key.contains("modsecurity");
-        let passes = matches!(support, Support::Obeyed | Support::NoEffect(_) | Support::Legacy);
+        let passes = matches!(support, Support::Obeyed | Support::Later(..) | Support::Legacy);
         assert!(!(restricts && passes), "{key}");
     }
 }
@@ -240,10 +240,10 @@ fn unknown_keys_are_said_with_what_was_meant() {
 
 #[test]
 fn keys_without_effect_are_said_once_each() {
-    let translation = with(&[("fastcgi-index", "index.php"), ("secure-backends", "true")]);
+    let translation = with(&[("enable-access-log", "true"), ("secure-backends", "true")]);
     says(
         &translation,
-        "warning Ingress default/guarded: metadata.annotations[nginx.ingress.kubernetes.io/fastcgi-index]: has no effect yet",
+        "warning Ingress default/guarded: metadata.annotations[nginx.ingress.kubernetes.io/enable-access-log]: has no effect yet: it comes with access logs",
     );
     says(&translation, "secure-backends]: has no effect, as in current ingress-nginx");
     assert_eq!(translation.diagnostics.len(), 2);

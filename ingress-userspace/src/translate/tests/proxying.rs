@@ -137,6 +137,7 @@ fn what_only_annotations_say() {
         ("auto_http", Protocol::AutoHttp),
         ("GRPC", Protocol::Grpc),
         ("grpcs", Protocol::Grpcs),
+        ("FCGI", Protocol::Fcgi),
     ] {
         let translation = with(&[], &[("backend-protocol", protocol)]);
         let proxying = proxying(&translation, "a.com");

@@ -68,7 +68,7 @@ fn wrong_values_keep_the_default_and_unknown_keys_do_nothing() {
         &translation,
         "warning ConfigMap default/controller: data.hstss: is not known and has no effect; did you mean `hsts`?",
     );
-    says(&translation, "data.enable-ocsp: has no effect yet");
+    says(&translation, "data.enable-ocsp: has no effect: answers of authorities");
     assert_eq!(get(&translation, "a.com/"), "web");
 }
 
@@ -244,7 +244,8 @@ fn what_is_wrong_about_handshakes_keeps_the_default() {
         ("ssl-session-tickets", "perhaps", "is not `true` or `false`"),
         ("ssl-session-ticket-key", "AAAA", "is not 48 or 80 bytes in Base64"),
         ("ssl-reject-handshake", "perhaps", "is not `true` or `false`"),
-        ("ssl-early-data", "true", "has no effect yet"),
+        ("ssl-early-data", "true", "has no effect: early data is never taken"),
+        ("ssl-ecdh-curve", "secp521r1", "has none that is offered"),
     ] {
         let translation = with_map(&[(key, value)], &[]);
         assert_eq!(translation.model.settings.tls, TlsSettings::default(), "{key}: {value}");

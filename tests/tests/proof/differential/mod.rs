@@ -5,6 +5,7 @@
 
 mod access;
 mod cors;
+mod fastcgi;
 mod limits;
 mod lines;
 mod locations;

@@ -213,13 +213,9 @@ pub(super) fn to_upstream(auth: &ExternalAuth, admission: &Admission, fields: &m
     if auth.response_headers.is_empty() {
         return;
     }
-    let plain = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-    fields.retain(|field| {
-        !auth.response_headers.iter().any(|name| {
-            name.len() == field.name.len()
-                && name.bytes().map(|byte| plain(&byte)).eq(field.name.iter().map(plain))
-        })
-    });
+    for name in &auth.response_headers {
+        fields.remove_alike(name.as_bytes());
+    }
     if let Some(granted) = &admission.external {
         for field in granted.to_upstream.iter() {
             fields.push(field.name, field.value);

@@ -46,6 +46,9 @@ pub(super) fn known(
 /// Who we say that we are. Servers look for the name that ingress-nginx has.
 const SENT_FROM: (&[u8], &[u8]) = (b"X-Sent-From", b"nginx-ingress-controller");
 
+/// Where a browser is to come back to.
+const REDIRECT: &[u8] = b"X-Auth-Request-Redirect";
+
 /// The request is itself a question about another one.
 pub(super) fn is_one(fields: &Fields) -> bool {
     fields.get_named(SENT_FROM.0) == Some(SENT_FROM.1)
@@ -92,12 +95,14 @@ pub(super) fn about(
     if let Some(host) = &origin.forwarded_host {
         fields.push_known(Known::XForwardedHost, host.as_bytes());
     }
-    fields.set_named(SENT_FROM.0, SENT_FROM.1);
+    fields.remove_alike(SENT_FROM.0);
+    fields.push(SENT_FROM.0, SENT_FROM.1);
     let redirect = match &auth.request_redirect {
         Some(text) => value(seen, text)?,
         None => seen.target.as_bytes().to_vec(),
     };
-    fields.set_named(b"X-Auth-Request-Redirect", &redirect);
+    fields.remove_alike(REDIRECT);
+    fields.push(REDIRECT, &redirect);
     if auth.method.is_some() {
         fields.push_known(Known::XOriginalUri, seen.target.as_bytes());
         fields.push_known(Known::XScheme, &origin.scheme);
@@ -105,10 +110,9 @@ pub(super) fn about(
     located.entry.apply(fields);
     for (name, text) in &auth.request_headers {
         let value = value(seen, text)?;
-        if value.is_empty() {
-            fields.remove_named(name.as_bytes());
-        } else {
-            fields.set_named(name.as_bytes(), &value);
+        fields.remove_alike(name.as_bytes());
+        if !value.is_empty() {
+            fields.push(name.as_bytes(), &value);
         }
     }
     Ok(question)

@@ -208,6 +208,9 @@ impl<'v> Script<'v> {
                 continue;
             }
             let value = rule.value.as_ref().map(|value| self.value(value, fields, false));
+            if !rule.prefix {
+                fields.remove_alike(rule.name.as_bytes());
+            }
             plan::put(fields, &rule.name, rule.prefix, value.as_deref());
         }
         let value = |(name, value)| (name, self.value(value, fields, false));
@@ -271,6 +274,7 @@ impl Applied<'_> {
     /// `proxy_set_header`: an empty value removes the field.
     pub(super) fn to_upstream(&self, fields: &mut Fields) {
         for (name, value) in &self.to_upstream {
+            fields.remove_alike(name.as_bytes());
             plan::put(fields, name, false, Some(value));
         }
     }

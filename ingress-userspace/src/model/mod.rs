@@ -5,6 +5,7 @@
 mod backend;
 mod balancing;
 mod blocked;
+mod body;
 mod canary;
 mod certificate;
 mod compression;
@@ -31,9 +32,10 @@ mod upstream_tls;
 pub use backend::{Backend, BackendId, BackendKey, Endpoint, PortRef};
 pub use balancing::{Affinity, AffinityMode, Balancing, HashBy, Policy, SameSite, SessionCookie};
 pub use blocked::{Blocked, HeaderPattern};
+pub use body::{BodyEffects, Needle, Substitution};
 pub use canary::{Canary, CanaryHeader, CanaryHeaderRule};
 pub use certificate::{Certificate, CertificateId};
-pub use compression::{Coding, Compression};
+pub use compression::{Coding, Compression, MediaTypes, takes};
 pub use connections::{
     AddressRange, ClientAddress, ClientLimits, FieldPolicy, FieldSetting, UpstreamPool,
 };

@@ -31,6 +31,7 @@ mod process;
 mod proxy_protocol;
 mod routing;
 mod smuggling;
+mod snippet_bodies;
 mod snippets;
 mod streaming;
 mod support;

@@ -1,4 +1,4 @@
-//! The answer's body on its way to the client, compressed as it comes.
+//! The answer's body on its way to the client, changed as it comes: texts replaced, then compressed.
 
 use std::{
     io::{self, Write as _},
@@ -8,7 +8,7 @@ use std::{
 
 use brotli::enc::BrotliEncoderParams;
 
-use super::{Side, pace::Pace};
+use super::{Side, Substituter, pace::Pace};
 use crate::{
     model,
     proxy::{
@@ -24,14 +24,20 @@ const WINDOW: u64 = 19;
 /// The least that it can.
 const LEAST_WINDOW: u64 = 10;
 
-/// Compresses one body.
+/// Changes one body.
 pub(in crate::proxy) struct Encoder {
+    /// What is replaced before it is compressed.
+    substituter: Option<Box<Substituter>>,
+    /// It has more to do with what has come.
+    behind: bool,
     coder: Coder,
     /// What is compressed may wait for more.
     hold: bool,
 }
 
 enum Coder {
+    /// Bytes as they are.
+    Plain(Vec<u8>),
     Gzip(Box<flate2::write::GzEncoder<Vec<u8>>>),
     Brotli(Box<brotli::CompressorWriter<Vec<u8>>>),
 }
@@ -41,7 +47,7 @@ impl Encoder {
     pub(in crate::proxy) fn gzip(level: u32, hold: bool) -> Self {
         let level = flate2::Compression::new(level.min(9));
         let coder = flate2::write::GzEncoder::new(Vec::new(), level);
-        Self { coder: Coder::Gzip(Box::new(coder)), hold }
+        Self::with(Coder::Gzip(Box::new(coder)), hold)
     }
 
     /// Level 0 to 11; `length` of the body in bytes, if it is known.
@@ -55,19 +61,58 @@ impl Encoder {
             ..BrotliEncoderParams::default()
         };
         let writer = brotli::CompressorWriter::with_params(Vec::new(), 4096, &parameters);
-        Self { coder: Coder::Brotli(Box::new(writer)), hold }
+        Self::with(Coder::Brotli(Box::new(writer)), hold)
     }
 
+    /// Compresses nothing.
+    pub(in crate::proxy) fn plain() -> Self {
+        Self::with(Coder::Plain(Vec::new()), false)
+    }
+
+    fn with(coder: Coder, hold: bool) -> Self {
+        Self { substituter: None, behind: false, coder, hold }
+    }
+
+    /// Has texts replaced before anything is compressed.
+    pub(in crate::proxy) fn substitute(&mut self, substituter: Substituter) {
+        self.substituter = Some(Box::new(substituter));
+    }
+
+    /// These bytes come next. Not while it is [behind](Self::is_behind).
     fn write(&mut self, data: &[u8]) -> io::Result<()> {
-        match &mut self.coder {
-            Coder::Gzip(coder) => coder.write_all(data),
-            Coder::Brotli(coder) => coder.write_all(data),
+        match &mut self.substituter {
+            Some(substituter) => {
+                substituter.feed(data);
+                self.catch_up()
+            }
+            None => self.coder.write(data),
         }
+    }
+
+    /// There is more to be made of what has come: what is out goes first.
+    fn is_behind(&self) -> bool {
+        self.behind
+    }
+
+    fn catch_up(&mut self) -> io::Result<()> {
+        let Some(substituter) = &mut self.substituter else { return Ok(()) };
+        let mut piece = Vec::new();
+        self.behind = substituter.work(&mut piece);
+        self.coder.write(&piece)
+    }
+
+    /// Nothing comes any more.
+    fn end(&mut self) -> io::Result<()> {
+        if let Some(substituter) = &mut self.substituter {
+            substituter.end();
+        }
+        self.catch_up()
     }
 
     /// All that was written can be decompressed from what came out.
     fn flush(&mut self) -> io::Result<()> {
         match &mut self.coder {
+            Coder::Plain(_) => Ok(()),
             Coder::Gzip(coder) => coder.flush(),
             Coder::Brotli(coder) => coder.flush(),
         }
@@ -76,6 +121,7 @@ impl Encoder {
     /// Hands over what has come out; `empty` is written to next.
     fn swap(&mut self, empty: Vec<u8>) -> Vec<u8> {
         match &mut self.coder {
+            Coder::Plain(out) => mem::replace(out, empty),
             Coder::Gzip(coder) => mem::replace(coder.get_mut(), empty),
             Coder::Brotli(coder) => mem::replace(coder.get_mut(), empty),
         }
@@ -84,8 +130,19 @@ impl Encoder {
     /// The last that comes out.
     fn finish(self) -> io::Result<Vec<u8>> {
         match self.coder {
+            Coder::Plain(out) => Ok(out),
             Coder::Gzip(coder) => coder.finish(),
             Coder::Brotli(coder) => Ok(coder.into_inner()),
+        }
+    }
+}
+
+impl Coder {
+    fn write(&mut self, data: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Plain(out) => out.write_all(data),
+            Self::Gzip(coder) => coder.write_all(data),
+            Self::Brotli(coder) => coder.write_all(data),
         }
     }
 }
@@ -110,6 +167,8 @@ pub(super) struct Encoding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Reading,
+    /// Nothing comes any more; what has come is not all out yet.
+    Ending,
     Read,
     Finished,
 }
@@ -138,6 +197,11 @@ impl Encoding {
     ) -> Poll<Result<(), Side>> {
         loop {
             ready!(self.write(cx, down))?;
+            if let Some(encoder) = self.encoder.as_mut().filter(|encoder| encoder.is_behind()) {
+                encoder.catch_up().map_err(broken)?;
+                self.out = encoder.swap(mem::take(&mut self.out));
+                continue;
+            }
             match self.state {
                 State::Reading => {
                     let mut buffer = self.buffers.take();
@@ -146,20 +210,28 @@ impl Encoding {
                     match read {
                         Poll::Ready(Ok(Read::Data)) => {}
                         Poll::Ready(Ok(Read::End)) => {
-                            if let Some(encoder) = self.encoder.take() {
-                                self.out.append(&mut encoder.finish().map_err(broken)?);
+                            if let Some(encoder) = &mut self.encoder {
+                                encoder.end().map_err(broken)?;
+                                self.out.append(&mut encoder.swap(Vec::new()));
                             }
-                            self.state = State::Read;
+                            self.state = State::Ending;
                         }
                         Poll::Ready(Err(error)) => return Poll::Ready(Err(Side::Upstream(error))),
                         Poll::Pending => {
-                            if self.release()? {
+                            let behind = self.encoder.as_ref().is_some_and(|own| own.is_behind());
+                            if behind || self.release()? {
                                 continue;
                             }
                             let _sent = down.poll_flush(cx).map_err(Side::Client)?;
                             return Poll::Pending;
                         }
                     }
+                }
+                State::Ending => {
+                    if let Some(encoder) = self.encoder.take() {
+                        self.out.append(&mut encoder.finish().map_err(broken)?);
+                    }
+                    self.state = State::Read;
                 }
                 State::Read => {
                     let trailers = up.trailers().map(trailers::to_client);

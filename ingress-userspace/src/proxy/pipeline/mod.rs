@@ -104,7 +104,7 @@ pub(super) async fn answer<D: Downstream>(
                 if let Some(plan) = plan {
                     plan.apply(answer, &observed);
                 }
-                answered.compress(answer)
+                answered.encode(answer, plan.map(|plan| (plan, &observed)))
             };
             let terms = Terms { proxying: &route.proxying, upgrade, mirror };
             let attempts = &mut attempts;
@@ -220,6 +220,7 @@ async fn own<D: Downstream>(
     answered.finish(&mut answer.head);
     if let Some(plan) = plan {
         plan.apply(&mut answer.head, &Observed::default());
+        plan.substitute_text(&mut answer);
     }
     if respond::send(down, &answer).await.is_err() {
         down.abort();

@@ -41,7 +41,7 @@ pub(super) use snippet::{Snippets, said};
 pub(super) use sources::list as source_ranges;
 #[cfg(test)]
 pub(crate) use upstream_tls::SUITES;
-pub(super) use upstream_tls::UpstreamTlsRequest;
+pub(super) use upstream_tls::{UpstreamTlsRequest, tls_name};
 pub(super) use value::{Invalid, boolean};
 
 use self::value::Values;
@@ -70,6 +70,8 @@ pub(super) struct Annotations {
     pub(super) external_auth: Option<ExternalRequest>,
     /// `proxy-ssl-secret` and what goes with it.
     pub(super) upstream_tls: Option<UpstreamTlsRequest>,
+    /// The same with what a `configuration-snippet` says, for the paths of the Ingress alone.
+    pub(super) upstream_tls_of_paths: Option<UpstreamTlsRequest>,
     /// Where a person finds `proxy-ssl-secret`.
     pub(super) upstream_tls_field: String,
     pub(super) handshake: Handshake,
@@ -136,6 +138,8 @@ impl Annotations {
         let passthrough = passthrough::parse(&mut parser);
         let snippets = snippet::parse(&mut parser);
         snippets.apply(&mut proxying);
+        let upstream_tls_of_paths =
+            upstream_tls.as_ref().and_then(|request| snippets.overrides.of_request(request));
         let host_denial = snippets.host_denial.clone();
         let policies = parser.policies(&snippets);
         let error_pages = error_pages::parse(&mut parser);
@@ -150,6 +154,7 @@ impl Annotations {
             error_pages,
             external_auth,
             upstream_tls,
+            upstream_tls_of_paths,
             upstream_tls_field,
             handshake,
             snippets,

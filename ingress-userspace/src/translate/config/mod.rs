@@ -13,6 +13,7 @@ use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 
+pub(super) use self::compression::types as media_types;
 pub(super) use self::limits::LimitKeys;
 pub(super) use self::snippets::SharedSnippets;
 use super::{

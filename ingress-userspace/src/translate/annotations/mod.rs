@@ -42,7 +42,7 @@ pub(super) use sources::list as source_ranges;
 #[cfg(test)]
 pub(crate) use upstream_tls::SUITES;
 pub(super) use upstream_tls::{UpstreamTlsRequest, tls_name};
-pub(super) use value::{Invalid, boolean};
+pub(super) use value::{Invalid, boolean, culprit};
 
 use self::value::Values;
 use super::{config::Config, external_auth::ExternalRequest, report::Report, users::UserLists};
@@ -249,7 +249,9 @@ impl Parser<'_, '_> {
         match parse(self.values.get(key)?) {
             Ok(value) => Some(value),
             Err(Invalid(expected)) => {
-                let message = format!("is not {expected}; the default applies");
+                let wrong = culprit(self.values.get(key).unwrap_or_default(), expected, parse);
+                let message =
+                    format!("is not {expected}{wrong}; the default applies{}", usual(key));
                 self.report.error(self.values.field(key), message);
                 None
             }
@@ -263,7 +265,8 @@ impl Parser<'_, '_> {
         match parse(self.values.get(key)?) {
             Ok(value) => Some(value),
             Err(Invalid(expected)) => {
-                self.deny(key, &format!("is not {expected}"));
+                let wrong = culprit(self.values.get(key).unwrap_or_default(), expected, parse);
+                self.deny(key, &format!("is not {expected}{wrong}"));
                 None
             }
         }
@@ -284,6 +287,20 @@ impl Parser<'_, '_> {
         let field = self.values.field(key);
         let name = field.trim_start_matches("metadata.annotations[").trim_end_matches(']');
         Denial { key: Arc::from(name) }
+    }
+}
+
+/// What applies without the annotation, in parentheses; nothing where there is nothing.
+fn usual(key: &str) -> String {
+    let default = described(key).map_or("", |row| row.default);
+    match default.split_once("cm") {
+        _ if default.is_empty() => String::new(),
+        Some(("", "")) => " (what the ConfigMap says)".to_owned(),
+        Some(("", rest)) => match rest.strip_prefix(", ") {
+            Some(rest) => format!(" (what the ConfigMap says, else {rest})"),
+            None => format!(" (what the ConfigMap's{rest} says)"),
+        },
+        _ => format!(" ({default})"),
     }
 }
 

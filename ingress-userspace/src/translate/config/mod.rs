@@ -18,7 +18,7 @@ pub(super) use self::limits::LimitKeys;
 pub(super) use self::snippets::SharedSnippets;
 use super::{
     annotations::{
-        BUFFER_SIZE, BUFFERS, Invalid, NO_FILES, Risk, Source, boolean, error_statuses,
+        BUFFER_SIZE, BUFFERS, Invalid, NO_FILES, Risk, Source, boolean, culprit, error_statuses,
         load_balance, read_proxying,
     },
     external_auth::ExternalRequest,
@@ -366,7 +366,8 @@ impl<'a> Reader<'a, '_> {
         match self.get(key).map(parse) {
             Some(Ok(value)) => *place = value,
             Some(Err(Invalid(expected))) => {
-                let message = format!("is not {expected}; the default applies");
+                let wrong = culprit(self.get(key).unwrap_or_default(), expected, parse);
+                let message = format!("is not {expected}{wrong}; the default applies");
                 self.report.error(format!("data.{key}"), message);
             }
             None => {}

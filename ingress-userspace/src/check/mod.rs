@@ -2,6 +2,7 @@
 //! the very code that translates for serving, so that it cannot promise anything else.
 #![forbid(unsafe_code)]
 
+mod advice;
 mod classes;
 mod cluster;
 mod command;
@@ -16,7 +17,7 @@ pub use cluster::ClusterError;
 pub use command::{CheckError, Command, Outcome};
 pub(crate) use verdict::{is_about_endpoints, is_missing};
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use self::classes::Class;
 use crate::{
@@ -60,6 +61,8 @@ pub(crate) enum Kind {
     Conflict,
     /// What another Ingress of the host does to this one, as with ingress-nginx.
     HostWide,
+    /// What is probably not meant, as with ingress-nginx.
+    Caution,
     /// Needs an object that is not among the manifests.
     Needs,
     /// Has no effect, here and with ingress-nginx.
@@ -97,6 +100,7 @@ pub(crate) fn check(
     let (_routes, bad_routes) = RouteTable::default().next(&translation.model);
     translation.diagnostics.extend(bad_routes);
     let mut others = std::mem::take(&mut reading.diagnostics);
+    others.iter_mut().for_each(verdict::without_past);
     let is_ours = |diagnostic: &&Diagnostic| diagnostic.object.kind == "Ingress";
     let about_others = translation.diagnostics.iter().filter(|one| !is_ours(one));
     let is_told = |one: &&Diagnostic| {
@@ -121,6 +125,8 @@ pub(crate) fn check(
         })
         .collect();
     effects::add(&mut ingresses, &translation.model, &reading.stores);
+    let now = SystemTime::now();
+    advice::add(&mut ingresses, &translation.model, &reading.stores, &options, now);
     for checked in &mut ingresses {
         checked.remarks.sort();
         checked.remarks.dedup();

@@ -204,3 +204,152 @@ fn the_controllers_own_settings_are_asked_for() {
     let said: Vec<_> = report.others.iter().map(ToString::to_string).collect();
     assert!(said.iter().any(|one| one.contains("--configmap ingress-nginx/")), "{said:?}");
 }
+
+#[test]
+fn the_item_of_a_list_that_is_wrong_is_quoted() {
+    for (key, value, item) in [
+        ("whitelist-source-range", "10.0.0.0/8, nowhere,192.168.0.1", "`nowhere` is none"),
+        ("denylist-source-range", "10.0.0.0/64", "`10.0.0.0/64` is none"),
+        ("auth-cache-duration", "200 1m, 99 x", "`99 x` is none"),
+    ] {
+        let auth = ("auth-url", "http://auth.example.com/");
+        let report = checked(&ingress("shop", &[auth, (key, value)], "", &["a.com /"]));
+        says(&report, "shop", Kind::Refused, item);
+    }
+}
+
+#[test]
+fn a_value_that_is_dropped_is_told_with_what_applies() {
+    for (key, value, default) in [
+        ("proxy-read-timeout", "soon", "the default applies (what the ConfigMap says, else `60`)"),
+        ("mirror-request-body", "x", "the default applies (`on`)"),
+    ] {
+        let all = [("mirror-target", "https://b.com/"), (key, value)];
+        let report = checked(&ingress("shop", &all, "", &["a.com /"]));
+        says(&report, "shop", Kind::Note, default);
+    }
+}
+
+#[test]
+fn a_conflict_without_ages_says_what_decides() {
+    let both = ingress("b", &[], "", &["a.com /x"]) + &ingress("a", &[], "", &["a.com /x"]);
+    let why = "in a cluster the one that was made first is";
+    says(&checked(&both), "a", Kind::Conflict, why);
+    let born = |hour| format!("metadata:\n  creationTimestamp: 2026-01-01T0{hour}:00:00Z\n  name");
+    let (one, two) = (ingress("a", &[], "", &["a.com /x"]), ingress("b", &[], "", &["a.com /x"]));
+    let aged =
+        one.replace("metadata:\n  name", &born(1)) + &two.replace("metadata:\n  name", &born(2));
+    let report = checked(&aged);
+    says(&report, "b", Kind::Conflict, "is already served by Ingress default/a");
+    assert!(!format!("{:?}", of(&report, "b").remarks).contains(why));
+}
+
+#[test]
+fn what_cannot_be_read_has_no_past_here() {
+    let old = ingress("shop", &[], "", &["a.com /"]);
+    for (version, part) in [
+        ("extensions/v1beta1", "`service.name` and `service.port` are written for"),
+        ("networking.k8s.io/v1beta1", "which took its place in Kubernetes 1.22"),
+        ("nonsense/v1", "is not `networking.k8s.io/v1`;"),
+    ] {
+        let report = checked(&old.replace("networking.k8s.io/v1", version));
+        let said: Vec<_> = report.others.iter().map(ToString::to_string).collect();
+        assert!(said.iter().any(|one| one.contains(part)), "{said:?}");
+        assert!(said.iter().all(|one| one.ends_with("it is not checked")), "{said:?}");
+        assert!(report.has_unreadable());
+    }
+    let report = checked("kind: [");
+    assert!(report.others[0].message.ends_with("it is not checked"), "{:?}", report.others);
+}
+
+#[test]
+fn a_target_that_keeps_nothing_of_the_path_is_told() {
+    let told = "all that is below `/app` is asked of the Service as `/`";
+    let report = checked(&ingress("shop", &[("rewrite-target", "/")], "", &["a.com /app"]));
+    says(&report, "shop", Kind::Caution, told);
+    says(&report, "shop", Kind::Caution, "the path `/app(/|$)(.*)` with the target `/$2` keeps it");
+    for (target, path) in [("/$2", "/app(/|$)(.*)"), ("/x", "/app$")] {
+        let report = checked(&ingress(
+            "shop",
+            &[("rewrite-target", target), ("use-regex", "true")],
+            "",
+            &[&format!("a.com {path}")],
+        ));
+        let remarks = &of(&report, "shop").remarks;
+        assert!(!remarks.iter().any(|own| own.kind == Kind::Caution), "{remarks:?}");
+    }
+}
+
+#[test]
+fn keys_of_other_controllers_are_told_with_ours() {
+    for (key, part) in [
+        (
+            "ingress.kubernetes.io/rewrite-target",
+            "before 0.9 and has no effect; `nginx.ingress.kubernetes.io/rewrite-target` is read",
+        ),
+        (
+            "nginx.org/client-max-body-size",
+            "another controller and has no effect; `nginx.ingress.kubernetes.io/proxy-body-size`",
+        ),
+        ("haproxy.org/whitelist", "is of another controller and has no effect"),
+    ] {
+        let own = ingress("shop", &[("use-regex", "false")], "", &["a.com /"]);
+        let own = own.replace(&format!("{PREFIX}/use-regex"), key);
+        says(&checked(&own), "shop", Kind::Caution, part);
+    }
+    let own = ingress("shop", &[("use-regex", "false")], "", &["a.com /"]);
+    let own = own.replace(PREFIX, "example.com");
+    assert!(!format!("{:?}", checked(&own)).contains("controller and"));
+}
+
+#[test]
+fn what_follows_a_service_to_another_host_is_told() {
+    let canary = ingress("beta", &[("canary", "true"), ("canary-weight", "5")], "", &["a.com /"]);
+    let canary = canary.replace("service: {name: web", "service: {name: web2");
+    let other = WEB.replace("web", "web2");
+    let text = format!(
+        "{WEB}---\n{other}{}{}{canary}",
+        ingress("shop", &[("affinity", "cookie")], "", &["a.com /"]),
+        ingress("blog", &[], "", &["b.com /"])
+    );
+    let report = checked(&text);
+    says(&report, "blog", Kind::HostWide, "go to the canary Ingress default/beta too");
+    says(&report, "blog", Kind::HostWide, "requests to b.com for Service web keep their sessions");
+    let remarks = format!("{:?}", of(&report, "shop").remarks);
+    assert!(!remarks.contains("too"), "{remarks}");
+}
+
+#[test]
+fn a_port_that_the_service_has_not_refuses() {
+    let text =
+        format!("{}---\n{}", WEB.replace("80", "81"), ingress("shop", &[], "", &["a.com /"]));
+    let report = checked(&text);
+    says(&report, "shop", Kind::Refused, "has no port 80 (it has 81)");
+}
+
+#[test]
+fn certificates_that_end_and_secrets_of_another_type_are_told() {
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+    let tls = "  tls: [{hosts: [a.com], secretName: crt}]\n";
+    let secret = |year, kind: &str| {
+        let key = KeyPair::generate().expect("a key");
+        let mut parameters = CertificateParams::new(["a.com".to_owned()]).expect("a name");
+        parameters.not_after = date_time_ymd(year, 1, 2);
+        let certificate = parameters.self_signed(&key).expect("a certificate");
+        let data =
+            serde_json::json!({ "tls.crt": certificate.pem(), "tls.key": key.serialize_pem() });
+        format!(
+            "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: crt}}\ntype: {kind}\n\
+             stringData: {data}\n"
+        )
+    };
+    let own = ingress("shop", &[], tls, &["a.com /"]);
+    let report = checked(&(own.clone() + &secret(2020, "kubernetes.io/tls")));
+    let ended = "the certificate of Secret default/crt has ended on Thu, 02 Jan 2020";
+    says(&report, "shop", Kind::Caution, ended);
+    let report = checked(&(own.clone() + &secret(4000, "Opaque")));
+    says(&report, "shop", Kind::Caution, "is of type `Opaque`, not `kubernetes.io/tls`");
+    let report = checked(&(own + &secret(4000, "kubernetes.io/tls")));
+    let remarks = &of(&report, "shop").remarks;
+    assert!(!remarks.iter().any(|own| own.kind == Kind::Caution), "{remarks:?}");
+}

@@ -16,6 +16,23 @@ pub(crate) fn is_missing(diagnostic: &Diagnostic) -> bool {
 /// The words of a diagnostic about a host and path that two Ingresses have.
 const CONFLICT: &str = "is already served by";
 
+/// What is said beside it where manifests do not tell which is older.
+const NO_AGE: &str = "; in a cluster the one that was made first is; manifests do not say which, and \
+                      the order of their names was taken here";
+
+/// What serving says of the object's past: here it has none.
+pub(super) fn without_past(diagnostic: &mut Diagnostic) {
+    for past in [
+        "the last good state of the object stays",
+        "the last good state of its objects stays",
+        "the last good state of the file's objects stays",
+    ] {
+        if diagnostic.message.contains(past) {
+            diagnostic.message = diagnostic.message.replace(past, "it is not checked");
+        }
+    }
+}
+
 pub(super) fn judge(
     object: ObjectRef,
     ingress: &Ingress,
@@ -43,6 +60,9 @@ pub(super) fn judge(
             // Of what is merely not there nobody knows what becomes of it.
             let first = message.split(';').next().unwrap_or_default();
             message = first.replace("does not exist", "is not among the manifests");
+        }
+        if kind == Kind::Conflict && ingress.metadata.creation_timestamp.is_none() {
+            message.push_str(NO_AGE);
         }
         remarks.push(Remark { kind, field, message });
     }

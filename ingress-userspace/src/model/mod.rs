@@ -6,6 +6,7 @@ mod access_log;
 mod backend;
 mod balancing;
 mod blocked;
+mod body;
 mod canary;
 mod certificate;
 mod compression;
@@ -36,9 +37,10 @@ pub use access_log::{
 pub use backend::{Backend, BackendId, BackendKey, Endpoint, PortRef};
 pub use balancing::{Affinity, AffinityMode, Balancing, HashBy, Policy, SameSite, SessionCookie};
 pub use blocked::{Blocked, HeaderPattern};
+pub use body::{BodyEffects, Needle, Substitution};
 pub use canary::{Canary, CanaryHeader, CanaryHeaderRule};
 pub use certificate::{Certificate, CertificateId};
-pub use compression::{Coding, Compression};
+pub use compression::{Coding, Compression, MediaTypes, takes};
 pub use connections::{
     AddressRange, ClientAddress, ClientLimits, FieldPolicy, FieldSetting, UpstreamPool,
 };

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{AddressRange, Variable};
+use super::{AddressRange, BodyEffects, Variable};
 use crate::expression::{Case, Expression, Groups, Undecided};
 
 /// A compiled regular expression. Two of one text are equal.
@@ -55,8 +55,6 @@ pub enum Part {
     QuestionMark,
     /// `$https`: `on` over TLS.
     Https,
-    /// `$proxy_add_x_forwarded_for`.
-    ForwardedFor,
     /// `$status`, of an answer.
     Status,
     /// `$upstream_http_*`, of an endpoint's answer.
@@ -193,6 +191,8 @@ pub struct Effects {
     pub drop_fields: Option<bool>,
     /// `underscores_in_headers`.
     pub underscores: Option<bool>,
+    /// What is done to bodies.
+    pub body: BodyEffects,
 }
 
 impl Effects {
@@ -219,6 +219,7 @@ impl Effects {
         or(&mut self.content_type, &around.content_type);
         or(&mut self.drop_fields, &around.drop_fields);
         or(&mut self.underscores, &around.underscores);
+        self.body.inherit(&around.body);
     }
 }
 

@@ -65,6 +65,8 @@ pub enum Variable {
     RequestMethod,
     /// `$escaped_request_uri`: the target as the client sent it, escaped as one parameter of a query.
     EscapedRequestUri,
+    /// `$proxy_add_x_forwarded_for`: `X-Forwarded-For` as the client sent it, with its address behind.
+    ForwardedFor,
     /// `$request_id`, `$req_id`: what tells requests apart.
     RequestId,
     /// `$namespace`: of the Ingress.
@@ -102,6 +104,7 @@ impl Variable {
             "server_port" | "pass_server_port" => Self::ServerPort,
             "request_method" => Self::RequestMethod,
             "escaped_request_uri" => Self::EscapedRequestUri,
+            "proxy_add_x_forwarded_for" => Self::ForwardedFor,
             "request_id" | "req_id" => Self::RequestId,
             "namespace" => Self::Namespace,
             "ingress_name" => Self::IngressName,

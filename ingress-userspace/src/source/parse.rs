@@ -164,7 +164,7 @@ impl Parser<'_> {
         let api_version = own.or(api_version.filter(|_| node.get("kind").is_none()));
         if api_version != Some(kind.api_version) {
             let place = node.get("apiVersion").map_or(node.place, |node| node.place);
-            let message = format!("is not `{}`", kind.api_version);
+            let message = format!("is not `{}`{}", kind.api_version, replaced(own, id.kind));
             self.fault(&id, FieldFault { field: "apiVersion".to_owned(), place, message });
             return self.parsed.objects.push((id, None));
         }
@@ -206,6 +206,21 @@ impl Parser<'_> {
 
     fn say(&mut self, severity: Severity, object: ObjectRef, field: String, message: String) {
         self.parsed.diagnostics.push(Diagnostic { severity, object, field, message });
+    }
+}
+
+/// What to write in the place of an old API version.
+fn replaced(api_version: Option<&str>, kind: &str) -> &'static str {
+    match (api_version, kind) {
+        (Some("extensions/v1beta1" | "networking.k8s.io/v1beta1"), "Ingress") => {
+            ", which took its place in Kubernetes 1.22: `service.name` and `service.port` are \
+             written for `serviceName` and `servicePort`, and a path has a `pathType`"
+        }
+        (Some("extensions/v1beta1" | "networking.k8s.io/v1beta1"), "IngressClass")
+        | (Some("discovery.k8s.io/v1beta1"), "EndpointSlice") => {
+            ", which took its place in Kubernetes 1.22 to 1.25"
+        }
+        _ => "",
     }
 }
 

@@ -100,13 +100,21 @@ impl HostParts {
                 continue;
             }
             let mut policy = match (&route.proxying.tls, &of_host) {
-                (Some(own), _) => UpstreamTls::clone(own),
+                // A name alone, of a snippet: the rest is the host's, verification above all.
+                (Some(own), Some(Ok(host))) if own.verify.is_none() && own.identity.is_none() => {
+                    UpstreamTls {
+                        name: own.name.clone().or_else(|| host.name.clone()),
+                        send_name: own.send_name || host.send_name,
+                        ..host.clone()
+                    }
+                }
                 (None, Some(Ok(policy))) => policy.clone(),
-                (None, Some(Err(denial))) => {
+                (own, Some(Err(denial))) if own.as_ref().is_none_or(|own| own.verify.is_none()) => {
                     deny(route, denial);
                     continue;
                 }
-                (None, None) => UpstreamTls::default(),
+                (Some(own), _) => UpstreamTls::clone(own),
+                (None, _) => UpstreamTls::default(),
             };
             if policy.name.is_none()
                 && (policy.send_name || policy.verify.is_some())
@@ -126,9 +134,12 @@ impl HostParts {
 
     /// What the host's `server-snippet`, or the operator's, says for all its paths. One whose
     /// locations are also those of Ingresses would keep nginx from starting: the host answers 503.
+    /// `field`: where a person finds the annotation; `configmap`: what holds the operator's.
     pub(super) fn decide_snippet(
         &mut self,
         shared: &SharedSnippets,
+        field: &str,
+        configmap: Option<&ObjectRef>,
         diagnostics: &mut Vec<Diagnostic>,
     ) {
         let (object, program) = match (&self.snippet, &shared.program) {
@@ -139,15 +150,20 @@ impl HostParts {
                 return;
             }
         };
-        let clash = program.locations.iter().find_map(|own| self.clash(&own.matching));
-        if let Some(path) = clash {
-            let object = object.unwrap_or_else(|| self.default.ingress.clone());
+        let clashes = program.locations.iter().filter_map(|own| self.clash(&own.matching));
+        for path in clashes.collect::<Vec<_>>() {
             let message = format!(
                 "location `{path}` of the host's server-snippet is a path of an Ingress too, which \
                  nginx does not start with; all paths of the host answer 503"
             );
-            Report::on(object, diagnostics).error("server-snippet", message);
-            self.denial.get_or_insert_with(|| Denial { key: "server-snippet".into() });
+            let (object, field) = match (&object, configmap) {
+                (Some(object), _) => (object, field),
+                (None, Some(map)) => (map, "data.server-snippet"),
+                (None, None) => (&self.default.ingress, field),
+            };
+            Report::on(object.clone(), diagnostics).error(field, message);
+            let key = field.trim_start_matches("metadata.annotations[").trim_end_matches(']');
+            self.denial.get_or_insert_with(|| Denial { key: key.into() });
         }
         self.beneath(&program.effects);
         self.snippet = Some((self.default.ingress.clone(), program));

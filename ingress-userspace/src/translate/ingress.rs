@@ -205,8 +205,13 @@ impl<'a> Assembly<'a> {
         policies: &mut upstream_tls::Policies,
         diagnostics: &mut Vec<Diagnostic>,
     ) -> (Vec<Host>, Backends) {
+        let field = self.field("server-snippet");
+        let configmap = self.options.configmap.as_ref().map(|(namespace, name)| {
+            ObjectRef::new("ConfigMap", namespace.as_str(), name.as_str())
+        });
         for parts in self.hosts.values_mut() {
-            parts.decide_snippet(&self.config.snippets, diagnostics);
+            let snippets = &self.config.snippets;
+            parts.decide_snippet(snippets, &field, configmap.as_ref(), diagnostics);
         }
         let wildcards: BTreeMap<Arc<str>, _> = self
             .hosts
@@ -256,14 +261,18 @@ impl<'a> Assembly<'a> {
             let namespace = (!self.config.cross_namespace).then_some(&*key.namespace);
             upstream_tls::resolve(request, namespace, &self.stores.secrets, field, report)
         });
-        match &upstream_tls {
+        let of_paths = annotations.upstream_tls_of_paths.as_ref();
+        let of_paths = of_paths.filter(|_| matches!(upstream_tls, Some(Ok(_)))).map(|request| {
+            let field = &annotations.upstream_tls_field;
+            let namespace = (!self.config.cross_namespace).then_some(&*key.namespace);
+            upstream_tls::resolve(request, namespace, &self.stores.secrets, field, report)
+        });
+        let alone = of_paths.is_some() || self.config.upstream_tls_per_ingress;
+        match of_paths.as_ref().or(upstream_tls.as_ref()) {
             Some(Err(denial)) => {
                 annotations.denial.get_or_insert_with(|| denial.clone());
             }
-            Some(Ok(policy))
-                if self.config.upstream_tls_per_ingress
-                    && annotations.proxying.protocol.may_use_tls() =>
-            {
+            Some(Ok(policy)) if alone && annotations.proxying.protocol.may_use_tls() => {
                 let proxying = Proxying::clone(&annotations.proxying);
                 let tls = Some(Arc::new(policy.clone()));
                 annotations.proxying = Arc::new(Proxying { tls, ..proxying });

@@ -168,3 +168,69 @@ fn a_cluster_that_does_not_answer_is_told() {
     let said = text(&output.stderr);
     assert!(said.contains("cannot list Ingress of the cluster"), "{said}");
 }
+
+#[test]
+fn without_a_kubeconfig_the_cluster_is_not_found() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let missing = directory.path().join("none").display().to_string();
+    let output = check(&["--cluster", "--kubeconfig", &missing], "");
+    let said = text(&output.stderr);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{said}");
+    assert!(said.contains(&missing), "{said}");
+    let broken = directory.path().join("broken");
+    fs::write(&broken, "clusters: [").expect("a file");
+    let broken = broken.display().to_string();
+    let output = check(&["--cluster", "--kubeconfig", &broken], "");
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    let output = Command::new(env!("CARGO_BIN_EXE_penstock"))
+        .args(["check", "--cluster"])
+        .env_clear()
+        .env("HOME", directory.path())
+        .output()
+        .expect("the agent can be run");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(!output.stderr.is_empty());
+}
+
+/// What section 3 of SARIF 2.1.0 says must be there, and the values that it allows.
+#[test]
+fn sarif_has_what_its_schema_requires() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, value: &str| {
+        fs::write(directory.path().join(name), value).expect("a file");
+    };
+    let rewrites = ingress("two", "rewrite-target", "/x").to_string();
+    write("one two.yaml", &ingress("one", "denylist-source-range", "nowhere").to_string());
+    write("two.yaml", &rewrites.replace("\"/\"", "\"/app\""));
+    write("three.yaml", "kind: [");
+    let output = check(&[directory.path().to_str().expect("it is text"), "--format=sarif"], "");
+    assert_eq!(output.status.code(), Some(1));
+    let all: Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    assert_eq!(all["version"], "2.1.0");
+    assert!(all["$schema"].as_str().is_some_and(|schema| schema.contains("sarif")));
+    let runs = all["runs"].as_array().expect("a list");
+    assert_eq!(runs.len(), 1);
+    let driver = &runs[0]["tool"]["driver"];
+    assert!(driver["name"].is_string());
+    let rules = driver["rules"].as_array().expect("a list");
+    let levels = ["none", "note", "warning", "error"];
+    let is_level = |level: &Value| level.as_str().is_some_and(|level| levels.contains(&level));
+    for rule in rules {
+        assert!(rule["id"].is_string() && rule["shortDescription"]["text"].is_string(), "{rule}");
+    }
+    let results = runs[0]["results"].as_array().expect("a list");
+    assert!(results.len() >= 3, "{results:#?}");
+    for result in results {
+        assert!(result["message"]["text"].as_str().is_some_and(|text| !text.is_empty()));
+        assert!(is_level(&result["level"]), "{result}");
+        assert!(rules.iter().any(|rule| rule["id"] == result["ruleId"]), "{result}");
+        for location in result["locations"].as_array().into_iter().flatten() {
+            let place = &location["physicalLocation"];
+            let uri = place["artifactLocation"]["uri"].as_str().expect("text");
+            assert!(!uri.contains(' '), "{uri}");
+            assert!(place["region"]["startLine"].as_u64().is_some_and(|line| line >= 1));
+        }
+    }
+    let text = results.iter().map(|own| own["message"]["text"].to_string()).collect::<String>();
+    assert!(text.contains("`nowhere` is none") && text.contains("it is not checked"), "{text}");
+}

@@ -36,6 +36,7 @@ mod proxy_protocol;
 mod routing;
 mod settings;
 mod smuggling;
+mod snippet_bodies;
 mod snippets;
 mod streaming;
 mod support;

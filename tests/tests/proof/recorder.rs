@@ -87,15 +87,24 @@ fn serve(mut stream: TcpStream, all: &Mutex<Vec<Seen>>) {
         if complete.is_none() {
             seen.faults.push("incomplete".to_owned());
         }
+        // What a test wants to have as an answer its request says in `X-Body` and `X-Type`.
+        let asked = |name| seen.values(name).first().map(|&value| value.to_owned());
+        let body = asked("x-body").unwrap_or_else(|| "ok".to_owned());
+        let more = asked("x-type").map_or(String::new(), |kind| {
+            format!(
+                "content-type: {kind}\r\netag: \"e\"\r\n\
+                 last-modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n"
+            )
+        });
         let answer = format!(
-            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nx-seen: {}\r\n\r\n{}",
-            2,
+            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n{more}x-seen: {}\r\n\r\n{}",
+            body.len(),
             // A head has its limits too: of long bodies nobody compares more than the length.
             match seen.body.len() {
                 0..4096 => seen.summary(),
                 length => format!("{} ={length}", seen.line),
             },
-            if seen.line.starts_with("HEAD ") { "" } else { "ok" }
+            if seen.line.starts_with("HEAD ") { "" } else { &*body }
         );
         let faulty = !seen.faults.is_empty();
         all.lock().unwrap_or_else(PoisonError::into_inner).push(seen);

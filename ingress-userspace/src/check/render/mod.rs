@@ -28,6 +28,7 @@ impl Kind {
             Self::Differs => "differs",
             Self::Conflict => "conflict",
             Self::HostWide => "host-wide",
+            Self::Caution => "caution",
             Self::Needs => "needs",
             Self::Note => "note",
         }
@@ -40,6 +41,7 @@ impl Kind {
             Self::Differs => "Served in another way than by ingress-nginx",
             Self::Conflict => "Another Ingress has the same host and path; the older one wins",
             Self::HostWide => "Another Ingress of the host changes what this one means",
+            Self::Caution => "Probably not what is meant, here and with ingress-nginx",
             Self::Needs => "Needs an object that is not among the manifests",
             Self::Note => "Has no effect, here and with ingress-nginx",
         }

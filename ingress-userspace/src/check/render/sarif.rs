@@ -5,8 +5,15 @@ use serde_json::{Value, json};
 use super::super::{Kind, Report};
 use crate::model::{ObjectRef, Severity};
 
-const KINDS: [Kind; 6] =
-    [Kind::Refused, Kind::Differs, Kind::Conflict, Kind::HostWide, Kind::Needs, Kind::Note];
+const KINDS: [Kind; 7] = [
+    Kind::Refused,
+    Kind::Differs,
+    Kind::Conflict,
+    Kind::HostWide,
+    Kind::Caution,
+    Kind::Needs,
+    Kind::Note,
+];
 
 /// The report; what is refused is an error, what differs or collides a warning.
 pub(in crate::check) fn sarif(report: &Report) -> String {
@@ -41,6 +48,7 @@ pub(in crate::check) fn sarif(report: &Report) -> String {
         "name": "penstock check", "version": env!("CARGO_PKG_VERSION"), "rules": rules,
     });
     let all = json!({
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
         "runs": [{ "tool": { "driver": driver }, "results": results }],
     });
@@ -50,7 +58,7 @@ pub(in crate::check) fn sarif(report: &Report) -> String {
 fn level(kind: Kind) -> &'static str {
     match kind {
         Kind::Refused => "error",
-        Kind::Differs | Kind::Conflict => "warning",
+        Kind::Differs | Kind::Conflict | Kind::Caution => "warning",
         Kind::HostWide | Kind::Needs | Kind::Note => "note",
     }
 }

@@ -110,7 +110,7 @@ impl Journal {
             }
             LogVariable::Request(own) if is_early(own) => {
                 let address = address.get_or_insert_with(|| match own {
-                    Variable::RemoteAddr | Variable::BinaryRemoteAddr => {
+                    Variable::RemoteAddr | Variable::BinaryRemoteAddr | Variable::ForwardedFor => {
                         Origin::of(client, &head.fields, settings).address.into_owned()
                     }
                     _ => String::new(),
@@ -264,6 +264,7 @@ fn is_early(variable: &Variable) -> bool {
         | Variable::RemoteAddr
         | Variable::BinaryRemoteAddr
         | Variable::RemotePort
+        | Variable::ForwardedFor
         | Variable::Scheme
         | Variable::ServerPort
         | Variable::RequestMethod

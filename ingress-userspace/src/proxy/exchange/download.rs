@@ -20,7 +20,7 @@ pub(super) struct Download {
     buffers: Buffers,
     /// Read and not yet taken by the client's connection. Lent only while something is in it.
     buffer: Option<Buffer>,
-    /// What compresses it first; what has come out waits there instead.
+    /// What changes it first; what has come out waits there instead.
     coding: Option<Box<Coding>>,
     state: State,
     /// Of an answer with `limit-rate`: counts what is sent, as nginx does.
@@ -32,6 +32,8 @@ pub(super) struct Download {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Reading,
+    /// Nothing comes any more; what an encoder has of it is not all out yet.
+    Ending,
     Read,
     Finished,
     Done,
@@ -71,6 +73,11 @@ impl Download {
     ) -> Poll<Result<(), Side>> {
         loop {
             ready!(self.write(cx, down))?;
+            if let Some(coding) = &mut self.coding
+                && coding.catch_up()?
+            {
+                continue;
+            }
             match self.state {
                 State::Reading => {
                     let mut buffer = self.buffers.take();
@@ -82,10 +89,13 @@ impl Download {
                     match read {
                         Poll::Ready(Ok(Read::Data)) => {}
                         Poll::Ready(Ok(Read::End)) => {
-                            if let Some(coding) = &mut self.coding {
-                                coding.finish()?;
-                            }
-                            self.state = State::Read;
+                            self.state = match &mut self.coding {
+                                None => State::Read,
+                                Some(coding) => {
+                                    coding.end()?;
+                                    State::Ending
+                                }
+                            };
                         }
                         Poll::Ready(Err(error)) => {
                             return Poll::Ready(Err(Side::Upstream(error)));
@@ -101,6 +111,12 @@ impl Download {
                             return Poll::Pending;
                         }
                     }
+                }
+                State::Ending => {
+                    if let Some(coding) = &mut self.coding {
+                        coding.finish()?;
+                    }
+                    self.state = State::Read;
                 }
                 State::Read => {
                     let trailers = up.trailers().map(trailers::to_client);

@@ -1,4 +1,4 @@
-//! Compressing an answer's body as it comes.
+//! The answer's body on its way to the client, changed as it comes: texts replaced, then compressed.
 
 use std::{
     io::{self, Write as _},
@@ -7,7 +7,7 @@ use std::{
 
 use brotli::enc::BrotliEncoderParams;
 
-use super::Side;
+use super::{Side, Substituter};
 use crate::proxy::sides::UpstreamError;
 
 /// How far back Brotli looks: 2 to the power of this in bytes, which are its memory too.
@@ -16,14 +16,20 @@ const WINDOW: u64 = 19;
 /// The least that it can.
 const LEAST_WINDOW: u64 = 10;
 
-/// Compresses one body.
+/// Changes one body.
 pub(in crate::proxy) struct Encoder {
+    /// What is replaced before it is compressed.
+    substituter: Option<Box<Substituter>>,
+    /// It has more to do with what has come.
+    behind: bool,
     coder: Coder,
     /// What is compressed may wait for more.
     hold: bool,
 }
 
 enum Coder {
+    /// Bytes as they are.
+    Plain(Vec<u8>),
     Gzip(Box<flate2::write::GzEncoder<Vec<u8>>>),
     Brotli(Box<brotli::CompressorWriter<Vec<u8>>>),
 }
@@ -33,7 +39,7 @@ impl Encoder {
     pub(in crate::proxy) fn gzip(level: u32, hold: bool) -> Self {
         let level = flate2::Compression::new(level.min(9));
         let coder = flate2::write::GzEncoder::new(Vec::new(), level);
-        Self { coder: Coder::Gzip(Box::new(coder)), hold }
+        Self::with(Coder::Gzip(Box::new(coder)), hold)
     }
 
     /// Level 0 to 11; `length` of the body in bytes, if it is known.
@@ -47,19 +53,58 @@ impl Encoder {
             ..BrotliEncoderParams::default()
         };
         let writer = brotli::CompressorWriter::with_params(Vec::new(), 4096, &parameters);
-        Self { coder: Coder::Brotli(Box::new(writer)), hold }
+        Self::with(Coder::Brotli(Box::new(writer)), hold)
     }
 
+    /// Compresses nothing.
+    pub(in crate::proxy) fn plain() -> Self {
+        Self::with(Coder::Plain(Vec::new()), false)
+    }
+
+    fn with(coder: Coder, hold: bool) -> Self {
+        Self { substituter: None, behind: false, coder, hold }
+    }
+
+    /// Has texts replaced before anything is compressed.
+    pub(in crate::proxy) fn substitute(&mut self, substituter: Substituter) {
+        self.substituter = Some(Box::new(substituter));
+    }
+
+    /// These bytes come next. Not while it is [behind](Self::is_behind).
     fn write(&mut self, data: &[u8]) -> io::Result<()> {
-        match &mut self.coder {
-            Coder::Gzip(coder) => coder.write_all(data),
-            Coder::Brotli(coder) => coder.write_all(data),
+        match &mut self.substituter {
+            Some(substituter) => {
+                substituter.feed(data);
+                self.catch_up()
+            }
+            None => self.coder.write(data),
         }
+    }
+
+    /// There is more to be made of what has come: what is out goes first.
+    fn is_behind(&self) -> bool {
+        self.behind
+    }
+
+    fn catch_up(&mut self) -> io::Result<()> {
+        let Some(substituter) = &mut self.substituter else { return Ok(()) };
+        let mut piece = Vec::new();
+        self.behind = substituter.work(&mut piece);
+        self.coder.write(&piece)
+    }
+
+    /// Nothing comes any more.
+    fn end(&mut self) -> io::Result<()> {
+        if let Some(substituter) = &mut self.substituter {
+            substituter.end();
+        }
+        self.catch_up()
     }
 
     /// All that was written can be decompressed from what came out.
     fn flush(&mut self) -> io::Result<()> {
         match &mut self.coder {
+            Coder::Plain(_) => Ok(()),
             Coder::Gzip(coder) => coder.flush(),
             Coder::Brotli(coder) => coder.flush(),
         }
@@ -68,6 +113,7 @@ impl Encoder {
     /// Hands over what has come out; `empty` is written to next.
     fn swap(&mut self, empty: Vec<u8>) -> Vec<u8> {
         match &mut self.coder {
+            Coder::Plain(out) => mem::replace(out, empty),
             Coder::Gzip(coder) => mem::replace(coder.get_mut(), empty),
             Coder::Brotli(coder) => mem::replace(coder.get_mut(), empty),
         }
@@ -76,8 +122,19 @@ impl Encoder {
     /// The last that comes out.
     fn finish(self) -> io::Result<Vec<u8>> {
         match self.coder {
+            Coder::Plain(out) => Ok(out),
             Coder::Gzip(coder) => coder.finish(),
             Coder::Brotli(coder) => Ok(coder.into_inner()),
+        }
+    }
+}
+
+impl Coder {
+    fn write(&mut self, data: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Plain(out) => out.write_all(data),
+            Self::Gzip(coder) => coder.write_all(data),
+            Self::Brotli(coder) => coder.write_all(data),
         }
     }
 }
@@ -126,6 +183,9 @@ impl Coding {
     /// The endpoint pauses: what it has sent the client gets at once, for it may be an event, unless
     /// the encoder may wait for more. True: there is something to be sent.
     pub(super) fn release(&mut self) -> Result<bool, Side> {
+        if self.encoder.as_ref().is_some_and(|encoder| encoder.is_behind()) {
+            return Ok(true);
+        }
         let Some(encoder) = self.encoder.as_mut().filter(|own| self.held && !own.hold) else {
             return Ok(!self.out().is_empty());
         };
@@ -135,7 +195,26 @@ impl Coding {
         Ok(!self.out().is_empty())
     }
 
-    /// The body has ended.
+    /// Makes more of what has come, once what is out is sent. False: there is no more to be made.
+    pub(super) fn catch_up(&mut self) -> Result<bool, Side> {
+        let Some(encoder) = self.encoder.as_mut().filter(|encoder| encoder.is_behind()) else {
+            return Ok(false);
+        };
+        encoder.catch_up().map_err(broken)?;
+        self.out = encoder.swap(mem::take(&mut self.out));
+        Ok(true)
+    }
+
+    /// Nothing comes any more; what has come may not be all out yet.
+    pub(super) fn end(&mut self) -> Result<(), Side> {
+        if let Some(encoder) = &mut self.encoder {
+            encoder.end().map_err(broken)?;
+            self.out.append(&mut encoder.swap(Vec::new()));
+        }
+        Ok(())
+    }
+
+    /// The last of it comes out.
     pub(super) fn finish(&mut self) -> Result<(), Side> {
         if let Some(encoder) = self.encoder.take() {
             self.out.append(&mut encoder.finish().map_err(broken)?);

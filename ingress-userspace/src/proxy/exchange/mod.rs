@@ -6,6 +6,7 @@ mod attempt;
 mod download;
 mod encode;
 mod pace;
+mod substitute;
 mod upload;
 
 use std::{
@@ -14,8 +15,8 @@ use std::{
     task::{Context, Poll},
 };
 
-pub(super) use self::encode::Encoder;
 use self::{attempt::poll_gone, download::Download, upload::Upload};
+pub(super) use self::{encode::Encoder, substitute::Substituter};
 use super::{
     balance::{Asker, Attempts},
     client::Client,
@@ -45,7 +46,7 @@ pub(super) enum Outcome {
 pub(super) enum Verdict {
     /// The client gets it.
     Pass,
-    /// The client gets it, its body compressed.
+    /// The client gets it, its body changed.
     Encode(Box<Encoder>),
     /// The client gets another one.
     Discard,

@@ -15,11 +15,12 @@ use crate::{
 /// Fields that tell what the bytes of the body are, which become others (RFC 9530).
 const DIGESTS: [&[u8]; 2] = [b"Content-Digest", b"Content-MD5"];
 
-/// Chooses a coding for this answer and writes its head accordingly. `hold`: what is compressed may
-/// wait for more (`proxy-buffering`).
+/// Chooses a coding for this answer and writes its head accordingly. `accepted`: where the client
+/// says what it takes. `hold`: what is compressed may wait for more (`proxy-buffering`).
 pub(super) fn apply(
     compression: &Compression,
     request: &RequestHead,
+    accepted: &Fields,
     answer: &mut ResponseHead,
     hold: bool,
 ) -> Option<Box<Encoder>> {
@@ -61,8 +62,8 @@ pub(super) fn apply(
     if request.version == Version::Http10 {
         return None;
     }
-    let brotli = brotli.map(|coding| (coding, quality(&request.fields, b"br")));
-    let gzip = gzip.map(|coding| (coding, quality(&request.fields, b"gzip")));
+    let brotli = brotli.map(|coding| (coding, quality(accepted, b"br")));
+    let gzip = gzip.map(|coding| (coding, quality(accepted, b"gzip")));
     let length = match answer.body {
         BodyLength::Exact(length) => Some(length),
         _ => None,
@@ -80,16 +81,21 @@ pub(super) fn apply(
     let fields = &mut answer.fields;
     fields.remove(Known::ContentLength);
     fields.remove(Known::AcceptRanges);
-    for name in DIGESTS {
-        fields.remove_named(name);
-    }
+    forget_digests(fields);
     weaken(fields);
     fields.push_known(Known::ContentEncoding, name);
     Some(Box::new(encoder))
 }
 
+/// The bytes are others.
+pub(super) fn forget_digests(fields: &mut Fields) {
+    for name in DIGESTS {
+        fields.remove_named(name);
+    }
+}
+
 /// The bytes are others, what they mean is the same (`ngx_http_weak_etag`).
-fn weaken(fields: &mut Fields) {
+pub(super) fn weaken(fields: &mut Fields) {
     let Some(tag) = fields.get(Known::ETag) else { return };
     if tag.starts_with(b"W/") {
         return;

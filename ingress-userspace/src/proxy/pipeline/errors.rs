@@ -159,7 +159,7 @@ async fn ask<D: Downstream>(
             page.fields.push_known(Known::WwwAuthenticate, challenge);
         }
         answered.finish(page);
-        answered.compress(page)
+        answered.encode(page, None)
     };
     let mut down = Bodiless(down);
     let terms = Terms { proxying: &pages.proxying, upgrade: false, mirror: None };

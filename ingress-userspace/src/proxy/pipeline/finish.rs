@@ -3,17 +3,21 @@
 use std::{cell::OnceCell, rc::Rc};
 
 use super::{
-    admission::Admission, compression, cors, external, headers, origin::Origin, settings,
+    admission::Admission,
+    compression, cors, external, headers,
+    origin::Origin,
+    settings,
+    snippet::{Observed, Plan},
     variables::Seen,
 };
 use crate::{
-    model::{FieldSetting, HostName, Target},
+    model::{Compression, FieldSetting, HostName, Target},
     proxy::{
         balance::View,
         client::Client,
         counters::Subject,
-        exchange::Verdict,
-        message::{Known, RequestHead, ResponseHead},
+        exchange::{Encoder, Verdict},
+        message::{Fields, Known, RequestHead, ResponseHead},
     },
 };
 
@@ -58,17 +62,40 @@ impl Answered<'_> {
         }
     }
 
-    /// How the body of a finished answer goes to the client.
-    pub(super) fn compress(&self, head: &mut ResponseHead) -> Verdict {
-        match &self.view.snapshot.model.settings.compression {
-            None => Verdict::Pass,
-            Some(compression) => {
-                let route = self.subject.route;
-                let hold = route.is_some_and(|route| route.proxying.buffer_response);
-                compression::apply(compression, self.request, head, hold)
-                    .map_or(Verdict::Pass, Verdict::Encode)
+    /// How the body of a finished answer goes to the client. `plan`: what snippets do to it,
+    /// `observed`: what they saw of it.
+    pub(super) fn encode(
+        &self,
+        head: &mut ResponseHead,
+        plan: Option<(&Plan<'_>, &Observed)>,
+    ) -> Verdict {
+        let all = self.view.snapshot.model.settings.compression.as_deref();
+        let Some((plan, observed)) = plan else {
+            let encoder = all.and_then(|all| self.compress(all, &self.request.fields, head));
+            return encoder.map_or(Verdict::Pass, Verdict::Encode);
+        };
+        let substituter = plan.substitute(head, observed);
+        let own = plan.compression(all);
+        let accepted = plan.accepted().unwrap_or(&self.request.fields);
+        let encoder = own.as_ref().or(all).and_then(|own| self.compress(own, accepted, head));
+        match (substituter, encoder) {
+            (None, encoder) => encoder.map_or(Verdict::Pass, Verdict::Encode),
+            (Some(substituter), encoder) => {
+                let mut encoder = encoder.unwrap_or_else(|| Box::new(Encoder::plain()));
+                encoder.substitute(substituter);
+                Verdict::Encode(encoder)
             }
         }
+    }
+
+    fn compress(
+        &self,
+        compression: &Compression,
+        accepted: &Fields,
+        head: &mut ResponseHead,
+    ) -> Option<Box<Encoder>> {
+        let hold = self.subject.route.is_some_and(|route| route.proxying.buffer_response);
+        compression::apply(compression, self.request, accepted, head, hold)
     }
 
     fn set(&self, settings: &[FieldSetting], head: &mut ResponseHead) {

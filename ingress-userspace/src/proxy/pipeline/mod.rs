@@ -117,7 +117,7 @@ pub(super) async fn answer<D: Downstream>(
                 if let Some(plan) = plan {
                     plan.apply(answer, &observed);
                 }
-                let verdict = answered.compress(answer);
+                let verdict = answered.encode(answer, plan.map(|plan| (plan, &observed)));
                 if let Some(journal) = &head.journal {
                     journal.answer(answer);
                 }
@@ -244,6 +244,7 @@ async fn own<D: Downstream>(
     answered.finish(&mut answer.head);
     if let Some(plan) = plan {
         plan.apply(&mut answer.head, &Observed::default());
+        plan.substitute_text(&mut answer);
     }
     if let Some(journal) = &head.journal {
         journal.answer(&answer.head);

@@ -308,6 +308,11 @@ fn place<'v>(
             original = Some(std::mem::replace(&mut head.target, target));
         }
         applied = program.and_then(|program| script.leave(program, &mut head.fields));
+        if let (Some(applied), Some(plan)) = (&applied, plan)
+            && applied.tells(Known::AcceptEncoding)
+        {
+            plan.remember_codings(&head.fields);
+        }
     }
     if route.policies.is_some() || !settings.fields.to_client.is_empty() {
         head.original.clone_from(&original);

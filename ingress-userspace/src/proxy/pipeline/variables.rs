@@ -71,6 +71,13 @@ impl Seen<'_> {
                 Ok(IpAddr::V6(address)) => take(&address.octets()),
                 Err(_no_address) => {}
             },
+            Variable::ForwardedFor => {
+                for value in self.fields.get_all(Known::XForwardedFor) {
+                    take(value);
+                    take(b", ");
+                }
+                take(self.address.as_bytes());
+            }
             Variable::RemotePort => take(self.client.peer.port().to_string().as_bytes()),
             Variable::Scheme => take(if self.client.tls { b"https" } else { b"http" }),
             Variable::ServerName => match self.server {

@@ -28,6 +28,7 @@ const OTHERS: [&str; 9] = [
 /// The Ingress' own, else the ConfigMap's unless the Ingress is exempt from it.
 pub(super) fn parse(parser: &mut Parser<'_, '_>) -> Option<ExternalRequest> {
     let exempt = !parser.boolean("enable-global-auth", true);
+    let more = super::snippet::question(parser);
     let Some(value) = parser.values.get("auth-url") else {
         for key in OTHERS {
             if parser.values.get(key).is_some() {
@@ -51,7 +52,8 @@ pub(super) fn parse(parser: &mut Parser<'_, '_>) -> Option<ExternalRequest> {
     let method = parser.refusing("auth-method", parts::method);
     let signin = signin(parser);
     let response_headers = parser.refusing("auth-response-headers", parts::response_headers);
-    let request_headers = request_headers(parser);
+    let mut request_headers = request_headers(parser).into_vec();
+    request_headers.extend(more);
     let request_redirect = parser.refusing("auth-request-redirect", parts::request_redirect);
     let cache = cache(parser);
     let always_set_cookie = parser.refusing("auth-always-set-cookie", super::boolean);
@@ -67,7 +69,7 @@ pub(super) fn parse(parser: &mut Parser<'_, '_>) -> Option<ExternalRequest> {
         method,
         signin,
         response_headers: response_headers.unwrap_or_default(),
-        request_headers,
+        request_headers: request_headers.into(),
         request_redirect,
         cache,
         always_set_cookie: always_set_cookie.unwrap_or(false),

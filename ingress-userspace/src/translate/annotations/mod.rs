@@ -44,8 +44,8 @@ pub(super) use snippet::{Snippets, said};
 pub(super) use sources::list as source_ranges;
 #[cfg(test)]
 pub(crate) use upstream_tls::SUITES;
-pub(super) use upstream_tls::UpstreamTlsRequest;
-pub(super) use value::{Invalid, boolean};
+pub(super) use upstream_tls::{UpstreamTlsRequest, tls_name};
+pub(super) use value::{Invalid, boolean, culprit};
 
 use self::value::Values;
 use super::{config::Config, external_auth::ExternalRequest, report::Report, users::UserLists};
@@ -73,6 +73,8 @@ pub(super) struct Annotations {
     pub(super) external_auth: Option<ExternalRequest>,
     /// `proxy-ssl-secret` and what goes with it.
     pub(super) upstream_tls: Option<UpstreamTlsRequest>,
+    /// The same with what a `configuration-snippet` says, for the paths of the Ingress alone.
+    pub(super) upstream_tls_of_paths: Option<UpstreamTlsRequest>,
     /// Where a person finds `proxy-ssl-secret`.
     pub(super) upstream_tls_field: String,
     pub(super) handshake: Handshake,
@@ -139,6 +141,8 @@ impl Annotations {
         let passthrough = passthrough::parse(&mut parser);
         let snippets = snippet::parse(&mut parser);
         snippets.apply(&mut proxying);
+        let upstream_tls_of_paths =
+            upstream_tls.as_ref().and_then(|request| snippets.overrides.of_request(request));
         let host_denial = snippets.host_denial.clone();
         let policies = parser.policies(&snippets);
         let error_pages = error_pages::parse(&mut parser);
@@ -153,6 +157,7 @@ impl Annotations {
             error_pages,
             external_auth,
             upstream_tls,
+            upstream_tls_of_paths,
             upstream_tls_field,
             handshake,
             snippets,
@@ -248,7 +253,9 @@ impl Parser<'_, '_> {
         match parse(self.values.get(key)?) {
             Ok(value) => Some(value),
             Err(Invalid(expected)) => {
-                let message = format!("is not {expected}; the default applies");
+                let wrong = culprit(self.values.get(key).unwrap_or_default(), expected, parse);
+                let message =
+                    format!("is not {expected}{wrong}; the default applies{}", usual(key));
                 self.report.error(self.values.field(key), message);
                 None
             }
@@ -262,7 +269,8 @@ impl Parser<'_, '_> {
         match parse(self.values.get(key)?) {
             Ok(value) => Some(value),
             Err(Invalid(expected)) => {
-                self.deny(key, &format!("is not {expected}"));
+                let wrong = culprit(self.values.get(key).unwrap_or_default(), expected, parse);
+                self.deny(key, &format!("is not {expected}{wrong}"));
                 None
             }
         }
@@ -283,6 +291,20 @@ impl Parser<'_, '_> {
         let field = self.values.field(key);
         let name = field.trim_start_matches("metadata.annotations[").trim_end_matches(']');
         Denial { key: Arc::from(name) }
+    }
+}
+
+/// What applies without the annotation, in parentheses; nothing where there is nothing.
+fn usual(key: &str) -> String {
+    let default = described(key).map_or("", |row| row.default);
+    match default.split_once("cm") {
+        _ if default.is_empty() => String::new(),
+        Some(("", "")) => " (what the ConfigMap says)".to_owned(),
+        Some(("", rest)) => match rest.strip_prefix(", ") {
+            Some(rest) => format!(" (what the ConfigMap says, else {rest})"),
+            None => format!(" (what the ConfigMap's{rest} says)"),
+        },
+        _ => format!(" ({default})"),
     }
 }
 

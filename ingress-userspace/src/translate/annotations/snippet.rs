@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Parser, known::Risk};
 use crate::{
-    model::{Denial, Program, Proxying, ServerProgram},
+    model::{Denial, Program, Proxying, ServerProgram, Text},
     translate::snippet::{self, Fault, Overrides},
 };
 
@@ -14,7 +14,7 @@ use crate::{
 pub(in crate::translate) struct Snippets {
     /// `configuration-snippet`, and the ConfigMap's `location-snippet` after it.
     pub(super) location: Option<Arc<Program>>,
-    overrides: Overrides,
+    pub(super) overrides: Overrides,
     /// `server-snippet`, and the ConfigMap's after it.
     pub(in crate::translate) server: Option<Arc<ServerProgram>>,
     /// The `server-snippet` cannot be obeyed: all paths of its hosts answer 503.
@@ -35,7 +35,7 @@ impl Snippets {
 
 pub(super) fn parse(parser: &mut Parser<'_, '_>) -> Snippets {
     let mut snippets = Snippets::default();
-    for key in ["stream-snippet", "modsecurity-snippet", "auth-snippet"] {
+    for key in ["stream-snippet", "modsecurity-snippet"] {
         if text(parser, key).is_some() {
             parser.without(key, &format!("is not supported; {}", snippet::of_key(key)));
         }
@@ -43,6 +43,29 @@ pub(super) fn parse(parser: &mut Parser<'_, '_>) -> Snippets {
     let variables = server(parser, &mut snippets);
     location(parser, &variables, &mut snippets);
     snippets
+}
+
+/// `auth-snippet`: what the server of `auth-url` is told besides.
+pub(super) fn question(parser: &mut Parser<'_, '_>) -> Vec<(Arc<str>, Text)> {
+    const KEY: &str = "auth-snippet";
+    let Some(text) = text(parser, KEY) else { return Vec::new() };
+    if let Some(why) = forbidden(parser, KEY) {
+        parser.without(KEY, &why);
+        return Vec::new();
+    }
+    if parser.values.get("auth-url").is_none() {
+        parser.warn(KEY, "has no effect without auth-url, as in ingress-nginx");
+        return Vec::new();
+    }
+    match snippet::parse(&text).and_then(|directives| snippet::question(&directives)) {
+        Ok(fields) => fields,
+        Err(faults) => {
+            for fault in &faults {
+                parser.without(KEY, &said(fault));
+            }
+            Vec::new()
+        }
+    }
 }
 
 /// The snippet, unless it is empty.
@@ -82,16 +105,20 @@ fn server(parser: &mut Parser<'_, '_>, snippets: &mut Snippets) -> BTreeSet<Stri
             notes(parser, KEY, &server.notes);
             snippets.server = Some(Arc::new(server.program));
         }
-        Err(fault) if parser.config.snippets.serve_without => {
-            parser.without(KEY, &said(&fault));
+        Err(faults) if parser.config.snippets.serve_without => {
+            for fault in &faults {
+                parser.without(KEY, &said(fault));
+            }
         }
-        Err(fault) => {
-            let message = format!(
-                "{}; all paths of the hosts of this Ingress answer 503, those of other Ingresses \
-                 too",
-                said(&fault)
-            );
-            parser.report.error(parser.values.field(KEY), message);
+        Err(faults) => {
+            for fault in &faults {
+                let message = format!(
+                    "{}; all paths of the hosts of this Ingress answer 503, those of other \
+                     Ingresses too",
+                    said(fault)
+                );
+                parser.report.error(parser.values.field(KEY), message);
+            }
             snippets.host_denial = Some(parser.denial_by(KEY));
         }
     }
@@ -114,7 +141,7 @@ fn location(parser: &mut Parser<'_, '_>, variables: &BTreeSet<String>, snippets:
     let lowered = snippet::parse(&text).and_then(|mut directives| {
         directives.extend(shared.location.iter().cloned());
         let location = snippet::location(&directives, variables)?;
-        check(parser, &location)?;
+        check(parser, &location).map_err(|fault| vec![fault])?;
         Ok(location)
     });
     match lowered {
@@ -125,7 +152,11 @@ fn location(parser: &mut Parser<'_, '_>, variables: &BTreeSet<String>, snippets:
             let program = Some(location.program).filter(|program| !program.is_idle());
             snippets.location = program.map(Arc::new);
         }
-        Err(fault) => parser.without(KEY, &said(&fault)),
+        Err(faults) => {
+            for fault in &faults {
+                parser.without(KEY, &said(fault));
+            }
+        }
     }
 }
 
@@ -147,10 +178,12 @@ fn check(parser: &Parser<'_, '_>, location: &snippet::Location) -> Result<(), Fa
         return fault(1, why, "the annotation `allowlist-source-range`");
     }
     if let Some(line) = location.tls
-        && has("proxy-ssl-secret")
+        && location.overrides.verifies()
+        && !has("proxy-ssl-secret")
     {
-        let why = "TLS to endpoints is said by the annotations and by the snippet";
-        return fault(line, why, "the annotations `proxy-ssl-name` and `proxy-ssl-server-name`");
+        let why = "`proxy_ssl_verify on` has no authorities to verify endpoints by, and nginx does \
+                   not start with it";
+        return fault(line, why, "the annotations `proxy-ssl-secret` and `proxy-ssl-verify`");
     }
     Ok(())
 }

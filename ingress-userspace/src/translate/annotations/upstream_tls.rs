@@ -75,14 +75,19 @@ pub(super) fn parse(parser: &mut Parser<'_, '_>) -> Option<UpstreamTlsRequest> {
         depth.filter(|depth| *depth <= 10).ok_or(Invalid("a number from 0 to 10"))
     });
     parser.insist("proxy-ssl-name", &mut request.name, |value| {
-        let name = value.trim_end_matches('.').to_ascii_lowercase();
-        let valid = is_name(&name) || name.parse::<std::net::IpAddr>().is_ok();
-        valid.then(|| Some(name.into())).ok_or(Invalid("a DNS name or an address"))
+        tls_name(value).map(Some).ok_or(Invalid("a DNS name or an address"))
     });
     parser.take("proxy-ssl-server-name", &mut request.send_name, switch);
     parser.take("proxy-ssl-protocols", &mut request.versions, versions);
     parser.take("proxy-ssl-ciphers", &mut request.suites, suites);
     Some(request)
+}
+
+/// A name, or an address, that a certificate can be for.
+pub(in crate::translate) fn tls_name(value: &str) -> Option<Arc<str>> {
+    let name = value.trim_end_matches('.').to_ascii_lowercase();
+    let valid = is_name(&name) || name.parse::<std::net::IpAddr>().is_ok();
+    valid.then(|| name.into())
 }
 
 fn switch(value: &str) -> Result<bool, Invalid> {

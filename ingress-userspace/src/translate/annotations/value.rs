@@ -1,5 +1,8 @@
 use std::collections::BTreeMap;
 
+/// As much of an item of a list is quoted. Characters.
+const LONGEST_ITEM: usize = 80;
+
 /// The annotations under the prefix of one Ingress, by key without it.
 pub(super) struct Values<'i> {
     prefix: &'i str,
@@ -32,6 +35,24 @@ impl<'i> Values<'i> {
     pub(super) fn field(&self, key: &str) -> String {
         format!("metadata.annotations[{}/{key}]", self.prefix)
     }
+}
+
+/// Which item of a list is wrong, behind a colon; nothing where that cannot be told.
+pub(in crate::translate) fn culprit<T>(
+    value: &str,
+    expected: &str,
+    parse: fn(&str) -> Result<T, Invalid>,
+) -> String {
+    if !expected.contains("list") {
+        return String::new();
+    }
+    let items = value.split(if value.contains(',') { ',' } else { ' ' }).map(str::trim);
+    let mut wrong = items.filter(|item| !item.is_empty()).filter(|item| parse(item).is_err());
+    wrong.next().map_or(String::new(), |item| {
+        let short: String = item.chars().take(LONGEST_ITEM).collect();
+        let dots = if short.len() < item.len() { "…" } else { "" };
+        format!(": `{short}{dots}` is none")
+    })
 }
 
 /// As Go's `strconv.ParseBool`, which ingress-nginx uses for annotations and its ConfigMap.

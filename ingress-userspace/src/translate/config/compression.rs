@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Reader;
 use crate::{
-    model::{Coding, Compression},
+    model::{Coding, Compression, MediaTypes},
     translate::{annotations::Invalid, quantity::whole},
 };
 
@@ -22,7 +22,7 @@ impl Reader<'_, '_> {
         self.boolean("use-gzip", &mut gzip);
         self.boolean("enable-brotli", &mut brotli);
         // All are read, so that all that is wrong is told.
-        let types: Types = types(TYPES).unwrap_or_default();
+        let types: MediaTypes = types(TYPES).unwrap_or_default();
         let mut own = Coding { level: 1, min_length: 256, types: types.clone() };
         self.value("gzip-level", &mut own.level, |value| {
             level(value, 1..=9).ok_or(Invalid("a whole number from 1 to 9"))
@@ -42,8 +42,6 @@ impl Reader<'_, '_> {
     }
 }
 
-type Types = Option<Arc<[Arc<str>]>>;
-
 fn level(value: &str, allowed: std::ops::RangeInclusive<u32>) -> Option<u32> {
     let level = u32::try_from(whole(value)?).ok()?;
     allowed.contains(&level).then_some(level)
@@ -53,12 +51,12 @@ fn length(value: &str) -> Result<u64, Invalid> {
     whole(value).ok_or(Invalid("a number of bytes"))
 }
 
-fn types_of(value: &str) -> Result<Types, Invalid> {
+fn types_of(value: &str) -> Result<MediaTypes, Invalid> {
     types(value).ok_or(Invalid("media types with spaces between them, or `*`"))
 }
 
 /// Media types with spaces between them. A `*` among them stands for all.
-fn types(value: &str) -> Option<Types> {
+pub(in crate::translate) fn types(value: &str) -> Option<MediaTypes> {
     let is_media = |item: &str| {
         let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&byte);
         let is_part = |part: &str| !part.is_empty() && part.bytes().all(is_allowed);

@@ -16,10 +16,13 @@ use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 
+pub(super) use self::compression::types as media_types;
 pub(super) use self::limits::LimitKeys;
 pub(super) use self::snippets::SharedSnippets;
 use super::{
-    annotations::{Invalid, Risk, Source, boolean, error_statuses, load_balance, read_proxying},
+    annotations::{
+        Invalid, Risk, Source, boolean, culprit, error_statuses, load_balance, read_proxying,
+    },
     external_auth::ExternalRequest,
     report::Report,
     suite, ticket,
@@ -334,7 +337,8 @@ impl<'a> Reader<'a, '_> {
         match self.get(key).map(parse) {
             Some(Ok(value)) => *place = value,
             Some(Err(Invalid(expected))) => {
-                let message = format!("is not {expected}; the default applies");
+                let wrong = culprit(self.get(key).unwrap_or_default(), expected, parse);
+                let message = format!("is not {expected}{wrong}; the default applies");
                 self.report.error(format!("data.{key}"), message);
             }
             None => {}

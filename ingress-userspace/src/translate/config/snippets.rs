@@ -38,25 +38,34 @@ impl Reader<'_, '_> {
         for key in ["http-snippet", "location-snippet", "server-snippet", "global-auth-snippet"] {
             let Some(text) = self.get(key).filter(|text| !text.is_empty()) else { continue };
             let taken = match key {
-                "global-auth-snippet" => {
-                    Err(format!("is not supported; {}", snippet::of_key("auth-snippet")))
-                }
                 _ if !shared.allowed => {
-                    Err("is off: `allow-snippet-annotations` is not `true`".to_owned())
+                    Err(vec!["is off: `allow-snippet-annotations` is not `true`".to_owned()])
                 }
                 _ => snippet::parse(text)
                     .and_then(|directives| match key {
                         "http-snippet" => {
                             snippet::http(&directives).map(|effects| shared.http = effects)
                         }
+                        "global-auth-snippet" => {
+                            let fields = snippet::question(&directives)?;
+                            if let Some(global) = &mut config.global_auth {
+                                let own = std::mem::take(&mut global.auth.request_headers);
+                                global.auth.request_headers =
+                                    own.into_iter().chain(fields).collect();
+                            } else {
+                                let message = "has no effect without global-auth-url";
+                                self.report.warning(format!("data.{key}"), message.to_owned());
+                            }
+                            Ok(())
+                        }
                         "location-snippet" => {
                             let location_alone =
                                 snippet::location(&directives, &Default::default())?;
                             if let Some(line) = location_alone.satisfy_any {
-                                return Err(Fault {
+                                return Err(vec![Fault {
                                     instead: Some("the annotation `satisfy`"),
                                     ..Fault::new(line, "`satisfy any` is not supported here")
-                                });
+                                }]);
                             }
                             location = directives;
                             Ok(())
@@ -67,14 +76,15 @@ impl Reader<'_, '_> {
                             Ok(())
                         }
                     })
-                    .map_err(|fault| said(&fault)),
+                    .map_err(|faults| faults.iter().map(said).collect()),
             };
-            let Err(why) = taken else { continue };
-            let field = format!("data.{key}");
-            if shared.serve_without {
-                self.report.error(field, format!("{why}; it is left out"));
-            } else {
-                self.report.error(field, format!("{why}; everything answers 503"));
+            let Err(faults) = taken else { continue };
+            let then =
+                if shared.serve_without { "it is left out" } else { "everything answers 503" };
+            for why in faults {
+                self.report.error(format!("data.{key}"), format!("{why}; {then}"));
+            }
+            if !shared.serve_without {
                 config.denial.get_or_insert_with(|| Denial { key: key.into() });
             }
         }

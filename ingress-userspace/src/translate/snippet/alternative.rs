@@ -62,7 +62,9 @@ pub(in crate::translate) fn of_key(key: &str) -> &'static str {
             "a path of an Ingress, `denylist-source-range`, `from-to-www-redirect` and \
              `server-alias` do without a snippet what most are for"
         }
-        "auth-snippet" => "`auth-proxy-set-headers` sets headers for the authentication service",
+        "auth-snippet" | "global-auth-snippet" => {
+            "`auth-proxy-set-headers` sets headers for the authentication service"
+        }
         "stream-snippet" => {
             "`--tcp-services-configmap` and `--udp-services-configmap` publish ports"
         }

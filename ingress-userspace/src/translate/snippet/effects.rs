@@ -22,19 +22,27 @@ const NEEDLESS: &[(&str, &str)] = &[
     ("rewrite_log", "what is logged is not up to a snippet"),
     ("server_tokens", "answers do not say what we are"),
     ("etag", "it is about files of nginx"),
-    ("gzip", "answers are compressed as the ConfigMap's `use-gzip` says"),
-    ("gzip_types", "answers are compressed as the ConfigMap's `use-gzip` says"),
-    ("gzip_min_length", "answers are compressed as the ConfigMap's `use-gzip` says"),
-    ("gzip_comp_level", "answers are compressed as the ConfigMap's `use-gzip` says"),
-    ("gzip_proxied", "answers are compressed as the ConfigMap's `use-gzip` says"),
-    ("gzip_vary", "answers are compressed as the ConfigMap's `use-gzip` says"),
-    ("gzip_buffers", "answers are compressed as the ConfigMap's `use-gzip` says"),
-    ("gzip_disable", "answers are compressed as the ConfigMap's `use-gzip` says"),
-    ("gzip_http_version", "answers are compressed as the ConfigMap's `use-gzip` says"),
+    ("gzip_proxied", "answers are compressed whether a proxy asked for them or not"),
+    ("gzip_vary", "answers that may be compressed always say `Vary`"),
+    ("gzip_buffers", "a buffer of 32 KiB is compressed at a time"),
+    ("gzip_disable", "clients that cannot take gzip do not ask for it"),
+    ("gzip_http_version", "clients of HTTP/1.0 get nothing compressed"),
     ("proxy_buffer_size", "heads of answers may have 32 KiB, whatever it says"),
     ("proxy_buffers", "one buffer of 32 KiB per direction is filled and emptied in turn"),
     ("proxy_busy_buffers_size", "one buffer of 32 KiB per direction is filled and emptied in turn"),
     ("proxy_max_temp_file_size", "answers are never written to disk"),
+    ("large_client_header_buffers", "heads of requests may have 32 KiB; the ConfigMap says less"),
+    ("keepalive_timeout", "connections are not of one host: the ConfigMap's `keep-alive` says it"),
+    ("keepalive_requests", "the ConfigMap's `keep-alive-requests` says it"),
+    ("send_timeout", "a client that takes nothing for a minute is left"),
+    ("client_header_timeout", "the ConfigMap's `client-header-timeout` says it"),
+    ("client_body_timeout", "the ConfigMap's `client-body-timeout` says it"),
+    ("sendfile", "it is about files of nginx"),
+    ("tcp_nopush", "it is about files of nginx"),
+    ("tcp_nodelay", "nothing that is written waits for more"),
+    ("proxy_headers_hash_max_size", "there is no such table"),
+    ("proxy_headers_hash_bucket_size", "there is no such table"),
+    ("proxy_socket_keepalive", "connections to endpoints that do not answer end by their timeouts"),
     ("client_header_buffer_size", "a buffer of 32 KiB is borrowed while a head is read"),
 ];
 
@@ -64,6 +72,9 @@ impl Lower {
         // Not in an `if` of a server, where nginx knows the rewrite module's alone.
         if place == Place::ServerIf {
             return Ok(false);
+        }
+        if self.body(name, &words, place, context).map_err(fault)? {
+            return Ok(true);
         }
         self.of_answers(name, &words, context).map_err(fault).and_then(|taken| match taken {
             true => Ok(true),

@@ -55,6 +55,8 @@ pub(super) struct Lower {
     pub(super) satisfy_any: Option<usize>,
     /// What does nothing, and why.
     pub(super) notes: Vec<(usize, String)>,
+    /// What refuses the snippet.
+    pub(super) faults: Vec<Fault>,
 }
 
 impl Lower {
@@ -63,27 +65,41 @@ impl Lower {
         self.contexts.len() - 1
     }
 
-    /// The steps of a block; its effects go into the context.
+    /// The steps of a block; its effects go into the context, what is wrong with it into the faults.
     pub(super) fn block(
         &mut self,
         directives: &[Directive],
         place: Place,
         context: usize,
-    ) -> Result<Vec<Step>, Fault> {
+    ) -> Vec<Step> {
         let mut steps = Vec::new();
         for directive in directives {
-            if place != Place::Http
-                && !(place.is_conditional() && directive.name == "if")
-                && let Some(step) = self.step(directive, place, context)?
-            {
-                steps.push(step);
-            } else if directive.name == "location" && place == Place::Server {
-                self.location(directive)?;
-            } else if !self.effect(directive, place, context)? {
-                return Err(unknown(directive, place));
+            match self.directive(directive, place, context) {
+                Ok(step) => steps.extend(step),
+                Err(fault) => self.faults.push(fault),
             }
         }
-        Ok(steps)
+        steps
+    }
+
+    fn directive(
+        &mut self,
+        directive: &Directive,
+        place: Place,
+        context: usize,
+    ) -> Result<Option<Step>, Fault> {
+        if place != Place::Http
+            && !(place.is_conditional() && directive.name == "if")
+            && let Some(step) = self.step(directive, place, context)?
+        {
+            return Ok(Some(step));
+        }
+        if directive.name == "location" && place == Place::Server {
+            self.location(directive)?;
+        } else if !self.effect(directive, place, context)? {
+            return Err(unknown(directive, place));
+        }
+        Ok(None)
     }
 
     /// What values may refer to, once there is an answer.
@@ -127,10 +143,8 @@ impl Lower {
         let context = self.new_context();
         let steps = self.block(block, Place::Own, context);
         let contexts = std::mem::replace(&mut self.contexts, outer);
-        self.locations.push(SnippetLocation {
-            matching,
-            program: Program { steps: steps?.into(), contexts },
-        });
+        self.locations
+            .push(SnippetLocation { matching, program: Program { steps: steps.into(), contexts } });
         Ok(())
     }
 }

@@ -3,11 +3,13 @@
 //! not known refuses the whole snippet, with the line and the reason; nothing of a text is kept.
 
 mod alternative;
+mod bodies;
 mod effects;
 mod fields;
 mod lower;
 mod overrides;
 mod parse;
+mod question;
 mod steps;
 mod token;
 mod value;
@@ -15,12 +17,17 @@ mod value;
 use std::{collections::BTreeSet, sync::Arc};
 
 use self::lower::{Lower, Place};
-pub(super) use self::{alternative::of_key, overrides::Overrides, parse::Directive, token::Fault};
+pub(super) use self::{
+    alternative::of_key, overrides::Overrides, parse::Directive, question::question, token::Fault,
+};
 use crate::model::{Effects, Program, ServerProgram};
 
 /// Effects of a location with an `if` for each, at most so many: each is worked out beneath its
 /// server.
 const MOST_CONTEXTS: usize = 500;
+
+/// As many faults of a snippet are told.
+const MOST_FAULTS: usize = 20;
 
 /// A `configuration-snippet`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,8 +50,8 @@ pub(super) struct Server {
 }
 
 /// The directives of a text.
-pub(super) fn parse(text: &str) -> Result<Vec<Directive>, Fault> {
-    parse::directives(text)
+pub(super) fn parse(text: &str) -> Result<Vec<Directive>, Vec<Fault>> {
+    parse::directives(text).map_err(|fault| vec![fault])
 }
 
 /// The variables that a `server-snippet` makes, for the `configuration-snippet` beside it.
@@ -58,19 +65,20 @@ pub(super) fn variables(directives: &[Directive]) -> BTreeSet<String> {
 pub(super) fn location(
     directives: &[Directive],
     variables: &BTreeSet<String>,
-) -> Result<Location, Fault> {
+) -> Result<Location, Vec<Fault>> {
     let mut lower = Lower { names: variables.clone(), ..Lower::default() };
     steps::names(directives, &mut lower.names);
     let context = lower.new_context();
-    let steps = lower.block(directives, Place::Location, context)?;
-    many(lower.contexts.len())?;
+    let steps = lower.block(directives, Place::Location, context);
+    lower.faults.extend(many(lower.contexts.len()));
     if let Some(directive) = directives.iter().find(|one| one.name == "limit_except")
         && !steps.is_empty()
     {
         let why = "`limit_except` beside `if`, `set`, `return` or `rewrite` is not supported: \
                    nginx does none of these for the methods that are excepted";
-        return Err(Fault::new(directive.line, why));
+        lower.faults.push(Fault::new(directive.line, why));
     }
+    without_faults(lower.faults)?;
     Ok(Location {
         program: Program { steps: steps.into(), contexts: lower.contexts },
         tls: lower.overrides.tls_line,
@@ -81,15 +89,16 @@ pub(super) fn location(
 }
 
 /// What a `server-snippet` amounts to, beneath an `http-snippet`.
-pub(super) fn server(directives: &[Directive], http: &Effects) -> Result<Server, Fault> {
+pub(super) fn server(directives: &[Directive], http: &Effects) -> Result<Server, Vec<Fault>> {
     let mut lower = Lower::default();
     steps::names(directives, &mut lower.names);
     let context = lower.new_context();
-    let steps: Arc<[_]> = lower.block(directives, Place::Server, context)?.into();
-    many(lower.locations.iter().map(|one| one.program.contexts.len()).sum())?;
+    let steps: Arc<[_]> = lower.block(directives, Place::Server, context).into();
+    lower.faults.extend(many(lower.locations.iter().map(|one| one.program.contexts.len()).sum()));
+    lower.faults.extend(satisfied(lower.satisfy_any));
+    without_faults(lower.faults)?;
     let mut effects = lower.contexts.into_iter().next().unwrap_or_default();
     effects.inherit(http);
-    satisfied(lower.satisfy_any)?;
     let mut locations = lower.locations;
     for location in &mut locations {
         location.program = location.program.beneath(&effects);
@@ -98,27 +107,28 @@ pub(super) fn server(directives: &[Directive], http: &Effects) -> Result<Server,
 }
 
 /// What an `http-snippet` amounts to.
-pub(super) fn http(directives: &[Directive]) -> Result<Effects, Fault> {
+pub(super) fn http(directives: &[Directive]) -> Result<Effects, Vec<Fault>> {
     let mut lower = Lower::default();
     let context = lower.new_context();
-    lower.block(directives, Place::Http, context)?;
-    satisfied(lower.satisfy_any)?;
+    lower.block(directives, Place::Http, context);
+    lower.faults.extend(satisfied(lower.satisfy_any));
+    without_faults(lower.faults)?;
     Ok(lower.contexts.into_iter().next().unwrap_or_default())
 }
 
-fn satisfied(any: Option<usize>) -> Result<(), Fault> {
-    match any {
-        Some(line) => {
-            let why = "`satisfy any` is supported in a `configuration-snippet` alone";
-            Err(Fault { instead: Some("the annotation `satisfy`"), ..Fault::new(line, why) })
-        }
-        None => Ok(()),
-    }
+/// All that is wrong, in the order of its lines; of much the first.
+fn without_faults(mut faults: Vec<Fault>) -> Result<(), Vec<Fault>> {
+    faults.sort_by_key(|fault| fault.line);
+    faults.truncate(MOST_FAULTS);
+    if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
 
-fn many(contexts: usize) -> Result<(), Fault> {
-    if contexts > MOST_CONTEXTS {
-        return Err(Fault::new(1, format!("has more than {MOST_CONTEXTS} `if`")));
-    }
-    Ok(())
+fn satisfied(any: Option<usize>) -> Option<Fault> {
+    let why = "`satisfy any` is supported in a `configuration-snippet` alone";
+    any.map(|line| Fault { instead: Some("the annotation `satisfy`"), ..Fault::new(line, why) })
+}
+
+fn many(contexts: usize) -> Option<Fault> {
+    let why = || format!("has more than {MOST_CONTEXTS} `if`");
+    (contexts > MOST_CONTEXTS).then(|| Fault::new(1, why()))
 }

@@ -3,13 +3,17 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
+    bodies::switch,
     lower::{Lower, Place},
     parse::Directive,
     token::Fault,
 };
 use crate::{
     model::{HttpVersion, Proxying, RedirectRewrite, Replacement, UpstreamTls},
-    translate::quantity::{limit, size, time},
+    translate::{
+        annotations::{UpstreamTlsRequest, tls_name},
+        quantity::{limit, size, time},
+    },
 };
 
 /// What a `configuration-snippet` says about forwarding. It counts before the annotations.
@@ -26,11 +30,31 @@ pub(in crate::translate) struct Overrides {
     redirect: Option<RedirectRewrite>,
     tls_name: Option<Arc<str>>,
     tls_send_name: Option<bool>,
+    tls_verify: Option<bool>,
     /// Where the first directive about TLS stands.
     pub(super) tls_line: Option<usize>,
 }
 
 impl Overrides {
+    /// What it makes of `proxy-ssl-secret` and what goes with it; `None`: it says nothing of TLS.
+    pub(in crate::translate) fn of_request(
+        &self,
+        request: &UpstreamTlsRequest,
+    ) -> Option<UpstreamTlsRequest> {
+        self.tls_line?;
+        Some(UpstreamTlsRequest {
+            verify: self.tls_verify.unwrap_or(request.verify),
+            name: self.tls_name.clone().or_else(|| request.name.clone()),
+            send_name: self.tls_send_name.unwrap_or(request.send_name),
+            ..request.clone()
+        })
+    }
+
+    /// Endpoints are to be verified.
+    pub(in crate::translate) fn verifies(&self) -> bool {
+        self.tls_verify == Some(true)
+    }
+
     /// Puts what it says into `proxying`.
     pub(in crate::translate) fn apply(&self, proxying: &mut Proxying) {
         fn put<T: Clone>(place: &mut T, own: &Option<T>) {
@@ -57,14 +81,6 @@ impl Overrides {
                 proxying.tls = Some(Arc::new(tls));
             }
         }
-    }
-}
-
-fn switch(text: &str) -> Result<bool, String> {
-    match text {
-        "on" => Ok(true),
-        "off" => Ok(false),
-        _ => Err(format!("`{text}` is neither `on` nor `off`")),
     }
 }
 
@@ -117,12 +133,16 @@ impl Lower {
                 own.tls_line.get_or_insert(directive.line);
                 switch(text).map(|on| own.tls_send_name = Some(on))
             }
-            ("proxy_ssl_verify", ["off"]) => Ok(()),
+            ("proxy_ssl_verify", [text]) => {
+                own.tls_line.get_or_insert(directive.line);
+                switch(text).map(|on| own.tls_verify = Some(on))
+            }
             ("proxy_ssl_name", [text]) if !text.contains('$') => {
                 own.tls_line.get_or_insert(directive.line);
-                own.tls_name = Some((*text).into());
-                Ok(())
+                let name = tls_name(text).ok_or("is no name or address".to_owned());
+                name.map(|name| own.tls_name = Some(name))
             }
+            ("proxy_ssl_name", [_]) => Err("variables are not supported in it".to_owned()),
             _ => return Ok(false),
         };
         taken.map_err(fault)?;

@@ -46,7 +46,7 @@ impl Lower {
                 let Some(block) = &directive.block else {
                     return Err(fault("has no block".into()));
                 };
-                return self.branch(condition, block, place, context).map(Some);
+                return Ok(Some(self.branch(condition, block, place, context)));
             }
             ("set" | "break" | "return" | "rewrite", _) => {
                 return Err(fault("has too few or too many values".into()));
@@ -66,15 +66,15 @@ impl Lower {
         block: &[Directive],
         place: Place,
         context: usize,
-    ) -> Result<Step, Fault> {
+    ) -> Step {
         let inner = place.inside_if();
         let context = match inner {
             Place::ServerIf => context,
             _ => self.new_context(),
         };
-        let steps = self.block(block, inner, context)?.into();
+        let steps = self.block(block, inner, context).into();
         let context = (inner != Place::ServerIf).then_some(context);
-        Ok(Step::If { condition, context, steps })
+        Step::If { condition, context, steps }
     }
 }
 

@@ -52,7 +52,6 @@ pub(super) fn variable(name: &str, known: Known<'_>) -> Result<Part, String> {
         "remote_user" => Part::RemoteUser,
         "is_args" => Part::QuestionMark,
         "https" => Part::Https,
-        "proxy_add_x_forwarded_for" => Part::ForwardedFor,
         "content_type" => Part::Variable(Variable::Header("content-type".into())),
         "content_length" => Part::Variable(Variable::Header("content-length".into())),
         "status" => Part::Status,

@@ -121,10 +121,6 @@ fn what_restricts_everything_denies_everything() {
             &format!(
                 "error ConfigMap default/controller: data.{key}: is {}; everything answers 503",
                 match key {
-                    "global-auth-snippet" => {
-                        "not supported; `auth-proxy-set-headers` sets headers for the \
-                         authentication service"
-                    }
                     _ if key.ends_with("-snippet") => {
                         "off: `allow-snippet-annotations` is not `true`"
                     }

@@ -77,7 +77,16 @@ fn faults_name_their_line_and_what_to_write_instead() {
         ("set $host x;", "is one of nginx's own variables"),
         ("return 99;", "is neither a status nor a URL"),
         ("error_page 404 /x;", "not a whole URL is not supported"),
-        ("sub_filter a b;", "`sub_filter` is not supported"),
+        ("sub_filter $host b;", "`sub_filter`: looks for a text with variables"),
+        ("sub_filter '' b;", "`sub_filter`: looks for an empty text"),
+        ("sub_filter a $nonsense;", "the variable `$nonsense` is not known"),
+        ("sub_filter a;", "`sub_filter`: has too few or too many values"),
+        ("sub_filter_types nonsense;", "`nonsense` is no list of media types"),
+        ("if ($host) { sub_filter a b; }", "`sub_filter` is not supported in `if`"),
+        ("gzip_comp_level 10;", "`10` is no level from 1 to 9"),
+        ("gzip maybe;", "`maybe` is neither `on` nor `off`"),
+        ("proxy_ssl_verify on;", "has no authorities to verify endpoints by"),
+        ("proxy_ssl_name $host;", "variables are not supported in it"),
         ("access_by_lua_block { ngx.exit(403) }", "is not ended by `;`"),
         ("include /etc/passwd;", "`include` is not supported"),
         ("proxy_pass http://x;", "instead: a path of an Ingress with its own Service"),
@@ -99,7 +108,6 @@ fn what_is_never_supported_is_refused_with_an_alternative() {
     for (key, instead) in [
         ("stream-snippet", "--tcp-services-configmap"),
         ("modsecurity-snippet", "enable-modsecurity"),
-        ("auth-snippet", "auth-proxy-set-headers"),
     ] {
         let translation = allowed(key, "x;");
         assert_eq!(get(&translation, "a.com/"), format!("503 {PREFIX}/{key}"));
@@ -111,7 +119,7 @@ fn what_is_never_supported_is_refused_with_an_alternative() {
 fn an_operator_can_have_ingresses_served_without_their_snippets() {
     let without = [ALLOWED, &[("serve-without-snippets", "true")]].concat();
     for data in [&without[..], &without[2..]] {
-        for key in ["configuration-snippet", "server-snippet", "auth-snippet", "stream-snippet"] {
+        for key in ["configuration-snippet", "server-snippet", "stream-snippet"] {
             let translation = with(data, &[(key, "nonsense here;")]);
             assert_eq!(get(&translation, "a.com/"), "web", "{key}");
             assert_eq!(get(&translation, "a.com/other"), "api", "{key}");
@@ -168,7 +176,8 @@ fn a_location_that_an_ingress_makes_too_closes_the_host() {
         let text = format!("location {path} {{ return 404; }}");
         let translation = allowed("server-snippet", &text);
         says(&translation, "is a path of an Ingress too");
-        assert_eq!(get(&translation, "a.com/"), "503 server-snippet", "{path}");
+        says(&translation, &format!("metadata.annotations[{PREFIX}/server-snippet]: location"));
+        assert_eq!(get(&translation, "a.com/"), format!("503 {PREFIX}/server-snippet"), "{path}");
         assert_eq!(get(&translation, "c.com/"), "api");
     }
     let translation = allowed("server-snippet", "location = /free { return 404; }");
@@ -193,4 +202,72 @@ fn the_operators_snippets_hold_for_all() {
         assert_eq!(get(&translation, "c.com/"), format!("503 {key}"), "{}", said(&translation));
         says(&translation, &format!("data.{key}: line 1: `proxy_cache` is not supported"));
     }
+}
+
+#[test]
+fn all_that_is_wrong_is_told() {
+    let text = "include x;\nlocation /a {\n  root /;\n  if ($host) { lua on; }\n}\nreturn 1;";
+    let translation = allowed("server-snippet", text);
+    let field = format!("{PREFIX}/server-snippet]: ");
+    for why in ["line 1: `include`", "line 3: `root`", "line 4: `lua`", "line 6: `return`: `1`"] {
+        says(&translation, &format!("{field}{why}"));
+    }
+    let translation = allowed("configuration-snippet", &"include x;\n".repeat(100));
+    let told = said(&translation).matches("`include` is not supported").count();
+    assert_eq!(told, 20, "of much the first");
+    let both = "location /other/ { return 404; }\nlocation / { return 404; }";
+    let translation = allowed("server-snippet", both);
+    says(&translation, "location `/other/`");
+    says(&translation, "location `/` ");
+}
+
+#[test]
+fn an_operators_location_that_an_ingress_makes_too_is_told_of_the_config_map() {
+    let data = [ALLOWED, &[("server-snippet", "location / { return 404; }")]].concat();
+    let translation = with(&data, &[]);
+    says(&translation, "ConfigMap default/controller: data.server-snippet: location `/` ");
+    assert_eq!(get(&translation, "c.com/"), "503 data.server-snippet");
+}
+
+#[test]
+fn an_auth_snippet_tells_the_server_of_auth_url() {
+    let url = ("auth-url", "https://auth.example.com/");
+    let text = "proxy_set_header X-A \"$scheme $proxy_add_x_forwarded_for\";\n\
+                proxy_set_header Content-Length \"\";";
+    let translation = with(ALLOWED, &[url, ("auth-snippet", text)]);
+    says_nothing(&translation);
+    let route = &host(&translation.model, "a.com").routes[0];
+    let external = route.policies.as_ref().and_then(|own| own.external.as_ref()).expect("asked");
+    assert_eq!(external.request_headers.len(), 1);
+    for (text, why) in [
+        ("if ($request_uri = /x) { return 200; }", "line 1: `if`: is not supported here"),
+        ("proxy_set_header Host x;", "`Host` is that of `auth-url`"),
+        ("proxy_set_header Content-Length 7;", "it frames the message"),
+        ("proxy_set_header X-A $nonsense;", "`$nonsense` is not known"),
+        ("\nauth_request_set $a b;", "line 2: `auth_request_set`: is not supported here"),
+    ] {
+        let translation = with(ALLOWED, &[url, ("auth-snippet", text)]);
+        says(&translation, why);
+        assert_eq!(get(&translation, "a.com/"), format!("503 {PREFIX}/auth-snippet"), "{text}");
+    }
+    let off = with(&[], &[url, ("auth-snippet", text)]);
+    assert_eq!(get(&off, "a.com/"), format!("503 {PREFIX}/auth-snippet"));
+    let alone = allowed("auth-snippet", text);
+    says(&alone, "has no effect without auth-url");
+    assert_eq!(get(&alone, "a.com/"), "web");
+}
+
+#[test]
+fn the_operators_auth_snippet_goes_with_the_global_server() {
+    let text = ("global-auth-snippet", "proxy_set_header X-A 1;");
+    let url = ("global-auth-url", "https://auth.example.com/");
+    let translation = with(&[ALLOWED, &[url, text]].concat(), &[]);
+    says_nothing(&translation);
+    for route in &host(&translation.model, "c.com").routes {
+        let external = route.policies.as_ref().and_then(|own| own.external.as_ref());
+        assert!(external.is_none_or(|own| own.request_headers.len() == 1));
+    }
+    says(&with(&[ALLOWED, &[text]].concat(), &[]), "has no effect without global-auth-url");
+    let bad = with(&[ALLOWED, &[url, ("global-auth-snippet", "return 200;")]].concat(), &[]);
+    assert_eq!(get(&bad, "c.com/"), "503 global-auth-snippet");
 }

@@ -155,6 +155,26 @@ fn the_config_map_of_an_ingress_adds_fields() {
 }
 
 #[test]
+fn a_snippet_adds_fields() {
+    let (shop, judge) = (Backend::echo("shop"), Judge::saying(OK));
+    let text = "proxy_set_header X-Original-URL $scheme://$http_host$request_uri;\n\
+                proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n\
+                proxy_set_header X-Own \"\";\nproxy_set_header Connection \"\";";
+    let map = [("allow-snippet-annotations", "true"), ("annotations-risk-level", "Critical")];
+    let annotations = [URL, ("auth-snippet", text)];
+    let site = site_with(&annotations, &map, &[], (&shop, judge.backend.address));
+    assert_eq!(ask(&site, "/x?y", &["x-own: 1", "x-forwarded-for: 8.8.8.8"]).status, 200);
+    let question = judge.last();
+    assert_eq!(line(&question, "x-original-url: "), Some("http://shop.example.com/x?y"));
+    assert_eq!(line(&question, "x-forwarded-for: "), Some("8.8.8.8, 127.0.0.1"));
+    assert_eq!(line(&question, "x-own: "), None);
+    // One that is not obeyed lets nobody in.
+    let annotations = [URL, ("auth-snippet", "if ($uri) { return 200; }")];
+    let site = site_with(&annotations, &map, &[], (&shop, judge.backend.address));
+    assert_eq!((ask(&site, "/", &[]).status, judge.asked()), (503, 1));
+}
+
+#[test]
 fn nothing_of_a_request_becomes_a_line_or_a_path_of_the_question() {
     let (shop, judge) = (Backend::echo("shop"), Judge::saying(OK));
     let site = site(

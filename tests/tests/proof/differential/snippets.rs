@@ -24,6 +24,12 @@ const fn location(location: &'static str, asks: &'static [&'static str]) -> Case
     Case { server: "", location, path: "/app", asks }
 }
 
+const SETTINGS: &[(&str, &str)] = &[
+    ("allow-snippet-annotations", "true"),
+    ("annotations-risk-level", "Critical"),
+    ("ssl-redirect", "false"),
+];
+
 fn check(name: &str, cases: &[Case<'_>]) {
     let module = "/usr/lib/nginx/modules/ngx_http_headers_more_filter_module.so";
     if !std::fs::exists(module).is_ok_and(|there| there) {
@@ -69,11 +75,7 @@ fn check(name: &str, cases: &[Case<'_>]) {
     compare(&Group {
         name,
         manifests,
-        settings: &[
-            ("allow-snippet-annotations", "true"),
-            ("annotations-risk-level", "Critical"),
-            ("ssl-redirect", "false"),
-        ],
+        settings: SETTINGS,
         nginx,
         asks,
         fields: &[
@@ -302,4 +304,121 @@ fn headers_of_snippets() {
             location("proxy_pass_request_headers off;", &["/a X-A: gone|Accept: x"]),
         ],
     );
+}
+
+/// Bodies, which the Service says as the request asks for them. Over HTTP/1.0, whose bodies have no
+/// chunks: where those end is nobody's business.
+#[test]
+fn bodies_of_snippets() {
+    let long = format!("{}needle{}", "x".repeat(3000), "Needle ".repeat(200));
+    let html = |body: &str| format!("X-Type: text/html|X-Body: {body}");
+    let cases: &[(&str, &str, &[String])] = &[
+        (
+            "",
+            "sub_filter one 1; sub_filter_once off;",
+            &[
+                html("one One oNe on one"),
+                html("oone ononee o"),
+                html("nothing"),
+                html(""),
+                "X-Body: one".to_owned(),
+                "X-Type: text/plain|X-Body: one".to_owned(),
+                "X-Type: TEXT/HTML; charset=utf-8|X-Body: one".to_owned(),
+                format!("{}|HEAD: 1", html("one")),
+            ],
+        ),
+        ("", "sub_filter needle 'a longer replacement';", &[html(&long), html("need needle")]),
+        (
+            "",
+            "sub_filter a 1;\nsub_filter ab 2;\nsub_filter abc 3;\nsub_filter_once off;",
+            &[html("abc aabc xab"), html("b c ab")],
+        ),
+        (
+            "",
+            "sub_filter abc 3;\nsub_filter ab 2;\nsub_filter b '';\nsub_filter_once off;",
+            &[html("abc aabc xab abab b"), html("bbb"), html("ab")],
+        ),
+        (
+            "",
+            "sub_filter abc 3;\nsub_filter ab 2;\nsub_filter b '';",
+            &[html("abc aabc xab abab b"), html("bbb ab ab abc abc")],
+        ),
+        (
+            "",
+            "sub_filter '</head>' '<script src=\"$scheme://$host$uri?$arg_q\"></script></head>';\n\
+             sub_filter_last_modified on; sub_filter_types text/css application/json;",
+            &[
+                html("<head></HEAD>"),
+                "X-Type: text/css|X-Body: </head>".to_owned(),
+                "X-Type: text/plain|X-Body: </head>".to_owned(),
+            ],
+        ),
+        (
+            "",
+            "sub_filter a b; sub_filter_types *;",
+            &["X-Type: image/png|X-Body: aa".to_owned(), "X-Body: aa".to_owned()],
+        ),
+        (
+            "sub_filter a server; sub_filter_once off; sub_filter_types text/css;\n\
+             location = /own { default_type text/html; return 200 'a b a'; }\n\
+             location = /error { return 404; }\n\
+             location = /two { sub_filter b two; default_type text/html; return 200 'a b b'; }",
+            "sub_filter_types text/plain;",
+            &[html("a b a"), "X-Type: text/css|X-Body: aa".to_owned()],
+        ),
+        ("sub_filter a server; sub_filter_once off;", "sub_filter b c;", &[html("a b a b")]),
+        ("", "sub_filter a b; if ($arg_q) { add_header X-A if; }", &[html("aa")]),
+        (
+            "",
+            "gzip on; gzip_min_length 10; gzip_types text/css; sub_filter a b;",
+            &[
+                format!("{}|Accept-Encoding: gzip", html("short")),
+                "X-Type: text/css|X-Body: long enough for it|Accept-Encoding: gzip".to_owned(),
+                "X-Type: text/plain|X-Body: long enough for it|Accept-Encoding: gzip".to_owned(),
+            ],
+        ),
+    ];
+    let (mut manifests, mut nginx, mut asks) = (String::new(), String::new(), Vec::new());
+    for (number, (server, location, all)) in cases.iter().enumerate() {
+        let host = format!("body{number}.test");
+        let mut annotations = vec![("configuration-snippet", *location)];
+        if !server.is_empty() {
+            annotations.push(("server-snippet", server));
+        }
+        manifests += &ingress(&format!("i{number}"), &host, &annotations, &["Prefix / a"]);
+        let root = pass("a");
+        let _infallible = write!(
+            nginx,
+            "server {{ listen HTTP; server_name {host}; include /etc/nginx/mime.types;\n{server}\n\
+             location / {{ {location}\n{root} }}\n}}\n",
+        );
+        for (place, fields) in all.iter().enumerate() {
+            let method = if fields.contains("HEAD: 1") { "HEAD" } else { "GET" };
+            for target in ["/p?q=1", "/own", "/two", "/error"] {
+                if place > 0 && target != "/p?q=1" {
+                    continue;
+                }
+                let name =
+                    format!("{method} {host}{target} {}", fields.get(..60).unwrap_or(fields));
+                let fields: String =
+                    fields.split('|').map(|field| format!("{field}\r\n")).collect();
+                let text = format!("{method} {target} HTTP/1.0\r\nHost: {host}\r\n{fields}\r\n");
+                asks.push(Ask { name, bytes: text.into_bytes() });
+            }
+        }
+    }
+    compare(&Group {
+        name: "bodies_of_snippets",
+        manifests,
+        settings: SETTINGS,
+        nginx,
+        asks,
+        fields: &["body", "content-type", "etag", "last-modified", "content-encoding", "x-a"],
+        differences: &[(
+            "body3.test/p?q=1 X-Type: text/html|X-Body: ab",
+            "where a body ends in the beginning of one text, nginx does not look whether that is \
+             another whole one",
+        )],
+        files: &[],
+    });
 }

@@ -271,6 +271,11 @@ impl Applied<'_> {
         self.effects.underscores
     }
 
+    /// `proxy_set_header` says this field.
+    pub(super) fn tells(&self, known: Known) -> bool {
+        self.to_upstream.iter().any(|(name, _)| name.eq_ignore_ascii_case(known.as_str()))
+    }
+
     /// `proxy_set_header`: an empty value removes the field.
     pub(super) fn to_upstream(&self, fields: &mut Fields) {
         for (name, value) in &self.to_upstream {

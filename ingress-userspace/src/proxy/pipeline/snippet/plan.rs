@@ -1,5 +1,5 @@
 //! What is done to an answer: `more_set_headers`, `expires`, `add_header`, `proxy_hide_header`,
-//! `error_page`. Values are taken from the request when its steps have ended; what only the answer
+//! `error_page`, `sub_filter`, `gzip`. Values are taken from the request when its steps have ended; what only the answer
 //! says is added when it is there.
 
 use std::{
@@ -7,11 +7,15 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::Script;
+use super::{
+    super::compression::{forget_digests, weaken},
+    Script,
+};
 use crate::{
-    model::{Effects, Expires, Part, Value},
+    model::{Compression, Effects, Expires, Part, Value},
     proxy::{
-        message::{Fields, Known, ResponseHead},
+        exchange::Substituter,
+        message::{BodyLength, Fields, Known, ResponseHead},
         respond::{self, Answer},
     },
 };
@@ -22,7 +26,13 @@ pub(in super::super) struct Plan<'v> {
     rules: Vec<Option<Settled>>,
     added: Vec<Settled>,
     pages: Vec<Vec<u8>>,
+    replacements: Vec<Settled>,
+    /// What the client said of codings that it takes, where the endpoint is told something else.
+    accepted: Option<Fields>,
 }
+
+/// The longest text of a snippet that `sub_filter` makes of a shorter one. Bytes.
+const LONGEST_TEXT: usize = 1 << 20;
 
 /// A value of which only the answer's parts are open.
 type Settled = Vec<Piece>;
@@ -44,7 +54,9 @@ impl<'v> Script<'v> {
         let added = effects.added.iter().flatten().map(|added| settled(&added.value)).collect();
         let pages = effects.error_pages.iter().flatten();
         let pages = pages.map(|(.., url)| self.value(url, fields, false)).collect();
-        Box::new(Plan { effects, rules, added, pages })
+        let all = effects.body.substitutions.iter().flatten();
+        let replacements = all.map(|own| settled(&own.replacement)).collect();
+        Box::new(Plan { effects, rules, added, pages, replacements, accepted: None })
     }
 
     fn settled(&self, value: &Value, fields: &Fields) -> Settled {
@@ -77,6 +89,79 @@ impl Plan<'_> {
     /// The media type of texts of a snippet.
     pub(in super::super) fn content_type(&self) -> Option<&str> {
         self.effects.content_type.as_deref()
+    }
+
+    /// Remembers which codings the client takes: the endpoint is to be told something else.
+    pub(in super::super) fn remember_codings(&mut self, fields: &Fields) {
+        let mut accepted = Fields::default();
+        for value in fields.get_all(Known::AcceptEncoding) {
+            accepted.push_known(Known::AcceptEncoding, value);
+        }
+        self.accepted = Some(accepted);
+    }
+
+    /// Which codings the client takes, if the request does not say it any more.
+    pub(in super::super) fn accepted(&self) -> Option<&Fields> {
+        self.accepted.as_ref()
+    }
+
+    /// `gzip` and what goes with it; `None`: as for all.
+    pub(in super::super) fn compression(&self, base: Option<&Compression>) -> Option<Compression> {
+        self.effects.body.compression(base)
+    }
+
+    /// What `sub_filter` replaces in this answer's body; its head then says nothing of the old one.
+    pub(in super::super) fn substitute(
+        &self,
+        head: &mut ResponseHead,
+        observed: &Observed,
+    ) -> Option<Substituter> {
+        let body = &self.effects.body;
+        let kind = head.fields.get(Known::ContentType).unwrap_or_default();
+        let all = body.substitutions(kind);
+        // What is compressed holds no text.
+        if all.is_empty()
+            || head.status == 101
+            || head.body == BodyLength::Exact(0)
+            || head.fields.contains(Known::ContentEncoding)
+        {
+            return None;
+        }
+        let fields = &mut head.fields;
+        fields.remove(Known::ContentLength);
+        forget_digests(fields);
+        if body.keep_modified == Some(true) {
+            weaken(fields);
+        } else {
+            fields.remove_named(b"Last-Modified");
+            fields.remove(Known::ETag);
+        }
+        if head.body == BodyLength::None {
+            return None;
+        }
+        head.body = BodyLength::Unknown;
+        let status = head.status;
+        let rules = all.iter().zip(&self.replacements);
+        let rules = rules.map(|(own, with)| (own.needle.clone(), text(with, status, observed)));
+        Some(Substituter::new(rules, body.once != Some(false)))
+    }
+
+    /// The same with a text of our own.
+    pub(in super::super) fn substitute_text(&self, answer: &mut Answer) {
+        let length = answer.head.body;
+        let Some(mut substituter) = self.substitute(&mut answer.head, &Observed::default()) else {
+            return;
+        };
+        substituter.feed(answer.body.as_bytes());
+        substituter.end();
+        let mut body = Vec::new();
+        while substituter.work(&mut body) && body.len() < LONGEST_TEXT {}
+        if body.len() < LONGEST_TEXT {
+            answer.body = String::from_utf8_lossy(&body).into_owned();
+            answer.head.body = BodyLength::Exact(answer.body.len() as u64);
+        } else {
+            answer.head.body = length;
+        }
     }
 
     /// Remembers what variables will ask for, and hides what clients do not get.

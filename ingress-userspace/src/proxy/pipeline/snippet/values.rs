@@ -36,13 +36,6 @@ impl Script<'_> {
             Part::QuestionMark if self.args.is_empty() => {}
             Part::QuestionMark => out.push(b'?'),
             Part::Https if self.client.tls => out.extend_from_slice(b"on"),
-            Part::ForwardedFor => {
-                for value in fields.get_all(Known::XForwardedFor) {
-                    out.extend_from_slice(value);
-                    out.extend_from_slice(b", ");
-                }
-                out.extend_from_slice(self.address.as_bytes());
-            }
             Part::Variable(variable) => self.variable(variable, fields, out),
             Part::Https | Part::Status | Part::Upstream(_) => {}
         }

@@ -26,6 +26,8 @@ pub struct Config {
     pub manifests: PathBuf,
     /// What decides which objects are served.
     pub translate: translate::Options,
+    /// `--modsecurity-rules`: the directory of the Core Rule Set.
+    pub modsecurity_rules: PathBuf,
     /// Where requests come in.
     pub listen: Listen,
     /// Where probes and scrapes come in.

@@ -91,6 +91,7 @@ impl RunFlags {
         let config = Config {
             manifests: manifests.unwrap_or_default().into(),
             translate: self.translate(&mut faults),
+            modsecurity_rules: self.modsecurity_rules.clone().into(),
             listen: Listen {
                 addresses: faults.addresses("--bind-address", &self.bind_address),
                 http_port: faults.port("--http-port", &self.http_port),
@@ -162,6 +163,7 @@ impl RunFlags {
             disable_svc_external_name: faults
                 .boolean("--disable-svc-external-name", &self.disable_svc_external_name),
             annotations_prefix: self.annotations_prefix.trim_end_matches('/').to_owned(),
+            firewall: crate::firewall::Library::default(),
         }
     }
 

@@ -13,6 +13,7 @@ pub use steering::{SteeringError, l4_exit_code};
 use std::{
     io,
     net::SocketAddr,
+    path::Path,
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
     time::Duration,
@@ -23,11 +24,13 @@ use tokio::sync::watch;
 use crate::{
     admin::{self, Board},
     config::Config,
+    firewall::Library,
     proxy::{self, Bound, ListenError, Phase, Ports, counters::Registry, limits},
     resolve,
     snapshot::Publisher,
     source::{Directory, SourceError, Stopper},
     tls::{Lasting, TlsError},
+    translate,
 };
 use control::Control;
 
@@ -152,8 +155,9 @@ impl Agent {
 
         let stopper = source.stopper();
         let (wanted, asking, told) = resolve::channel();
+        let firewall = library(&config.modsecurity_rules);
         let control = Arc::new(Mutex::new(Control::new(
-            config.translate.clone(),
+            translate::Options { firewall, ..config.translate.clone() },
             tls,
             publisher,
             Arc::clone(&board),
@@ -222,6 +226,26 @@ impl Agent {
     #[must_use]
     pub fn wait(self) -> bool {
         self.main.join().unwrap_or(false)
+    }
+}
+
+/// The rules of the firewall. Without the Core Rule Set nothing is served that asks for it, and
+/// everything else is.
+fn library(directory: &Path) -> Library {
+    let started = std::time::Instant::now();
+    match Library::load(directory) {
+        Ok(library) => {
+            let elapsed = started.elapsed();
+            tracing::info!(?elapsed, "the Core Rule Set of {} is proved", directory.display());
+            library
+        }
+        Err(error) => {
+            if directory.exists() {
+                tracing::error!("--modsecurity-rules {}: {error}", directory.display());
+            }
+            let why = format!("--modsecurity-rules {}: {error}", directory.display());
+            Library::without_core_rules(&why)
+        }
     }
 }
 

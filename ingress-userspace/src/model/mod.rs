@@ -13,6 +13,7 @@ mod cors;
 mod diagnostic;
 mod error_pages;
 mod external_auth;
+mod firewall;
 mod host;
 mod limits;
 mod login;
@@ -41,6 +42,7 @@ pub use cors::{Cors, Origin, Origins};
 pub use diagnostic::{Diagnostic, Severity};
 pub use error_pages::ErrorPages;
 pub use external_auth::{AuthCache, AuthHost, AuthScheme, AuthServer, ExternalAuth, SignIn};
+pub use firewall::Firewall;
 pub use host::{
     Alias, AliasName, Denial, Host, HostName, HttpsRedirect, PathKind, Redirect, RedirectForm,
     RedirectPort, Rewrite, Route, Target,

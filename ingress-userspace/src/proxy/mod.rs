@@ -19,6 +19,7 @@ mod date;
 mod deadline;
 mod endpoints;
 mod exchange;
+mod firewall;
 mod http1;
 mod http2;
 pub(crate) mod limits;
@@ -106,6 +107,7 @@ impl Bound {
         ports: &watch::Receiver<ports::Open>,
     ) -> std::io::Result<Running> {
         let credentials = credentials::Shared::new()?;
+        let firewall = firewall::Shared::new();
         let threads = self
             .sockets
             .into_iter()
@@ -122,6 +124,7 @@ impl Bound {
                     phase: phase.clone(),
                     ports: ports.clone(),
                     credentials: Arc::clone(&credentials),
+                    firewall: Arc::clone(&firewall),
                 };
                 thread::Builder::new()
                     .name(format!("worker-{index}"))

@@ -23,7 +23,9 @@ use super::{
     credentials::{self, Credentials},
     date::Date,
     deadline::{Deadlines, TICK},
-    endpoints, http2, limits,
+    endpoints,
+    firewall::{self, Firewall},
+    http2, limits,
     listen::Sockets,
     message::ResponseHead,
     pipeline::Judges,
@@ -60,6 +62,7 @@ pub(crate) struct Setup {
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) ports: watch::Receiver<ports::Open>,
     pub(crate) credentials: Arc<credentials::Shared>,
+    pub(crate) firewall: Arc<firewall::Shared>,
 }
 
 /// What the connections of a worker share.
@@ -88,6 +91,8 @@ pub(crate) struct Worker {
     port_texts: RefCell<Vec<(u16, Rc<str>)>>,
     /// What is known of passwords.
     pub(crate) credentials: Credentials,
+    /// Where the rules of the firewall are run.
+    pub(crate) firewall: Firewall,
     reader: Reader,
     view: RefCell<Rc<View>>,
     draining: Cell<bool>,
@@ -214,6 +219,7 @@ async fn serve(setup: Setup) {
         mut phase,
         ports,
         credentials,
+        firewall,
     } = setup;
     let mut random = fastrand::Rng::new();
     let view = View::new(reader.current(), &mut random);
@@ -241,6 +247,7 @@ async fn serve(setup: Setup) {
         random: RefCell::new(random),
         port_texts: RefCell::default(),
         credentials: Credentials::new(credentials),
+        firewall: Firewall::new(firewall),
         view: RefCell::new(view),
         draining: Cell::new(false),
         connections: Cell::new(0),

@@ -19,6 +19,7 @@ mod drain;
 mod endings;
 mod external_auth;
 mod failure;
+mod firewall;
 mod forwarding;
 mod http1;
 mod http2;

@@ -2,6 +2,7 @@
 //! tunnels. Moves bytes and decides about attempts; what the heads say was
 //! decided before, and is decided by `finish` for the answer.
 
+mod ahead;
 mod attempt;
 mod download;
 mod encode;
@@ -14,7 +15,7 @@ use std::{
     task::{Context, Poll},
 };
 
-pub(super) use self::encode::Encoder;
+pub(super) use self::{ahead::Ahead, encode::Encoder};
 use self::{attempt::poll_gone, download::Download, encode::Encoding, upload::Upload};
 use super::{
     balance::{Asker, Attempts},
@@ -56,6 +57,8 @@ pub(super) struct Terms<'r> {
     pub(super) proxying: &'r Proxying,
     /// The client asks for another protocol.
     pub(super) upgrade: bool,
+    /// What was read of the body already.
+    pub(super) ahead: Option<Box<Ahead>>,
     /// A copy, to be sent once the request's body is there.
     pub(super) mirror: Option<Box<Copy>>,
 }
@@ -77,8 +80,8 @@ pub(super) async fn run<D: Downstream, A: Asker>(
     down: &mut D,
     mut finish: impl FnMut(&RequestHead, &mut ResponseHead, &Attempts<'_, A>) -> Verdict,
 ) -> Outcome {
-    let Terms { proxying, upgrade, mut mirror } = terms;
-    let mut upload = Upload::new(&client.worker.buffers, head.body, proxying);
+    let Terms { proxying, upgrade, ahead, mut mirror } = terms;
+    let mut upload = Upload::new(&client.worker.buffers, head.body, proxying, ahead);
     if head.body != BodyLength::None
         && let Err(failure) = hold_back(proxying, head, down, &mut upload).await
     {

@@ -9,6 +9,7 @@ mod described;
 mod document;
 mod error_pages;
 mod external_auth;
+mod firewall;
 mod handshake;
 mod known;
 mod limits;
@@ -180,14 +181,6 @@ impl Parser<'_, '_> {
                         self.warn(key, "has no effect yet");
                     }
                 }
-                Support::Denies => self.deny(key, "is not supported yet"),
-                Support::DeniesUnless(harmless) => {
-                    if !asks_for(&value, harmless) {
-                        let why =
-                            format!("`{value}` is not supported; `{harmless}` serves it without");
-                        self.deny(key, &why);
-                    }
-                }
             }
         }
     }
@@ -221,6 +214,7 @@ impl Parser<'_, '_> {
             cors: cors::parse(self),
             headers: response_headers::parse(self),
             errors: None,
+            firewall: firewall::parse(self),
             mirror: mirror::parse(self),
             snippet: snippets.location.clone(),
         };

@@ -35,9 +35,9 @@ impl Snippets {
 
 pub(super) fn parse(parser: &mut Parser<'_, '_>) -> Snippets {
     let mut snippets = Snippets::default();
-    for key in ["stream-snippet", "modsecurity-snippet", "auth-snippet"] {
+    for key in ["stream-snippet", "auth-snippet"] {
         if text(parser, key).is_some() {
-            parser.without(key, &format!("is not supported; {}", snippet::of_key(key)));
+            without(parser, key, &format!("is not supported; {}", snippet::of_key(key)));
         }
     }
     let variables = server(parser, &mut snippets);
@@ -51,7 +51,7 @@ fn text(parser: &Parser<'_, '_>, key: &str) -> Option<String> {
 }
 
 /// Why no snippet of this key is obeyed, whatever it holds.
-fn forbidden(parser: &Parser<'_, '_>, key: &str) -> Option<String> {
+pub(super) fn forbidden(parser: &Parser<'_, '_>, key: &str) -> Option<String> {
     let config = parser.config;
     let why = if !config.snippets.allowed {
         "is off: the ConfigMap's `allow-snippet-annotations` is not `true`"
@@ -68,7 +68,7 @@ fn server(parser: &mut Parser<'_, '_>, snippets: &mut Snippets) -> BTreeSet<Stri
     let mut variables = snippet::variables(&parser.config.snippets.server);
     let Some(text) = text(parser, KEY) else { return variables };
     if let Some(why) = forbidden(parser, KEY) {
-        parser.without(KEY, &why);
+        without(parser, KEY, &why);
         return variables;
     }
     let shared = &parser.config.snippets;
@@ -83,7 +83,7 @@ fn server(parser: &mut Parser<'_, '_>, snippets: &mut Snippets) -> BTreeSet<Stri
             snippets.server = Some(Arc::new(server.program));
         }
         Err(fault) if parser.config.snippets.serve_without => {
-            parser.without(KEY, &said(&fault));
+            without(parser, KEY, &said(&fault));
         }
         Err(fault) => {
             let message = format!(
@@ -104,7 +104,7 @@ fn location(parser: &mut Parser<'_, '_>, variables: &BTreeSet<String>, snippets:
     let text = match text(parser, KEY) {
         Some(_) if forbidden(parser, KEY).is_some() => {
             let why = forbidden(parser, KEY).unwrap_or_default();
-            parser.without(KEY, &why);
+            without(parser, KEY, &why);
             String::new()
         }
         Some(text) => text,
@@ -125,7 +125,7 @@ fn location(parser: &mut Parser<'_, '_>, variables: &BTreeSet<String>, snippets:
             let program = Some(location.program).filter(|program| !program.is_idle());
             snippets.location = program.map(Arc::new);
         }
-        Err(fault) => parser.without(KEY, &said(&fault)),
+        Err(fault) => without(parser, KEY, &said(&fault)),
     }
 }
 
@@ -167,16 +167,14 @@ fn notes(parser: &mut Parser<'_, '_>, key: &str, notes: &[(usize, String)]) {
     }
 }
 
-impl Parser<'_, '_> {
-    /// A snippet that is not obeyed: its Ingress' paths answer 503, for it may hold access rules,
-    /// unless the operator has said that they are to be served without.
-    fn without(&mut self, key: &str, why: &str) {
-        if self.config.snippets.serve_without {
-            let message =
-                format!("{why}; it is left out, as the ConfigMap's serve-without-snippets says");
-            self.report.error(self.values.field(key), message);
-        } else {
-            self.deny(key, why);
-        }
+/// A snippet that is not obeyed: its Ingress' paths answer 503, for it may hold access rules,
+/// unless the operator has said that they are to be served without.
+pub(super) fn without(parser: &mut Parser<'_, '_>, key: &str, why: &str) {
+    if parser.config.snippets.serve_without {
+        let message =
+            format!("{why}; it is left out, as the ConfigMap's serve-without-snippets says");
+        parser.report.error(parser.values.field(key), message);
+    } else {
+        parser.deny(key, why);
     }
 }

@@ -3,6 +3,7 @@ mod compression;
 mod connections;
 mod external_auth;
 mod fields;
+mod firewall;
 mod limits;
 mod snippets;
 mod streams;
@@ -13,6 +14,7 @@ use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 
+pub(super) use self::firewall::SharedFirewall;
 pub(super) use self::limits::LimitKeys;
 pub(super) use self::snippets::SharedSnippets;
 use super::{
@@ -25,6 +27,7 @@ use super::{
     suite, ticket,
 };
 use crate::{
+    firewall::Library,
     model::{
         AddressRange, Conditions, Denial, Policies, Policy, Proxying, RedirectCode, Settings,
         Sources, TicketKey, TlsSettings,
@@ -68,6 +71,8 @@ pub(super) struct Config {
     pub(super) blocked_words: Vec<String>,
     /// What snippets may do, and the operator's own.
     pub(super) snippets: SharedSnippets,
+    /// The firewall, for all and for each.
+    pub(super) firewall: SharedFirewall,
     /// `load-balance`, for backends whose Ingress has no annotation of that name.
     pub(super) load_balance: Policy,
     /// `service-upstream`, likewise.
@@ -110,6 +115,7 @@ impl Default for Config {
             risk_level: Risk::High,
             blocked_words: Vec::new(),
             snippets: SharedSnippets::default(),
+            firewall: SharedFirewall::default(),
             load_balance: Policy::RoundRobin,
             service_upstream: false,
             denial: None,
@@ -128,8 +134,6 @@ enum Other {
     NoEffect,
     /// There is nothing for it to do; says why.
     Needless(&'static str),
-    /// It restricts access to everything: everything answers 503.
-    Denies,
 }
 
 /// Why `client-header-buffer-size` does nothing.
@@ -137,9 +141,6 @@ const HEADER_BUFFER: &str = "a connection borrows a buffer of 32 KiB only while 
 
 const OTHERS: &[(&str, Other)] = &[
     ("strict-validate-path-type", Other::Met),
-    ("enable-modsecurity", Other::Denies),
-    ("enable-owasp-modsecurity-crs", Other::Denies),
-    ("modsecurity-snippet", Other::Denies),
     ("main-snippet", Other::NoEffect),
     ("stream-snippet", Other::NoEffect),
     ("enable-ocsp", Other::NoEffect),
@@ -171,6 +172,9 @@ const OTHERS: &[(&str, Other)] = &[
 
 /// The keys that `Config` has fields for.
 const OBEYED: &[&str] = &[
+    "enable-modsecurity",
+    "enable-owasp-modsecurity-crs",
+    "modsecurity-snippet",
     "allow-snippet-annotations",
     "serve-without-snippets",
     "http-snippet",
@@ -284,7 +288,12 @@ const OBEYED: &[&str] = &[
 
 impl Config {
     /// What the ConfigMap says. Values of a wrong type keep their default.
-    pub(super) fn parse(map: &ConfigMap, maps: &Store<ConfigMap>, report: &mut Report<'_>) -> Self {
+    pub(super) fn parse(
+        map: &ConfigMap,
+        maps: &Store<ConfigMap>,
+        library: &Library,
+        report: &mut Report<'_>,
+    ) -> Self {
         let mut reader = Reader { map, maps, report };
         let mut config = Self::default();
         reader.boolean("ssl-redirect", &mut config.ssl_redirect);
@@ -332,19 +341,21 @@ impl Config {
         reader.value("ssl-session-ticket-key", &mut config.ticket_keys, |value| {
             ticket::of_text(value).ok_or(Invalid("48 or 80 bytes in Base64"))
         });
-        config.denial = reader.others();
+        reader.others();
         reader.sources(&mut config);
         reader.blocked(&mut config);
         reader.snippets(&mut config);
+        reader.firewall(library, &mut config);
         config
     }
 
     /// What requests that belong to no Ingress go through.
     pub(super) fn blocked_policies(&self) -> Option<Arc<Policies>> {
         let denied = self.blocked.clone();
-        let sources = Sources { denied, ..Sources::default() };
-        let policies = Policies { sources: Some(sources), ..Policies::default() };
-        (!self.blocked.is_empty()).then(|| Arc::new(policies))
+        let sources = (!denied.is_empty()).then(|| Sources { denied, ..Sources::default() });
+        let firewall = self.firewall.own.clone();
+        let policies = Policies { sources, firewall, ..Policies::default() };
+        (policies != Policies::default()).then(|| Arc::new(policies))
     }
 }
 
@@ -490,10 +501,9 @@ impl<'a> Reader<'a, '_> {
         on.then_some(value)
     }
 
-    /// Judges the keys that are not obeyed. Returns why everything answers 503.
-    fn others(&mut self) -> Option<Denial> {
-        let mut denial = None;
-        for (key, value) in self.map.data.iter().flatten() {
+    /// Judges the keys that are not obeyed.
+    fn others(&mut self) {
+        for (key, _) in self.map.data.iter().flatten() {
             if OBEYED.contains(&&**key) {
                 continue;
             }
@@ -504,11 +514,6 @@ impl<'a> Reader<'a, '_> {
                 Some(Other::Needless(why)) => {
                     self.report.warning(field, format!("has no effect: {why}"));
                 }
-                Some(Other::Denies) if matches!(value.trim(), "" | "false") => {}
-                Some(Other::Denies) => {
-                    self.report.error(field, "is not supported yet; everything answers 503");
-                    denial.get_or_insert_with(|| Denial { key: Arc::from(&**key) });
-                }
                 None => {
                     let known =
                         OTHERS.iter().map(|(known, _)| *known).chain(OBEYED.iter().copied());
@@ -517,7 +522,6 @@ impl<'a> Reader<'a, '_> {
                 }
             }
         }
-        denial
     }
 }
 

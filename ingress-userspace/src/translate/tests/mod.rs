@@ -8,6 +8,7 @@ mod classes;
 mod client_auth;
 mod cors;
 mod external_auth;
+mod firewall;
 mod hosts;
 mod limits;
 mod login;

@@ -20,6 +20,7 @@ pub mod certificates;
 pub mod check;
 pub mod config;
 pub mod expression;
+pub mod firewall;
 pub mod kubernetes;
 pub mod l4;
 pub mod lifecycle;

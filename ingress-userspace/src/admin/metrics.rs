@@ -4,7 +4,10 @@
 use std::{fmt::Write as _, sync::atomic::Ordering};
 
 use super::Board;
-use crate::{model::Severity, proxy::HandshakeFailure};
+use crate::{
+    model::Severity,
+    proxy::{HandshakeFailure, counters::Judged},
+};
 
 const REQUESTS: &str = "nginx_ingress_controller_requests";
 const CONNECTIONS: &str = "nginx_ingress_controller_nginx_process_connections";
@@ -26,6 +29,7 @@ const LOG_LINES: &str = "penstock_access_log_lines_total";
 const LIMITED: &str = "penstock_limited_requests_total";
 const MIRRORED: &str = "penstock_mirrored_requests_total";
 const PASSWORDS: &str = "penstock_password_comparisons_total";
+const FIREWALL: &str = "penstock_firewall_requests_total";
 const XDP_PACKETS: &str = "penstock_xdp_packets_total";
 const XDP_BYTES: &str = "penstock_xdp_bytes_total";
 
@@ -63,6 +67,11 @@ pub(super) fn render(board: &Board) -> String {
     out.head(PASSWORDS, "counter", "passwords with an expensive hash, by what became of them");
     out.line(PASSWORDS, &[("outcome", "compared")], totals.passwords_compared);
     out.line(PASSWORDS, &[("outcome", "turned_away")], totals.passwords_turned_away);
+
+    out.head(FIREWALL, "counter", "requests that the firewall was to judge, by verdict");
+    for (judged, count) in Judged::ALL.iter().zip(totals.judged) {
+        out.line(FIREWALL, &[("verdict", judged.name())], count);
+    }
 
     out.head(LIMITED, "counter", "requests turned away, by limit");
     for (limit, count) in ["requests", "connections"].into_iter().zip(totals.limited) {

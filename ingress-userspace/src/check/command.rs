@@ -13,6 +13,7 @@ use super::{
     render,
 };
 use crate::{
+    firewall::Library,
     kubernetes::Access,
     source::{Input, Reading, SourceError, read_once},
     translate,
@@ -182,6 +183,8 @@ impl Command {
             ssl_passthrough: self.enable_ssl_passthrough,
             disable_catch_all: self.disable_catch_all,
             annotations_prefix: self.annotations_prefix.clone(),
+            // Of the machine that serves, not of this one.
+            firewall: Library::assuming_core_rules(),
             ..translate::Options::default()
         })
     }

@@ -105,6 +105,11 @@ pub struct RunFlags {
     #[arg(long, value_name = "PREFIX", default_value = "nginx.ingress.kubernetes.io")]
     pub annotations_prefix: String,
 
+    /// Directory of the OWASP Core Rule Set, version 4: crs-setup.conf and rules/*.conf; needed by
+    /// enable-owasp-core-rules.
+    #[arg(long, value_name = "DIR", default_value = "/etc/nginx/owasp-modsecurity-crs")]
+    pub modsecurity_rules: String,
+
     /// Seconds from the signal until no more connections are accepted.
     #[arg(long, value_name = "SECONDS", default_value = "0")]
     pub shutdown_grace_period: String,

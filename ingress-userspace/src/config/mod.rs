@@ -32,6 +32,8 @@ pub struct Config {
     pub source: Source,
     /// What decides which objects are served.
     pub translate: translate::Options,
+    /// `--modsecurity-rules`: the directory of the Core Rule Set.
+    pub modsecurity_rules: PathBuf,
     /// Where requests come in.
     pub listen: Listen,
     /// Where probes and scrapes come in.

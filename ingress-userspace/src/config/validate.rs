@@ -113,6 +113,7 @@ impl RunFlags {
         let config = Config {
             source: self.source(&mut faults),
             translate: self.translate(&mut faults),
+            modsecurity_rules: self.modsecurity_rules.clone().into(),
             listen: Listen {
                 addresses: faults.addresses("--bind-address", &self.bind_address),
                 http_port: faults.port("--http-port", &self.http_port),
@@ -239,6 +240,7 @@ impl RunFlags {
             disable_svc_external_name: faults
                 .boolean("--disable-svc-external-name", &self.disable_svc_external_name),
             annotations_prefix: self.annotations_prefix.trim_end_matches('/').to_owned(),
+            firewall: crate::firewall::Library::default(),
         }
     }
 

@@ -5,6 +5,7 @@ use std::{
     collections::BTreeSet,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering},
+    thread,
 };
 
 use tokio::sync::watch;
@@ -124,6 +125,7 @@ impl Control {
         let routes = self.routes(&before, &model, same_hosts);
         let handshakes = self.handshakes(&before, &model, same_hosts);
         let generation = self.publisher.publish(Arc::clone(&model), routes, handshakes);
+        self.warm_firewall();
         self.board.readiness.published();
         self.steering.update(&model.members);
         if !same_hosts {
@@ -149,6 +151,19 @@ impl Control {
         }
         self.board.set_diagnostics(diagnostics);
         generation
+    }
+
+    /// New rules of the firewall are compiled beside everything else, before or while the first
+    /// request needs them.
+    fn warm_firewall(&self) {
+        let fresh = self.options.firewall.fresh();
+        if fresh.is_empty() {
+            return;
+        }
+        let warm = move || fresh.iter().for_each(|rules| rules.warm());
+        if let Err(error) = thread::Builder::new().name("rules".to_owned()).spawn(warm) {
+            tracing::warn!(%error, "the firewall's rules are compiled when they are first needed");
+        }
     }
 
     fn routes(&mut self, before: &Snapshot, model: &Model, same_hosts: bool) -> Arc<RouteTable> {

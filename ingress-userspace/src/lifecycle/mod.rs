@@ -14,6 +14,7 @@ pub use steering::{SteeringError, l4_exit_code};
 use std::{
     io,
     net::SocketAddr,
+    path::Path,
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
@@ -24,6 +25,7 @@ use tokio::sync::watch;
 use crate::{
     admin::{self, Board},
     config::Config,
+    firewall::Library,
     kubernetes::WebhookError,
     proxy::{self, Bound, ListenError, Phase, Ports, counters::Registry, limits},
     resolve,
@@ -31,6 +33,7 @@ use crate::{
     source::{Source, SourceError, Stopper, Watched},
     stores::Stores,
     tls::{Lasting, TlsError},
+    translate,
 };
 use control::Control;
 use writing::Writing;
@@ -198,8 +201,9 @@ impl Agent {
 
         let stopper = source.stopper();
         let (wanted, asking, told) = resolve::channel();
+        let firewall = library(&config.modsecurity_rules);
         let control = Arc::new(Mutex::new(Control::new(
-            config.translate.clone(),
+            translate::Options { firewall, ..config.translate.clone() },
             tls,
             publisher,
             Arc::clone(&board),
@@ -327,6 +331,26 @@ fn await_names(known: &mpsc::Receiver<bool>) {
                 tracing::warn!("serving without all names of Services of type ExternalName");
                 return;
             }
+        }
+    }
+}
+
+/// The rules of the firewall. Without the Core Rule Set nothing is served that asks for it, and
+/// everything else is.
+fn library(directory: &Path) -> Library {
+    let started = Instant::now();
+    match Library::load(directory) {
+        Ok(library) => {
+            let elapsed = started.elapsed();
+            tracing::info!(?elapsed, "the Core Rule Set of {} is proved", directory.display());
+            library
+        }
+        Err(error) => {
+            if directory.exists() {
+                tracing::error!("--modsecurity-rules {}: {error}", directory.display());
+            }
+            let why = format!("--modsecurity-rules {}: {error}", directory.display());
+            Library::without_core_rules(&why)
         }
     }
 }

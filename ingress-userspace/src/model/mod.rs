@@ -16,6 +16,7 @@ mod diagnostic;
 mod error_pages;
 mod external_auth;
 mod fastcgi;
+mod firewall;
 mod host;
 mod limits;
 mod login;
@@ -49,6 +50,7 @@ pub use diagnostic::{Diagnostic, Severity};
 pub use error_pages::ErrorPages;
 pub use external_auth::{AuthCache, AuthHost, AuthScheme, AuthServer, ExternalAuth, SignIn};
 pub use fastcgi::{FastCgi, FastCgiParameter, FastCgiPiece, FastCgiVariable};
+pub use firewall::Firewall;
 pub use host::{
     Alias, AliasName, Denial, Host, HostName, HttpsRedirect, PathKind, Redirect, RedirectForm,
     RedirectPort, Rewrite, Route, Target,

@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
 use super::{
-    AddressRange, Cors, ErrorPages, ExternalAuth, FieldSetting, Limits, Login, Mirror, Program,
+    AddressRange, Cors, ErrorPages, ExternalAuth, FieldSetting, Firewall, Limits, Login, Mirror,
+    Program,
 };
 
 /// What the annotations of an Ingress ask for beyond forwarding; one field for each stage of the
@@ -29,6 +30,8 @@ pub struct Policies {
     pub satisfy_any: bool,
     /// `enable-access-log: "false"`: nothing is written about requests.
     pub silent: bool,
+    /// What rules judge requests, after they were admitted.
+    pub firewall: Option<Firewall>,
     /// Who gets copies of requests.
     pub mirror: Option<Mirror>,
 }

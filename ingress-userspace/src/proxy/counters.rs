@@ -53,6 +53,8 @@ pub(crate) struct Gauges {
     mirrored: [AtomicU64; 3],
     passwords_compared: AtomicU64,
     passwords_turned_away: AtomicU64,
+    /// In the order of [`Judged::ALL`].
+    judged: [AtomicU64; Judged::ALL.len()],
     requests: AtomicU64,
 }
 
@@ -96,7 +98,37 @@ pub(crate) struct Totals {
     pub(crate) passwords_compared: u64,
     /// Those that were not, for so many were waiting.
     pub(crate) passwords_turned_away: u64,
+    /// Requests that rules judged, in the order of [`Judged::ALL`].
+    pub(crate) judged: [u64; Judged::ALL.len()],
     pub(crate) requests: u64,
+}
+
+/// What became of a request that the firewall was to judge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Judged {
+    /// No rule matched.
+    Passed,
+    /// Rules matched, and it went on.
+    Detected,
+    /// It did not go on.
+    Blocked,
+    /// There was no verdict, and it did not go on.
+    TurnedAway,
+}
+
+impl Judged {
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Passed, Self::Detected, Self::Blocked, Self::TurnedAway];
+
+    /// As metrics and the log have it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Detected => "detected",
+            Self::Blocked => "blocked",
+            Self::TurnedAway => "turned_away",
+        }
+    }
 }
 
 /// What became of the copy of a request.
@@ -186,6 +218,7 @@ impl Registry {
             mirrored: std::array::from_fn(|kind| all(&self.gauges, |own| &own.mirrored[kind])),
             passwords_compared: sum(|gauges| &gauges.passwords_compared),
             passwords_turned_away: sum(|gauges| &gauges.passwords_turned_away),
+            judged: std::array::from_fn(|kind| all(&self.gauges, |own| &own.judged[kind])),
             requests: sum(|gauges| &gauges.requests),
         }
     }
@@ -307,6 +340,13 @@ impl Counters {
 
     pub(super) fn password_compared(&self) {
         increment(&self.gauges.passwords_compared);
+    }
+
+    pub(super) fn judged(&self, judged: Judged) {
+        let all = Judged::ALL.iter().zip(&self.gauges.judged);
+        for (_, number) in all.filter(|(own, _)| **own == judged) {
+            increment(number);
+        }
     }
 
     pub(super) fn password_turned_away(&self) {

@@ -21,6 +21,7 @@ mod deadline;
 mod endpoints;
 mod exchange;
 mod fastcgi;
+mod firewall;
 mod http1;
 mod http2;
 pub(crate) mod limits;
@@ -109,6 +110,7 @@ impl Bound {
         ports: &watch::Receiver<ports::Open>,
     ) -> std::io::Result<Running> {
         let credentials = credentials::Shared::new()?;
+        let firewall = firewall::Shared::new();
         let threads = self
             .sockets
             .into_iter()
@@ -126,6 +128,7 @@ impl Bound {
                     ports: ports.clone(),
                     credentials: Arc::clone(&credentials),
                     access_log: shared.access_log.clone(),
+                    firewall: Arc::clone(&firewall),
                 };
                 thread::Builder::new()
                     .name(format!("worker-{index}"))

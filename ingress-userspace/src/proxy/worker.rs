@@ -24,7 +24,9 @@ use super::{
     credentials::{self, Credentials},
     date::Date,
     deadline::{Deadlines, TICK},
-    endpoints, http2, limits,
+    endpoints,
+    firewall::{self, Firewall},
+    http2, limits,
     listen::Sockets,
     message::ResponseHead,
     pipeline::Judges,
@@ -62,6 +64,7 @@ pub(crate) struct Setup {
     pub(crate) ports: watch::Receiver<ports::Open>,
     pub(crate) credentials: Arc<credentials::Shared>,
     pub(crate) access_log: access_log::Inlet,
+    pub(crate) firewall: Arc<firewall::Shared>,
 }
 
 /// What the connections of a worker share.
@@ -94,6 +97,8 @@ pub(crate) struct Worker {
     pub(crate) hostname: Box<str>,
     /// What is known of passwords.
     pub(crate) credentials: Credentials,
+    /// Where the rules of the firewall are run.
+    pub(crate) firewall: Firewall,
     reader: Reader,
     view: RefCell<Rc<View>>,
     draining: Cell<bool>,
@@ -221,6 +226,7 @@ async fn serve(setup: Setup) {
         ports,
         credentials,
         access_log,
+        firewall,
     } = setup;
     let mut random = fastrand::Rng::new();
     let view = View::new(reader.current(), &mut random);
@@ -251,6 +257,7 @@ async fn serve(setup: Setup) {
         access_log: access_log::Outlet::new(access_log),
         log_clock: access_log::Clock::default(),
         hostname: access_log::hostname().into(),
+        firewall: Firewall::new(firewall),
         view: RefCell::new(view),
         draining: Cell::new(false),
         connections: Cell::new(0),

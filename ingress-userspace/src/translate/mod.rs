@@ -264,6 +264,7 @@ impl Translator {
         let mut diagnostics = Vec::new();
         let mut config = Self::config(options, stores, &mut diagnostics);
         config.settings.https_port = options.https_port;
+        config.firewall.library = options.firewall.clone();
         let ticket_keys = Self::ticket_keys(options, stores, &mut config, &mut diagnostics);
         let Lasting { certificates, upstream_tls, authorities, expressions, users } = lasting;
         expressions.begin();
@@ -321,7 +322,7 @@ impl Translator {
         let object = ObjectRef::new("ConfigMap", namespace.as_str(), name.as_str());
         let mut report = Report::on(object, diagnostics);
         match stores.config_maps.get(namespace, name) {
-            Some(map) => Config::parse(map, &stores.config_maps, &mut report),
+            Some(map) => Config::parse(map, &stores.config_maps, &options.firewall, &mut report),
             None => {
                 report.warning("--configmap", "does not exist; the defaults apply");
                 Config::default()

@@ -1,4 +1,5 @@
 use super::NamespaceSelector;
+use crate::firewall::Library;
 
 /// The flags that decide what is served (reference section 9.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub struct Options {
     pub https_port: u16,
     /// `--annotations-prefix`, without the slash.
     pub annotations_prefix: String,
+    /// Rules for the firewall: what `--modsecurity-rules` came to.
+    pub firewall: Library,
 }
 
 impl Default for Options {
@@ -60,6 +63,7 @@ impl Default for Options {
             disable_svc_external_name: false,
             https_port: 443,
             annotations_prefix: "nginx.ingress.kubernetes.io".to_owned(),
+            firewall: Library::default(),
         }
     }
 }

@@ -22,6 +22,7 @@ mod endings;
 mod external_auth;
 mod failure;
 mod fastcgi;
+mod firewall;
 mod forwarding;
 mod http1;
 mod http2;

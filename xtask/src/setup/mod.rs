@@ -1,6 +1,7 @@
 //! `cargo xtask setup`: finds what the other commands need, installs what is missing where that is
 //! allowed, and says in one line what is missing where it is not.
 
+mod core_rules;
 mod envoy;
 mod helm;
 mod kubernetes;
@@ -154,7 +155,8 @@ pub(crate) fn interop() -> Result<()> {
         "python3-h2",
         "python3-httpx",
         "python3-websockets",
-    ])
+    ])?;
+    core_rules::core_rules().map(|_directory| ())
 }
 
 /// The program's path, looked up in `PATH` and where Debian keeps programs of root.

@@ -2,6 +2,7 @@
 //! tunnels. Moves bytes and decides about attempts; what the heads say was
 //! decided before, and is decided by `finish` for the answer.
 
+mod ahead;
 mod attempt;
 mod download;
 mod encode;
@@ -15,8 +16,8 @@ use std::{
     task::{Context, Poll},
 };
 
+pub(super) use self::{ahead::Ahead, encode::Encoder, substitute::Substituter};
 use self::{attempt::poll_gone, download::Download, upload::Upload};
-pub(super) use self::{encode::Encoder, substitute::Substituter};
 use super::{
     balance::{Asker, Attempts},
     client::Client,
@@ -57,6 +58,8 @@ pub(super) struct Terms<'r> {
     pub(super) proxying: &'r Proxying,
     /// The client asks for another protocol.
     pub(super) upgrade: bool,
+    /// What was read of the body already.
+    pub(super) ahead: Option<Box<Ahead>>,
     /// A copy, to be sent once the request's body is there.
     pub(super) mirror: Option<Box<Copy>>,
 }
@@ -78,8 +81,8 @@ pub(super) async fn run<D: Downstream, A: Asker>(
     down: &mut D,
     mut finish: impl FnMut(&RequestHead, &mut ResponseHead, &Attempts<'_, A>) -> Verdict,
 ) -> Outcome {
-    let Terms { proxying, upgrade, mut mirror } = terms;
-    let mut upload = Upload::new(&client.worker.buffers, head.body, proxying);
+    let Terms { proxying, upgrade, ahead, mut mirror } = terms;
+    let mut upload = Upload::new(&client.worker.buffers, head.body, proxying, ahead);
     if head.body != BodyLength::None
         && let Err(failure) = hold_back(proxying, head, down, &mut upload).await
     {

@@ -3,7 +3,7 @@
 
 use std::task::{Context, Poll, ready};
 
-use super::Side;
+use super::{Ahead, Side};
 use crate::{
     model::Proxying,
     proxy::{
@@ -26,6 +26,8 @@ pub(super) struct Upload {
     limit: usize,
     /// As much may still come from the client. Bytes.
     allowed: u64,
+    /// What was read before all else, until it has gone on.
+    ahead: Option<Box<Ahead>>,
     state: State,
     /// Bytes so far.
     moved: u64,
@@ -43,12 +45,17 @@ enum State {
 }
 
 impl Upload {
-    pub(super) fn new(buffers: &Buffers, body: BodyLength, proxying: &Proxying) -> Self {
+    pub(super) fn new(
+        buffers: &Buffers,
+        body: BodyLength,
+        proxying: &Proxying,
+        ahead: Option<Box<Ahead>>,
+    ) -> Self {
         let state = if body == BodyLength::None { State::Read } else { State::Reading };
         let limit = usize::try_from(proxying.body_buffer).unwrap_or(usize::MAX).min(SIZE - 1);
         let allowed = proxying.max_body.unwrap_or(u64::MAX);
         let buffers = buffers.clone();
-        Self { buffers, buffer: None, sent: 0, kept: true, limit, allowed, state, moved: 0 }
+        Self { buffers, buffer: None, sent: 0, kept: true, limit, allowed, ahead, state, moved: 0 }
     }
 
     /// What goes through a tunnel: as much as comes, and none of it twice.
@@ -60,6 +67,7 @@ impl Upload {
             kept: false,
             limit: 0,
             allowed: u64::MAX,
+            ahead: None,
             state: State::Reading,
             moved: 0,
         }
@@ -219,7 +227,13 @@ impl Upload {
     ) -> Poll<Result<Read, Side>> {
         let buffer = self.buffer.get_or_insert_with(|| self.buffers.take());
         let before = buffer.len();
-        let read = down.poll_body(cx, buffer);
+        let read = match self.ahead.as_mut().and_then(|ahead| ahead.take(buffer)) {
+            Some(read) => Poll::Ready(Ok(read)),
+            None => {
+                self.ahead = None;
+                down.poll_body(cx, buffer)
+            }
+        };
         let came = (buffer.len() - before) as u64;
         if buffer.is_empty() {
             self.buffer = None;

@@ -162,7 +162,7 @@ async fn ask<D: Downstream>(
         answered.encode(page, None)
     };
     let mut down = Bodiless(down);
-    let terms = Terms { proxying: &pages.proxying, upgrade: false, mirror: None };
+    let terms = Terms { proxying: &pages.proxying, upgrade: false, ahead: None, mirror: None };
     let asked = exchange::run(client, &mut attempts, &mut head, terms, &mut down, finish).await;
     match asked {
         Outcome::Answered(status) => Ok(status),

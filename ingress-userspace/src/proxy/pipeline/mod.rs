@@ -15,6 +15,7 @@ mod errors;
 mod external;
 mod fastcgi;
 mod finish;
+mod firewall;
 mod forwarded;
 mod headers;
 mod limits;
@@ -85,7 +86,8 @@ pub(super) async fn answer<D: Downstream>(
     let plan = plan.as_deref();
     let status = match decision {
         Ok(Decision::Forward(forward)) => {
-            let Forward { mut attempts, route, upgrade, over_http2, admission, mirror } = forward;
+            let Forward { mut attempts, route, upgrade, over_http2, admission, mirror, ahead } =
+                forward;
             let mut discarded = None;
             let finish = |head: &RequestHead,
                           answer: &mut ResponseHead,
@@ -123,7 +125,7 @@ pub(super) async fn answer<D: Downstream>(
                 }
                 verdict
             };
-            let terms = Terms { proxying: &route.proxying, upgrade, mirror };
+            let terms = Terms { proxying: &route.proxying, upgrade, ahead, mirror };
             let attempts = &mut attempts;
             let outcome = exchange::run(client, attempts, head, terms, down, finish).await;
             let meant = Meant { subject, prepared: true, admission: admission.as_deref(), plan };
@@ -140,6 +142,11 @@ pub(super) async fn answer<D: Downstream>(
                     own(client, &view, meant, head, down, said(failure, plan)).await
                 }
             }
+        }
+        // It was inspected by `decide`.
+        Ok(Decision::Inspect(_)) => {
+            let meant = Meant { subject, prepared: false, admission: None, plan };
+            own(client, &view, meant, head, down, said(Failure::Denied, plan)).await
         }
         Ok(Decision::Own(answer)) => {
             let meant = Meant { subject, prepared: false, admission: None, plan };
@@ -167,14 +174,23 @@ async fn admit<'v, D: Downstream>(
     down: &mut D,
 ) -> Result<Decision<'v>, Failure> {
     let nothing_more = head.body == BodyLength::None;
-    let mut stages = pin!(stages::admit(client, view, head, located));
-    poll_fn(|cx| match stages.as_mut().poll(cx) {
-        Poll::Pending if nothing_more && down.poll_gone(cx).is_ready() => {
-            Poll::Ready(Err(Failure::ClientGone))
+    let decision = {
+        let mut stages = pin!(stages::admit(client, view, head, located));
+        poll_fn(|cx| match stages.as_mut().poll(cx) {
+            Poll::Pending if nothing_more && down.poll_gone(cx).is_ready() => {
+                Poll::Ready(Err(Failure::ClientGone))
+            }
+            outcome => outcome,
+        })
+        .await
+    };
+    match decision {
+        // Of few routes, and large.
+        Ok(Decision::Inspect(admitted)) => {
+            Box::pin(firewall::pass(client, view, head, *admitted, down)).await
         }
-        outcome => outcome,
-    })
-    .await
+        decision => decision,
+    }
 }
 
 /// Answers what is no request.

@@ -11,7 +11,7 @@ use super::{
     blocked,
     canary::{self, Chosen},
     client_auth::{self, Entry},
-    cors, errors, external, fastcgi, forwarded, headers, mirror,
+    cors, errors, external, fastcgi, firewall, forwarded, headers, mirror,
     origin::Origin,
     redirect, settings,
     snippet::{Applied, Next, Plan, Script},
@@ -25,6 +25,7 @@ use crate::{
         balance::{Attempts, View},
         client::Client,
         counters::Subject,
+        exchange::Ahead,
         message::{BodyLength, Known, RequestHead},
         mirror::Copy,
         respond::{self, Answer, Failure},
@@ -39,6 +40,8 @@ const HEALTH: &str = "/healthz";
 /// What the stages come to when nothing goes wrong.
 pub(super) enum Decision<'v> {
     Forward(Forward<'v>),
+    /// First its body is to be read, and all of it to be judged.
+    Inspect(Box<firewall::Admitted<'v>>),
     Own(Answer),
 }
 
@@ -54,6 +57,8 @@ pub(super) struct Forward<'v> {
     pub(super) admission: Option<Box<Admission>>,
     /// A copy that waits for the request's body.
     pub(super) mirror: Option<Box<Copy>>,
+    /// What was read of the body already.
+    pub(super) ahead: Option<Box<Ahead>>,
 }
 
 /// A request whose endpoints are known.
@@ -76,7 +81,7 @@ pub(super) struct Located<'v> {
     pub(super) original: Option<String>,
     /// What snippets leave to be done.
     pub(super) applied: Option<Box<Applied<'v>>>,
-    over_http2: bool,
+    pub(super) over_http2: bool,
 }
 
 impl Located<'_> {
@@ -135,16 +140,23 @@ pub(super) async fn admit<'v>(
     head: &mut RequestHead,
     mut located: Box<Located<'v>>,
 ) -> Result<Decision<'v>, Failure> {
-    let Some(policies) = &located.route.policies else {
+    let route = located.route;
+    let Some(policies) = &route.policies else {
         return forward(client, view, head, &mut located, None);
     };
     let admitted = admission::admit(client, view, head, &located, policies).await;
     if !matches!(admitted, Ok(Admitted::With(_))) {
         head.authority.clone_from(&located.authority);
     }
-    match admitted? {
-        Admitted::With(admission) => forward(client, view, head, &mut located, Some(admission)),
-        Admitted::Own(answer) => Ok(Decision::Own(answer)),
+    match (admitted?, &policies.firewall) {
+        (Admitted::With(admission), Some(firewall)) => {
+            let admitted = firewall::Admitted { located, admission, firewall };
+            Ok(Decision::Inspect(Box::new(admitted)))
+        }
+        (Admitted::With(admission), None) => {
+            forward(client, view, head, &mut located, Some(admission))
+        }
+        (Admitted::Own(answer), _) => Ok(Decision::Own(answer)),
     }
 }
 
@@ -381,7 +393,7 @@ fn elsewhere(status: u16, location: &str) -> Result<Option<Answer>, Failure> {
 }
 
 /// What the upstream is told, and which endpoints may be asked.
-fn forward<'v>(
+pub(super) fn forward<'v>(
     client: &Rc<Client>,
     view: &'v Rc<View>,
     head: &mut RequestHead,
@@ -452,7 +464,9 @@ fn forward<'v>(
     let choice = located.chosen.choice;
     head.authority = std::mem::take(&mut located.authority);
     let attempts = Attempts::new(view, choice, asked);
-    Ok(Decision::Forward(Forward { attempts, route, upgrade, over_http2, admission, mirror }))
+    let ahead = None;
+    let forward = Forward { attempts, route, upgrade, over_http2, admission, mirror, ahead };
+    Ok(Decision::Forward(forward))
 }
 
 /// What `proxy-set-headers` comes to where it has variables: of the request as the client sent it.

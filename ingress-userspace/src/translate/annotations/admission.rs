@@ -217,33 +217,6 @@ fn rules() -> Vec<Rule> {
             message: "is not a comma list of addresses and ranges like 10.0.0.0/8".to_owned(),
         });
     }
-    rules.extend(denying());
-    rules
-}
-
-/// What is refused whatever it says, or unless it says what is done anyway.
-fn denying() -> Vec<Rule> {
-    let mut rules: Vec<Rule> = Vec::new();
-    for (key, _, support) in KNOWN {
-        let (pattern, message) = match support {
-            Support::Denies => ("[^\\s\\S]".to_owned(), "is not supported".to_owned()),
-            Support::DeniesUnless("false") => (
-                "0|f|F|FALSE|false|False".to_owned(),
-                "is not supported; `false` serves it without".to_owned(),
-            ),
-            Support::DeniesUnless(word) => {
-                (format!("(?i:{word})"), format!("is not supported; `{word}` serves it without"))
-            }
-            _ => continue,
-        };
-        match rules.iter_mut().find(|rule| rule.message == message) {
-            Some(rule) => rule.keys.push(key),
-            None => {
-                let name = format!("denied_{}", key.replace('-', "_"));
-                rules.push(Rule { name, keys: vec![key], test: Test::Pattern(pattern), message });
-            }
-        }
-    }
     rules
 }
 

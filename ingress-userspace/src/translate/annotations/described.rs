@@ -32,6 +32,11 @@ pub(crate) struct Described {
     pub(crate) harmless: &'static [&'static str],
 }
 
+/// Of the firewall.
+const FIREWALL: &str = "answers are not inspected: docs/firewall.md";
+/// Likewise.
+const CORE_RULES: &str = "the rules are the operator's to bring: docs/firewall.md";
+
 const fn row(
     key: &'static str,
     kind: &'static str,
@@ -210,8 +215,8 @@ pub(super) const DESCRIBED: &[Described] = &[
     row("enable-opentelemetry", "boolean", "cm, `false`", Ingress, ""),
     row("opentelemetry-trust-incoming-span", "boolean", "cm, `true`", Ingress, ""),
     row("opentelemetry-operation-name", "text", "", Ingress, ""),
-    row("enable-modsecurity", "boolean", "cm, `false`", Ingress, ""),
-    row("enable-owasp-core-rules", "boolean", "cm, `false`", Ingress, ""),
+    row("enable-modsecurity", "boolean", "cm, `false`", Ingress, FIREWALL),
+    row("enable-owasp-core-rules", "boolean", "cm, `false`", Ingress, CORE_RULES),
     row("modsecurity-transaction-id", "text with variables", "", Ingress, ""),
     row("modsecurity-snippet", "ModSecurity rules", "", Ingress, ""),
     row("configuration-snippet", "nginx configuration", "", Ingress, ""),

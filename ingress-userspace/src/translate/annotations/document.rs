@@ -69,9 +69,6 @@ fn status(support: Support, differs: &str) -> String {
         Support::Obeyed => "obeyed".to_owned(),
         Support::Later(_, what) => format!("no effect yet: {what}"),
         Support::Needless(why) => format!("no effect: {why}"),
-        Support::Denies | Support::DeniesUnless(_) => {
-            "not supported: the paths of the Ingress answer 503".to_owned()
-        }
         Support::Snippet => {
             "where allowed, obeyed as far as it is understood: docs/snippets.md".to_owned()
         }

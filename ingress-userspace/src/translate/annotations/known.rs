@@ -2,7 +2,7 @@
 //! sections 1.2 to 1.12.
 
 use Risk::{Critical, High, Low, Medium};
-use Support::{Denies, DeniesUnless, Later, Legacy, Needless, Obeyed, Snippet};
+use Support::{Later, Legacy, Needless, Obeyed, Snippet};
 
 /// What an annotation can do to others, as ingress-nginx declares it; above the ConfigMap's
 /// `annotations-risk-level` the Ingress is refused.
@@ -24,11 +24,6 @@ pub(in crate::translate) enum Support {
     Later(&'static str, &'static str),
     /// It does nothing because there is nothing for it to do; says why.
     Needless(&'static str),
-    /// It restricts who may reach a path, or what reaches the path's Service: the Ingress' paths
-    /// answer 503 until it is obeyed.
-    Denies,
-    /// Likewise, except for this value, which asks for what is done anyway.
-    DeniesUnless(&'static str),
     /// Configuration of nginx: obeyed where snippets are allowed and every word of it is understood.
     Snippet,
     /// ingress-nginx itself ignores it by now.
@@ -202,9 +197,9 @@ pub(super) const KNOWN: &[(&str, Risk, Support)] = &[
     ("enable-opentelemetry", Low, Later("false", TRACING)),
     ("opentelemetry-trust-incoming-span", Low, Later("", TRACING)),
     ("opentelemetry-operation-name", Medium, Later("", TRACING)),
-    ("enable-modsecurity", Low, DeniesUnless("false")),
-    ("enable-owasp-core-rules", Low, DeniesUnless("false")),
-    ("modsecurity-transaction-id", High, Denies),
+    ("enable-modsecurity", Low, Obeyed),
+    ("enable-owasp-core-rules", Low, Obeyed),
+    ("modsecurity-transaction-id", High, Obeyed),
     // 1.11 Raw configuration: it often holds access rules.
     ("modsecurity-snippet", Critical, Snippet),
     ("configuration-snippet", Critical, Snippet),

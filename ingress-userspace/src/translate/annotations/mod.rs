@@ -12,6 +12,7 @@ mod document;
 mod error_pages;
 mod external_auth;
 mod fastcgi;
+mod firewall;
 mod handshake;
 mod known;
 mod limits;
@@ -188,14 +189,6 @@ impl Parser<'_, '_> {
                         self.warn(key, &format!("has no effect yet: {what}"));
                     }
                 }
-                Support::Denies => self.deny(key, "is not supported yet"),
-                Support::DeniesUnless(harmless) => {
-                    if !asks_for(&value, harmless) {
-                        let why =
-                            format!("`{value}` is not supported; `{harmless}` serves it without");
-                        self.deny(key, &why);
-                    }
-                }
             }
         }
     }
@@ -230,6 +223,7 @@ impl Parser<'_, '_> {
             headers: response_headers::parse(self),
             errors: None,
             silent: !self.boolean("enable-access-log", true),
+            firewall: firewall::parse(self),
             mirror: mirror::parse(self),
             snippet: snippets.location.clone(),
         };

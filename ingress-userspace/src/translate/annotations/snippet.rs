@@ -35,9 +35,9 @@ impl Snippets {
 
 pub(super) fn parse(parser: &mut Parser<'_, '_>) -> Snippets {
     let mut snippets = Snippets::default();
-    for key in ["stream-snippet", "modsecurity-snippet"] {
+    for key in ["stream-snippet"] {
         if text(parser, key).is_some() {
-            parser.without(key, &format!("is not supported; {}", snippet::of_key(key)));
+            without(parser, key, &format!("is not supported; {}", snippet::of_key(key)));
         }
     }
     let variables = server(parser, &mut snippets);
@@ -50,7 +50,7 @@ pub(super) fn question(parser: &mut Parser<'_, '_>) -> Vec<(Arc<str>, Text)> {
     const KEY: &str = "auth-snippet";
     let Some(text) = text(parser, KEY) else { return Vec::new() };
     if let Some(why) = forbidden(parser, KEY) {
-        parser.without(KEY, &why);
+        without(parser, KEY, &why);
         return Vec::new();
     }
     if parser.values.get("auth-url").is_none() {
@@ -61,7 +61,7 @@ pub(super) fn question(parser: &mut Parser<'_, '_>) -> Vec<(Arc<str>, Text)> {
         Ok(fields) => fields,
         Err(faults) => {
             for fault in &faults {
-                parser.without(KEY, &said(fault));
+                without(parser, KEY, &said(fault));
             }
             Vec::new()
         }
@@ -74,7 +74,7 @@ fn text(parser: &Parser<'_, '_>, key: &str) -> Option<String> {
 }
 
 /// Why no snippet of this key is obeyed, whatever it holds.
-fn forbidden(parser: &Parser<'_, '_>, key: &str) -> Option<String> {
+pub(super) fn forbidden(parser: &Parser<'_, '_>, key: &str) -> Option<String> {
     let config = parser.config;
     let why = if !config.snippets.allowed {
         "is off: the ConfigMap's `allow-snippet-annotations` is not `true`"
@@ -91,7 +91,7 @@ fn server(parser: &mut Parser<'_, '_>, snippets: &mut Snippets) -> BTreeSet<Stri
     let mut variables = snippet::variables(&parser.config.snippets.server);
     let Some(text) = text(parser, KEY) else { return variables };
     if let Some(why) = forbidden(parser, KEY) {
-        parser.without(KEY, &why);
+        without(parser, KEY, &why);
         return variables;
     }
     let shared = &parser.config.snippets;
@@ -107,7 +107,7 @@ fn server(parser: &mut Parser<'_, '_>, snippets: &mut Snippets) -> BTreeSet<Stri
         }
         Err(faults) if parser.config.snippets.serve_without => {
             for fault in &faults {
-                parser.without(KEY, &said(fault));
+                without(parser, KEY, &said(fault));
             }
         }
         Err(faults) => {
@@ -131,7 +131,7 @@ fn location(parser: &mut Parser<'_, '_>, variables: &BTreeSet<String>, snippets:
     let text = match text(parser, KEY) {
         Some(_) if forbidden(parser, KEY).is_some() => {
             let why = forbidden(parser, KEY).unwrap_or_default();
-            parser.without(KEY, &why);
+            without(parser, KEY, &why);
             String::new()
         }
         Some(text) => text,
@@ -154,7 +154,7 @@ fn location(parser: &mut Parser<'_, '_>, variables: &BTreeSet<String>, snippets:
         }
         Err(faults) => {
             for fault in &faults {
-                parser.without(KEY, &said(fault));
+                without(parser, KEY, &said(fault));
             }
         }
     }
@@ -200,16 +200,14 @@ fn notes(parser: &mut Parser<'_, '_>, key: &str, notes: &[(usize, String)]) {
     }
 }
 
-impl Parser<'_, '_> {
-    /// A snippet that is not obeyed: its Ingress' paths answer 503, for it may hold access rules,
-    /// unless the operator has said that they are to be served without.
-    fn without(&mut self, key: &str, why: &str) {
-        if self.config.snippets.serve_without {
-            let message =
-                format!("{why}; it is left out, as the ConfigMap's serve-without-snippets says");
-            self.report.error(self.values.field(key), message);
-        } else {
-            self.deny(key, why);
-        }
+/// A snippet that is not obeyed: its Ingress' paths answer 503, for it may hold access rules,
+/// unless the operator has said that they are to be served without.
+pub(super) fn without(parser: &mut Parser<'_, '_>, key: &str, why: &str) {
+    if parser.config.snippets.serve_without {
+        let message =
+            format!("{why}; it is left out, as the ConfigMap's serve-without-snippets says");
+        parser.report.error(parser.values.field(key), message);
+    } else {
+        parser.deny(key, why);
     }
 }

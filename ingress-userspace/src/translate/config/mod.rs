@@ -4,6 +4,7 @@ mod compression;
 mod connections;
 mod external_auth;
 mod fields;
+mod firewall;
 mod limits;
 mod listen;
 mod others;
@@ -17,6 +18,7 @@ use std::{sync::Arc, time::Duration};
 use k8s_openapi::api::core::v1::ConfigMap;
 
 pub(super) use self::compression::types as media_types;
+pub(super) use self::firewall::SharedFirewall;
 pub(super) use self::limits::LimitKeys;
 pub(super) use self::snippets::SharedSnippets;
 use super::{
@@ -28,6 +30,7 @@ use super::{
     suite, ticket,
 };
 use crate::{
+    firewall::Library,
     model::{
         AddressRange, Conditions, Denial, Group, Policies, Policy, Proxying, RedirectCode,
         Settings, Sources, TicketKey, TlsSettings,
@@ -70,6 +73,8 @@ pub(super) struct Config {
     pub(super) blocked_words: Vec<String>,
     /// What snippets may do, and the operator's own.
     pub(super) snippets: SharedSnippets,
+    /// The firewall, for all and for each.
+    pub(super) firewall: SharedFirewall,
     /// `load-balance`, for backends whose Ingress has no annotation of that name.
     pub(super) load_balance: Policy,
     /// `service-upstream`, likewise.
@@ -112,6 +117,7 @@ impl Default for Config {
             risk_level: Risk::High,
             blocked_words: Vec::new(),
             snippets: SharedSnippets::default(),
+            firewall: SharedFirewall::default(),
             load_balance: Policy::RoundRobin,
             service_upstream: false,
             denial: None,
@@ -125,6 +131,9 @@ impl Default for Config {
 
 /// The keys that `Config` has fields for.
 const OBEYED: &[&str] = &[
+    "enable-modsecurity",
+    "enable-owasp-modsecurity-crs",
+    "modsecurity-snippet",
     "allow-snippet-annotations",
     "serve-without-snippets",
     "http-snippet",
@@ -255,7 +264,12 @@ const OBEYED: &[&str] = &[
 
 impl Config {
     /// What the ConfigMap says. Values of a wrong type keep their default.
-    pub(super) fn parse(map: &ConfigMap, maps: &Store<ConfigMap>, report: &mut Report<'_>) -> Self {
+    pub(super) fn parse(
+        map: &ConfigMap,
+        maps: &Store<ConfigMap>,
+        library: &Library,
+        report: &mut Report<'_>,
+    ) -> Self {
         let mut reader = Reader { map, maps, report };
         let mut config = Self::default();
         reader.boolean("ssl-redirect", &mut config.ssl_redirect);
@@ -303,20 +317,22 @@ impl Config {
         reader.value("ssl-session-ticket-key", &mut config.ticket_keys, |value| {
             ticket::of_text(value).ok_or(Invalid("48 or 80 bytes in Base64"))
         });
-        config.denial = reader.others();
+        reader.others();
         reader.listen(&mut config);
         reader.sources(&mut config);
         reader.blocked(&mut config);
         reader.snippets(&mut config);
+        reader.firewall(library, &mut config);
         config
     }
 
     /// What requests that belong to no Ingress go through.
     pub(super) fn blocked_policies(&self) -> Option<Arc<Policies>> {
         let denied = self.blocked.clone();
-        let sources = Sources { denied, ..Sources::default() };
-        let policies = Policies { sources: Some(sources), ..Policies::default() };
-        (!self.blocked.is_empty()).then(|| Arc::new(policies))
+        let sources = (!denied.is_empty()).then(|| Sources { denied, ..Sources::default() });
+        let firewall = self.firewall.own.clone();
+        let policies = Policies { sources, firewall, ..Policies::default() };
+        (policies != Policies::default()).then(|| Arc::new(policies))
     }
 }
 

@@ -9,6 +9,7 @@ mod client_auth;
 mod cors;
 mod external_auth;
 mod fastcgi;
+mod firewall;
 mod hosts;
 mod keys;
 mod limits;

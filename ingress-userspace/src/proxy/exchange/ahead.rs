@@ -1,0 +1,31 @@
+use crate::proxy::{buffer::Buffer, firewall::Held, sides::Read};
+
+/// What was read of a body before its request was passed on.
+#[derive(Debug)]
+pub(crate) struct Ahead {
+    bytes: Vec<u8>,
+    /// How much of it has gone on. Bytes.
+    gone: usize,
+    /// It is all of the body.
+    whole: bool,
+    /// Counted for as long as it lasts.
+    _held: Held,
+}
+
+impl Ahead {
+    pub(crate) fn new(bytes: Vec<u8>, whole: bool, held: Held) -> Self {
+        Self { bytes, gone: 0, whole, _held: held }
+    }
+
+    /// Moves as much as there is room for to the end of the buffer. `None`: what else there is of
+    /// the body comes from the client.
+    pub(super) fn take(&mut self, into: &mut Buffer) -> Option<Read> {
+        let left = self.bytes.get(self.gone..).unwrap_or_default();
+        self.gone += into.append(left);
+        match (left.is_empty(), self.whole) {
+            (false, _) => Some(Read::Data),
+            (true, true) => Some(Read::End),
+            (true, false) => None,
+        }
+    }
+}

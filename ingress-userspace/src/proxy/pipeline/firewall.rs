@@ -1,0 +1,262 @@
+//! The web application firewall: after who asks is admitted, and before anything goes on, a copy
+//! for somebody else included. What is inspected is the request as the client sent it. Without a
+//! verdict the answer is 503.
+
+use std::{future::poll_fn, net::SocketAddr, pin::pin, rc::Rc, sync::Arc, task::Poll};
+
+use super::{
+    admission::Admission,
+    authority::without_port,
+    stages::{self, Decision, Located},
+};
+use crate::{
+    firewall::{Body, Match, Mode, OnLimit, Outcome, Request, Verdict, lossy},
+    model,
+    proxy::{
+        balance::View,
+        client::Client,
+        counters::Judged,
+        exchange::Ahead,
+        firewall::Held,
+        message::{BodyLength, Known, RequestHead, Version},
+        respond::{self, Answer, Failure},
+        sides::{ClientError, Downstream, Read},
+    },
+};
+
+/// As many rules are named in one line of the log.
+const NAMED: usize = 12;
+
+/// A request that was admitted and is to be inspected.
+pub(super) struct Admitted<'v> {
+    pub(super) located: Box<Located<'v>>,
+    pub(super) admission: Box<Admission>,
+    pub(super) firewall: &'v model::Firewall,
+}
+
+/// What was read of a body.
+struct Begun {
+    bytes: Vec<u8>,
+    whole: bool,
+    held: Held,
+}
+
+/// Inspects the request, and takes it through the rest of the stages if it may go on.
+pub(super) async fn pass<'v, D: Downstream>(
+    client: &'v Rc<Client>,
+    view: &'v Rc<View>,
+    head: &mut RequestHead,
+    admitted: Admitted<'v>,
+    down: &mut D,
+) -> Result<Decision<'v>, Failure> {
+    let Admitted { mut located, admission, firewall } = admitted;
+    match judge(client, head, &located, firewall, down).await {
+        Ok((None, ahead)) => {
+            let decision = stages::forward(client, view, head, &mut located, Some(admission))?;
+            Ok(match decision {
+                Decision::Forward(forward) => {
+                    Decision::Forward(stages::Forward { ahead, ..forward })
+                }
+                other => other,
+            })
+        }
+        Ok((Some(answer), _)) => {
+            head.authority.clone_from(&located.authority);
+            Ok(Decision::Own(answer))
+        }
+        Err(failure) => {
+            head.authority.clone_from(&located.authority);
+            Err(failure)
+        }
+    }
+}
+
+/// The answer of a request that may not go on, or what was read of the body of one that may.
+async fn judge<D: Downstream>(
+    client: &Rc<Client>,
+    head: &RequestHead,
+    located: &Located<'_>,
+    firewall: &model::Firewall,
+    down: &mut D,
+) -> Result<(Option<Answer>, Option<Box<Ahead>>), Failure> {
+    let counters = &client.worker.counters;
+    let settings = firewall.rules.settings();
+    let mut begun = None;
+    // What follows a request for another protocol is no body.
+    if settings.inspect_bodies && head.body != BodyLength::None && !located.over_http2 {
+        // To reject is to block, which is for rules that do.
+        let rejects = settings.on_limit == OnLimit::Reject && settings.mode == Mode::On;
+        let read = read(client, head, located, settings.most, rejects, down).await;
+        if matches!(read, Err(Failure::Busy)) {
+            counters.judged(Judged::TurnedAway);
+        }
+        if matches!(read, Err(Failure::BodyTooLarge)) {
+            counters.judged(Judged::Blocked);
+        }
+        begun = Some(read?);
+    }
+    let (body, rest) = match begun {
+        None => (Body::None, None),
+        Some(Begun { bytes, whole: true, held }) => (Body::Whole(bytes), Some((true, held))),
+        Some(Begun { bytes, whole: false, held }) => (Body::Beginning(bytes), Some((false, held))),
+    };
+    let request = request(client, head, located, body);
+    let rules = Arc::clone(&firewall.rules);
+    let mut verdict = pin!(client.worker.firewall.run(move || {
+        let outcome = rules.evaluate(&request);
+        (outcome, request)
+    }));
+    let has_body = rest.is_some();
+    let verdict = poll_fn(|cx| match verdict.as_mut().poll(cx) {
+        Poll::Pending if !has_body && down.poll_gone(cx).is_ready() => {
+            Poll::Ready(Err(Failure::ClientGone))
+        }
+        Poll::Pending => Poll::Pending,
+        Poll::Ready(Ok(done)) => Poll::Ready(Ok(done)),
+        Poll::Ready(Err(refused)) => {
+            counters.judged(Judged::TurnedAway);
+            tracing::warn!(?refused, "a request was refused for want of the firewall's verdict");
+            Poll::Ready(Err(Failure::Busy))
+        }
+    });
+    let (outcome, request) = verdict.await?;
+    let outcome = outcome.map_err(|error| {
+        counters.judged(Judged::TurnedAway);
+        tracing::error!(%error, "a request was refused for want of the firewall's verdict");
+        Failure::Busy
+    })?;
+    tell(client, head, located, firewall, &outcome);
+    let ahead = match (request.body, rest) {
+        (Body::Whole(bytes) | Body::Beginning(bytes), Some((whole, held))) => {
+            Some(Box::new(Ahead::new(bytes, whole, held)))
+        }
+        _ => None,
+    };
+    match outcome.verdict {
+        Verdict::Pass => Ok((None, ahead)),
+        Verdict::Answer(status) => Ok((Some(respond::status(status)), None)),
+        // What is written into a field holds no control characters.
+        Verdict::Redirect(to) if to.bytes().any(|byte| byte < b' ' || byte == 0x7F) => {
+            Err(Failure::Forbidden)
+        }
+        Verdict::Redirect(to) => Ok((Some(respond::redirect(302, &to)), None)),
+    }
+}
+
+/// Reads as much of the body as is inspected.
+async fn read<D: Downstream>(
+    client: &Client,
+    head: &RequestHead,
+    located: &Located<'_>,
+    most: usize,
+    rejects: bool,
+    down: &mut D,
+) -> Result<Begun, Failure> {
+    let allowed = located.route.proxying.max_body.unwrap_or(u64::MAX);
+    let mut held = client.worker.firewall.hold();
+    if let BodyLength::Exact(length) = head.body
+        && rejects
+        && length > most as u64
+    {
+        return Err(Failure::BodyTooLarge);
+    }
+    down.expect_body();
+    let mut bytes = Vec::new();
+    while bytes.len() <= most {
+        let before = bytes.len();
+        let read = poll_fn(|cx| {
+            if let Poll::Ready(Err(error)) = down.poll_flush(cx) {
+                return Poll::Ready(Err(error));
+            }
+            let mut buffer = client.worker.buffers.take();
+            let read = down.poll_body(cx, &mut buffer);
+            bytes.extend_from_slice(buffer.filled());
+            read
+        });
+        let read = read.await.map_err(|error| match error {
+            ClientError::Gone => Failure::ClientGone,
+            ClientError::Late => Failure::ClientTimeout,
+            ClientError::Malformed => Failure::BadRequest,
+            ClientError::TooLarge => Failure::BodyTooLarge,
+        })?;
+        if bytes.len() as u64 > allowed {
+            return Err(Failure::BodyTooLarge);
+        }
+        if !held.grow(bytes.len() - before) {
+            return Err(Failure::Busy);
+        }
+        if read == Read::End {
+            let whole = bytes.len() <= most;
+            return match rejects && !whole {
+                true => Err(Failure::BodyTooLarge),
+                false => Ok(Begun { bytes, whole: true, held }),
+            };
+        }
+    }
+    match rejects {
+        true => Err(Failure::BodyTooLarge),
+        false => Ok(Begun { bytes, whole: false, held }),
+    }
+}
+
+/// The request as the client sent it.
+fn request(client: &Client, head: &RequestHead, located: &Located<'_>, body: Body) -> Request {
+    let mut fields: Vec<_> =
+        head.fields.iter().map(|field| (lossy(field.name), lossy(field.value))).collect();
+    // HTTP/2 has a pseudo-field for it.
+    if !head.fields.contains(Known::Host) && !located.authority.is_empty() {
+        fields.push(("Host".to_owned(), located.authority.clone()));
+    }
+    let target = located.original.as_deref().unwrap_or(&head.target);
+    Request {
+        method: head.method.to_string(),
+        target: if target.is_empty() { "/".to_owned() } else { target.to_owned() },
+        protocol: match head.version {
+            Version::Http10 => "HTTP/1.0",
+            Version::Http11 => "HTTP/1.1",
+            Version::Http2 => "HTTP/2.0",
+        },
+        client: SocketAddr::new(located.origin.ip, client.peer.port()),
+        host: without_port(&located.authority).to_owned(),
+        fields,
+        body,
+    }
+}
+
+/// Counts and logs what became of the request: numbers and messages of rules, never what it holds.
+fn tell(
+    client: &Client,
+    head: &RequestHead,
+    located: &Located<'_>,
+    firewall: &model::Firewall,
+    outcome: &Outcome,
+) {
+    let worker = &client.worker;
+    let judged = match &outcome.verdict {
+        Verdict::Pass if outcome.matched.is_empty() => Judged::Passed,
+        Verdict::Pass => Judged::Detected,
+        Verdict::Answer(_) | Verdict::Redirect(_) => Judged::Blocked,
+    };
+    worker.counters.judged(judged);
+    if judged == Judged::Passed || !worker.firewall.may_tell(worker.deadlines.now()) {
+        return;
+    }
+    let id = firewall.transaction_id.as_ref().map(|id| located.seen(client, head).text(id));
+    let id = id.map(|id| lossy(&id)).unwrap_or_default();
+    let rules: Vec<_> = outcome.matched.iter().take(NAMED).map(named).collect();
+    tracing::warn!(
+        firewall.verdict = judged.name(),
+        firewall.rules = rules.join("; "),
+        firewall.transaction = id,
+        ingress = %located.route.ingress,
+        client.address = %located.origin.ip,
+        http.method = %head.method,
+        url.path = head.path(),
+        "the firewall's rules matched"
+    );
+}
+
+fn named(rule: &Match) -> String {
+    let Match { id, message, tag } = rule;
+    format!("{id} {message:?} [{tag}]")
+}

@@ -4,8 +4,11 @@ use std::{collections::HashMap, sync::Arc};
 
 use zentinel_modsec::{
     CompiledRuleset, ModSecurity, Transaction,
-    parser::{Action, DataAction, Directive, LoggingAction, MetadataAction, RuleEngineMode},
-    variables::MutableCollection as _,
+    parser::{
+        Action, DataAction, Directive, LoggingAction, MetadataAction, RuleEngineMode, SetVarSpec,
+        SetVarValue,
+    },
+    variables::{Collection as _, MutableCollection as _},
 };
 
 use super::{
@@ -27,6 +30,8 @@ struct Rule {
     status: Option<u16>,
     /// What is logged about it.
     told: Option<Match>,
+    /// It is the first of a chain: it matched only if all of the chain did.
+    chained: bool,
 }
 
 impl Engine {
@@ -76,8 +81,8 @@ impl Engine {
     }
 
     fn outcome(&self, transaction: &Transaction) -> Outcome {
-        let ids = transaction.matched_rules().iter().filter_map(|id| id.parse::<u64>().ok());
-        let matched = ids.filter_map(|id| self.rules.get(&id)?.told.clone()).collect();
+        let matched = self.matched(transaction);
+        let matched = matched.filter_map(|id| self.rules.get(&id)?.told.clone()).collect();
         let verdict = match transaction.intervention() {
             None => Verdict::Pass,
             Some(intervention) => match &intervention.url {
@@ -112,9 +117,23 @@ impl Engine {
             transaction.append_request_body(&body)?;
         }
         transaction.process_request_body()?;
-        let ids = transaction.matched_rules().iter().filter_map(|id| id.parse().ok()).collect();
-        Ok((self.outcome(&transaction).verdict, ids))
+        Ok((self.outcome(&transaction).verdict, self.matched(&transaction).collect()))
     }
+
+    /// The numbers of the rules that matched. The engine counts the first of a chain as soon as it
+    /// does, whatever becomes of the others.
+    fn matched(&self, transaction: &Transaction) -> impl Iterator<Item = u64> {
+        let ids = transaction.matched_rules().iter().filter_map(|id| id.parse::<u64>().ok());
+        ids.filter(|id| {
+            let chained = self.rules.get(id).is_some_and(|rule| rule.chained);
+            !chained || transaction.tx().get(&completed(*id)).is_some()
+        })
+    }
+}
+
+/// The variable that says that the whole of a chain matched.
+fn completed(id: u64) -> String {
+    format!("penstock_chain_{id}")
 }
 
 /// A chain that matches does what its first rule says, to the engine; in ModSecurity also what the
@@ -126,7 +145,17 @@ fn complete_chains(directives: &mut [Directive]) {
         let chained = rule.is_chained();
         let moved: Vec<_> = rule.actions.iter().filter(|action| is_set(action)).cloned().collect();
         match first {
-            None => first = chained.then_some(index),
+            None if chained => {
+                first = Some(index);
+                if let Some(id) = rule.id()
+                    && let Some(Directive::SecRule(rule)) = directives.get_mut(index)
+                {
+                    let (collection, key) = ("tx".to_owned(), completed(id));
+                    let set = SetVarSpec { collection, key, value: SetVarValue::Int(1) };
+                    rule.actions.push(Action::Data(DataAction::SetVar(set)));
+                }
+            }
+            None => {}
             Some(start) => {
                 if let Some(Directive::SecRule(rule)) = directives.get_mut(start) {
                     rule.actions.extend(moved);
@@ -163,6 +192,7 @@ fn rule(directive: &Directive) -> Option<(u64, Rule)> {
         }
     }
     let id = id?;
+    let chained = matches!(directive, Directive::SecRule(rule) if rule.is_chained());
     let tag = tags.iter().find(|tag| tag.starts_with("attack-")).or(tags.first());
     // Without a message it is a step of others, or nobody wrote one.
     let is_told = !quiet && (message.is_some() || !tags.is_empty() || is_disruptive(actions));
@@ -171,7 +201,7 @@ fn rule(directive: &Directive) -> Option<(u64, Rule)> {
         message: Arc::from(message.unwrap_or_default()),
         tag: Arc::from(tag.copied().unwrap_or_default()),
     });
-    Some((id, Rule { status, told }))
+    Some((id, Rule { status, told, chained }))
 }
 
 fn is_disruptive(actions: &[Action]) -> bool {

@@ -47,6 +47,14 @@ const fn row(
     Described { key, kind, default, scope, differs, harmless: &[] }
 }
 
+/// The same, except with these values.
+const fn unless(harmless: &'static [&'static str], row: Described) -> Described {
+    Described { harmless, ..row }
+}
+
+/// A boolean that is not.
+const NO: &[&str] = &["false", "f", "0"];
+
 /// What is told of a key.
 pub(crate) fn described(key: &str) -> Option<&'static Described> {
     DESCRIBED.iter().find(|row| row.key == key)
@@ -215,8 +223,8 @@ pub(super) const DESCRIBED: &[Described] = &[
     row("enable-opentelemetry", "boolean", "cm, `false`", Ingress, ""),
     row("opentelemetry-trust-incoming-span", "boolean", "cm, `true`", Ingress, ""),
     row("opentelemetry-operation-name", "text", "", Ingress, ""),
-    row("enable-modsecurity", "boolean", "cm, `false`", Ingress, FIREWALL),
-    row("enable-owasp-core-rules", "boolean", "cm, `false`", Ingress, CORE_RULES),
+    unless(NO, row("enable-modsecurity", "boolean", "cm, `false`", Ingress, FIREWALL)),
+    unless(NO, row("enable-owasp-core-rules", "boolean", "cm, `false`", Ingress, CORE_RULES)),
     row("modsecurity-transaction-id", "text with variables", "", Ingress, ""),
     row("modsecurity-snippet", "ModSecurity rules", "", Ingress, ""),
     row("configuration-snippet", "nginx configuration", "", Ingress, ""),

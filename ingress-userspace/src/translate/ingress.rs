@@ -132,7 +132,9 @@ impl<'a> Assembly<'a> {
             canaries,
             aliases,
         };
-        if let Some(errors) = assembly.pages(Arc::clone(&config.error_statuses), false, None) {
+        if let Some(errors) =
+            assembly.pages(Arc::clone(&config.error_statuses), config.own_errors_only, None)
+        {
             let own = assembly.global.policies.as_deref().cloned().unwrap_or_default();
             let policies = Policies { errors: Some(errors), ..own };
             assembly.global.policies = Some(Arc::new(policies));

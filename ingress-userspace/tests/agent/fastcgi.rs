@@ -36,7 +36,8 @@ impl Application {
     fn record(&mut self) -> Option<(u8, Vec<u8>)> {
         let mut header = [0; 8];
         self.reader.read_exact(&mut header).ok()?;
-        let [1, kind, 0, 1, high, low, padding, 0] = header else { panic!("{header:?}") };
+        let [version, kind, id @ .., high, low, padding, reserved] = header;
+        assert_eq!((version, id, reserved), (1, [0, 1], 0));
         let mut content = vec![0; usize::from(high) << 8 | usize::from(low)];
         self.reader.read_exact(&mut content).ok()?;
         self.reader.read_exact(&mut vec![0; usize::from(padding)]).ok()?;
@@ -139,6 +140,9 @@ fn echo() -> Backend {
         own.answer(&format!("Content-Type: text/plain\r\n\r\n{parameters}BODY={}\n", body.len()));
     })
 }
+
+/// What an application does wrong.
+type Fault = fn(&mut Application);
 
 /// Reads the whole request, then does this.
 fn scripted(serve: impl Fn(&mut Application) + Send + Sync + 'static) -> Backend {
@@ -408,7 +412,7 @@ fn answers_are_read_as_by_nginx() {
 
 #[test]
 fn what_is_no_answer_is_502() {
-    let faults: [(&str, fn(&mut Application)); 10] = [
+    let faults: [(&str, Fault); 10] = [
         ("closes", |_| ()),
         ("ends without an answer", |own| own.end(0)),
         ("ends its output at once", |own| own.say(STDOUT, b"")),
@@ -433,7 +437,7 @@ fn what_is_no_answer_is_502() {
 
 #[test]
 fn an_answer_that_breaks_off_is_not_taken_for_whole() {
-    let faults: [(&str, fn(&mut Application)); 3] = [
+    let faults: [(&str, Fault); 3] = [
         ("closes", |own| own.say(STDOUT, b"X: 1\r\n\r\nsome")),
         ("garbage", |own| {
             own.say(STDOUT, b"X: 1\r\n\r\nsome");
@@ -567,7 +571,7 @@ fn only_who_was_asked_is_somebody() {
     assert_eq!((reply.status, reply.line("REMOTE_USER=")), (200, Some("")));
     let users = secret_of("users", &[("auth", "bob:{PLAIN}secret")]);
     let login = [("auth-type", "basic"), ("auth-secret", "users"), ("auth-realm", "here")];
-    let closed = site(&login, &[shop.address], &[users.clone()]);
+    let closed = site(&login, &[shop.address], std::slice::from_ref(&users));
     assert_eq!(closed.get(HOST, "/").status, 401);
     let reply = exchange(closed.http, &get("/", basic));
     assert_eq!((reply.status, reply.line("REMOTE_USER=")), (200, Some("bob")));

@@ -69,7 +69,7 @@ pub(super) const DESCRIBED: &[Described] = &[
     row("permanent-redirect-code", "300 to 308", "`301`", Ingress, ""),
     row("temporal-redirect", "URL", "", Ingress, ""),
     row("temporal-redirect-code", "300 to 307", "`302`", Ingress, ""),
-    row("relative-redirects", "boolean", "`false`", Ingress, ""),
+    row("relative-redirects", "boolean", "cm, `false`", Ingress, ""),
     row("from-to-www-redirect", "boolean", "`false`", Host, ""),
     row("app-root", "path", "", Host, ""),
     row("rewrite-target", "path with `$1` to `$9`", "", Ingress, ""),
@@ -170,7 +170,7 @@ pub(super) const DESCRIBED: &[Described] = &[
     row("custom-headers", "namespace/name of a ConfigMap", "", Ingress, ""),
     row("custom-http-errors", "comma list of codes, 400 to 599", "cm", Ingress, ""),
     row("default-backend", "name of a Service", "", Ingress, ""),
-    row("disable-proxy-intercept-errors", "boolean", "`false`", Ingress, ""),
+    row("disable-proxy-intercept-errors", "boolean", "cm, `false`", Ingress, ""),
     row("fastcgi-index", "file", "", Ingress, ""),
     row("fastcgi-params-configmap", "namespace/name of a ConfigMap", "", Ingress, ""),
     row(

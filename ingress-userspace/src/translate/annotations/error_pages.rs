@@ -32,7 +32,7 @@ pub(super) fn parse(parser: &mut Parser<'_, '_>) -> ErrorPagesRequest {
         statuses,
         named,
         default_backend: parser.refusing("default-backend", service),
-        own_only: parser.boolean("disable-proxy-intercept-errors", false),
+        own_only: parser.boolean("disable-proxy-intercept-errors", parser.config.own_errors_only),
     }
 }
 

@@ -47,6 +47,9 @@ const OPTIONAL: &str = "HTTPS";
 /// prefix. A ConfigMap with `DOCUMENT_ROOT` says where the application is.
 const ROOT: &str = "/usr/local/nginx/html";
 
+/// Values by the names of their parameters.
+type Values = BTreeMap<String, Box<[FastCgiPiece]>>;
+
 /// `Some` for FastCGI only.
 pub(super) fn parse(parser: &mut Parser<'_, '_>, protocol: Protocol) -> Option<Arc<FastCgi>> {
     if protocol != Protocol::Fcgi {
@@ -64,7 +67,7 @@ pub(super) fn parse(parser: &mut Parser<'_, '_>, protocol: Protocol) -> Option<A
             .then(|| Arc::from(value))
             .ok_or(Invalid("a file's name of letters, digits and `.-_`"))
     });
-    let mut parameters = BTreeMap::new();
+    let mut parameters = Values::new();
     for (name, value) in DEFAULTS {
         let value = pieces(value).expect("the defaults have known variables");
         parameters.insert(name.to_owned(), value);
@@ -85,17 +88,13 @@ pub(super) fn parse(parser: &mut Parser<'_, '_>, protocol: Protocol) -> Option<A
 }
 
 /// Those of the ConfigMap; they replace the defaults of their names.
-fn own(
-    parser: &mut Parser<'_, '_>,
-    namespace: &str,
-    name: &str,
-) -> Result<Vec<(String, Box<[FastCgiPiece]>)>, String> {
+fn own(parser: &mut Parser<'_, '_>, namespace: &str, name: &str) -> Result<Values, String> {
     if namespace != parser.lookup.namespace && !parser.config.cross_namespace {
         return Err("is of another namespace".to_owned());
     }
     let map = parser.lookup.stores.config_maps.get(namespace, name);
     let map = map.ok_or("does not exist")?;
-    let mut own = Vec::new();
+    let mut own = Values::new();
     for (name, value) in map.data.iter().flatten() {
         let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         if name.is_empty() || !name.bytes().all(is_allowed) {
@@ -114,7 +113,7 @@ fn own(
             return Err(format!("has a control character in `{name}`"));
         }
         let value = pieces(value).map_err(|why| format!("has a variable in `{name}`: {why}"))?;
-        own.push((name.clone(), value));
+        own.insert(name.clone(), value);
     }
     Ok(own)
 }

@@ -44,7 +44,9 @@ fn form(parser: &mut Parser<'_, '_>) -> RedirectForm {
             true => RedirectPort::Listening,
             false => RedirectPort::Omitted,
         },
-        relative: parser.refusing("relative-redirects", boolean).unwrap_or(false),
+        relative: parser
+            .refusing("relative-redirects", boolean)
+            .unwrap_or(parser.config.relative_redirects),
     }
 }
 

@@ -47,6 +47,7 @@ pub(super) struct Config {
     pub(super) force_ssl_redirect: bool,
     pub(super) preserve_trailing_slash: bool,
     pub(super) use_port_in_redirects: bool,
+    pub(super) relative_redirects: bool,
     /// Ingress paths that begin with one of these are never redirected to HTTPS.
     pub(super) no_tls_redirect: Vec<String>,
     /// Ingress paths that begin with one of these ask for no authentication.
@@ -61,6 +62,8 @@ pub(super) struct Config {
     pub(super) sources: Sources,
     /// `custom-http-errors`, for Ingresses without their own.
     pub(super) error_statuses: Arc<[u16]>,
+    /// `disable-proxy-intercept-errors`: of those, only answers of the proxy's own are replaced.
+    pub(super) own_errors_only: bool,
     /// `global-allowed-response-headers`: what `custom-headers` may set.
     pub(super) allowed_response_headers: Vec<String>,
     /// What all limits of requests share.
@@ -103,6 +106,7 @@ impl Default for Config {
             force_ssl_redirect: false,
             preserve_trailing_slash: false,
             use_port_in_redirects: false,
+            relative_redirects: false,
             no_tls_redirect: vec![ACME.to_owned()],
             no_auth_locations: vec![ACME.to_owned()],
             proxying: Arc::default(),
@@ -110,6 +114,7 @@ impl Default for Config {
             upstream_tls_per_ingress: false,
             sources: Sources::default(),
             error_statuses: Arc::default(),
+            own_errors_only: false,
             allowed_response_headers: Vec::new(),
             limits: LimitKeys::default(),
             blocked: Box::default(),
@@ -155,6 +160,8 @@ const OBEYED: &[&str] = &[
     "force-ssl-redirect",
     "preserve-trailing-slash",
     "use-port-in-redirects",
+    "relative-redirects",
+    "disable-proxy-intercept-errors",
     "http-redirect-code",
     "hsts",
     "hsts-max-age",
@@ -276,6 +283,8 @@ impl Config {
         reader.boolean("force-ssl-redirect", &mut config.force_ssl_redirect);
         reader.boolean("preserve-trailing-slash", &mut config.preserve_trailing_slash);
         reader.boolean("use-port-in-redirects", &mut config.use_port_in_redirects);
+        reader.boolean("relative-redirects", &mut config.relative_redirects);
+        reader.boolean("disable-proxy-intercept-errors", &mut config.own_errors_only);
         reader.boolean("allow-cross-namespace-resources", &mut config.cross_namespace);
         reader.value("load-balance", &mut config.load_balance, load_balance);
         reader.boolean("service-upstream", &mut config.service_upstream);

@@ -51,6 +51,24 @@ fn errors_are_replaced_by_whom_the_annotations_name() {
 }
 
 #[test]
+fn the_config_map_says_whose_errors_are_replaced_and_how_redirects_look() {
+    let data = [("custom-http-errors", "404"), ("disable-proxy-intercept-errors", "true")];
+    let translation = with(&data, &[], true);
+    says_nothing(&translation);
+    for (host, path) in [("a.com", "/x"), ("a.com", "/"), ("-", "/")] {
+        assert!(pages(&translation, host, path).expect("some").own_only, "{host}{path}");
+    }
+    let relative = |data: &[(&str, &str)], annotations: &[(&str, &str)]| {
+        let translation = with(data, annotations, true);
+        host(&translation.model, "a.com").routes[0].redirect_form.relative
+    };
+    assert!(relative(&[("relative-redirects", "true")], &[]) && !relative(&[], &[]));
+    assert!(!relative(&[("relative-redirects", "true")], &[("relative-redirects", "false")]));
+    let translation = with(&data, &[("disable-proxy-intercept-errors", "false")], true);
+    assert!(!pages(&translation, "a.com", "/x").expect("some").own_only);
+}
+
+#[test]
 fn the_config_map_speaks_for_who_says_nothing() {
     let translation = with(&[("custom-http-errors", "404,500")], &[], true);
     says_nothing(&translation);

@@ -32,6 +32,7 @@ mod proxy_protocol;
 mod routing;
 mod smuggling;
 mod snippet_bodies;
+mod snippet_pages;
 mod snippets;
 mod streaming;
 mod support;

@@ -20,6 +20,7 @@ mod limits;
 mod login;
 mod mirror;
 mod origin;
+mod page;
 mod redirect;
 mod rewrites;
 mod settings;
@@ -47,7 +48,7 @@ use self::{
     admission::Admission,
     asker::Asked,
     finish::Answered,
-    snippet::{Observed, Plan},
+    snippet::{Observed, Plan, Planned},
     stages::{Decision, Forward},
 };
 use super::{
@@ -56,7 +57,7 @@ use super::{
     counters::Subject,
     exchange::{self, Outcome, Terms, Verdict},
     message::{BodyLength, Known, RequestHead, ResponseHead},
-    respond::{self, Answer, Failure},
+    respond::{self, Answer, Failure, Instead},
     sides::Downstream,
 };
 use crate::model::Route;
@@ -68,21 +69,73 @@ pub(super) async fn answer<D: Downstream>(
     down: &mut D,
 ) {
     let view = client.worker.view();
-    let mut subject = Subject::default();
     let method = head.method.clone();
-    let mut plan = None;
-    let decision = decide(client, &view, head, &mut subject, &mut plan, down).await;
+    let (subject, status) = match attend(client, &view, head, None, down).await {
+        Attended::Done(subject, status) => (subject, status),
+        Attended::Not(instead, pristine) => {
+            if let Some(pristine) = pristine {
+                *head = *pristine;
+            }
+            page::turn(head, &instead.target);
+            // Rare and large. What stands in the place of a page has none itself.
+            let mut down = errors::Bodiless(down);
+            let page = Box::pin(attend(client, &view, head, Some(instead), &mut down));
+            match page.await {
+                Attended::Done(subject, status) => (subject, status),
+                Attended::Not(..) => {
+                    down.abort();
+                    (Subject::default(), 500)
+                }
+            }
+        }
+    };
+    client.worker.counters.request(subject, &method, status);
+}
+
+/// What became of a request.
+enum Attended<'v> {
+    /// It was answered with this status.
+    Done(Subject<'v>, u16),
+    /// Another request's answer is to stand in the place of its own. With the head as it came, if it
+    /// has been changed.
+    Not(Box<Instead>, Option<Box<RequestHead>>),
+}
+
+/// Answers a request; `page`: in whose place.
+async fn attend<'v, D: Downstream>(
+    client: &'v Rc<Client>,
+    view: &'v Rc<View>,
+    head: &mut RequestHead,
+    page: Option<Box<Instead>>,
+    down: &mut D,
+) -> Attended<'v> {
+    let mut subject = Subject::default();
+    let status_of_page = page.as_ref().and_then(|page| page.status);
+    let mut planned = Planned { page, ..Planned::default() };
+    let decision = decide(client, view, head, &mut subject, &mut planned, down).await;
+    let Planned { plan, page, pristine } = planned;
     let plan = plan.as_deref();
-    let status = match decision {
+    let mut meant = Meant { subject, prepared: false, admission: None, plan };
+    let mut admitted = None;
+    let mut answer = match decision {
         Ok(Decision::Forward(forward)) => {
             let Forward { mut attempts, route, upgrade, over_http2, admission, mirror } = forward;
             let mut discarded = None;
+            let admission = &*admitted.insert(admission);
             let finish = |head: &RequestHead,
                           answer: &mut ResponseHead,
                           attempts: &Attempts<'_, Asked<'_>>| {
                 if errors::pages(&subject, answer.status, true).is_some() {
                     discarded = Some(Box::new(errors::remains(answer)));
                     return Verdict::Discard;
+                }
+                if let Some(page) = plan.filter(|plan| plan.intercepts(answer.status)) {
+                    discarded = page.page(answer.status).map(Box::new);
+                    return Verdict::Discard;
+                }
+                if let Some(status) = status_of_page {
+                    answer.status = status;
+                    answer.reason.clear();
                 }
                 let host = head.fields.get(Known::Host).unwrap_or_default();
                 let observed =
@@ -95,7 +148,7 @@ pub(super) async fn answer<D: Downstream>(
                 }
                 let answered = Answered {
                     client,
-                    view: &view,
+                    view,
                     subject,
                     request: head,
                     admission: admission.as_deref(),
@@ -109,32 +162,29 @@ pub(super) async fn answer<D: Downstream>(
             let terms = Terms { proxying: &route.proxying, upgrade, mirror };
             let attempts = &mut attempts;
             let outcome = exchange::run(client, attempts, head, terms, down, finish).await;
-            let meant = Meant { subject, prepared: true, admission: admission.as_deref(), plan };
+            (meant.prepared, meant.admission) = (true, admission.as_deref());
             match (outcome, discarded) {
-                (Outcome::Answered(status), _) => status,
-                (Outcome::Discarded, Some(answer)) => {
-                    own(client, &view, meant, head, down, *answer).await
-                }
-                (Outcome::Discarded, None) => {
-                    let answer = respond::failure(Failure::Upstream);
-                    own(client, &view, meant, head, down, answer).await
-                }
-                (Outcome::Unanswered(failure), _) => {
-                    own(client, &view, meant, head, down, said(failure, plan)).await
-                }
+                (Outcome::Answered(status), _) => return Attended::Done(subject, status),
+                (Outcome::Discarded, Some(answer)) => *answer,
+                (Outcome::Discarded, None) => respond::failure(Failure::Upstream),
+                (Outcome::Unanswered(failure), _) => said(failure, plan),
             }
         }
-        Ok(Decision::Own(answer)) => {
-            let meant = Meant { subject, prepared: false, admission: None, plan };
-            own(client, &view, meant, head, down, answer).await
-        }
+        Ok(Decision::Own(answer)) => answer,
         Err(failure) => {
             tracing::debug!(?failure, client.address = %client.peer, "not answered by an upstream");
-            let meant = Meant { subject, prepared: false, admission: None, plan };
-            own(client, &view, meant, head, down, said(failure, plan)).await
+            said(failure, plan)
         }
     };
-    client.worker.counters.request(subject, &method, status);
+    match (answer.instead.take(), status_of_page) {
+        (Some(instead), _) if page.is_none() => return Attended::Not(instead, pristine),
+        // Words of a snippet stand there as they are; what leads elsewhere does.
+        (_, Some(status)) if answer.is_worded && !(300..400).contains(&answer.head.status) => {
+            answer.head.status = status;
+        }
+        _ => {}
+    }
+    Attended::Done(subject, own(client, view, meant, head, down, answer).await)
 }
 
 /// Takes a request through the stages, unless its client leaves meanwhile, as far as that can be seen
@@ -144,11 +194,11 @@ async fn decide<'v, D: Downstream>(
     view: &'v Rc<View>,
     head: &mut RequestHead,
     subject: &mut Subject<'v>,
-    plan: &mut Option<Box<Plan<'v>>>,
+    planned: &mut Planned<'v>,
     down: &mut D,
 ) -> Result<Decision<'v>, Failure> {
     let nothing_more = head.body == BodyLength::None;
-    let mut stages = pin!(stages::run(client, view, head, subject, plan));
+    let mut stages = pin!(stages::run(client, view, head, subject, planned));
     poll_fn(|cx| match stages.as_mut().poll(cx) {
         Poll::Pending if nothing_more && down.poll_gone(cx).is_ready() => {
             Poll::Ready(Err(Failure::ClientGone))

@@ -67,8 +67,9 @@ pub use proxying::{
 };
 pub use settings::{Doors, RedirectCode, Settings, StreamSettings};
 pub use snippet::{
-    Access, Added, Condition, Effects, Expires, FieldRule, InputRule, Jump, Matching, Part,
-    Pattern, Program, Return, RewriteStep, ServerProgram, SnippetLocation, Step, Test, Value,
+    Access, Added, Condition, Effects, ErrorPage, Expires, FieldRule, InputRule, Jump, Matching,
+    PageTarget, Part, Pattern, Program, Return, RewriteStep, ServerProgram, SnippetLocation, Step,
+    Test, Value,
 };
 pub use stream::{Passthrough, ProxyVersion, Streams, TcpService, Transport, UdpService};
 pub use text::{Piece, Text, Variable};

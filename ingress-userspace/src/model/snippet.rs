@@ -183,8 +183,10 @@ pub struct Effects {
     pub access: Option<Vec<Access>>,
     /// `limit_except … { deny all; }`: the methods that stay allowed.
     pub methods: Option<Vec<Arc<str>>>,
-    /// `error_page CODE… URL`.
-    pub error_pages: Option<Vec<(u16, u16, Value)>>,
+    /// `error_page`.
+    pub error_pages: Option<Vec<ErrorPage>>,
+    /// `proxy_intercept_errors`: pages stand in the place of endpoints' answers too.
+    pub intercepts: Option<bool>,
     /// `default_type`.
     pub content_type: Option<Arc<str>>,
     /// `proxy_pass_request_headers off`.
@@ -216,11 +218,34 @@ impl Effects {
         or(&mut self.access, &around.access);
         or(&mut self.methods, &around.methods);
         or(&mut self.error_pages, &around.error_pages);
+        or(&mut self.intercepts, &around.intercepts);
         or(&mut self.content_type, &around.content_type);
         or(&mut self.drop_fields, &around.drop_fields);
         or(&mut self.underscores, &around.underscores);
         self.body.inherit(&around.body);
     }
+}
+
+/// `error_page`: what stands in the place of the page of a status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorPage {
+    /// Which.
+    pub code: u16,
+    /// The status that the client gets; `None`: that of what stands there (`=`).
+    pub status: Option<u16>,
+    /// What stands there.
+    pub to: PageTarget,
+}
+
+/// Where the page of an error is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PageTarget {
+    /// A whole URL: the client is sent there.
+    Url(Value),
+    /// A path of the host, perhaps with a query.
+    Path(Value),
+    /// A location with a name.
+    Named(Arc<str>),
 }
 
 /// `more_set_headers`, `more_clear_headers`.
@@ -333,6 +358,8 @@ pub struct ServerProgram {
 pub struct SnippetLocation {
     /// Which paths.
     pub matching: Matching,
+    /// `internal`: not for clients to ask for, only for rewrites and pages of errors.
+    pub internal: bool,
     /// What is done with them.
     pub program: Program,
 }
@@ -351,4 +378,6 @@ pub enum Matching {
     },
     /// `~`, `~*`.
     Pattern(Pattern),
+    /// `@name`: no path at all.
+    Named(Arc<str>),
 }

@@ -18,6 +18,10 @@ const MOST: usize = 128;
 /// How long a copy may take, its answer included.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// As much of an answer's body is read so that its connection can be used again. A target that sends
+/// without end must not keep a worker busy. Bytes.
+const LEFTOVER: usize = 64 * 1024;
+
 /// A copy that waits for its body. Counted as dropped if that does not come.
 pub(crate) struct Copy {
     worker: Rc<Worker>,
@@ -74,8 +78,10 @@ impl Copy {
                 None => upstream::connect(&self.worker, self.address, &self.way()?).await?,
             };
             match self.exchange(&mut connection, body).await {
-                Ok(()) => {
-                    pool.put(connection);
+                Ok(is_whole) => {
+                    if is_whole {
+                        pool.put(connection);
+                    }
                     return Ok(());
                 }
                 // It idled for too long: another one is asked.
@@ -89,7 +95,8 @@ impl Copy {
         Way::new(&self.proxying, false).ok_or(UpstreamError::Refused)
     }
 
-    async fn exchange(&self, up: &mut Connection, body: &[u8]) -> Result<(), UpstreamError> {
+    /// Sends it and reads the answer. False: the rest of that is not waited for.
+    async fn exchange(&self, up: &mut Connection, body: &[u8]) -> Result<bool, UpstreamError> {
         up.obey(&self.proxying);
         up.start(&self.head);
         let mut rest = body;
@@ -109,15 +116,19 @@ impl Copy {
                 break;
             }
         }
-        loop {
+        let mut left = LEFTOVER;
+        while left > 0 {
             let read = poll_fn(|cx| {
                 let mut buffer = self.worker.buffers.take();
-                up.poll_body(cx, &mut buffer)
+                let read = up.poll_body(cx, &mut buffer);
+                left = left.saturating_sub(buffer.len());
+                read
             });
             if read.await? == Read::End {
-                return Ok(());
+                return Ok(true);
             }
         }
+        Ok(false)
     }
 }
 

@@ -111,6 +111,19 @@ pub(crate) struct Answer {
     pub(crate) body: String,
     /// The connection ends with it.
     pub(crate) closes: bool,
+    /// It is no page: a snippet's own words.
+    pub(crate) is_worded: bool,
+    /// What stands in its place.
+    pub(crate) instead: Option<Box<Instead>>,
+}
+
+/// Another request of the same host, whose answer stands in the place of a page (`error_page`).
+#[derive(Clone, Debug)]
+pub(crate) struct Instead {
+    /// A path with its query, or `@name`.
+    pub(crate) target: String,
+    /// The status that the client gets; `None`: that of the answer.
+    pub(crate) status: Option<u16>,
 }
 
 /// The answer to what went wrong.
@@ -178,7 +191,7 @@ fn html(status: u16, body: String) -> Answer {
     let mut head = ResponseHead { status, ..ResponseHead::default() };
     head.body = BodyLength::Exact(body.len() as u64);
     head.fields.push_known(Known::ContentType, b"text/html");
-    Answer { head, body, closes: false }
+    Answer { head, body, ..Answer::default() }
 }
 
 /// Sends an answer of our own, to its last byte.

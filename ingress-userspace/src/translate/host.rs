@@ -191,7 +191,7 @@ impl HostParts {
                 };
                 (&**path == "/" || routes.clone().any(is_it)).then_some(path)
             }
-            Matching::Pattern(_) => None,
+            Matching::Pattern(_) | Matching::Named(_) => None,
         };
         path.cloned()
     }

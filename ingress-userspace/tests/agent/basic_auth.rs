@@ -155,6 +155,31 @@ fn what_is_garbled_lets_nobody_in() {
 }
 
 #[test]
+fn names_of_odd_bytes_let_nobody_in() {
+    let shop = Backend::echo("shop");
+    let site = site(HASHES, shop.address);
+    for pair in [
+        &b"sha\0:secret"[..],
+        b"\0sha:secret",
+        b"\0:\0",
+        b"\xFF\xFEsha:secret",
+        b"sha:secret\0",
+        b"apr1:secret\xFF",
+        b"sha\n:secret",
+        b"sha :secret",
+        b"SHA:secret",
+        b"sha:SECRET",
+        &[&b"x".repeat(5000)[..], b":secret"].concat(),
+        &b":".repeat(5000),
+    ] {
+        let fields = format!("authorization: Basic {}\r\n", BASE64.encode(pair));
+        assert_eq!(ask(&site, &fields).status, 401, "{}", String::from_utf8_lossy(pair));
+    }
+    assert_eq!(shop.connections(), 0);
+    assert_eq!(ask(&site, &field("sha", "secret")).status, 200);
+}
+
+#[test]
 fn the_password_stays_here() {
     let shop = Backend::echo("shop");
     let site = site(HASHES, shop.address);

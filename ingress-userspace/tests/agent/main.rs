@@ -38,6 +38,7 @@ mod routing;
 mod settings;
 mod smuggling;
 mod snippet_bodies;
+mod snippet_pages;
 mod snippets;
 mod streaming;
 mod support;

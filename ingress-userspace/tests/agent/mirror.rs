@@ -193,6 +193,33 @@ fn a_target_that_hangs_holds_up_nobody_and_has_only_so_many_copies() {
 }
 
 #[test]
+fn a_target_that_answers_without_end_is_left() {
+    let Some(own) = own_address() else { return };
+    let shop = Backend::echo("shop");
+    let listener = TcpListener::bind((own, 0)).expect("an own address");
+    let address = listener.local_addr().expect("bound");
+    let (told, tells) = mpsc::channel();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
+            let _request = read_request(&mut reader);
+            let head = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000000\r\n\r\n";
+            let mut written = stream.write_all(head);
+            while written.is_ok() {
+                written = stream.write_all(&[b'x'; 4096]);
+            }
+            let _test_over = told.send(());
+        }
+    });
+    let site = site(&format!("http://{address}$request_uri"), &[], shop.address);
+    for number in 1..=3 {
+        assert_eq!(get(&site, "/").status, 200);
+        tells.recv_timeout(DEADLINE).expect("its connection ends");
+        until("it is counted", || copies(&site, "sent") == number);
+    }
+}
+
+#[test]
 fn a_target_that_is_not_there_is_counted_and_nothing_else() {
     let Some(own) = own_address() else { return };
     let shop = Backend::echo("shop");

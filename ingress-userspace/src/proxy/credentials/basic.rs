@@ -32,7 +32,21 @@ impl Basic {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(text in any::<Vec<u8>>()) {
+            let _any = Basic::of(&text);
+            let _any = Basic::of(&[&b"Basic "[..], &text].concat());
+            let coded = data_encoding::BASE64.encode(&text);
+            if let Some(own) = Basic::of(format!("Basic {coded}").as_bytes()) {
+                prop_assert_eq!([own.name(), b":", own.password()].concat(), text);
+            }
+        }
+    }
 
     fn read(value: &str) -> Option<(String, String)> {
         let basic = Basic::of(value.as_bytes())?;

@@ -146,7 +146,26 @@ fn end_of_quoted(text: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(
+            bytes in any::<Vec<u8>>(),
+            text in "([a-z]{1,3}|username|nc|qop|=|\"|,| |\\\\|auth|0){0,40}",
+        ) {
+            for rest in [&*bytes, text.as_bytes()] {
+                let _any = Digest::of(rest);
+                let _any = Digest::of(&[&b"Digest "[..], rest].concat());
+                let whole = [EXAMPLE.as_bytes(), b", ", rest].concat();
+                if let Some(own) = Digest::of(&whole) {
+                    prop_assert!(own.proves(&stored(), "GET"));
+                }
+            }
+        }
+    }
 
     /// The example of RFC 7616, section 3.9.1.
     const EXAMPLE: &str = "Digest username=\"Mufasa\", realm=\"http-auth@example.org\", \

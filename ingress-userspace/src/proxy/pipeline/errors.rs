@@ -199,7 +199,7 @@ fn prepare(
 
 /// What asks for something else than a whole page, belongs to a body that is not sent, or opens what
 /// may just have been refused.
-fn strip(fields: &mut Fields) {
+pub(super) fn strip(fields: &mut Fields) {
     for known in [
         Known::Authorization,
         Known::Connection,
@@ -220,7 +220,7 @@ fn strip(fields: &mut Fields) {
 }
 
 /// A client whose body is not read: the page is asked for without it.
-struct Bodiless<'d, D>(&'d mut D);
+pub(super) struct Bodiless<'d, D>(pub(super) &'d mut D);
 
 impl<D: Downstream> Downstream for Bodiless<'_, D> {
     fn poll_body(

@@ -22,6 +22,7 @@ mod limits;
 mod login;
 mod mirror;
 mod origin;
+mod page;
 mod redirect;
 mod rewrites;
 mod settings;
@@ -51,7 +52,7 @@ use self::{
     admission::Admission,
     asker::Asked,
     finish::Answered,
-    snippet::{Observed, Plan},
+    snippet::{Observed, Plan, Planned},
     stages::{Decision, Forward, Located, Step},
 };
 use super::{
@@ -61,7 +62,7 @@ use super::{
     counters::Subject,
     exchange::{self, Outcome, Terms, Verdict},
     message::{BodyLength, Known, RequestHead, ResponseHead},
-    respond::{self, Answer, Failure},
+    respond::{self, Answer, Failure, Instead},
     sides::Downstream,
 };
 use crate::model::Route;
@@ -73,22 +74,72 @@ pub(super) async fn answer<D: Downstream>(
     down: &mut D,
 ) {
     let view = client.worker.view();
-    let mut subject = Subject::default();
     let method = head.method.clone();
     head.journal = Journal::begin(client, head, &view.snapshot.model.settings);
-    let mut plan = None;
-    let decision = match stages::run(client, &view, head, &mut subject, &mut plan) {
+    let (subject, status) = match attend(client, &view, head, None, down).await {
+        Attended::Done(subject, status) => (subject, status),
+        Attended::Not(instead, pristine) => {
+            if let Some(pristine) = pristine {
+                *head = *pristine;
+            }
+            page::turn(head, &instead.target);
+            // Rare and large. What stands in the place of a page has none itself.
+            let mut down = errors::Bodiless(down);
+            let page = Box::pin(attend(client, &view, head, Some(instead), &mut down));
+            match page.await {
+                Attended::Done(subject, status) => (subject, status),
+                Attended::Not(..) => {
+                    down.abort();
+                    (Subject::default(), 500)
+                }
+            }
+        }
+    };
+    client.worker.counters.request(subject, &method, status);
+    if let Some(journal) = head.journal.take() {
+        journal.end(&view, Ending { client, subject, head, status, traffic: down.traffic() });
+    }
+}
+
+/// What became of a request.
+enum Attended<'v> {
+    /// It was answered with this status.
+    Done(Subject<'v>, u16),
+    /// Another request's answer is to stand in the place of its own. With the head as it came, if it
+    /// has been changed.
+    Not(Box<Instead>, Option<Box<RequestHead>>),
+}
+
+/// Answers a request; `page`: in whose place.
+async fn attend<'v, D: Downstream>(
+    client: &'v Rc<Client>,
+    view: &'v Rc<View>,
+    head: &mut RequestHead,
+    page: Option<Box<Instead>>,
+    down: &mut D,
+) -> Attended<'v> {
+    let mut subject = Subject::default();
+    let status_of_page = page.as_ref().and_then(|page| page.status);
+    let mut planned = Planned { page, ..Planned::default() };
+    let decision = match stages::run(client, view, head, &mut subject, &mut planned) {
         Ok(Step::Decided(decision)) => Ok(decision),
         // Boxed: what only some routes ask for is not to be a part of every connection's task.
-        Ok(Step::Admit(located)) => Box::pin(admit(client, &view, head, located, down)).await,
+        Ok(Step::Admit(located)) => {
+            let plan = planned.plan.as_deref();
+            Box::pin(admit(client, view, head, located, plan, down)).await
+        }
         Err(failure) => Err(failure),
     };
+    let Planned { plan, page, pristine } = planned;
     let plan = plan.as_deref();
-    let status = match decision {
+    let mut meant = Meant { subject, prepared: false, admission: None, plan };
+    let mut admitted = None;
+    let mut answer = match decision {
         Ok(Decision::Forward(forward)) => {
             let Forward { mut attempts, route, upgrade, over_http2, admission, mirror, ahead } =
                 forward;
             let mut discarded = None;
+            let admission = &*admitted.insert(admission);
             let finish = |head: &RequestHead,
                           answer: &mut ResponseHead,
                           attempts: &Attempts<'_, Asked<'_>>| {
@@ -98,6 +149,14 @@ pub(super) async fn answer<D: Downstream>(
                 if errors::pages(&subject, answer.status, true).is_some() {
                     discarded = Some(Box::new(errors::remains(answer)));
                     return Verdict::Discard;
+                }
+                if let Some(page) = plan.filter(|plan| plan.intercepts(answer.status)) {
+                    discarded = page.page(answer.status).map(Box::new);
+                    return Verdict::Discard;
+                }
+                if let Some(status) = status_of_page {
+                    answer.status = status;
+                    answer.reason.clear();
                 }
                 let host = head.fields.get(Known::Host).unwrap_or_default();
                 let observed =
@@ -110,7 +169,7 @@ pub(super) async fn answer<D: Downstream>(
                 }
                 let answered = Answered {
                     client,
-                    view: &view,
+                    view,
                     subject,
                     request: head,
                     admission: admission.as_deref(),
@@ -128,40 +187,31 @@ pub(super) async fn answer<D: Downstream>(
             let terms = Terms { proxying: &route.proxying, upgrade, ahead, mirror };
             let attempts = &mut attempts;
             let outcome = exchange::run(client, attempts, head, terms, down, finish).await;
-            let meant = Meant { subject, prepared: true, admission: admission.as_deref(), plan };
+            (meant.prepared, meant.admission) = (true, admission.as_deref());
             match (outcome, discarded) {
-                (Outcome::Answered(status), _) => status,
-                (Outcome::Discarded, Some(answer)) => {
-                    own(client, &view, meant, head, down, *answer).await
-                }
-                (Outcome::Discarded, None) => {
-                    let answer = respond::failure(Failure::Upstream);
-                    own(client, &view, meant, head, down, answer).await
-                }
-                (Outcome::Unanswered(failure), _) => {
-                    own(client, &view, meant, head, down, said(failure, plan)).await
-                }
+                (Outcome::Answered(status), _) => return Attended::Done(subject, status),
+                (Outcome::Discarded, Some(answer)) => *answer,
+                (Outcome::Discarded, None) => respond::failure(Failure::Upstream),
+                (Outcome::Unanswered(failure), _) => said(failure, plan),
             }
         }
-        // It was inspected by `decide`.
-        Ok(Decision::Inspect(_)) => {
-            let meant = Meant { subject, prepared: false, admission: None, plan };
-            own(client, &view, meant, head, down, said(Failure::Denied, plan)).await
-        }
-        Ok(Decision::Own(answer)) => {
-            let meant = Meant { subject, prepared: false, admission: None, plan };
-            own(client, &view, meant, head, down, answer).await
-        }
+        // It was inspected by `admit`.
+        Ok(Decision::Inspect(_)) => said(Failure::Denied, plan),
+        Ok(Decision::Own(answer)) => answer,
         Err(failure) => {
             tracing::debug!(?failure, client.address = %client.peer, "not answered by an upstream");
-            let meant = Meant { subject, prepared: false, admission: None, plan };
-            own(client, &view, meant, head, down, said(failure, plan)).await
+            said(failure, plan)
         }
     };
-    client.worker.counters.request(subject, &method, status);
-    if let Some(journal) = head.journal.take() {
-        journal.end(&view, Ending { client, subject, head, status, traffic: down.traffic() });
+    match (answer.instead.take(), status_of_page) {
+        (Some(instead), _) if page.is_none() => return Attended::Not(instead, pristine),
+        // Words of a snippet stand there as they are; what leads elsewhere does.
+        (_, Some(status)) if answer.is_worded && !(300..400).contains(&answer.head.status) => {
+            answer.head.status = status;
+        }
+        _ => {}
     }
+    Attended::Done(subject, own(client, view, meant, head, down, answer).await)
 }
 
 /// Takes a request through the stages that wait, unless its client leaves meanwhile, as far as that
@@ -171,6 +221,7 @@ async fn admit<'v, D: Downstream>(
     view: &'v Rc<View>,
     head: &mut RequestHead,
     located: Box<Located<'v>>,
+    plan: Option<&Plan<'v>>,
     down: &mut D,
 ) -> Result<Decision<'v>, Failure> {
     let nothing_more = head.body == BodyLength::None;
@@ -184,13 +235,20 @@ async fn admit<'v, D: Downstream>(
         })
         .await
     };
-    match decision {
+    let decision = match decision {
         // Of few routes, and large.
         Ok(Decision::Inspect(admitted)) => {
             Box::pin(firewall::pass(client, view, head, *admitted, down)).await
         }
         decision => decision,
-    }
+    };
+    Ok(match decision? {
+        Decision::Own(answer) => {
+            let page = plan.and_then(|plan| plan.page(answer.head.status));
+            Decision::Own(page.unwrap_or(answer))
+        }
+        decision => decision,
+    })
 }
 
 /// Answers what is no request.

@@ -14,7 +14,7 @@ use super::{
     cors, errors, external, fastcgi, firewall, forwarded, headers, mirror,
     origin::Origin,
     redirect, settings,
-    snippet::{Applied, Next, Plan, Script},
+    snippet::{Applied, Next, Planned, Script},
     sources, target,
     variables::Seen,
     websocket,
@@ -117,10 +117,10 @@ pub(super) fn run<'v>(
     view: &'v Rc<View>,
     head: &mut RequestHead,
     subject: &mut Subject<'v>,
-    plan: &mut Option<Box<Plan<'v>>>,
+    planned: &mut Planned<'v>,
 ) -> Result<Step<'v>, Failure> {
     let mut located = None;
-    let own = locate(client, view, head, subject, plan, &mut located)?;
+    let own = locate(client, view, head, subject, planned, &mut located)?;
     match (own, located) {
         (None, Some(located)) if located.route.policies.is_some() => {
             Ok(Step::Admit(Box::new(located)))
@@ -167,13 +167,13 @@ fn locate<'v>(
     view: &'v Rc<View>,
     head: &mut RequestHead,
     subject: &mut Subject<'v>,
-    plan: &mut Option<Box<Plan<'v>>>,
+    planned: &mut Planned<'v>,
     located: &mut Option<Located<'v>>,
 ) -> Result<Option<Answer>, Failure> {
     let over_http2 = websocket::is_asked(head)?;
     authority::settle(head)?;
     let mut authority = std::mem::take(&mut head.authority);
-    let own = place(client, view, head, subject, &mut authority, over_http2, plan, located);
+    let own = place(client, view, head, subject, &mut authority, over_http2, planned, located);
     if located.is_none() {
         // What is answered in another way still looks at it.
         head.authority = authority;
@@ -190,11 +190,12 @@ fn place<'v>(
     subject: &mut Subject<'v>,
     authority: &mut String,
     over_http2: bool,
-    plan: &mut Option<Box<Plan<'v>>>,
+    planned: &mut Planned<'v>,
     located: &mut Option<Located<'v>>,
 ) -> Result<Option<Answer>, Failure> {
     let snapshot = &view.snapshot;
     let settings = &snapshot.model.settings;
+    let Planned { plan, page, pristine } = planned;
     let path = normalize(head.path()).map_err(|_bad_path| Failure::BadRequest)?;
 
     // The host, then the path.
@@ -223,13 +224,21 @@ fn place<'v>(
     {
         return Ok(Some(answer));
     }
+    let mut named = page.as_ref().map(|page| &*page.target).filter(|name| name.starts_with('@'));
     let (route, program, backend, rewritten) = loop {
         let found = match (&mut script, &host.model().snippet) {
-            (Some(script), Some(server)) => match script.place(server, host, head, plan)? {
-                Next::Host(found) => found,
-                Next::Own(answer) => return Ok(Some(answer)),
-                Next::Again => continue,
-            },
+            (Some(script), Some(server)) => {
+                let next = match named.take() {
+                    Some(name) => script.go(server, name, head, plan)?,
+                    None => script.place(server, host, head, plan)?,
+                };
+                match next {
+                    Next::Host(found) => found,
+                    Next::Own(answer) => return Ok(Some(answer)),
+                    Next::Again => continue,
+                }
+            }
+            _ if named.is_some() => return Err(Failure::RewriteLoop),
             (Some(script), None) => host.find(&script.uri),
             (None, _) => host.find(&path),
         };
@@ -311,13 +320,21 @@ fn place<'v>(
         }
     };
     let service = backend.and_then(|id| view.backend(id));
-    let mut original = rewritten.is_some().then(|| head.target.clone());
+    // A request for a page of ours is made of this one, as it came.
+    if plan.as_ref().is_some_and(|plan| plan.leads_inside()) {
+        *pristine = Some(Box::new(RequestHead { authority: authority.clone(), ..head.clone() }));
+    }
+    // Of a page: what the client asked for.
+    let of_client = head.original.take();
+    let is_page = of_client.is_some();
+    let mut original = of_client.or_else(|| rewritten.is_some().then(|| head.target.clone()));
     let mut applied = None;
     // Who asks is settled before a snippet changes what the request says, as by nginx.
     let arrived = script.is_some().then(|| Origin::of(client, &head.fields, settings));
     if let Some(script) = script {
         if let Some(target) = script.new_target()? {
-            original = Some(std::mem::replace(&mut head.target, target));
+            let before = std::mem::replace(&mut head.target, target);
+            original = original.filter(|_| is_page).or(Some(before));
         }
         applied = program.and_then(|program| script.leave(program, &mut head.fields));
         if let (Some(applied), Some(plan)) = (&applied, plan)

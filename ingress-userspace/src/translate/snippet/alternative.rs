@@ -36,9 +36,7 @@ pub(super) fn alternative(directive: &str) -> Option<&'static str> {
         "proxy_ssl_name" => "the annotation `proxy-ssl-name`",
         "proxy_ssl_protocols" => "the annotation `proxy-ssl-protocols`",
         "proxy_ssl_ciphers" => "the annotation `proxy-ssl-ciphers`",
-        "proxy_intercept_errors" | "error_page" => {
-            "the annotations `custom-http-errors` and `default-backend`"
-        }
+        "error_page" => "the annotations `custom-http-errors` and `default-backend`",
         "mirror" => "the annotation `mirror-target`",
         "ssl_ciphers" => "the annotation `ssl-ciphers`",
         "ssl_protocols" => "the ConfigMap's `ssl-protocols`",

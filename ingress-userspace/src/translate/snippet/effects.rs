@@ -11,7 +11,7 @@ use super::{
     value::value,
 };
 use crate::{
-    model::{Access, Added, AddressRange, Effects, Expires},
+    model::{Access, Added, AddressRange, Effects, ErrorPage, Expires, PageTarget, Value},
     translate::quantity::time,
 };
 
@@ -162,6 +162,12 @@ impl Lower {
             ("underscores_in_headers", [switch @ ("on" | "off")]) if place != Place::Own => {
                 self.at(context).underscores = Some(*switch == "on");
             }
+            ("proxy_intercept_errors", [switch @ ("on" | "off")]) => {
+                self.at(context).intercepts = Some(*switch == "on");
+            }
+            ("internal", []) if place == Place::Own => self.internal = true,
+            // Pages of errors have none themselves.
+            ("recursive_error_pages", ["off"]) => {}
             ("proxy_pass_request_headers", [switch @ ("on" | "off")]) => {
                 self.at(context).drop_fields = Some(*switch == "off");
             }
@@ -189,40 +195,54 @@ impl Lower {
         Ok(())
     }
 
-    /// Only those that send the client elsewhere: another document needs a Service.
-    fn error_pages(
-        &self,
-        codes: &[&str],
-        url: &str,
-    ) -> Result<Vec<(u16, u16, crate::model::Value)>, String> {
-        let url_of = ["http://", "https://", "$scheme"].iter().any(|begin| url.starts_with(begin));
-        if !url_of {
-            return Err("a page that is not a whole URL is not supported; the annotations \
-                        `custom-http-errors` and `default-backend` make such pages"
-                .into());
-        }
-        let mut status = 302;
-        let mut all = Vec::new();
-        for code in codes {
-            let number =
-                |text: &str| text.parse::<u16>().ok().filter(|code| (300..600).contains(code));
-            match code.strip_prefix('=') {
-                Some(text) => {
-                    status = number(text)
-                        .filter(|status| matches!(status, 301 | 302 | 303 | 307 | 308))
-                        .ok_or_else(|| format!("`{code}` is no status of a redirect"))?;
-                }
-                None => all.push(number(code).ok_or_else(|| format!("`{code}` is no status"))?),
+    /// `error_page CODE… [=[CODE]] URL|PATH|@NAME`
+    fn error_pages(&self, codes: &[&str], to: &str) -> Result<Vec<ErrorPage>, String> {
+        let is_url = ["http://", "https://", "$scheme"].iter().any(|begin| to.starts_with(begin));
+        let to = match to {
+            _ if is_url => PageTarget::Url(self.page_value(to)?),
+            _ if to.starts_with('/') => PageTarget::Path(self.page_value(to)?),
+            _ if to.len() > 1 && to.starts_with('@') => PageTarget::Named(to.into()),
+            _ => return Err(format!("`{to}` is no URL, no path and no `@name`")),
+        };
+        let (codes, status) = match codes.split_last() {
+            Some((last, codes)) if last.starts_with('=') => (codes, last.strip_prefix('=')),
+            _ => (codes, None),
+        };
+        let number = |text: &str, range: std::ops::Range<u16>| {
+            text.parse().ok().filter(|code| range.contains(code))
+        };
+        let is_redirect = |status: &u16| matches!(status, 301 | 302 | 303 | 307 | 308);
+        let own = match (status, is_url) {
+            (None, true) => Some(302),
+            (Some(text), true) => {
+                let status = number(text, 300..400).filter(is_redirect);
+                Some(status.ok_or_else(|| format!("`={text}` is no status of a redirect"))?)
             }
-        }
-        if all.is_empty() {
+            (None | Some(""), false) => None,
+            (Some(text), false) => {
+                Some(number(text, 200..600).ok_or_else(|| format!("`={text}` is no status"))?)
+            }
+        };
+        if codes.is_empty() {
             return Err("names no status".into());
         }
-        let value = value(url, self.known())?;
+        let page = |code: &&str| {
+            let code = number(code, 300..600).filter(|code| !matches!(*code, 444 | 494..=499));
+            let code =
+                code.ok_or_else(|| "has something that is no status of an error".to_owned())?;
+            // Without `=` the client gets the status of the error.
+            let status = own.or((!is_url && status.is_none()).then_some(code));
+            Ok(ErrorPage { code, status, to: to.clone() })
+        };
+        codes.iter().map(page).collect()
+    }
+
+    fn page_value(&self, text: &str) -> Result<Value, String> {
+        let value = value(text, self.known())?;
         if of_answer(&value) {
             return Err("refers to the answer, which is not there yet".into());
         }
-        Ok(all.into_iter().map(|code| (code, status, value.clone())).collect())
+        Ok(value)
     }
 
     pub(super) fn at(&mut self, context: usize) -> &mut Effects {

@@ -55,6 +55,8 @@ pub(super) struct Lower {
     pub(super) satisfy_any: Option<usize>,
     /// What does nothing, and why.
     pub(super) notes: Vec<(usize, String)>,
+    /// The location that is being lowered is `internal`.
+    pub(super) internal: bool,
     /// What refuses the snippet.
     pub(super) faults: Vec<Fault>,
 }
@@ -118,6 +120,7 @@ impl Lower {
             ["^~", path] => Matching::Prefix { path: (*path).into(), is_final: true },
             ["~", text] => expression(text, false)?,
             ["~*", text] => expression(text, true)?,
+            [name] if name.len() > 1 && name.starts_with('@') => Matching::Named((*name).into()),
             // The sign and the path may be one word.
             [word] => match (word.strip_prefix('='), word.strip_prefix("^~")) {
                 (Some(path), _) => Matching::Exact(path.into()),
@@ -130,21 +133,25 @@ impl Lower {
             },
             _ => return Err(fault("is not `location [= | ^~ | ~ | ~*] path { … }`")),
         };
-        if let Matching::Exact(path) | Matching::Prefix { path, .. } = &matching {
-            if !path.starts_with('/') {
-                return Err(fault("its path does not begin with `/`"));
-            }
-            if self.locations.iter().any(|other| same_path(&other.matching, &matching)) {
-                return Err(fault("there is another one with this path"));
-            }
+        if let Matching::Exact(path) | Matching::Prefix { path, .. } = &matching
+            && !path.starts_with('/')
+        {
+            return Err(fault("its path does not begin with `/`"));
+        }
+        if self.locations.iter().any(|other| same_path(&other.matching, &matching)) {
+            return Err(fault("there is another one with this path"));
         }
         let Some(block) = &directive.block else { return Err(fault("has no block")) };
         let outer = std::mem::take(&mut self.contexts);
         let context = self.new_context();
+        self.internal = false;
         let steps = self.block(block, Place::Own, context);
         let contexts = std::mem::replace(&mut self.contexts, outer);
-        self.locations
-            .push(SnippetLocation { matching, program: Program { steps: steps.into(), contexts } });
+        self.locations.push(SnippetLocation {
+            matching,
+            internal: self.internal,
+            program: Program { steps: steps.into(), contexts },
+        });
         Ok(())
     }
 }
@@ -152,7 +159,8 @@ impl Lower {
 /// nginx refuses two of these in one server.
 fn same_path(one: &Matching, two: &Matching) -> bool {
     match (one, two) {
-        (Matching::Exact(one), Matching::Exact(two)) => one == two,
+        (Matching::Exact(one), Matching::Exact(two))
+        | (Matching::Named(one), Matching::Named(two)) => one == two,
         (Matching::Prefix { path: one, .. }, Matching::Prefix { path: two, .. }) => one == two,
         _ => false,
     }

@@ -31,6 +31,11 @@ const SETTINGS: &[(&str, &str)] = &[
 ];
 
 fn check(name: &str, cases: &[Case<'_>]) {
+    check_but(name, cases, &[]);
+}
+
+/// The same with differences that are meant.
+fn check_but(name: &str, cases: &[Case<'_>], differences: &[(&str, &str)]) {
     let module = "/usr/lib/nginx/modules/ngx_http_headers_more_filter_module.so";
     if !std::fs::exists(module).is_ok_and(|there| there) {
         return requirement::interop(&format!("differential::{name}"), "nginx's headers-more");
@@ -92,7 +97,7 @@ fn check(name: &str, cases: &[Case<'_>]) {
             "> x-user",
             "> accept",
         ],
-        differences: &[],
+        differences,
         files: &[],
     });
 }
@@ -303,6 +308,56 @@ fn headers_of_snippets() {
             location("expires epoch;", &["/a"]),
             location("proxy_pass_request_headers off;", &["/a X-A: gone|Accept: x"]),
         ],
+    );
+}
+
+#[test]
+fn pages_of_errors() {
+    const NAMED: &str = "location @sorry { return 200 \"sorry $request_uri $uri\"; }\n\
+        location = /own.txt { internal; add_header X-A own always; return 200 'own $args'; }\n\
+        location @away { return 302 https://example.com$request_uri; }\n\
+        location @on { rewrite ^ /app/on?on=1 last; }\n\
+        location = /denied { deny all; }\nerror_page 404 /own.txt;";
+    let why = "the body of a POST is not sent along with the GET for its page";
+    check_but(
+        "pages_of_errors",
+        &[
+            location(
+                "error_page 403 /app/403?a=b; if ($arg_x = 1) { return 403; }\nadd_header X-A 1 always;",
+                &["/a?x=1", "/app/a?x=1&y=2"],
+            ),
+            location(
+                "error_page 403 =200 /app/403; error_page 404 = /app/404$uri; error_page 405 /app/405;\n\
+                 if ($arg_x = 1) { return 403; } if ($arg_x = 2) { return 404; } if ($arg_x = 3) { return 405; }",
+                &["/a?x=1", "/a?x=2", "/a?x=3", "/a%20b?x=2", "/a?x=0"],
+            ),
+            Case {
+                server: NAMED,
+                location: "error_page 401 @sorry; error_page 402 = @sorry; error_page 403 /own.txt?q; error_page 405 = @away; error_page 406 @on; error_page 409 @nowhere; error_page 410 =201 /own.txt; error_page 411 /denied;\n\
+                     if ($arg_x = 1) { return 401; } if ($arg_x = 2) { return 402; } if ($arg_x = 3) { return 403; } if ($arg_x = 4) { return 405; }\n\
+                     if ($arg_x = 5) { return 406; } if ($arg_x = 6) { return 409; } if ($arg_x = 7) { return 410; } if ($arg_x = 8) { return 411; }",
+                path: "/app",
+                asks: &[
+                    "/a?x=1",
+                    "/a?x=2",
+                    "/a?x=3",
+                    "/a?x=4",
+                    "/a?x=5",
+                    "/a?x=6",
+                    "/a?x=7",
+                    "/a?x=8",
+                    "/own.txt",
+                    "/own.txt?x",
+                ],
+            },
+            server(NAMED, &["/own.txt", "/denied", "/app"]),
+            location("deny all; error_page 403 /app/x;", &["/a"]),
+            server(
+                "location = /gone { return 404; }\nlocation = /404.html { return 200 page; }\nerror_page 404 /404.html;",
+                &["/gone", "/404.html", "/a"],
+            ),
+        ],
+        &[("POST case0.test/", why), ("POST case1.test/", why)],
     );
 }
 

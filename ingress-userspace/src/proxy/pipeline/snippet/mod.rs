@@ -21,7 +21,7 @@ use crate::{
     proxy::{
         client::Client,
         message::{Fields, Known, RequestHead},
-        respond::{Answer, Failure},
+        respond::{Answer, Failure, Instead},
     },
     route::escape,
 };
@@ -63,6 +63,19 @@ pub(super) struct Script<'v> {
     route: Option<&'v Route>,
     service: Option<&'v BackendKey>,
     request_id: OnceCell<[u8; 32]>,
+    /// The answer stands in the place of another one's page.
+    is_page: bool,
+}
+
+/// What snippets are about while a request goes through the stages.
+#[derive(Default)]
+pub(super) struct Planned<'v> {
+    /// What is to be done to its answer.
+    pub(super) plan: Option<Box<Plan<'v>>>,
+    /// In whose place its answer stands: a request of ours.
+    pub(super) page: Option<Box<Instead>>,
+    /// The head before it was changed, where another request may have to be made of it.
+    pub(super) pristine: Option<Box<RequestHead>>,
 }
 
 /// What is left to do for a request that is passed on.
@@ -81,7 +94,8 @@ impl<'v> Script<'v> {
         settings: &Settings,
     ) -> Self {
         let origin = Origin::of(client, &head.fields, settings);
-        let target = head.target.clone();
+        // Of a page: what the client asked for.
+        let target = head.original.as_ref().unwrap_or(&head.target).clone();
         Self {
             client,
             server,
@@ -102,6 +116,7 @@ impl<'v> Script<'v> {
             route: None,
             service: None,
             request_id: OnceCell::new(),
+            is_page: head.original.is_some(),
             target,
         }
     }

@@ -35,9 +35,27 @@ impl<'v> Script<'v> {
         let app_root = uri == "/" && host.model().app_root.is_some();
         let own = if app_root { None } else { self.search(server, host, &found, &uri)? };
         match own {
+            // Only rewrites and pages get there.
+            Some(location) if location.internal && !self.is_page && self.jumps == 0 => {
+                Err(Failure::NoRoute)
+            }
             Some(location) => self.serve(location, head, plan),
             None => Ok(Next::Host(found)),
         }
+    }
+
+    /// Goes to the location of this name, `@` included. One that is not there is an error, as in
+    /// nginx.
+    pub(in super::super) fn go(
+        &mut self,
+        server: &'v ServerProgram,
+        name: &str,
+        head: &RequestHead,
+        plan: &mut Option<Box<Plan<'v>>>,
+    ) -> Result<Next<'v>, Failure> {
+        let is_it = |own: &&SnippetLocation| matches!(&own.matching, Matching::Named(own) if **own == *name);
+        let own = server.locations.iter().find(is_it).ok_or(Failure::RewriteLoop)?;
+        self.serve(own, head, plan)
     }
 
     fn search(

@@ -12,12 +12,13 @@ use super::{
     Script,
 };
 use crate::{
-    model::{Compression, Effects, Expires, Part, Value},
+    model::{Compression, Effects, ErrorPage, Expires, PageTarget, Part, Value},
     proxy::{
         exchange::Substituter,
         message::{BodyLength, Fields, Known, ResponseHead},
-        respond::{self, Answer},
+        respond::{self, Answer, Instead},
     },
+    route::escape,
 };
 
 /// What is to be done to an answer.
@@ -52,8 +53,13 @@ impl<'v> Script<'v> {
         let settled = |value: &Value| self.settled(value, fields);
         let rules = effects.rules.iter().map(|rule| rule.value.as_ref().map(settled)).collect();
         let added = effects.added.iter().flatten().map(|added| settled(&added.value)).collect();
-        let pages = effects.error_pages.iter().flatten();
-        let pages = pages.map(|(.., url)| self.value(url, fields, false)).collect();
+        let page = |page: &ErrorPage| match &page.to {
+            PageTarget::Url(to) | PageTarget::Path(to) => self.value(to, fields, false),
+            PageTarget::Named(name) => name.as_bytes().to_vec(),
+        };
+        // What stands in the place of a page has none itself.
+        let pages = effects.error_pages.iter().flatten().filter(|_| !self.is_page);
+        let pages = pages.map(page).collect();
         let all = effects.body.substitutions.iter().flatten();
         let replacements = all.map(|own| settled(&own.replacement)).collect();
         Box::new(Plan { effects, rules, added, pages, replacements, accepted: None })
@@ -80,10 +86,37 @@ impl Plan<'_> {
     /// Where nginx's page for this status stands instead.
     pub(in super::super) fn page(&self, status: u16) -> Option<Answer> {
         let all = self.effects.error_pages.iter().flatten().zip(&self.pages);
-        let mut matching = all.filter(|((code, ..), _)| *code == status);
-        let ((_, redirect, _), url) = matching.next()?;
-        let url = std::str::from_utf8(url).ok().filter(|url| !url.chars().any(char::is_control))?;
-        Some(respond::redirect(*redirect, url))
+        let (page, to) = all.into_iter().find(|(page, _)| page.code == status)?;
+        let to = std::str::from_utf8(to).ok().filter(|to| !to.chars().any(char::is_control))?;
+        let target = match &page.to {
+            PageTarget::Url(_) => return Some(respond::redirect(page.status?, to)),
+            PageTarget::Named(_) => to.to_owned(),
+            PageTarget::Path(_) => {
+                let (path, query) = to.split_once('?').unwrap_or((to, ""));
+                let mut target = String::new();
+                escape(path, &mut target);
+                // It may come from the client, decoded.
+                let is_harmless = query.bytes().all(|byte| byte > b' ' && byte != 0x7F);
+                if !query.is_empty() && is_harmless {
+                    target.push('?');
+                    target.push_str(query);
+                }
+                target
+            }
+        };
+        let instead = Some(Box::new(Instead { target, status: page.status }));
+        Some(Answer { instead, ..respond::stock(status) })
+    }
+
+    /// Some page is another request of the host.
+    pub(in super::super) fn leads_inside(&self) -> bool {
+        let pages = self.effects.error_pages.iter().flatten().zip(&self.pages);
+        pages.into_iter().any(|(page, _)| !matches!(page.to, PageTarget::Url(_)))
+    }
+
+    /// A page stands in the place of an endpoint's answer of this status.
+    pub(in super::super) fn intercepts(&self, status: u16) -> bool {
+        self.effects.intercepts == Some(true) && self.page(status).is_some()
     }
 
     /// The media type of texts of a snippet.

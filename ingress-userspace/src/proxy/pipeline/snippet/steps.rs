@@ -222,8 +222,11 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
 
 /// An answer in a snippet's own words. `None`: of the type that the context says.
 fn worded(status: u16, text: Vec<u8>, kind: Option<&str>) -> Answer {
-    let mut answer =
-        Answer { body: String::from_utf8_lossy(&text).into_owned(), ..Answer::default() };
+    let mut answer = Answer {
+        body: String::from_utf8_lossy(&text).into_owned(),
+        is_worded: true,
+        ..Answer::default()
+    };
     answer.head.status = status;
     answer.head.body = match status {
         204 | 304 => BodyLength::None,

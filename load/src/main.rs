@@ -10,6 +10,7 @@ mod poll;
 mod rate;
 mod response;
 mod sequential;
+mod splice;
 mod tls;
 mod websockets;
 
@@ -52,6 +53,11 @@ enum Command {
     Rate(rate::Arguments),
     /// One request after the other: for instruction counts.
     Sequential(sequential::Arguments),
+    /// What passing a MiB on costs, copied and spliced.
+    Splice {
+        #[arg(long, default_value_t = 2000)]
+        mebibytes: usize,
+    },
     /// Opens WebSockets, says so, and keeps them until its input ends.
     Websockets {
         address: SocketAddr,
@@ -84,6 +90,7 @@ fn run(command: Command) -> Result<()> {
         Command::Handshakes(arguments) => handshakes::main(&arguments),
         Command::Rate(arguments) => rate::main(&arguments),
         Command::Sequential(arguments) => sequential::main(&arguments),
+        Command::Splice { mebibytes } => splice::main(mebibytes),
         Command::Websockets { address, host, connections } => {
             websockets::hold(address, &host, connections)
         }

@@ -38,6 +38,10 @@ fn alone(test: &str, work: impl FnOnce() + Send + 'static) {
             let status = Command::new("ip").args(line.split(' ')).status();
             assert!(status.expect("ip is there").success(), "ip {line}");
         }
+        // The route to the address of IPv6 comes a moment after it.
+        until("the addresses can be reached", || {
+            UdpSocket::bind((SIX, 0)).and_then(|socket| socket.connect((SIX, 9))).is_ok()
+        });
         work();
     });
     inside.join().unwrap_or_else(|panic| resume_unwind(panic));

@@ -104,6 +104,7 @@ impl Located<'_> {
 }
 
 /// How far the stages come that wait for nothing.
+#[expect(clippy::large_enum_variant, reason = "the large one is what most requests come to")]
 pub(super) enum Step<'v> {
     Decided(Decision<'v>),
     /// The route has policies.

@@ -170,7 +170,10 @@ mod tests {
                 let does = all[place(address)];
                 async move {
                     match does {
-                        Takes(count) => Ok(until(count).await),
+                        Takes(count) => {
+                            until(count).await;
+                            Ok(())
+                        }
                         Refuses(count) => {
                             until(count).await;
                             Err(place(address))

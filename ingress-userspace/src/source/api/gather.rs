@@ -349,13 +349,22 @@ impl Gatherer {
             self.next.take_if(|(_, named)| self.referenced.is_complete_for(named))
         {
             self.next = Some((latest.clone(), self.named.clone()));
-            return Some(Stores {
-                ingresses: next.ingresses,
-                ingress_classes: next.ingress_classes,
-                namespaces: next.namespaces,
-                classes_forbidden: next.classes_forbidden,
-                ..latest.clone()
+            // What Ingresses may name depends on it: by another one they may name what is not there.
+            let settings = self.watched.options.configmap.as_ref();
+            let is_same = settings.is_none_or(|(namespace, name)| {
+                let settings =
+                    |stores: &Stores| stores.config_maps.get(namespace, name).map(Arc::as_ptr);
+                settings(&next) == settings(latest)
             });
+            if is_same {
+                return Some(Stores {
+                    ingresses: next.ingresses,
+                    ingress_classes: next.ingress_classes,
+                    namespaces: next.namespaces,
+                    classes_forbidden: next.classes_forbidden,
+                    ..latest.clone()
+                });
+            }
         }
         if self.next.is_none() {
             self.next = Some((latest.clone(), self.named.clone()));

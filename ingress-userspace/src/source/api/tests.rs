@@ -334,6 +334,32 @@ async fn an_ingress_waits_for_what_it_names_and_endpoints_do_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_first_state_has_what_the_config_map_allows_to_be_named() {
+    let server = ApiServer::default();
+    server.put(object(
+        "ConfigMap",
+        "settings",
+        json!({ "data": {
+        "allow-cross-namespace-resources": "true", "add-headers": "web/fields",
+    } }),
+    ));
+    server.put(object("ConfigMap", "fields", json!({ "data": { "X-A": "b" } })));
+    let mut users = secret("users", "eve");
+    users["metadata"]["namespace"] = json!("other");
+    server.put(users);
+    let mut ingress = ingress("shop", "missing");
+    ingress["metadata"]["annotations"] =
+        json!({ "nginx.ingress.kubernetes.io/auth-secret": "other/users" });
+    server.put(ingress);
+    let configmap = Some(("web".to_owned(), "settings".to_owned()));
+    let options = translate::Options { configmap, ..options() };
+    let mut follower = Follower::start_with(&server, Watched { options, ..Watched::default() });
+    let stores = follower.until_stores("the first", |_| true).await;
+    assert!(stores.secrets.get("other", "users").is_some());
+    assert_eq!(stores.config_maps.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn changes_that_keep_coming_keep_none_waiting() {
     let server = ApiServer::default();
     let mut follower = Follower::start(&server);

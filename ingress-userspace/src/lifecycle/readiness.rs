@@ -45,9 +45,10 @@ impl Readiness {
         .find_map(|(is, what)| is.then_some(what))
     }
 
-    /// As ingress-nginx's health check: healthy from the first snapshot to the signal.
+    /// Healthy from the start to the signal. ingress-nginx is from its first configuration on; but
+    /// nothing is gained by restarting who waits for an API server.
     #[must_use]
     pub fn healthy(&self) -> bool {
-        self.published.load(Ordering::Relaxed) && !self.stopping.load(Ordering::Relaxed)
+        self.listening.load(Ordering::Relaxed) && !self.stopping.load(Ordering::Relaxed)
     }
 }

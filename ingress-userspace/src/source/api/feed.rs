@@ -24,6 +24,9 @@ const SILENCE: Duration = Duration::from_secs(150);
 /// A watch that ends sooner did not work.
 const SHORT: Duration = Duration::from_secs(1);
 
+/// So often in a row must a right be refused to be taken as not given: an API server that just began
+/// refuses everything for a moment.
+const REFUSALS: u32 = 3;
 /// Once another feed is answered again, it is tried within this.
 const SOON: Duration = Duration::from_millis(500);
 
@@ -45,12 +48,15 @@ impl<K: Kind> Feed<K> {
         sleep(spread).await;
         let mut backoff = Backoff::default();
         let mut version = None;
+        // Until it is listed for the first time.
+        let mut refusals = Some(0);
         while !self.messages.is_closed() {
             let failure = match &mut version {
                 None => match self.session.list::<K>(self.scope.namespace()).await {
                     Ok(listed) => {
                         self.works();
                         backoff.reset();
+                        refusals = None;
                         version = Some(listed.version);
                         self.tell(Message::Listed(self.id, listed.objects));
                         continue;
@@ -62,10 +68,19 @@ impl<K: Kind> Feed<K> {
                     Err(failure) => failure,
                 },
             };
-            if failure == Failure::Expired {
-                version = None;
+            // It is there again, whatever was before.
+            if failure == Failure::Expired && version.take().is_some() {
+                backoff.reset();
             }
-            self.fails(&failure);
+            match (&failure, &mut refusals) {
+                (Failure::Forbidden(_), Some(refusals)) if self.dispensable => {
+                    *refusals += 1;
+                    if *refusals >= REFUSALS {
+                        self.tell(Message::Dispensed(self.id, failure.to_string()));
+                    }
+                }
+                _ => self.fails(&failure),
+            }
             let wait = backoff.next(failure.after());
             // Where one is answered again, all are: none need wait for half a minute more.
             if matches!(failure, Failure::Unreachable(_) | Failure::Unauthorized(_)) {
@@ -127,9 +142,6 @@ impl<K: Kind> Feed<K> {
         match failure {
             // As often as an API server forgets; the list that follows fails or does not.
             Failure::Expired => tracing::debug!("{what}: {failure}"),
-            Failure::Forbidden(_) if self.dispensable => {
-                self.tell(Message::Dispensed(self.id, failure.to_string()));
-            }
             Failure::Forbidden(said) => {
                 let why = format!(
                     "forbidden: {said}; the rule that is missing: apiGroups [{group:?}], resources \

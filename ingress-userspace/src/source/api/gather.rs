@@ -79,8 +79,11 @@ pub(super) struct Gatherer {
     told: BTreeMap<ObjectRef, Option<Object>>,
     /// All that is known.
     latest: Stores,
-    /// What the names in `latest` were last taken from.
+    /// What the names in `latest` were last taken from, and nothing else.
     named_by: Option<Stores>,
+    named: BTreeSet<Reference>,
+    /// What waits for what it names. What comes later does not make it wait longer.
+    next: Option<(Stores, BTreeSet<Reference>)>,
     referenced: Referenced,
     faults: BTreeMap<ObjectRef, Diagnostic>,
     /// What was handed on last.
@@ -128,6 +131,8 @@ impl Gatherer {
             told: BTreeMap::new(),
             latest: Stores::default(),
             named_by: None,
+            named: BTreeSet::new(),
+            next: None,
             referenced,
             faults: BTreeMap::new(),
             published: None,
@@ -307,17 +312,7 @@ impl Gatherer {
             return None;
         }
         self.look_for_names();
-        let stores = if self.referenced.is_complete() {
-            self.forget_unnamed();
-            self.latest.clone()
-        } else if let Some((published, _)) = &self.published {
-            Stores {
-                services: self.latest.services.clone(),
-                endpoint_slices: self.latest.endpoint_slices.clone(),
-                nodes: self.latest.nodes.clone(),
-                ..Stores::clone(published)
-            }
-        } else {
+        let Some(stores) = self.complete() else {
             self.say_what_is_missing();
             return None;
         };
@@ -342,6 +337,47 @@ impl Gatherer {
         Some(Update { stores, diagnostics })
     }
 
+    /// The newest state in which nothing is named that is not known; `None`: there is none yet.
+    fn complete(&mut self) -> Option<Stores> {
+        if self.referenced.is_complete() {
+            self.next = None;
+            self.forget_unnamed();
+            return Some(self.latest.clone());
+        }
+        let latest = &self.latest;
+        if let Some((next, _)) =
+            self.next.take_if(|(_, named)| self.referenced.is_complete_for(named))
+        {
+            self.next = Some((latest.clone(), self.named.clone()));
+            // What Ingresses may name depends on it: by another one they may name what is not there.
+            let settings = self.watched.options.configmap.as_ref();
+            let is_same = settings.is_none_or(|(namespace, name)| {
+                let settings =
+                    |stores: &Stores| stores.config_maps.get(namespace, name).map(Arc::as_ptr);
+                settings(&next) == settings(latest)
+            });
+            if is_same {
+                return Some(Stores {
+                    ingresses: next.ingresses,
+                    ingress_classes: next.ingress_classes,
+                    namespaces: next.namespaces,
+                    classes_forbidden: next.classes_forbidden,
+                    ..latest.clone()
+                });
+            }
+        }
+        if self.next.is_none() {
+            self.next = Some((latest.clone(), self.named.clone()));
+        }
+        let (published, _) = self.published.as_ref()?;
+        Some(Stores {
+            services: latest.services.clone(),
+            endpoint_slices: latest.endpoint_slices.clone(),
+            nodes: latest.nodes.clone(),
+            ..Stores::clone(published)
+        })
+    }
+
     /// Asks for what is named now, where what names it changed.
     fn look_for_names(&mut self) {
         let latest = &self.latest;
@@ -354,9 +390,11 @@ impl Gatherer {
         }) {
             return;
         }
-        self.named_by = Some(latest.clone());
-        let mut wanted = references(latest, &self.watched.options);
-        wanted.extend(self.watched.always.iter().cloned());
+        self.named = references(latest, &self.watched.options);
+        self.named.extend(self.watched.always.iter().cloned());
+        self.named_by = Some(naming(latest));
+        let mut wanted = self.named.clone();
+        wanted.extend(self.next.iter().flat_map(|(_, named)| named.iter().cloned()));
         let feeds = &self.feeds;
         self.referenced.want(&wanted, |reference| {
             let kind = reference.object().kind;
@@ -382,7 +420,7 @@ impl Gatherer {
         self.told.extend(unnamed.into_iter().map(|id| (id, None)));
         self.absorb();
         // It held what is to be forgotten.
-        self.named_by = Some(self.latest.clone());
+        self.named_by = Some(naming(&self.latest));
     }
 
     /// What the first complete state waits for.
@@ -402,6 +440,18 @@ impl Gatherer {
         if self.published.is_none() {
             self.state.waits_for(self.missing());
         }
+    }
+}
+
+/// What names something. Not the rest, which would be kept for nothing.
+fn naming(stores: &Stores) -> Stores {
+    Stores {
+        ingresses: stores.ingresses.clone(),
+        ingress_classes: stores.ingress_classes.clone(),
+        config_maps: stores.config_maps.clone(),
+        namespaces: stores.namespaces.clone(),
+        classes_forbidden: stores.classes_forbidden,
+        ..Stores::default()
     }
 }
 

@@ -197,11 +197,19 @@ fn labelled(of: &mut ObjectMeta) {
     of.labels = labels;
 }
 
-/// With its version, for whoever writes its status.
+/// With its version, for whoever writes its status. Lists are read into room for more than they have;
+/// of thousands of objects that is a good part.
 fn ingress(ingress: &mut Ingress) {
     let version = ingress.metadata.resource_version.take();
     annotated(&mut ingress.metadata);
     ingress.metadata.resource_version = version;
+    let rules = ingress.spec.as_mut().and_then(|spec| spec.rules.as_mut());
+    if let Some(rules) = rules {
+        rules.shrink_to_fit();
+        for http in rules.iter_mut().filter_map(|rule| rule.http.as_mut()) {
+            http.paths.shrink_to_fit();
+        }
+    }
 }
 
 fn ingress_class(class: &mut IngressClass) {
@@ -219,7 +227,9 @@ fn endpoint_slice(slice: &mut EndpointSlice) {
     if let Some(labels) = &mut slice.metadata.labels {
         labels.retain(|key, _| key == SERVICE_NAME);
     }
-    for endpoint in slice.endpoints.iter_mut().flat_map(|all| all.iter_mut()) {
+    slice.endpoints.iter_mut().for_each(Vec::shrink_to_fit);
+    for endpoint in slice.endpoints.iter_mut().flatten() {
+        endpoint.addresses.shrink_to_fit();
         if let Some(target) = &mut endpoint.target_ref {
             target.api_version = None;
             target.field_path = None;

@@ -126,6 +126,11 @@ impl Referenced {
         self.outstanding().next().is_none()
     }
 
+    /// These were asked for and answered, or are not asked for any more.
+    pub(super) fn is_complete_for(&self, named: &BTreeSet<Reference>) -> bool {
+        self.outstanding().all(|reference| !named.contains(reference))
+    }
+
     /// The object of this name has this version now; `None`: there is none. Asks for it where that is
     /// news: what it is, only its own answer says.
     pub(super) fn touched(&mut self, reference: &Reference, version: Option<&str>) {

@@ -1,7 +1,6 @@
 //! The source against an API server in memory, in the time of the tests.
 
 #[path = "../../../tests/agent/support/api_server.rs"]
-#[expect(dead_code, reason = "some of it is for the tests of the whole agent")]
 mod api_server;
 
 use std::{sync::Arc, time::Duration};
@@ -192,7 +191,7 @@ async fn what_happened_while_nothing_was_heard_is_learnt() {
         let now = follower
             .until_stores("both", |stores| stores.services.get("web", &name).is_some())
             .await;
-        assert!(start.elapsed() <= Duration::from_secs(31), "{:?}", start.elapsed());
+        assert!(start.elapsed() <= Duration::from_secs(32), "{:?}", start.elapsed());
         assert!(now.services.get("web", "goes").is_none());
         let stays = |stores: &Stores| Arc::clone(stores.services.get("web", "stays").expect("it"));
         assert!(Arc::ptr_eq(&stays(&first), &stays(&now)), "listed again, it is the same");
@@ -335,6 +334,55 @@ async fn an_ingress_waits_for_what_it_names_and_endpoints_do_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_first_state_has_what_the_config_map_allows_to_be_named() {
+    let server = ApiServer::default();
+    server.put(object(
+        "ConfigMap",
+        "settings",
+        json!({ "data": {
+        "allow-cross-namespace-resources": "true", "add-headers": "web/fields",
+    } }),
+    ));
+    server.put(object("ConfigMap", "fields", json!({ "data": { "X-A": "b" } })));
+    let mut users = secret("users", "eve");
+    users["metadata"]["namespace"] = json!("other");
+    server.put(users);
+    let mut ingress = ingress("shop", "missing");
+    ingress["metadata"]["annotations"] =
+        json!({ "nginx.ingress.kubernetes.io/auth-secret": "other/users" });
+    server.put(ingress);
+    let configmap = Some(("web".to_owned(), "settings".to_owned()));
+    let options = translate::Options { configmap, ..options() };
+    let mut follower = Follower::start_with(&server, Watched { options, ..Watched::default() });
+    let stores = follower.until_stores("the first", |_| true).await;
+    assert!(stores.secrets.get("other", "users").is_some());
+    assert_eq!(stores.config_maps.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_that_keep_coming_keep_none_waiting() {
+    let server = ApiServer::default();
+    let mut follower = Follower::start(&server);
+    follower.until_stores("the first", |_| true).await;
+    // At any moment the answer about some Secret is still to come: about the last one, never.
+    for index in 0..50 {
+        let last = format!("cert-{index}");
+        server.put(secret(&last, "text"));
+        server.script(move |asked| {
+            (asked.name.as_ref() == Some(&last)).then(|| (503, "later".to_owned()))
+        });
+        server.put(ingress(&format!("i-{index}"), &format!("cert-{index}")));
+        sleep(Duration::from_millis(1500)).await;
+    }
+    let stores = follower.until_stores("most of them", |stores| stores.ingresses.len() > 20).await;
+    for (_, ingress) in stores.ingresses.iter() {
+        let tls = ingress.spec.as_ref().and_then(|spec| spec.tls.as_ref()).expect("it has");
+        let name = tls[0].secret_name.as_deref().expect("it names one");
+        assert!(secret_text(&stores, name).is_some(), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_secret_that_is_never_told_keeps_others_waiting_for_seconds_only() {
     let server = ApiServer::default();
     server.put(ingress("shop", "cursed"));
@@ -404,6 +452,28 @@ async fn of_one_namespace_nothing_else_is_asked_and_classes_are_dispensable() {
     }
     server.script(|_| None);
     follower.until_stores("allowed at last", |stores| !stores.classes_forbidden).await;
+    // An API server that begins refuses everything for a moment: what is known stays.
+    server.script(|_| Some((403, "not yet".to_owned())));
+    server.end_watches(true);
+    sleep(Duration::from_secs(300)).await;
+    assert!(follower.is_silent());
+    assert!(follower.state.troubles().iter().any(|one| one.what.starts_with("IngressClass")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_is_over_soon_dispenses_with_nothing() {
+    let server = ApiServer::default();
+    server.put(object("IngressClass", "penstock", json!({})));
+    let mut left = 2;
+    server.script(move |asked| {
+        let refuses = asked.plural == "ingressclasses" && left > 0;
+        left -= i32::from(refuses);
+        refuses.then(|| (403, "not yet".to_owned()))
+    });
+    let options = translate::Options { watch_namespace: Some("web".to_owned()), ..options() };
+    let mut follower = Follower::start_with(&server, Watched { options, ..Watched::default() });
+    let stores = follower.until_stores("the first", |_| true).await;
+    assert!(!stores.classes_forbidden && stores.ingress_classes.len() == 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -187,6 +187,9 @@ pub struct Stores {
     pub nodes: Store<Node>,
     /// `v1`; no namespace.
     pub namespaces: Store<Namespace>,
+    /// IngressClasses may not be read. As with ingress-nginx, `spec.ingressClassName` decides nothing
+    /// then.
+    pub classes_forbidden: bool,
 }
 
 impl Stores {
@@ -213,6 +216,7 @@ impl Stores {
             && self.config_maps.same(&other.config_maps)
             && self.nodes.same(&other.nodes)
             && self.namespaces.same(&other.namespaces)
+            && self.classes_forbidden == other.classes_forbidden
     }
 
     /// The object of this kind and name.

@@ -59,6 +59,7 @@ impl Cluster {
                 config_maps: may(list(&client).await, &mut diagnostics)?,
                 nodes: Store::default(),
                 namespaces: Store::default(),
+                classes_forbidden: false,
             };
             Ok(Reading { stores, diagnostics, ..Reading::default() })
         })

@@ -18,6 +18,7 @@ pub(crate) struct Classes<'o> {
     options: &'o Options,
     classes: &'o Store<IngressClass>,
     namespaces: &'o Store<Namespace>,
+    forbidden: bool,
     /// The class of Ingresses that name none. The API server writes it into them; manifests that
     /// never saw one are treated as if it had.
     default: Option<&'o str>,
@@ -40,7 +41,8 @@ impl<'o> Classes<'o> {
                 (std::cmp::Reverse(class.metadata.creation_timestamp.clone()), *key)
             })
             .map(|(key, _)| &*key.name);
-        Self { options, classes, namespaces: &stores.namespaces, default }
+        let (namespaces, forbidden) = (&stores.namespaces, stores.classes_forbidden);
+        Self { options, classes, namespaces, forbidden, default }
     }
 
     /// The Ingress is ours. Says so where it looks as if it was meant to be.
@@ -53,6 +55,7 @@ impl<'o> Classes<'o> {
             return false;
         }
         let named = ingress.spec.as_ref().and_then(|spec| spec.ingress_class_name.as_deref());
+        let named = named.filter(|_| !self.forbidden);
         if let Some(name) = named {
             if self.classes.get("", name).is_none() {
                 let message =

@@ -402,24 +402,20 @@ fn changed_names(
 /// Nothing changed but, perhaps, Services' endpoints and nodes.
 fn is_same(previous: &Stores, stores: &Stores) -> bool {
     previous.ingresses.changes(&stores.ingresses).all(|(_, before, after)| {
-        matches!((before, after), (Some(before), Some(after)) if says_the_same(before, after))
-    })
+        before.zip(after).is_some_and(|(before, after)| reads_the_same(before, after))
+    }) && previous.classes_forbidden == stores.classes_forbidden
         && previous.ingress_classes.same(&stores.ingress_classes)
         && previous.secrets.same(&stores.secrets)
         && previous.config_maps.same(&stores.config_maps)
         && previous.namespaces.same(&stores.namespaces)
 }
 
-/// The Ingress differs in nothing that is read here. The leader writes the status of each, and for
-/// nobody is that a reason to translate again.
-fn says_the_same(before: &Ingress, after: &Ingress) -> bool {
-    let (one, two) = (&before.metadata, &after.metadata);
+/// Nothing that is translated differs: the status of an Ingress, say, is written by whoever leads, of
+/// every Ingress.
+fn reads_the_same(before: &Ingress, after: &Ingress) -> bool {
     before.spec == after.spec
-        && one.annotations == two.annotations
-        && one.labels == two.labels
-        && one.creation_timestamp == two.creation_timestamp
-        && one.deletion_timestamp == two.deletion_timestamp
-        && one.uid == two.uid
+        && before.metadata.annotations == after.metadata.annotations
+        && before.metadata.creation_timestamp == after.metadata.creation_timestamp
 }
 
 /// Hosts that did not change are the allocations of before, so that their routes need not be

@@ -10,6 +10,7 @@ mod canary;
 mod changes;
 mod check;
 mod client_auth;
+mod cluster;
 mod compression;
 mod cors;
 mod custom_errors;

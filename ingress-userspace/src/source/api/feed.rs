@@ -24,6 +24,9 @@ const SILENCE: Duration = Duration::from_secs(150);
 /// A watch that ends sooner did not work.
 const SHORT: Duration = Duration::from_secs(1);
 
+/// Once another feed is answered again, it is tried within this.
+const SOON: Duration = Duration::from_millis(500);
+
 /// Follows a kind.
 pub(super) struct Feed<K> {
     pub(super) id: FeedId,
@@ -63,7 +66,18 @@ impl<K: Kind> Feed<K> {
                 version = None;
             }
             self.fails(&failure);
-            sleep(backoff.next(failure.after())).await;
+            let wait = backoff.next(failure.after());
+            // Where one is answered again, all are: none need wait for half a minute more.
+            if matches!(failure, Failure::Unreachable(_) | Failure::Unauthorized(_)) {
+                tokio::select! {
+                    () = sleep(wait) => {}
+                    () = self.session.recovered.notified() => {
+                        sleep(wait.min(SOON).mul_f64(fastrand::f64())).await;
+                    }
+                }
+            } else {
+                sleep(wait).await;
+            }
         }
     }
 
@@ -103,6 +117,7 @@ impl<K: Kind> Feed<K> {
         let what = self.what();
         if self.state.works(&what) {
             tracing::info!("{what}: works again");
+            self.session.recovered.notify_waiters();
         }
     }
 

@@ -209,6 +209,9 @@ impl Gatherer {
         if let Some(feed) = self.feeds.get_mut(feed) {
             (feed.listed, feed.dispensed) = (true, false);
         }
+        if kind == "IngressClass" {
+            self.latest.classes_forbidden = false;
+        }
         if reference(&ObjectRef::new(kind, "", "")).is_some() {
             let versions = objects
                 .into_iter()
@@ -277,6 +280,8 @@ impl Gatherer {
         feed.listed = true;
         if !mem::replace(&mut feed.dispensed, true) {
             tracing::warn!("{}: {why}; all goes on as if there were none", feed.kind);
+            // Only they are dispensable.
+            self.latest.classes_forbidden = true;
         }
     }
 
@@ -345,6 +350,7 @@ impl Gatherer {
                 && before.ingress_classes.same(&latest.ingress_classes)
                 && before.config_maps.same(&latest.config_maps)
                 && before.namespaces.same(&latest.namespaces)
+                && before.classes_forbidden == latest.classes_forbidden
         }) {
             return;
         }

@@ -15,7 +15,7 @@ use kube::{
     client::Body,
 };
 use serde::Deserialize;
-use tokio::time::timeout;
+use tokio::{sync::Notify, time::timeout};
 
 use super::{
     kind::{Decoded, Kind},
@@ -103,6 +103,8 @@ pub(super) struct Session {
     access: Option<Access>,
     current: Mutex<(u64, Client)>,
     renewal: tokio::sync::Mutex<()>,
+    /// Something that failed works again: whoever waits for his turn may try his luck.
+    pub(super) recovered: Notify,
 }
 
 /// The objects of a list.
@@ -164,7 +166,12 @@ struct Details {
 
 impl Session {
     pub(super) fn new(client: Client, access: Option<Access>) -> Self {
-        Self { access, current: Mutex::new((0, client)), renewal: tokio::sync::Mutex::new(()) }
+        Self {
+            access,
+            current: Mutex::new((0, client)),
+            renewal: tokio::sync::Mutex::new(()),
+            recovered: Notify::new(),
+        }
     }
 
     fn current(&self) -> (u64, Client) {

@@ -392,8 +392,8 @@ async fn of_one_namespace_nothing_else_is_asked_and_classes_are_dispensable() {
         ..options()
     };
     let mut follower = Follower::start_with(&server, Watched { options, ..Watched::default() });
-    follower.until_stores("the first", |stores| stores.services.len() == 1).await;
-    assert!(follower.state.troubles().is_empty());
+    let stores = follower.until_stores("the first", |stores| stores.services.len() == 1).await;
+    assert!(stores.classes_forbidden && follower.state.troubles().is_empty());
     for asked in server.asked() {
         let expected = match &*asked.plural {
             "ingressclasses" => asked.namespace.is_none(),
@@ -402,6 +402,8 @@ async fn of_one_namespace_nothing_else_is_asked_and_classes_are_dispensable() {
         };
         assert!(expected, "{asked:?}");
     }
+    server.script(|_| None);
+    follower.until_stores("allowed at last", |stores| !stores.classes_forbidden).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -139,3 +139,26 @@ fn one_namespace_can_be_watched_alone() {
     let text = ingress("x", &[], "", &["a.com / Prefix web"]);
     assert_eq!(get(&translate_with(options, &text), "a.com/"), "web");
 }
+
+#[test]
+fn where_classes_may_not_be_read_the_field_decides_nothing() {
+    for (without, annotation, served) in [
+        (false, None, false),
+        (false, Some("nginx"), true),
+        (false, Some("other"), false),
+        (true, None, true),
+        (true, Some("other"), false),
+    ] {
+        let mut text = ingress("x", &[], "", &["a.com / Prefix web"]);
+        if let Some(class) = annotation {
+            let legacy = format!("kubernetes.io/ingress.class: '{class}'");
+            text = text.replace("example.com/unrelated: x", &legacy);
+        }
+        let (mut stores, _) = stores(&format!("{}{text}", super::BASE));
+        stores.ingress_classes = crate::stores::Store::default();
+        stores.classes_forbidden = true;
+        let options = Options { watch_ingress_without_class: without, ..nginx() };
+        let translation = Translator::new(options).translate(&stores, &Default::default());
+        assert_eq!(get(&translation, "a.com/") == "web", served, "{without} {annotation:?}");
+    }
+}

@@ -112,3 +112,21 @@ fn a_translator_that_remembers_says_what_a_new_one_would() {
         assert_eq!(remembered.model.backends, fresh.model.backends);
     }
 }
+
+#[test]
+fn the_status_of_an_ingress_is_no_change_of_what_is_served() {
+    let before = stores(&format!("{BASE}{}", hosts())).0;
+    let written =
+        hosts().replacen("spec:", "status: {loadBalancer: {ingress: [{ip: 10.9.9.9}]}}\nspec:", 1);
+    let status = stores(&format!("{BASE}{written}")).0;
+    assert!(status.ingresses.iter().any(|(_, ingress)| ingress.status.is_some()));
+    let after = Stores { ingresses: status.ingresses, ..before.clone() };
+    let mut translator = Translator::new(Options::default());
+    let one = translator.translate(&before, &Default::default()).model;
+    let two = translator.translate(&after, &Default::default()).model;
+    assert!(Arc::ptr_eq(&one.hosts, &two.hosts));
+    let moved = stores(&format!("{BASE}{}", hosts().replace("/y", "/z"))).0;
+    let after = Stores { ingresses: moved.ingresses, ..after };
+    let three = translator.translate(&after, &Default::default()).model;
+    assert!(!Arc::ptr_eq(&two.hosts, &three.hosts));
+}

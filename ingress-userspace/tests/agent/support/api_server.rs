@@ -157,13 +157,6 @@ impl ApiServer {
         std::mem::take(&mut self.lock().asked)
     }
 
-    /// How many watches of a kind are open.
-    pub(crate) fn watches(&self, kind: &str) -> usize {
-        let mut inner = self.lock();
-        inner.watchers.retain(|watcher| !watcher.sender.is_closed());
-        inner.watchers.iter().filter(|watcher| watcher.asked.plural == plural(kind)).count()
-    }
-
     /// Answers. An error: there is no answer.
     pub(crate) fn answer<B>(&self, request: &Request<B>) -> io::Result<Response<Body>> {
         let asked = Asked::of(request);

@@ -1,17 +1,22 @@
 //! A site to test against: a directory of manifests, the real agent serving it in this process on
 //! ports that the kernel picks, scripted backends, and clients that show every byte.
 
+#[expect(dead_code, reason = "some of it is for the tests of the source alone")]
+mod api_server;
 mod backend;
 mod client;
 mod manifests;
 mod requirement;
+mod served;
 
+pub(crate) use api_server::ApiServer;
 pub(crate) use backend::{Backend, read_head, read_request, saying};
 pub(crate) use client::{
     Connection, Pair, Reply, TlsOptions, exchange, tls, tls_behind, tls_config, tls_over, tls_with,
 };
 pub(crate) use manifests::*;
 pub(crate) use requirement::skip;
+pub(crate) use served::Served;
 
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
@@ -61,6 +66,17 @@ impl Site {
         }
         let mut config = config(dir.path(), arguments);
         change(&mut config);
+        Self::run(dir, config)
+    }
+
+    /// Starts an agent on the objects of an API server, which it asks as this user.
+    pub(crate) fn start_on(served: &Served, user: serde_json::Value, arguments: &[&str]) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let kubeconfig = served.kubeconfig(dir.path(), user);
+        Self::run(dir, config_of(format!("--kubeconfig={kubeconfig}"), arguments))
+    }
+
+    fn run(dir: TempDir, config: Config) -> Self {
         let agent = Agent::start(config).expect("the agent starts");
         let addresses = agent.addresses().clone();
         Self {
@@ -156,10 +172,14 @@ fn ended(agent: Agent) -> Result<bool, mpsc::RecvTimeoutError> {
 
 /// A configuration for tests: loopback, ports of the kernel's choice, two workers.
 pub(crate) fn config(manifests: &Path, more: &[&str]) -> Config {
+    config_of(format!("--manifests={}", manifests.display()), more)
+}
+
+fn config_of(source: String, more: &[&str]) -> Config {
     let mut arguments = vec![
         "penstock".to_owned(),
         "run".to_owned(),
-        format!("--manifests={}", manifests.display()),
+        source,
         "--http-port=0".to_owned(),
         "--https-port=0".to_owned(),
         "--healthz-port=0".to_owned(),

@@ -23,8 +23,9 @@ const HOLD: u32 = 667;
 pub(super) struct Candidate {
     identity: String,
     ttl: Duration,
-    /// What the Lease said when it last changed, and when that was seen.
-    observed: Option<(LeaseSpec, Instant)>,
+    /// The Lease's version when it last changed, what it said, and when that was seen. The version
+    /// too: a clock that stands still renews all the same.
+    observed: Option<(Option<String>, LeaseSpec, Instant)>,
 }
 
 /// What to do about the Lease as it is now.
@@ -61,7 +62,7 @@ impl Candidate {
         self.ttl * thousandths / 1000
     }
 
-    /// `found` is the Lease, if there is one, as read not before `now`... or later.
+    /// `found` is the Lease, if there is one, as read before `now`.
     pub(super) fn step(
         &mut self,
         name: &str,
@@ -76,10 +77,11 @@ impl Candidate {
             return Step::Write(Box::new(Lease { metadata, spec }));
         };
         let spec = lease.spec.clone().unwrap_or_default();
+        let version = &lease.metadata.resource_version;
         let since = match &self.observed {
-            Some((known, since)) if *known == spec => *since,
+            Some((seen, known, since)) if seen == version && *known == spec => *since,
             _ => {
-                self.observed = Some((spec.clone(), now));
+                self.observed = Some((version.clone(), spec.clone(), now));
                 now
             }
         };

@@ -110,21 +110,21 @@ impl Elections {
 
     /// Lets the next one begin at once. Whoever has written until now has ended.
     pub(super) async fn release(&mut self) {
-        if self.term.send_replace(None).is_none() {
-            return;
-        }
+        self.term.send_replace(None);
         let released = async {
-            // Read anew: a renewal may have been on its way when this was to end.
-            let lease = self.api.get(&self.name).await?;
+            // Read anew: it may have become ours while this was to end.
+            let Some(lease) = self.api.get_opt(&self.name).await? else { return Ok(()) };
             match self.candidate.released(&lease, Timestamp::now()) {
                 Some(lease) => {
-                    self.api.replace(&self.name, &PostParams::default(), &lease).await.map(|_| ())
+                    self.api.replace(&self.name, &PostParams::default(), &lease).await?;
+                    tracing::info!(lease = self.name, "released");
+                    Ok::<_, kube::Error>(())
                 }
                 None => Ok(()),
             }
         };
         match tokio::time::timeout(self.candidate.renewal(), released).await {
-            Ok(Ok(())) => tracing::info!(lease = self.name, "released"),
+            Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::warn!("cannot release the leader's Lease: {}", told(&error));
             }

@@ -14,7 +14,7 @@ use std::{
 use futures_util::{StreamExt as _, stream};
 use k8s_openapi::api::{
     core::v1::{Node, Pod, Service},
-    networking::v1::{Ingress, IngressClass, IngressLoadBalancerIngress as Point},
+    networking::v1::{Ingress, IngressLoadBalancerIngress as Point},
 };
 use kube::{
     Api,
@@ -29,7 +29,7 @@ use super::{
     writes::Publish,
 };
 use crate::{
-    stores::{Key, Store},
+    stores::{Key, Stores},
     translate::Classes,
 };
 
@@ -56,7 +56,7 @@ pub(super) struct StatusWriter {
     /// By Ingress: the version that was answered with success, before its change was seen.
     done: HashMap<Key, String>,
     /// What was looked at when all was written: not looked at again while it is the same.
-    settled: Option<(Store<Ingress>, Store<IngressClass>, Vec<Point>)>,
+    settled: Option<(Stores, Vec<Point>)>,
     pods_selector: Option<String>,
     fault: Fault,
     source: Fault,
@@ -201,11 +201,14 @@ impl StatusWriter {
     /// Writes what differs. False: not all of it.
     async fn write(&mut self, moment: &Moment, points: &[Point]) -> bool {
         let stores = &moment.stores;
-        if self.settled.as_ref().is_some_and(|(ingresses, classes, written)| {
-            ingresses.same(&stores.ingresses)
-                && classes.same(&stores.ingress_classes)
-                && written == points
-        }) {
+        let is_same = |before: &Stores| {
+            before.ingresses.same(&stores.ingresses)
+                && before.ingress_classes.same(&stores.ingress_classes)
+                && before.namespaces.same(&stores.namespaces)
+                && before.classes_forbidden == stores.classes_forbidden
+        };
+        let settled = self.settled.as_ref();
+        if settled.is_some_and(|(before, written)| is_same(before) && written == points) {
             return true;
         }
         let mut writes = plan::plan(&self.context.options, &moment.stores, points);
@@ -214,8 +217,15 @@ impl StatusWriter {
         self.done.retain(|key, version| due.get(key) == Some(&&*version));
         writes.retain(|write| self.done.get(&write.key) != Some(&write.version));
         if writes.is_empty() {
-            let settled = (stores.ingresses.clone(), stores.ingress_classes.clone());
-            self.settled = Some((settled.0, settled.1, points.to_vec()));
+            // Only what decides which Ingresses are ours, and what they say.
+            let decisive = Stores {
+                ingresses: stores.ingresses.clone(),
+                ingress_classes: stores.ingress_classes.clone(),
+                namespaces: stores.namespaces.clone(),
+                classes_forbidden: stores.classes_forbidden,
+                ..Stores::default()
+            };
+            self.settled = Some((decisive, points.to_vec()));
             return true;
         }
         self.settled = None;

@@ -197,7 +197,7 @@ async fn the_nodes_of_ready_pods_are_published_and_the_last_pod_removes_them() {
     assert_eq!(addresses(&server, &place("ours")), both);
     assert_eq!(holder(&server), "");
     let replica = Replica::start(&server, "a", of_nodes);
-    server.until("a leader", |server| holder(server) == "a").await;
+    server.until("it leads", |server| server.requests("GET", "/pods/a") == 2).await;
     let (other, _) = pod("b", "n2");
     server.put(&other, None);
     replica.stop().await;

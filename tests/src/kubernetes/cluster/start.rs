@@ -136,6 +136,15 @@ impl Cluster {
         Namespace::named(self.layout.namespace(Place::ControlPlane)).run(|| work(&self.objects))
     }
 
+    /// Runs the future that `work` makes in the network namespace of one of its places.
+    pub fn inside<T: Send, F: Future<Output = T>>(
+        &self,
+        place: Place,
+        work: impl FnOnce() -> F + Send,
+    ) -> Result<T> {
+        Namespace::named(self.layout.namespace(place)).block_on(work)
+    }
+
     /// A command in one of its places: on a node in all its namespaces, elsewhere in the network
     /// namespace.
     pub fn command(&self, place: Place, program: impl AsRef<std::ffi::OsStr>) -> Result<Command> {

@@ -49,7 +49,10 @@ fn a_cluster_is_served_through_updates_scaling_and_deleted_agents() {
         name: format!("localhost/{name}:1"),
         program: programs.directory().join(name),
     });
-    let cluster = Cluster::up(layout.clone(), NODES, programs, &images, |_| {});
+    let cluster = {
+        let testbed = env!("CARGO_BIN_EXE_testbed").into();
+        Cluster::up(layout.clone(), NODES, programs, testbed, &images, |_| {})
+    };
     let cluster = Arc::new(cluster.expect("a cluster"));
     cluster.import(&image).expect("an image that containerd accepts");
     apply(&cluster, &repository("deploy/kubernetes/penstock.yaml"));

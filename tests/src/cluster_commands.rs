@@ -2,6 +2,7 @@
 //! comes here.
 
 use std::{
+    env,
     ffi::OsString,
     io::{self, Write},
     os::unix::process::CommandExt,
@@ -85,39 +86,39 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         return run_node(&layout, number, arguments.programs);
     }
     let programs = Programs::of_cluster(arguments.programs)?;
+    let testbed = env::current_exe()?;
+    let find = |layout| Cluster::find(layout, programs.clone(), testbed.clone());
     match arguments.action {
-        Action::Up { nodes } => up(layout, nodes, programs),
+        Action::Up { nodes } => up(layout, nodes, programs, testbed),
         Action::Down => {
             Cluster::down(&layout)?;
             say(&format!("nothing is left of the cluster {}", layout.name()));
             Ok(())
         }
-        Action::Status => status(&Cluster::find(layout, programs)?),
-        Action::Kubectl { arguments } => {
-            become_it(Cluster::find(layout, programs)?.kubectl().args(arguments))
-        }
+        Action::Status => status(&find(layout)?),
+        Action::Kubectl { arguments } => become_it(find(layout)?.kubectl().args(arguments)),
         Action::Exec { place, command } => {
             let Some(place) = Place::parse(&place) else {
                 bail!("{place:?} is no place: n1 to n9, control, client");
             };
             let (program, arguments) = command.split_first().context("no command")?;
-            let mut command = Cluster::find(layout, programs)?.command(place, program)?;
+            let mut command = find(layout)?.command(place, program)?;
             become_it(command.args(arguments))
         }
-        Action::Import { archive } => Cluster::find(layout, programs)?.import(&archive),
-        Action::Cut { node } => Cluster::find(layout, programs)?.cut(node),
-        Action::Boot { node } => Cluster::find(layout, programs)?.boot(node),
+        Action::Import { archive } => find(layout)?.import(&archive),
+        Action::Cut { node } => find(layout)?.cut(node),
+        Action::Boot { node } => find(layout)?.boot(node),
         Action::Node { .. } => unreachable!("answered above"),
     }
 }
 
-fn up(layout: Layout, nodes: u8, programs: Programs) -> Result<()> {
+fn up(layout: Layout, nodes: u8, programs: Programs, testbed: PathBuf) -> Result<()> {
     let start = Instant::now();
     let images = ["pause", "echo"].map(|name| Image {
         name: format!("localhost/{name}:1"),
         program: programs.directory().join(name),
     });
-    let cluster = Cluster::up(layout, nodes, programs, &images, |step| {
+    let cluster = Cluster::up(layout, nodes, programs, testbed, &images, |step| {
         say(&format!("{:5.1} s  {step}", start.elapsed().as_secs_f32()));
     })?;
     status(&cluster)

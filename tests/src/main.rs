@@ -1,6 +1,7 @@
 //! The demo, the cluster of real nodes, what keeps the machine clean after it, and the measurement of the XDP programs.
 #![forbid(unsafe_code)]
 
+mod bench_control;
 mod bench_xdp;
 mod cluster_commands;
 mod demo;
@@ -18,6 +19,8 @@ use clap::Parser;
 enum Command {
     /// Shows what Penstock does with real requests.
     Demo(demo::Arguments),
+    /// Measures how the agent follows a cluster.
+    BenchControl(bench_control::Arguments),
     /// Measures the XDP programs.
     BenchXdp(bench_xdp::Arguments),
     /// Loads the programs and shows what the kernel's verifier thinks of each.
@@ -31,6 +34,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Command::parse() {
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::BenchControl(arguments) => bench_control::run(&arguments),
         Command::BenchXdp(arguments) => bench_xdp::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Cluster(arguments) => cluster_commands::run(arguments),

@@ -115,6 +115,27 @@ pub fn api_server(test: &str) -> Option<Programs> {
     programs
 }
 
+/// Kubernetes' programs and the image's archive, for a test that makes a cluster of real nodes; `None`
+/// after saying that `test` is skipped.
+///
+/// # Panics
+/// When something is missing and `PENSTOCK_REQUIRE` lists `nodes`.
+pub fn nodes(test: &str) -> Option<(Programs, PathBuf)> {
+    if !geteuid().is_root() {
+        skip(test, "nodes", "needs root");
+        return None;
+    }
+    let Some(programs) = Programs::built() else {
+        skip(test, "nodes", "needs Kubernetes: run `cargo xtask setup --cluster`");
+        return None;
+    };
+    let image = file("PENSTOCK_IMAGE");
+    if image.is_none() {
+        skip(test, "nodes", "needs PENSTOCK_IMAGE, which `cargo xtask image` writes");
+    }
+    Some((programs, image?))
+}
+
 fn file(variable: &str) -> Option<PathBuf> {
     env::var_os(variable).map(PathBuf::from).filter(|path| path.is_file())
 }

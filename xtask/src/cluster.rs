@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::{
     build::{self, Profile},
-    demo, privileges, setup,
+    demo, image, privileges, setup, step, workspace,
 };
 
 /// Arguments of `cargo xtask cluster`.
@@ -47,6 +47,12 @@ enum Action {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         command: Vec<OsString>,
     },
+    /// Builds Penstock's image, gives it to every node and applies deploy/kubernetes/penstock.yaml.
+    Install {
+        /// How the agent is compiled: count takes a part of the time of release.
+        #[arg(long, value_enum, default_value = "count")]
+        profile: Profile,
+    },
     /// Gives every node an image from an archive: there is no registry.
     Import {
         /// The archive: of an OCI image layout, or as docker saves one.
@@ -66,8 +72,15 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
         _ if built.is_file() => built,
         _ => demo::testbed(None)?,
     };
-    let mut command: Command = privileges::as_root(&testbed)?;
-    command.args(["cluster", "--name", &arguments.name, "--programs"]).arg(programs);
+    let on_cluster = || -> Result<Command> {
+        let mut command = privileges::as_root(&testbed)?;
+        command.args(["cluster", "--name", &arguments.name, "--programs"]).arg(&programs);
+        Ok(command)
+    };
+    if let Action::Install { profile } = &arguments.action {
+        return install(*profile, on_cluster);
+    }
+    let mut command = on_cluster()?;
     match &arguments.action {
         Action::Up { nodes } => command.args(["up", &nodes.to_string()]),
         Action::Down => command.arg("down"),
@@ -75,6 +88,28 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
         Action::Kubectl { arguments } => command.arg("kubectl").args(arguments),
         Action::Exec { place, command: own } => command.arg("exec").arg(place).args(own),
         Action::Import { archive } => command.arg("import").arg(archive),
+        Action::Install { .. } => unreachable!("done above"),
     };
     privileges::become_it(command)
+}
+
+/// As a user would, but for the registry.
+fn install(profile: Profile, on_cluster: impl Fn() -> Result<Command>) -> Result<()> {
+    let archive = image::archive(profile)?;
+    step::attached("importing the image", on_cluster()?.arg("import").arg(&archive))?;
+    let manifests = workspace::root().join("deploy/kubernetes/penstock.yaml");
+    let kubectl = |arguments: &[&str]| -> Result<Command> {
+        let mut command = on_cluster()?;
+        command.arg("kubectl").args(arguments);
+        Ok(command)
+    };
+    let apply = ["apply", "--server-side", "-f"];
+    step::attached("applying the manifests", kubectl(&apply)?.arg(manifests))?;
+    // Of an image under the same name nobody takes notice.
+    let daemonset = ["daemonset/penstock-controller", "--namespace=penstock"];
+    step::attached("starting anew", kubectl(&["rollout", "restart"])?.args(daemonset))?;
+    step::attached(
+        "waiting for the agents",
+        kubectl(&["rollout", "status", "--timeout=180s"])?.args(daemonset),
+    )
 }

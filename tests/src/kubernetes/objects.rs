@@ -1,4 +1,4 @@
-use std::{fmt, future::Future, path::Path, time::Duration};
+use std::{fmt, future::Future, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use http::{Method, Request};
@@ -9,7 +9,7 @@ use kube::{
     core::{ApiResource, GroupVersionKind},
 };
 use serde_json::Value;
-use tokio::runtime::Runtime;
+use tokio::{runtime::Runtime, sync::Semaphore, task::JoinSet};
 
 /// The objects of an API server, for whoever a kubeconfig is for.
 pub struct Objects {
@@ -26,6 +26,8 @@ impl fmt::Debug for Objects {
 
 /// Whose changes these are (server-side apply).
 const MANAGER: &str = "penstock-tests";
+/// How many requests are under way at once where there are many.
+const AT_ONCE: usize = 16;
 /// The longest that one request may take.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -57,6 +59,28 @@ impl Objects {
         let params = PatchParams::apply(MANAGER).force();
         let done = self.wait(api.patch(&name, &params, &Patch::Apply(object)));
         Ok(serde_json::to_value(done.with_context(|| format!("applying {name}"))?)?)
+    }
+
+    /// Creates or changes many objects, some at once.
+    pub fn apply_all(&self, objects: Vec<Value>) -> Result<()> {
+        let places: Vec<_> =
+            objects.iter().map(|object| self.place(object)).collect::<Result<_>>()?;
+        let work = Arc::new(Semaphore::new(AT_ONCE));
+        self.runtime.block_on(async {
+            let mut all = JoinSet::new();
+            for (object, (api, name)) in objects.into_iter().zip(places) {
+                let turn = Arc::clone(&work).acquire_owned().await;
+                all.spawn(async move {
+                    let _turn = turn;
+                    let params = PatchParams::apply(MANAGER).force();
+                    api.patch(&name, &params, &Patch::Apply(&object)).await.map(drop)
+                });
+            }
+            while let Some(done) = all.join_next().await {
+                done??;
+            }
+            Ok(())
+        })
     }
 
     /// Changes the status of the object that this document names to what it says.

@@ -43,6 +43,11 @@ impl Programs {
         }
     }
 
+    /// What `cargo xtask setup --cluster` built last, for a whole cluster.
+    pub fn built() -> Option<Self> {
+        built().into_iter().find_map(|directory| Self::of_cluster(directory).ok())
+    }
+
     fn lacks(&self, names: &[&'static str]) -> Option<&'static str> {
         names.iter().copied().find(|name| !self.directory.join(name).is_file())
     }

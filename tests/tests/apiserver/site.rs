@@ -58,6 +58,11 @@ impl Site {
 
     /// Starts an agent, which is the pod of this name, and waits until it is ready.
     pub(crate) fn agent(&self, pod: &str, flags: &[&str]) -> Watcher {
+        self.place.apply(&format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {pod}, namespace: NS, labels: {{app: penstock}}}}\n\
+             spec:\n  serviceAccountName: penstock\n  automountServiceAccountToken: false\n  \
+             containers: [{{name: agent, image: none}}]\n"
+        ));
         let mut watcher = self.start(pod, flags);
         watcher.agent().await_ready(DEADLINE).expect("the agent is ready");
         watcher

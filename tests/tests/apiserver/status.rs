@@ -52,6 +52,25 @@ fn the_status_of_our_ingresses_and_no_others_says_where_we_are() {
 }
 
 #[test]
+fn one_of_several_that_stops_leaves_the_status_alone() {
+    let Some(site) = Site::shared("one_of_several_that_stops_leaves_the_status_alone") else {
+        return;
+    };
+    site.place.apply(&site.ingress("web", "/", &[]));
+    let flags = ["--publish-status-address=203.0.113.7"];
+    let mut one = site.agent("one", &flags);
+    until_published(&site, "web", "203.0.113.7");
+    let _two = site.agent("two", &flags);
+    // As its kubelet would have it.
+    let status = "apiVersion: v1\nkind: Pod\nmetadata: {name: two, namespace: NS}\n\
+                  status: {phase: Running}\n";
+    let status = site.place.named(status);
+    site.place.server.objects().apply_status(&status).expect("it is accepted");
+    one.agent().stop().expect("it ends");
+    assert_eq!(published(&site, "web").as_deref(), Some("203.0.113.7"));
+}
+
+#[test]
 fn kubectl_describe_shows_what_is_wrong() {
     let Some(site) = Site::shared("kubectl_describe_shows_what_is_wrong") else { return };
     let ([one], _pods) = pods(["one"]);

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: measurements against the peers that people would use instead.
 
 mod case;
+mod control;
 mod failures;
 mod http;
 mod instructions;
@@ -17,6 +18,8 @@ use anyhow::Result;
 /// What to measure.
 #[derive(clap::Subcommand)]
 pub(crate) enum Bench {
+    /// How fast the agent follows an API server with many objects, and its memory.
+    Control(control::Arguments),
     /// CPU time, memory and latency: Penstock and its peers in turn, on one core each.
     Http(http::Arguments),
     /// Instructions per request of the agent, against those on record. Needs valgrind.
@@ -27,6 +30,7 @@ pub(crate) enum Bench {
 
 pub(crate) fn main(bench: &Bench) -> Result<()> {
     match bench {
+        Bench::Control(arguments) => control::main(arguments),
         Bench::Http(arguments) => http::main(arguments),
         Bench::Instructions(arguments) => instructions::main(arguments),
         Bench::Xdp(arguments) => xdp::main(arguments),

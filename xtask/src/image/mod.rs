@@ -57,6 +57,21 @@ enum Engine {
     Containerd,
 }
 
+/// Writes the image under the name that the manifests ask for; the file.
+pub(crate) fn archive(profile: Profile) -> Result<PathBuf> {
+    let output = workspace::target().join("penstock-cluster.oci.tar");
+    main(&Arguments {
+        profile,
+        target: None,
+        binary: None,
+        name: None,
+        output: Some(output.clone()),
+        program: None,
+        load: None,
+    })?;
+    Ok(output)
+}
+
 pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     let version = env!("CARGO_PKG_VERSION");
     let name = arguments.name.clone().unwrap_or_else(|| format!("localhost/penstock:{version}"));

@@ -1,7 +1,7 @@
 use std::{
-    env, fs,
+    fs,
     fs::File,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -39,12 +39,14 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: system:kube-p
 pub struct Cluster {
     layout: Layout,
     programs: Programs,
+    testbed: PathBuf,
     objects: Objects,
 }
 
 impl Cluster {
     /// Makes the cluster and returns when all its nodes are ready; what a cluster of this name left
-    /// goes first. `say` is told of each step.
+    /// goes first. `testbed` is the program of that name, which becomes each node's first process;
+    /// `say` is told of each step.
     ///
     /// # Errors
     /// When one is up already, and whatever fails; what was made is left to be looked at.
@@ -52,6 +54,7 @@ impl Cluster {
         layout: Layout,
         nodes: u8,
         programs: Programs,
+        testbed: PathBuf,
         images: &[Image],
         say: impl Fn(&str),
     ) -> Result<Self> {
@@ -77,13 +80,13 @@ impl Cluster {
 
         // Nodes first: containerd comes up while the API server starts.
         for number in 1..=nodes {
-            start_node(&layout, &programs, number)?;
+            start_node(&layout, &programs, &testbed, number)?;
         }
         let in_control =
             |name: &str, command: &Command| spawn(&layout, Place::ControlPlane, name, command);
         in_control("etcd", &control::etcd(&programs, &directory))?;
         in_control("apiserver", &control::api_server(&programs, &directory, &credentials))?;
-        let own = Self::of(layout.clone(), programs)?;
+        let own = Self::of(layout.clone(), programs, testbed)?;
         own.until("the API server is ready", || {
             Ok(own.objects(|objects| objects.request(Method::GET, "/readyz", None))?.is_ok())
         })?;
@@ -104,11 +107,11 @@ impl Cluster {
     ///
     /// # Errors
     /// When it is not up.
-    pub fn find(layout: Layout, programs: Programs) -> Result<Self> {
+    pub fn find(layout: Layout, programs: Programs, testbed: PathBuf) -> Result<Self> {
         if !is_up(&layout) {
             bail!("there is no cluster {}: `cargo xtask cluster up` makes one", layout.name());
         }
-        Self::of(layout, programs)
+        Self::of(layout, programs, testbed)
     }
 
     /// Takes it away, in whatever state it is; nothing of it is left.
@@ -119,10 +122,10 @@ impl Cluster {
         leftovers::destroy(layout)
     }
 
-    fn of(layout: Layout, programs: Programs) -> Result<Self> {
+    fn of(layout: Layout, programs: Programs, testbed: PathBuf) -> Result<Self> {
         let control = Namespace::named(layout.namespace(Place::ControlPlane));
         let objects = control.run(|| Objects::of(&layout.kubeconfig()))??;
-        Ok(Self { layout, programs, objects })
+        Ok(Self { layout, programs, testbed, objects })
     }
 
     /// Its names and addresses.
@@ -134,6 +137,15 @@ impl Cluster {
     pub fn objects<T: Send>(&self, work: impl FnOnce(&Objects) -> T + Send) -> Result<T> {
         // Connections belong to the namespace of the thread that opens them.
         Namespace::named(self.layout.namespace(Place::ControlPlane)).run(|| work(&self.objects))
+    }
+
+    /// Runs the future that `work` makes in the network namespace of one of its places.
+    pub fn inside<T: Send, F: Future<Output = T>>(
+        &self,
+        place: Place,
+        work: impl FnOnce() -> F + Send,
+    ) -> Result<T> {
+        Namespace::named(self.layout.namespace(place)).block_on(work)
     }
 
     /// A command in one of its places: on a node in all its namespaces, elsewhere in the network
@@ -183,7 +195,7 @@ impl Cluster {
 
     /// Its power is back.
     pub fn boot(&self, number: u8) -> Result<()> {
-        start_node(&self.layout, &self.programs, number)
+        start_node(&self.layout, &self.programs, &self.testbed, number)
     }
 
     /// Waits until as many nodes are ready.
@@ -245,14 +257,14 @@ fn spawn(layout: &Layout, place: Place, name: &str, program: &Command) -> Result
     Ok(())
 }
 
-fn start_node(layout: &Layout, programs: &Programs, number: u8) -> Result<()> {
+fn start_node(layout: &Layout, programs: &Programs, testbed: &Path, number: u8) -> Result<()> {
     let name = Place::Node(number).to_string();
     fs::create_dir_all(layout.node_directory(number))?;
     let mut command = Command::new("unshare");
     // Killing unshare is a power cut: the first process goes, and with it its namespace.
     command.args(["--mount", "--pid", "--fork", "--uts", "--ipc", "--kill-child=KILL"]);
     command.args(["--propagation", "private"]);
-    command.arg(env::current_exe()?).args(["cluster", "--name", layout.name(), "--programs"]);
+    command.arg(testbed).args(["cluster", "--name", layout.name(), "--programs"]);
     command.arg(programs.directory()).args(["node", &number.to_string()]);
     spawn(layout, Place::Node(number), &name, &command)
 }

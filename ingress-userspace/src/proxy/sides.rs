@@ -35,10 +35,10 @@ pub(crate) enum ClientError {
 /// What a request and its answer came to so far, on the client's connection. Bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Traffic {
-    pub(crate) head_received: u64,
+    pub(crate) head_received: u32,
     /// Without framing.
     pub(crate) body_received: u64,
-    pub(crate) head_sent: u64,
+    pub(crate) head_sent: u32,
     /// Taken by the connection, without framing.
     pub(crate) body_sent: u64,
 }

@@ -1,6 +1,7 @@
 //! Names outside the cluster that stand for several addresses, or are not known yet.
 
 use std::{
+    cell::{Cell, OnceCell},
     io::{BufReader, Read as _, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     panic::resume_unwind,
@@ -38,9 +39,13 @@ fn alone(test: &str, work: impl FnOnce() + Send + 'static) {
             let status = Command::new("ip").args(line.split(' ')).status();
             assert!(status.expect("ip is there").success(), "ip {line}");
         }
-        // The route to the address of IPv6 comes a moment after it.
+        // The route to the address of IPv6 comes, and settles, a moment after it.
+        let refusals = Cell::new(0);
         until("the addresses can be reached", || {
-            UdpSocket::bind((SIX, 0)).and_then(|socket| socket.connect((SIX, 9))).is_ok()
+            let refused = TcpStream::connect((SIX, 9))
+                .is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused);
+            refusals.set(if refused { refusals.get() + 1 } else { 0 });
+            refusals.get() == 20
         });
         work();
     });
@@ -108,7 +113,11 @@ impl Silent {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("one");
         socket.bind(&SockAddr::from(address)).expect("a free port");
         socket.listen(0).expect("it listens");
-        let first = TcpStream::connect(address).expect("it takes one");
+        let first = OnceCell::new();
+        until("it takes one", || {
+            TcpStream::connect(address).is_ok_and(|stream| first.set(stream).is_ok())
+        });
+        let first = first.into_inner().expect("it was waited for");
         let second = TcpStream::connect_timeout(&address, Duration::from_millis(200));
         assert!(second.is_err(), "and no more");
         Self((socket, first))

@@ -100,8 +100,10 @@ impl Journal {
             LogVariable::Msec => to.seconds(now),
             LogVariable::Status => to.number(u64::from(*status)),
             LogVariable::BodyBytesSent => to.number(traffic.body_sent),
-            LogVariable::BytesSent => to.number(traffic.head_sent + traffic.body_sent),
-            LogVariable::RequestLength => to.number(traffic.head_received + traffic.body_received),
+            LogVariable::BytesSent => to.number(u64::from(traffic.head_sent) + traffic.body_sent),
+            LogVariable::RequestLength => {
+                to.number(u64::from(traffic.head_received) + traffic.body_received)
+            }
             LogVariable::RequestTime => to.seconds(self.begun.elapsed()),
             LogVariable::Completion => {
                 to.plain(if self.complete.get() { b"OK" } else { b"" });

@@ -117,7 +117,7 @@ impl Http1 {
                     Ok(Some(length)) => {
                         self.inbound.consume(length);
                         self.begin(head);
-                        self.traffic.head_received = length as u64;
+                        self.traffic.head_received = u32::try_from(length).unwrap_or(u32::MAX);
                         return Next::Request;
                     }
                     Ok(None) if self.inbound.is_full() => {
@@ -417,7 +417,8 @@ impl Downstream for Http1 {
             queue.extend_from_slice(b"Connection: keep-alive\r\n");
         }
         queue.extend_from_slice(b"\r\n");
-        self.traffic.head_sent = queue.len().saturating_sub(before) as u64;
+        let length = queue.len().saturating_sub(before);
+        self.traffic.head_sent = u32::try_from(length).unwrap_or(u32::MAX);
         self.outbound.begin(encoder);
     }
 

@@ -123,9 +123,8 @@ impl Downstream for Http2Stream {
         self.started = true;
         self.reading.stop();
         // As HTTP/1 would write it: how much the compression of heads saves is the connection's.
-        let fields = head.fields.iter();
-        self.traffic.head_sent =
-            fields.map(|own| (own.name.len() + own.value.len() + 4) as u64).sum();
+        let lengths = head.fields.iter().map(|own| own.name.len() + own.value.len() + 4);
+        self.traffic.head_sent = u32::try_from(lengths.sum::<usize>()).unwrap_or(u32::MAX);
         self.connection.borrow_mut().start(self.key, head);
     }
 

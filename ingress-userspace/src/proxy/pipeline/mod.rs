@@ -121,7 +121,7 @@ async fn attend<'v, D: Downstream>(
     let mut subject = Subject::default();
     let status_of_page = page.as_ref().and_then(|page| page.status);
     let mut planned = Planned { page, ..Planned::default() };
-    let decision = match stages::run(client, view, head, &mut subject, &mut planned) {
+    let mut decision = match stages::run(client, view, head, &mut subject, &mut planned) {
         Ok(Step::Decided(decision)) => Ok(decision),
         // Boxed: what only some routes ask for is not to be a part of every connection's task.
         Ok(Step::Admit(located)) => {
@@ -130,16 +130,15 @@ async fn attend<'v, D: Downstream>(
         }
         Err(failure) => Err(failure),
     };
-    let Planned { plan, page, pristine } = planned;
-    let plan = plan.as_deref();
+    let plan = planned.plan.as_deref();
     let mut meant = Meant { subject, prepared: false, admission: None, plan };
-    let mut admitted = None;
-    let mut answer = match decision {
+    // Taken out by reference: what is moved out of it would have room of its own in every task.
+    let mut answer = match &mut decision {
         Ok(Decision::Forward(forward)) => {
-            let Forward { mut attempts, route, upgrade, over_http2, admission, mirror, ahead } =
+            let Forward { attempts, route, upgrade, over_http2, admission, mirror, ahead } =
                 forward;
+            let (route, over_http2, admission) = (*route, *over_http2, admission.as_deref());
             let mut discarded = None;
-            let admission = &*admitted.insert(admission);
             let finish = |head: &RequestHead,
                           answer: &mut ResponseHead,
                           attempts: &Attempts<'_, Asked<'_>>| {
@@ -167,13 +166,7 @@ async fn attend<'v, D: Downstream>(
                 if over_http2 {
                     websocket::clean_response(answer);
                 }
-                let answered = Answered {
-                    client,
-                    view,
-                    subject,
-                    request: head,
-                    admission: admission.as_deref(),
-                };
+                let answered = Answered { client, view, subject, request: head, admission };
                 answered.finish(answer);
                 if let Some(plan) = plan {
                     plan.apply(answer, &observed);
@@ -184,34 +177,37 @@ async fn attend<'v, D: Downstream>(
                 }
                 verdict
             };
-            let terms = Terms { proxying: &route.proxying, upgrade, ahead, mirror };
-            let attempts = &mut attempts;
+            let (ahead, mirror) = (ahead.take(), mirror.take());
+            let terms = Terms { proxying: &route.proxying, upgrade: *upgrade, ahead, mirror };
             let outcome = exchange::run(client, attempts, head, terms, down, finish).await;
-            (meant.prepared, meant.admission) = (true, admission.as_deref());
+            (meant.prepared, meant.admission) = (true, admission);
             match (outcome, discarded) {
                 (Outcome::Answered(status), _) => return Attended::Done(subject, status),
-                (Outcome::Discarded, Some(answer)) => *answer,
-                (Outcome::Discarded, None) => respond::failure(Failure::Upstream),
-                (Outcome::Unanswered(failure), _) => said(failure, plan),
+                (Outcome::Discarded, Some(answer)) => answer,
+                (Outcome::Discarded, None) => Box::new(respond::failure(Failure::Upstream)),
+                (Outcome::Unanswered(failure), _) => Box::new(said(failure, plan)),
             }
         }
         // It was inspected by `admit`.
-        Ok(Decision::Inspect(_)) => said(Failure::Denied, plan),
-        Ok(Decision::Own(answer)) => answer,
+        Ok(Decision::Inspect(_)) => Box::new(said(Failure::Denied, plan)),
+        Ok(Decision::Own(answer)) => Box::new(std::mem::take(answer)),
         Err(failure) => {
             tracing::debug!(?failure, client.address = %client.peer, "not answered by an upstream");
-            said(failure, plan)
+            Box::new(said(*failure, plan))
         }
     };
     match (answer.instead.take(), status_of_page) {
-        (Some(instead), _) if page.is_none() => return Attended::Not(instead, pristine),
+        (Some(instead), _) if planned.page.is_none() => {
+            return Attended::Not(instead, planned.pristine);
+        }
         // Words of a snippet stand there as they are; what leads elsewhere does.
         (_, Some(status)) if answer.is_worded && !(300..400).contains(&answer.head.status) => {
             answer.head.status = status;
         }
         _ => {}
     }
-    Attended::Done(subject, own(client, view, meant, head, down, answer).await)
+    // Boxed: most requests are answered by an endpoint.
+    Attended::Done(subject, Box::pin(own(client, view, meant, head, down, *answer)).await)
 }
 
 /// Takes a request through the stages that wait, unless its client leaves meanwhile, as far as that

@@ -238,10 +238,10 @@ fn unknown_keys_are_said_with_what_was_meant() {
 
 #[test]
 fn keys_without_effect_are_said_once_each() {
-    let translation = with(&[("enable-access-log", "true"), ("secure-backends", "true")]);
+    let translation = with(&[("enable-opentelemetry", "true"), ("secure-backends", "true")]);
     says(
         &translation,
-        "warning Ingress default/guarded: metadata.annotations[nginx.ingress.kubernetes.io/enable-access-log]: has no effect yet: it comes with access logs",
+        "warning Ingress default/guarded: metadata.annotations[nginx.ingress.kubernetes.io/enable-opentelemetry]: has no effect yet: it comes with tracing",
     );
     says(&translation, "secure-backends]: has no effect, as in current ingress-nginx");
     assert_eq!(translation.diagnostics.len(), 2);

@@ -119,6 +119,6 @@ fn kubeconfig(server: SocketAddr, authority: &str, user: &serde_json::Value) -> 
 fn random_token() -> Result<String> {
     let mut bytes = [0; 16];
     let random = rustls::crypto::aws_lc_rs::default_provider().secure_random;
-    random.fill(&mut bytes).map_err(|_| anyhow!("no randomness"))?;
+    random.fill(&mut bytes).map_err(|_unspecified| anyhow!("no randomness"))?;
     Ok(data_encoding::HEXLOWER.encode(&bytes))
 }

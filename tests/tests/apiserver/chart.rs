@@ -34,7 +34,7 @@ fn check(place: &Place, yaml: &str) {
     let path = file.path().to_str().expect("text");
     let arguments = ["create", "--dry-run=server", "--validate=strict", "-f", path];
     let said = place.server.kubectl(&arguments);
-    said.unwrap_or_else(|error| panic!("{error:#}\n{yaml}"));
+    assert!(said.is_ok(), "{said:#?}\n{yaml}");
 }
 
 #[test]

@@ -35,10 +35,9 @@ impl Snippets {
 
 pub(super) fn parse(parser: &mut Parser<'_, '_>) -> Snippets {
     let mut snippets = Snippets::default();
-    for key in ["stream-snippet"] {
-        if text(parser, key).is_some() {
-            without(parser, key, &format!("is not supported; {}", snippet::of_key(key)));
-        }
+    let key = "stream-snippet";
+    if text(parser, key).is_some() {
+        without(parser, key, &format!("is not supported; {}", snippet::of_key(key)));
     }
     let variables = server(parser, &mut snippets);
     location(parser, &variables, &mut snippets);

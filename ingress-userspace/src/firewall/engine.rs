@@ -65,15 +65,25 @@ impl Engine {
             true => (request.target.split_once('?').map_or("", |(path, _)| path), false),
         };
         transaction.process_uri(target, &request.method, request.protocol)?;
+        // Cookies are arguments too.
+        let cookies =
+            request.all("cookie").map(|own| own.bytes().filter(|b| *b == b';').count() + 1);
+        let cookies_fit = cookies.sum::<usize>() <= settings.most_arguments;
         for (name, value) in &request.fields {
-            transaction.add_request_header(name, value)?;
+            if cookies_fit || !name.eq_ignore_ascii_case("cookie") {
+                transaction.add_request_header(name, value)?;
+            }
         }
         transaction.process_request_headers()?;
         if !transaction.has_intervention() {
+            let mut fits = query_fits && cookies_fit;
             match body::inspected(request, settings) {
-                Ok(body) if query_fits => transaction.append_request_body(&body)?,
-                // The base configuration has a rule for it, which others can except.
-                _ => transaction.tx_mut().set("penstock_body_fault".to_owned(), "1".to_owned()),
+                Ok(body) => transaction.append_request_body(&body)?,
+                Err(_uninspectable) => fits = false,
+            }
+            // The base configuration has a rule for it, which others can except.
+            if !fits {
+                transaction.tx_mut().set("penstock_body_fault".to_owned(), "1".to_owned());
             }
             transaction.process_request_body()?;
         }

@@ -12,6 +12,7 @@ mod attacks;
 mod body;
 mod core_rules;
 mod directives;
+mod document;
 mod engine;
 mod library;
 mod request;

@@ -166,6 +166,61 @@ fn a_body_is_inspected_as_it_is_read_elsewhere_or_not_at_all() {
         (kind, whole(&[&part("Content-Disposition: form-data;\r\n name=\"a\"", "x")])),
         (kind, whole(&[&part("Content-Disposition: form-data; name=\"a\"; filename*=x", "x")])),
         (kind, whole(&[&part("Content-Disposition: form-data; name=\"a; filename=x\"", "x")])),
+        // What the engine and applications cut or read in another way than we.
+        (kind, whole(&[&part("Content-Disposition: form-data; name=\"a\"", "x--b--"), &field])),
+        (
+            kind,
+            whole(&[&part(
+                "Content-Disposition: form-data; name=\"f\"; filename=\"x\"",
+                "\n--b\nq",
+            )]),
+        ),
+        (
+            kind,
+            whole(&[&part("Content-Disposition: form-data; x=\"; filename=\"; name=\"q\"", "x")]),
+        ),
+        (
+            kind,
+            whole(&[&part(
+                "Content-Disposition: form-data; name=\"q\"; x=\"; filename=\"a\"",
+                "x",
+            )]),
+        ),
+        (kind, whole(&[&part("Content-Disposition: form-data; name=\"x\"; name=\"q\"", "x")])),
+        (kind, whole(&[&part("Content-Disposition: form-data name=\"q\"", "x")])),
+        (kind, whole(&[&part("Content-Disposition: form-data; name=\"q\\\"\"", "x")])),
+        (kind, whole(&[&part("Content-Disposition: attachment; name=\"q\"", "x")])),
+        (
+            kind,
+            whole(&[&part(
+                &format!("Content-Disposition: form-data; name=\"{}\"", "n".repeat(2000)),
+                "",
+            )]),
+        ),
+        (
+            kind,
+            whole(&[&part(
+                &format!(
+                    "{}\r\nContent-Disposition: form-data; name=\"a\"",
+                    "A: b\r\n".repeat(20).trim_end()
+                ),
+                "",
+            )]),
+        ),
+        (
+            kind,
+            whole(&[&part(
+                "Content-Disposition: form-data; name=\"a\"\r\nContent-Transfer-Encoding: base64",
+                "eA==",
+            )]),
+        ),
+        ("multipart/form-data; boundary=b,c", whole(&[&field])),
+        ("multipart/form-data; xboundary=a; boundary=b", whole(&[&field])),
+        ("multipart/form-data; boundary=b; boundary*=utf-8''a", whole(&[&field])),
+        ("application/x-www-form-urlencoded +xml", "q=1".to_owned()),
+        ("application/x-www-form-urlencoded,x+xml", "q=1".to_owned()),
+        ("application/xml", "q=1".to_owned()),
+        ("application/json", "q=1".to_owned()),
     ] {
         assert!(of(kind, &content).is_err(), "{kind} {content:?}");
     }
@@ -177,8 +232,25 @@ fn a_body_is_inspected_as_it_is_read_elsewhere_or_not_at_all() {
     let roomy = *set("").settings();
     let form = request("/", &[("Content-Type", "text/plain")], many.as_bytes());
     assert!(body::inspected(&form, &roomy).is_err());
-    let json = request("/", &[("Content-Type", "application/json")], many.as_bytes());
-    assert!(body::inspected(&json, &roomy).is_ok(), "the engine counts those itself");
+    let of = |kind: &str, content: &str| {
+        let request = request("/", &[("Content-Type", kind)], content.as_bytes());
+        body::inspected(&request, &roomy).map(|body| String::from_utf8_lossy(&body).into_owned())
+    };
+    assert_eq!(of("application/json", "{\"a\":[1]}").as_deref(), Ok("{\"a\":[1]}"));
+    assert_eq!(of("text/xml; charset=utf-8", "<a><b/></a>").as_deref(), Ok("<a><b></b></a>"));
+    let dear = format!("{{\"{}\":[{}1]}}", "k".repeat(1000), "1,".repeat(4000));
+    assert!(of("application/problem+json", &dear).is_err(), "each number has a name of 1000 bytes");
+}
+
+#[test]
+fn more_cookies_than_arguments_are_not_judged_and_not_let_through() {
+    let rules = set("SecRuleEngine On");
+    let with = |cookies: String| {
+        let request = request("/", &[("Cookie", &cookies)], b"");
+        rules.evaluate(&request).expect("it is judged").verdict
+    };
+    assert_eq!(with("a=b; c=d".to_owned()), Verdict::Pass);
+    assert_eq!(with("a;".repeat(1001)), Verdict::Answer(400));
 }
 
 #[test]

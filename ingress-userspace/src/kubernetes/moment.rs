@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::{model::Diagnostic, stores::Stores};
+use crate::{model::Diagnostic, names::Names, stores::Stores};
 
 /// What there is and what is wrong with it, after a change was applied. What the tasks read that
 /// write into the cluster.
@@ -10,6 +10,8 @@ use crate::{model::Diagnostic, stores::Stores};
 pub struct Moment {
     /// The objects.
     pub stores: Arc<Stores>,
+    /// What names outside of the cluster stand for.
+    pub names: Arc<Names>,
     /// What people should look at: the whole list, sorted.
     pub diagnostics: Arc<[Diagnostic]>,
 }

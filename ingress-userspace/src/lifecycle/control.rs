@@ -146,8 +146,9 @@ impl Control {
         self.log.update(&diagnostics);
         let diagnostics: Arc<[_]> = diagnostics.into();
         if self.moments.receiver_count() > 0 {
-            let (stores, diagnostics) = (Arc::clone(stores), Arc::clone(&diagnostics));
-            self.moments.send_replace(Some(Arc::new(Moment { stores, diagnostics })));
+            let (stores, names) = (Arc::clone(stores), Arc::clone(&self.names));
+            let moment = Moment { stores, names, diagnostics: Arc::clone(&diagnostics) };
+            self.moments.send_replace(Some(Arc::new(moment)));
         }
         self.board.set_diagnostics(diagnostics);
         generation

@@ -76,7 +76,9 @@ impl Doors {
         let mut family =
             self.addresses.iter().filter(|ip| ip.is_ipv6() == own.is_ipv6()).peekable();
         (self.ipv6 || own.is_ipv4())
-            && (!web || family.peek().is_none() || family.any(|ip| *ip == own))
+            && (!web
+                || family.peek().is_none()
+                || family.any(|ip| ip.is_unspecified() || *ip == own))
     }
 }
 
@@ -178,6 +180,9 @@ mod tests {
             (doors(&["192.0.2.1"], true), "2001:db8::1", true, true),
             (doors(&["192.0.2.1", "2001:db8::1"], true), "2001:db8::2", false, true),
             (doors(&["2001:db8::1"], false), "2001:db8::1", false, false),
+            (doors(&["0.0.0.0"], true), "192.0.2.1", true, true),
+            (doors(&["0.0.0.0", "2001:db8::1"], true), "2001:db8::2", false, true),
+            (doors(&["::"], true), "2001:db8::2", true, true),
         ] {
             assert_eq!(doors.admit(ip(own), true), web, "{doors:?} {own}");
             assert_eq!(doors.admit(ip(own), false), other, "{doors:?} {own}");

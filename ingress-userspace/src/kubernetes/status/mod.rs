@@ -44,9 +44,18 @@ const GATHER: Duration = Duration::from_millis(100);
 const RETRY: Duration = Duration::from_secs(5);
 /// For all of what is removed when the last replica stops.
 const CLEARING: Duration = Duration::from_secs(10);
-/// What a Deployment or DaemonSet adds to the labels of its pods, different with each revision.
-const OF_REVISION: [&str; 3] =
-    ["controller-revision-hash", "pod-template-generation", "pod-template-hash"];
+/// The labels of pods that differ with each revision or pod, or with each version of the chart: pods of
+/// the version before and after are replicas too.
+const OF_REVISION: [&str; 8] = [
+    "controller-revision-hash",
+    "pod-template-generation",
+    "pod-template-hash",
+    "statefulset.kubernetes.io/pod-name",
+    "apps.kubernetes.io/pod-index",
+    "app.kubernetes.io/version",
+    "app.kubernetes.io/managed-by",
+    "helm.sh/chart",
+];
 
 /// Writes the status of Ingresses, while this replica leads.
 pub(super) struct StatusWriter {
@@ -172,6 +181,10 @@ impl StatusWriter {
         let mut points = Vec::new();
         for node in found {
             points.extend(node?.and_then(|node| addresses::of_node(&node, internal)));
+        }
+        if points.is_empty() {
+            self.source.said("no node of a ready pod has an address; what is written stays");
+            return Ok(None);
         }
         Ok(Some(points))
     }
@@ -358,6 +371,9 @@ mod tests {
             ("controller-revision-hash", "def"),
             ("pod-template-generation", "3"),
             ("tier", "edge"),
+            ("helm.sh/chart", "penstock-0.1.0"),
+            ("app.kubernetes.io/version", "0.1.0"),
+            ("apps.kubernetes.io/pod-index", "2"),
         ];
         let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(selector(labels.into()), "app=penstock,tier=edge");

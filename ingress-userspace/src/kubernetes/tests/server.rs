@@ -190,7 +190,7 @@ impl Server {
             ..Stores::default()
         };
         let diagnostics = diagnostics.borrow().clone().into();
-        Moment { stores: Arc::new(stores), diagnostics }
+        Moment { stores: Arc::new(stores), names: Arc::default(), diagnostics }
     }
 
     fn kind<K: DeserializeOwned>(&self, part: &str) -> Store<K> {

@@ -103,7 +103,11 @@ fn review(operation: &str, annotations: Value) -> String {
 }
 
 fn known() -> Moments {
-    let moment = Moment { stores: Arc::new(Stores::default()), diagnostics: Arc::from([]) };
+    let moment = Moment {
+        stores: Arc::new(Stores::default()),
+        names: Arc::default(),
+        diagnostics: Arc::from([]),
+    };
     watch::channel(Some(Arc::new(moment))).1
 }
 

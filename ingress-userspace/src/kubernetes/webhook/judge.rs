@@ -2,7 +2,7 @@
 //!
 //! Of all the cluster's Ingresses only those are translated that share a host with it, before and
 //! after; what is said about anything else cannot change by it. Refused is what is wrong in the
-//! Ingress itself and was not before, so that an object which is wrong already can still be mended
+//! text of the Ingress itself and was not before, so that an object which is wrong already can still be mended
 //! piece by piece, and finalizers can be removed.
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -11,9 +11,9 @@ use k8s_openapi::api::networking::v1::Ingress;
 
 use super::{super::moment::Moment, review::Verdict};
 use crate::{
-    check::{is_about_endpoints, is_missing},
+    check::is_about_endpoints,
+    firewall::Library,
     model::{Diagnostic, ObjectRef, Severity},
-    names::Names,
     route::RouteTable,
     stores::{Key, Store, Stores},
     translate::{Classes, Options, Translator},
@@ -43,7 +43,7 @@ pub(super) fn judge(options: &Options, moment: &Moment, key: &Key, ingress: Ingr
     let rewritten = rewritten(present.map(|present| &**present), &ingress);
     let with = |ingress: Option<Arc<Ingress>>| {
         let own = ingress.map(|ingress| (key.clone(), ingress));
-        told(options, stores, beside.iter().cloned().chain(own).collect())
+        told(options, moment, beside.iter().cloned().chain(own).collect())
     };
     let before: BTreeSet<_> = with(present.cloned()).into_iter().collect();
     let after = with(Some(Arc::new(ingress)));
@@ -83,22 +83,53 @@ fn rewritten(present: Option<&Ingress>, ingress: &Ingress) -> BTreeSet<String> {
 }
 
 /// What there is to say about Ingresses if these are all.
-fn told(options: &Options, stores: &Stores, ingresses: Store<Ingress>) -> Vec<Diagnostic> {
+fn told(options: &Options, moment: &Moment, ingresses: Store<Ingress>) -> Vec<Diagnostic> {
     // Nothing is said about endpoints and nodes here, and nothing costs as much as they do.
     let (endpoint_slices, nodes) = Default::default();
-    let stores = Stores { ingresses, endpoint_slices, nodes, ..stores.clone() };
-    let options = Options { tcp_services: None, udp_services: None, ..options.clone() };
+    let stores = Stores { ingresses, endpoint_slices, nodes, ..Stores::clone(&moment.stores) };
+    // Whether the agents have the Core Rule Set is not the Ingress' doing.
+    let firewall = Library::assuming_core_rules();
+    let options = Options { tcp_services: None, udp_services: None, firewall, ..options.clone() };
     let mut translator = Translator::new(options);
-    let translation = translator.translate(&stores, &Arc::new(Names::default()));
+    let translation = translator.translate(&stores, &moment.names);
     let (_routes, bad_routes) = RouteTable::default().next(&translation.model);
     let told = translation.diagnostics.into_iter().chain(bad_routes);
     told.filter(|one| one.object.kind == "Ingress" && !is_about_endpoints(&one.message)).collect()
 }
 
-/// What the Ingress itself has wrong. What it merely refers to may come later: a certificate is often
-/// asked for by the Ingress that needs it.
+/// The annotations that name other objects.
+const NAMING: [&str; 8] = [
+    "auth-proxy-set-headers",
+    "auth-secret",
+    "auth-tls-secret",
+    "custom-headers",
+    "default-backend",
+    "fastcgi-params-configmap",
+    "proxy-ssl-secret",
+    "secure-verify-ca-secret",
+];
+
+/// What the Ingress itself has wrong. What it refers to is no reason to refuse it: that may come later,
+/// or change later. A certificate is often asked for, and asked for more hosts, by the Ingress that
+/// needs it; a Service gets the port that a path names in the same `kubectl apply`.
 fn is_refused(diagnostic: &Diagnostic) -> bool {
-    diagnostic.severity == Severity::Error && !is_missing(diagnostic)
+    diagnostic.severity == Severity::Error && !is_about_others(&diagnostic.field)
+}
+
+/// The field says which other object is meant.
+fn is_about_others(field: &str) -> bool {
+    let annotation = field.strip_prefix("metadata.annotations[").and_then(|key| {
+        let (_prefix, name) = key.strip_suffix(']')?.rsplit_once('/')?;
+        Some(name)
+    });
+    match annotation {
+        Some(name) => NAMING.contains(&name),
+        None => {
+            field.starts_with("spec.tls")
+                || field.starts_with("spec.defaultBackend")
+                || field.contains(".backend")
+        }
+    }
 }
 
 /// The hosts that the Ingress has a say in; empty for the catch-all.
@@ -136,7 +167,7 @@ mod tests {
     fn moment(ingresses: Vec<(&str, Ingress)>) -> Moment {
         let named = ingresses.into_iter().map(|(name, one)| (Key::new("web", name), Arc::new(one)));
         let stores = Stores { ingresses: named.collect(), ..Stores::default() };
-        Moment { stores: Arc::new(stores), diagnostics: Arc::from([]) }
+        Moment { stores: Arc::new(stores), names: Arc::default(), diagnostics: Arc::from([]) }
     }
 
     fn judged(moment: &Moment, name: &str, ingress: Ingress) -> Verdict {

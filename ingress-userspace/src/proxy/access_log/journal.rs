@@ -31,6 +31,8 @@ pub(crate) struct Journal {
     pub(super) attempts: RefCell<Vec<Attempt>>,
     /// The answer reached its end.
     pub(super) complete: Cell<bool>,
+    /// Bytes of the request's head as HTTP/1.1 would write it, where it came over HTTP/2.
+    pub(super) head_over_http2: u64,
 }
 
 /// Some texts in one buffer.
@@ -83,6 +85,10 @@ impl Journal {
             values: RefCell::default(),
             attempts: RefCell::default(),
             complete: Cell::new(false),
+            head_over_http2: match head.version {
+                Version::Http2 => length_as_http1(head),
+                Version::Http10 | Version::Http11 => 0,
+            },
         };
         journal.values.borrow_mut().places.resize(log.format.pieces.len(), None);
         journal.arrive(client, head, settings);
@@ -280,6 +286,13 @@ fn is_early(variable: &Variable) -> bool {
         | Variable::ServicePort
         | Variable::LocationPath => false,
     }
+}
+
+fn length_as_http1(head: &RequestHead) -> u64 {
+    let line = head.method.as_str().len() + head.target.len() + " HTTP/1.1\r\n ".len();
+    let host = "host: \r\n".len() + head.authority.len();
+    let fields = head.fields.iter().map(|field| field.name.len() + field.value.len() + 4);
+    (line + host + fields.sum::<usize>() + 2) as u64
 }
 
 pub(super) fn protocol(version: Version) -> &'static [u8] {

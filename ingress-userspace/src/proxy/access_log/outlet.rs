@@ -8,7 +8,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
-        mpsc::SyncSender,
+        mpsc::{SyncSender, TrySendError},
     },
 };
 
@@ -17,6 +17,9 @@ use crate::model::{AccessLog, LogDestination};
 
 /// A buffer is handed over when it is as large as this. Bytes.
 const FULL: usize = 32 * 1024;
+
+/// While the writer is behind, lines are kept up to this, and lost beyond it. Bytes of each worker.
+const MOST: usize = 1024 * 1024;
 
 /// Lines so far, of all workers.
 #[derive(Debug, Default)]
@@ -87,8 +90,16 @@ impl Outlet {
         let text = mem::replace(&mut *self.buffer.borrow_mut(), Vec::with_capacity(capacity));
         let lines = self.count.replace(0);
         let chunk = Chunk { destination: Destination(log), text, lines };
-        if self.inlet.chunks.try_send(chunk).is_err() {
-            self.inlet.lines.lose(lines);
+        match self.inlet.chunks.try_send(chunk) {
+            Ok(()) => {}
+            // There is time: the next tick tries again.
+            Err(TrySendError::Full(chunk)) if chunk.text.len() < MOST => {
+                let Chunk { destination: Destination(log), text, lines } = chunk;
+                self.buffer.replace(text);
+                self.count.set(lines);
+                self.log.replace(Some(log));
+            }
+            Err(_) => self.inlet.lines.lose(lines),
         }
     }
 }

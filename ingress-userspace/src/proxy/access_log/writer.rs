@@ -28,6 +28,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const TELL: Duration = Duration::from_secs(60);
 /// How long the end of the process waits for the last lines.
 const LAST: Duration = Duration::from_secs(2);
+/// What a message to a server may have. Bytes.
+const DATAGRAM: usize = 8 * 1024;
 /// `local7.info`, as NGINX has it (RFC 3164, section 4.1.1).
 const PRIORITY: &str = "<190>";
 
@@ -183,13 +185,17 @@ impl Place {
                 let head =
                     clock.syslog(Clock::now(), |time| format!("{PRIORITY}{time} {host} nginx: "));
                 let mut message = Vec::new();
+                let mut outcome = Ok(());
                 for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
                     message.clear();
                     message.extend_from_slice(head.as_bytes());
                     message.extend_from_slice(line);
-                    socket.send(&message)?;
+                    // What is too long for a datagram is cut, not lost: it may be somebody's wish.
+                    message.truncate(DATAGRAM);
+                    // One that is refused is no reason to leave out the others.
+                    outcome = socket.send(&message).map(drop).and(outcome);
                 }
-                Ok(())
+                outcome
             }
         }
     }

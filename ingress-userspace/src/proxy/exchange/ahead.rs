@@ -9,20 +9,25 @@ pub(crate) struct Ahead {
     /// It is all of the body.
     whole: bool,
     /// Counted for as long as it lasts.
-    _held: Held,
+    held: Option<Held>,
 }
 
 impl Ahead {
     pub(crate) fn new(bytes: Vec<u8>, whole: bool, held: Held) -> Self {
-        Self { bytes, gone: 0, whole, _held: held }
+        Self { bytes, gone: 0, whole, held: Some(held) }
     }
 
     /// Moves as much as there is room for to the end of the buffer. `None`: what else there is of
     /// the body comes from the client.
     pub(super) fn take(&mut self, into: &mut Buffer) -> Option<Read> {
         let left = self.bytes.get(self.gone..).unwrap_or_default();
+        let was_empty = left.is_empty();
         self.gone += into.append(left);
-        match (left.is_empty(), self.whole) {
+        if self.gone >= self.bytes.len() {
+            // Its room is others' now: the answer may take its time.
+            (self.bytes, self.held) = (Vec::new(), None);
+        }
+        match (was_empty, self.whole) {
             (false, _) => Some(Read::Data),
             (true, true) => Some(Read::End),
             (true, false) => None,

@@ -390,6 +390,8 @@ impl Downstream for Http1 {
         fields_but_length(queue, &head.fields);
         let mut encoder = Encoder::Ended;
         match head.body {
+            // Whatever was meant: what follows is the next answer (RFC 9112, section 6.3).
+            BodyLength::Exact(_) | BodyLength::Unknown if matches!(head.status, 204 | 304) => {}
             BodyLength::Exact(length) if self.to_head => content_length(queue, length),
             BodyLength::Unknown if self.to_head => {}
             BodyLength::Unknown if self.version < Version::Http11 => {

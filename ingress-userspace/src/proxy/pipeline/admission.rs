@@ -42,7 +42,8 @@ pub(super) async fn admit(
     policies: &Arc<Policies>,
 ) -> Result<Admitted, Failure> {
     let mut admission = Admission::default();
-    if let Some(own) = &policies.limits {
+    // A page is a part of the request that was counted (NGINX counts the main request once).
+    if let Some(own) = policies.limits.as_ref().filter(|_| !located.is_page) {
         match limits::admit(client, head, located, policies, own) {
             Ok(slot) => admission.slot = slot,
             Err(status) => return Ok(Admitted::Own(respond::status(status))),

@@ -114,6 +114,7 @@ pub(super) async fn replace<D: Downstream>(
         version: request.version,
         target: "/".to_owned(),
         fields: request.fields.clone(),
+        journal: request.journal.clone(),
         ..RequestHead::default()
     };
     if !matches!(head.method, Method::GET | Method::HEAD) {
@@ -153,13 +154,20 @@ async fn ask<D: Downstream>(
     answer: &Answer,
 ) -> Result<u16, Failure> {
     let Answered { client, view, .. } = *answered;
-    let finish = |_: &RequestHead, page: &mut ResponseHead, _: &Attempts<'_, Asked<'_>>| {
+    let finish = |head: &RequestHead, page: &mut ResponseHead, _: &Attempts<'_, Asked<'_>>| {
+        if let Some(journal) = &head.journal {
+            journal.upstream_answer(page);
+        }
         settings::hide(&mut page.fields, &view.snapshot.model.settings.fields);
         for challenge in answer.head.fields.get_all(Known::WwwAuthenticate) {
             page.fields.push_known(Known::WwwAuthenticate, challenge);
         }
         answered.finish(page);
-        answered.encode(page, None)
+        let verdict = answered.encode(page, None);
+        if let Some(journal) = &head.journal {
+            journal.answer(page);
+        }
+        verdict
     };
     let mut down = Bodiless(down);
     let terms = Terms { proxying: &pages.proxying, upgrade: false, ahead: None, mirror: None };

@@ -1,8 +1,10 @@
 //! What a FastCGI application is told beside the fields of a request (reference section 1.7).
 
+use std::cell::OnceCell;
+
 use super::variables::Seen;
 use crate::{
-    model::{FastCgi, FastCgiPiece, FastCgiVariable},
+    model::{FastCgi, FastCgiPiece, FastCgiVariable, Variable},
     proxy::{
         message::{Fields, RequestHead, Version},
         respond::Failure,
@@ -54,6 +56,11 @@ pub(super) fn parameters(
                 FastCgiVariable::Https if seen.client.tls => value.extend_from_slice(b"on"),
                 FastCgiVariable::Https => {}
                 FastCgiVariable::RemoteUser => value.extend_from_slice(user),
+                // Of the target as it is asked for: a rewrite may add to it, for the application alone.
+                FastCgiVariable::Request(variable @ (Variable::Args | Variable::Argument(_))) => {
+                    let asked = Seen { target: &head.target, request_id: OnceCell::new(), ..*seen };
+                    asked.variable(variable, &mut |bytes| value.extend_from_slice(bytes));
+                }
                 FastCgiVariable::Request(variable) => {
                     seen.variable(variable, &mut |bytes| value.extend_from_slice(bytes));
                 }

@@ -84,6 +84,20 @@ fn remove_listed(fields: &mut Fields) {
     fields.retain(|field| named.binary_search_by(|name| in_order(name, field.name)).is_err());
 }
 
+/// Removes the fields that `Connection` names now, so that it cannot name those that are set from here
+/// on.
+pub(super) fn settle_connection(fields: &mut Fields) {
+    remove_listed(fields);
+    let usual = |item: &&[u8]| {
+        [&b"close"[..], b"keep-alive", b"upgrade"].iter().any(|own| item.eq_ignore_ascii_case(own))
+    };
+    if !fields.items(Known::Connection).all(|item| usual(&item)) {
+        let kept: Vec<_> = fields.items(Known::Connection).filter(usual).collect();
+        let kept = kept.join(&b", "[..]);
+        fields.set(Known::Connection, &kept);
+    }
+}
+
 /// Letters, digits and dashes: what upstreams of every kind read as the same name. nginx drops the
 /// others too (reference section 2, step 3): CGI-like upstreams cannot tell an underscore from a
 /// dash, PHP not even a dot.

@@ -119,6 +119,7 @@ async fn attend<'v, D: Downstream>(
     down: &mut D,
 ) -> Attended<'v> {
     let mut subject = Subject::default();
+    let is_page = page.is_some();
     let status_of_page = page.as_ref().and_then(|page| page.status);
     let mut planned = Planned { page, ..Planned::default() };
     let mut decision = match stages::run(client, view, head, &mut subject, &mut planned) {
@@ -145,7 +146,7 @@ async fn attend<'v, D: Downstream>(
                 if let Some(journal) = &head.journal {
                     journal.upstream_answer(answer);
                 }
-                if errors::pages(&subject, answer.status, true).is_some() {
+                if !is_page && errors::pages(&subject, answer.status, true).is_some() {
                     discarded = Some(Box::new(errors::remains(answer)));
                     return Verdict::Discard;
                 }
@@ -250,14 +251,14 @@ async fn admit<'v, D: Downstream>(
 /// Answers what is no request.
 pub(super) async fn refuse<D: Downstream>(client: &Rc<Client>, failure: Failure, down: &mut D) {
     let view = client.worker.view();
-    let head = RequestHead::default();
+    let mut head = RequestHead::default();
     let subject = Subject::default();
-    let journal = Journal::begin(client, &head, &view.snapshot.model.settings);
+    head.journal = Journal::begin(client, &head, &view.snapshot.model.settings);
     let answer = respond::failure(failure);
     let meant = Meant { subject, prepared: false, admission: None, plan: None };
     let status = own(client, &view, meant, &head, down, answer).await;
     client.worker.counters.request(subject, &Method::GET, status);
-    if let Some(journal) = journal {
+    if let Some(journal) = head.journal.take() {
         let head = &head;
         journal.end(&view, Ending { client, subject, head, status, traffic: down.traffic() });
     }

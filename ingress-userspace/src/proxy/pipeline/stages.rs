@@ -81,6 +81,8 @@ pub(super) struct Located<'v> {
     pub(super) original: Option<String>,
     /// What snippets leave to be done.
     pub(super) applied: Option<Box<Applied<'v>>>,
+    /// It stands in the place of another's page.
+    pub(super) is_page: bool,
     pub(super) over_http2: bool,
 }
 
@@ -220,12 +222,17 @@ fn place<'v>(
         .snippet
         .as_ref()
         .map(|_| Box::new(Script::new(client, host.name(), head, authority, &path, settings)));
-    if let (Some(script), Some(server)) = (&mut script, &host.model().snippet)
-        && let Some(answer) = script.enter(server, head, plan)?
-    {
-        return Ok(Some(answer));
-    }
     let mut named = page.as_ref().map(|page| &*page.target).filter(|name| name.starts_with('@'));
+    if let (Some(script), Some(server)) = (&mut script, &host.model().snippet) {
+        let answer = match named {
+            // As nginx: a named location is gone to past the steps of the server.
+            Some(_) => script.enter_aside(server, head, plan)?,
+            None => script.enter(server, head, plan)?,
+        };
+        if answer.is_some() {
+            return Ok(answer);
+        }
+    }
     let (route, program, backend, rewritten) = loop {
         let found = match (&mut script, &host.model().snippet) {
             (Some(script), Some(server)) => {
@@ -337,6 +344,9 @@ fn place<'v>(
             let before = std::mem::replace(&mut head.target, target);
             original = original.filter(|_| is_page).or(Some(before));
         }
+        if program.is_some() {
+            headers::settle_connection(&mut head.fields);
+        }
         applied = program.and_then(|program| script.leave(program, &mut head.fields));
         if let (Some(applied), Some(plan)) = (&applied, plan)
             && applied.tells(Known::AcceptEncoding)
@@ -397,6 +407,7 @@ fn place<'v>(
         authority: std::mem::take(authority),
         original,
         applied,
+        is_page: page.is_some(),
         over_http2,
     });
     Ok(None)

@@ -50,12 +50,14 @@ impl<K: Kind> Feed<K> {
         let mut version = None;
         // Until it is listed for the first time.
         let mut refusals = Some(0);
+        let mut odd = 0;
         while !self.messages.is_closed() {
             let failure = match &mut version {
                 None => match self.session.list::<K>(self.scope.namespace()).await {
+                    // Whether it lasts, the watch that follows shows: one list after the other would
+                    // not be a way to go on.
                     Ok(listed) => {
                         self.works();
-                        backoff.reset();
                         refusals = None;
                         version = Some(listed.version);
                         self.tell(Message::Listed(self.id, listed.objects));
@@ -68,9 +70,12 @@ impl<K: Kind> Feed<K> {
                     Err(failure) => failure,
                 },
             };
-            // It is there again, whatever was before.
-            if failure == Failure::Expired && version.take().is_some() {
-                backoff.reset();
+            // What the API server has forgotten, does not take for a version, or has nothing to say to
+            // for a second time (it was restored from a copy, say) is listed anew.
+            let is_odd = matches!(failure, Failure::Refused(_) | Failure::Silent);
+            odd = if is_odd { odd + 1 } else { 0 };
+            if failure == Failure::Expired || odd >= 2 {
+                version = None;
             }
             match (&failure, &mut refusals) {
                 (Failure::Forbidden(_), Some(refusals)) if self.dispensable => {
@@ -83,7 +88,10 @@ impl<K: Kind> Feed<K> {
             }
             let wait = backoff.next(failure.after());
             // Where one is answered again, all are: none need wait for half a minute more.
-            if matches!(failure, Failure::Unreachable(_) | Failure::Unauthorized(_)) {
+            if matches!(
+                failure,
+                Failure::Unreachable(_) | Failure::Unauthorized(_) | Failure::Silent
+            ) {
                 tokio::select! {
                     () = sleep(wait) => {}
                     () = self.session.recovered.notified() => {
@@ -104,7 +112,7 @@ impl<K: Kind> Feed<K> {
         self.works();
         loop {
             let next = timeout(SILENCE, events.next::<K>()).await;
-            let next = next.map_err(|_late| Failure::Unreachable("it is silent".to_owned()))?;
+            let next = next.map_err(|_late| Failure::Silent)?;
             let Some((event, latest)) = next? else { break };
             backoff.reset();
             if let Some(latest) = latest.filter(|latest| !latest.is_empty()) {

@@ -24,8 +24,9 @@ use crate::{source::SourceState, translate::Reference};
 
 /// Objects that are fetched at once.
 const AT_ONCE: usize = 16;
-/// An API server that answers with errors for so long (it cannot decrypt this one Secret, say) keeps
-/// the changes of all Ingresses waiting no longer. One that does not answer at all has no changes.
+/// An object that cannot be had for so long (the API server cannot decrypt this one Secret, or does not
+/// come to an end with it) keeps the changes of all Ingresses waiting no longer, if the API server
+/// answers at all. One that answers nothing has no changes.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What came of a fetch.
@@ -199,7 +200,7 @@ impl Fetcher {
             let _ended = self.messages.send(Message::Fetched(reference.clone(), ticket, fetched));
         };
         let mut backoff = Backoff::default();
-        let mut refused_since = None;
+        let mut failing_since = None;
         loop {
             let failure = match self.find(&reference).await {
                 Ok(found) => {
@@ -211,12 +212,11 @@ impl Fetcher {
             if self.state.fails(&what, &failure.to_string()) {
                 tracing::warn!("{what}: {failure}; what is known of it goes on being served");
             }
+            let since = *failing_since.get_or_insert_with(Instant::now);
             let is_final = match &failure {
                 Failure::Forbidden(_) => true,
-                Failure::Refused(_) => {
-                    refused_since.get_or_insert_with(Instant::now).elapsed() >= PATIENCE
-                }
-                _ => false,
+                Failure::Refused(_) => since.elapsed() >= PATIENCE,
+                _ => since.elapsed() >= PATIENCE && self.session.has_answered_since(since),
             };
             if is_final {
                 tell(Fetched::Failed(failure.to_string()));

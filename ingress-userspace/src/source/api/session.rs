@@ -15,7 +15,10 @@ use kube::{
     client::Body,
 };
 use serde::Deserialize;
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
 
 use super::{
     kind::{Decoded, Kind},
@@ -47,6 +50,8 @@ pub(super) enum Failure {
     Refused(String),
     /// Nobody answers, or the answer broke off.
     Unreachable(String),
+    /// A watch without any sign of life.
+    Silent,
 }
 
 impl Failure {
@@ -92,6 +97,7 @@ impl fmt::Display for Failure {
             Self::Forbidden(said) | Self::Busy(said, _) | Self::Refused(said) => {
                 write!(f, "the API server refuses: {said}")
             }
+            Self::Silent => f.write_str("the API server has nothing to say, not even that"),
             Self::Unreachable(why) => write!(f, "the API server cannot be reached: {why}"),
         }
     }
@@ -105,6 +111,8 @@ pub(super) struct Session {
     renewal: tokio::sync::Mutex<()>,
     /// Something that failed works again: whoever waits for his turn may try his luck.
     pub(super) recovered: Notify,
+    /// When something was last answered with success.
+    answered: Mutex<Option<Instant>>,
 }
 
 /// The objects of a list.
@@ -171,7 +179,13 @@ impl Session {
             current: Mutex::new((0, client)),
             renewal: tokio::sync::Mutex::new(()),
             recovered: Notify::new(),
+            answered: Mutex::new(None),
         }
+    }
+
+    /// The API server has answered something with success since.
+    pub(super) fn has_answered_since(&self, then: Instant) -> bool {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|at| at > then)
     }
 
     fn current(&self) -> (u64, Client) {
@@ -202,13 +216,18 @@ impl Session {
     /// Asks. Whoever is not known reads again who he is and asks once more.
     async fn ask(&self, request: Request<Vec<u8>>) -> Result<Response<Body>, Failure> {
         let (number, client) = self.current();
-        match answer(&client, request.clone()).await {
+        let outcome = match answer(&client, request.clone()).await {
             Err(Failure::Unauthorized(said)) => match self.renew(number).await {
                 true => answer(&self.current().1, request).await,
                 false => Err(Failure::Unauthorized(said)),
             },
             outcome => outcome,
+        };
+        if outcome.is_ok() {
+            let now = Some(Instant::now());
+            *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = now;
         }
+        outcome
     }
 
     /// Lists all objects of a kind, by pages. A list that expires between two of them (an API server

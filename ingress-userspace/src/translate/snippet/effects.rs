@@ -220,7 +220,11 @@ impl Lower {
             }
             (None | Some(""), false) => None,
             (Some(text), false) => {
-                Some(number(text, 200..600).ok_or_else(|| format!("`={text}` is no status"))?)
+                let status = number(text, 200..600);
+                // A page has a body; these have none, or no answer at all.
+                let bodiless = |code: &u16| matches!(*code, 204 | 205 | 304 | 444 | 494..=499);
+                let status = status.filter(|code| !bodiless(code));
+                Some(status.ok_or_else(|| format!("`={text}` is no status of a page"))?)
             }
         };
         if codes.is_empty() {

@@ -105,7 +105,9 @@ impl Connection {
         };
         let tunnel = request.connect && (200..300).contains(&status);
         let end = !tunnel
-            && (request.head || matches!(head.body, BodyLength::None | BodyLength::Exact(0)));
+            && (request.head
+                || matches!(status, 204 | 304)
+                || matches!(head.body, BodyLength::None | BodyLength::Exact(0)));
         stream.started = true;
         stream.sent_end = end;
         stream.owed = match head.body {

@@ -135,6 +135,23 @@ impl<'v> Script<'v> {
         Ok(self.answered(flow, plan))
     }
 
+    /// What the steps of the server leave behind, without what they answer: they answered before, or
+    /// let the request pass, which now is on its way to a named location.
+    pub(super) fn enter_aside(
+        &mut self,
+        server: &'v ServerProgram,
+        head: &RequestHead,
+        plan: &mut Option<Box<Plan<'v>>>,
+    ) -> Result<Option<Answer>, Failure> {
+        let (uri, args) = (self.uri.clone(), self.args.clone());
+        let (replaced, jumps) = (self.replaced, self.jumps);
+        let _answered = self.steps(&server.steps, &head.fields);
+        (self.uri, self.args) = (uri, args);
+        (self.replaced, self.jumps, self.changed, self.broken) = (replaced, jumps, false, false);
+        *plan = Some(self.plan(&server.effects, &head.fields));
+        Ok(None)
+    }
+
     /// A route is found: what holds for it from now on.
     pub(super) fn arrive(
         &mut self,

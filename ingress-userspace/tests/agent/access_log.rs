@@ -32,6 +32,21 @@ impl Logged {
         annotations: &[(&str, &str)],
         endpoints: &[std::net::SocketAddr],
     ) -> Self {
+        Self::on(settings, annotations, &service("shop", endpoints))
+    }
+
+    /// With a Service for pages too.
+    fn with_page(
+        settings: &[(&str, &str)],
+        annotations: &[(&str, &str)],
+        shop: &Backend,
+        page: &Backend,
+    ) -> Self {
+        let services = [service("shop", &[shop.address]), service("page", &[page.address])];
+        Self::on(settings, annotations, &documents(&[&services[0], &services[1]]))
+    }
+
+    fn on(settings: &[(&str, &str)], annotations: &[(&str, &str)], services: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let path = folder.path().join("access.log");
         let named = path.display().to_string();
@@ -44,7 +59,7 @@ impl Logged {
             paths: &[("Prefix", "/", "shop")],
             tls: None,
         };
-        let parts = [ingress.yaml(), service("shop", endpoints), config_map(&data)];
+        let parts = [ingress.yaml(), services.to_owned(), config_map(&data)];
         let parts: Vec<_> = parts.iter().map(String::as_str).collect();
         let files = [("all.yaml", &*documents(&parts))];
         let arguments = ["--configmap=web/controller"];
@@ -333,4 +348,23 @@ fn bodies_count_in_both_directions() {
     assert_eq!(numbers[0], head.len() + 100_000);
     assert_eq!((numbers[1], numbers[3]), (200_000, 200_000));
     assert!((200_050..201_000).contains(&numbers[2]), "{line}");
+}
+
+#[test]
+fn what_a_default_backend_answered_is_in_the_line() {
+    let shop = saying("HTTP/1.1 404 Not Found\r\ncontent-length: 4\r\n\r\noops");
+    let page = saying("HTTP/1.1 200 OK\r\ncontent-length: 4\r\ncontent-type: text/x\r\n\r\npage");
+    let settings = [
+        ("custom-http-errors", "404"),
+        (
+            "log-format-upstream",
+            "$status|$upstream_status|$upstream_addr|$sent_http_content_type|$request_completion",
+        ),
+    ];
+    let logged = Logged::with_page(&settings, &[("default-backend", "page")], &shop, &page);
+    let reply = logged.site.get("shop.example.com", "/");
+    assert_eq!(reply.text(), "page");
+    let expected =
+        format!("{}|404, 200|{}, {}|text/x|OK", reply.status, shop.address, page.address);
+    assert_eq!(logged.lines(1), [expected]);
 }

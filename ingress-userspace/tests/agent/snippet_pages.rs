@@ -189,3 +189,55 @@ fn nothing_that_a_client_sends_splits_the_request_for_a_page() {
     );
     assert_eq!((reply.status, reply.line("GET ")), (404, Some("/pages/a%20b HTTP/1.1")));
 }
+
+#[test]
+fn a_named_location_is_gone_to_past_the_steps_of_the_server() {
+    let (shop, pages) = (Backend::echo("shop"), Backend::echo("pages"));
+    let snippet = "set $maintenance 1;\nif ($maintenance) { return 503; }\n\
+                   error_page 503 @maintenance;\n\
+                   location @maintenance { return 503 'back in $maintenance hour'; }";
+    let site = site(&[("server-snippet", snippet)], &shop, &pages, &[]);
+    let reply = site.get(HOST, "/a");
+    assert_eq!((reply.status, reply.text()), (503, "back in 1 hour"));
+}
+
+#[test]
+fn a_page_has_no_status_that_has_no_body() {
+    let (shop, pages) = (failing("404 Not Found"), Backend::echo("pages"));
+    for status in ["204", "304", "444", "499"] {
+        let snippet = format!("proxy_intercept_errors on;\nerror_page 404 ={status} /pages/404;");
+        let site = site(&[("configuration-snippet", &snippet)], &shop, &pages, &[]);
+        assert_eq!(site.get(HOST, "/a").status, 503);
+        let said = site.state()["diagnostics"].to_string();
+        assert!(said.contains(&format!("`={status}` is no status of a page")), "{said}");
+    }
+}
+
+#[test]
+fn a_page_is_not_counted_against_limits_once_more() {
+    let (shop, pages) = (Backend::echo("shop"), Backend::echo("pages"));
+    let annotations = [
+        ("configuration-snippet", "error_page 503 =200 /limited;"),
+        ("limit-rpm", "1"),
+        ("limit-burst-multiplier", "1"),
+    ];
+    let site = site(&annotations, &shop, &pages, &[]);
+    let seen: Vec<_> = (0..4)
+        .map(|_| site.get(HOST, "/a").line("GET ").map(str::to_owned).unwrap_or_default())
+        .collect();
+    assert!(seen[0].starts_with("/a "), "{seen:?}");
+    assert!(seen[3].starts_with("/limited "), "{seen:?}");
+}
+
+#[test]
+fn a_client_cannot_have_removed_what_a_snippet_sets() {
+    let (shop, pages) = (Backend::echo("shop"), Backend::echo("pages"));
+    let snippet = "more_set_input_headers 'X-Internal: no';";
+    let site = site(&[("configuration-snippet", snippet)], &shop, &pages, &[]);
+    let request = format!(
+        "GET / HTTP/1.1\r\nhost: {HOST}\r\nx-internal: yes\r\nconnection: close, X-Internal\r\n\r\n"
+    );
+    let reply = exchange(site.http, &request);
+    assert_eq!(reply.status, 200);
+    assert!(reply.text().to_ascii_lowercase().contains("x-internal: no"), "{}", reply.text());
+}

@@ -3,7 +3,7 @@
 
 use std::{ffi::OsString, process::Command};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::{
     build::{self, Profile},
@@ -103,13 +103,17 @@ fn install(profile: Profile, on_cluster: impl Fn() -> Result<Command>) -> Result
         command.arg("kubectl").args(arguments);
         Ok(command)
     };
+    let daemonset = ["daemonset/penstock-controller", "--namespace=penstock"];
+    let mut there = kubectl(&["get", "--ignore-not-found", "--output=name"])?;
+    let there = there.args(daemonset).output().context("cannot ask for what is installed")?;
     let apply = ["apply", "--server-side", "-f"];
     step::attached("applying the manifests", kubectl(&apply)?.arg(manifests))?;
     // Of an image under the same name nobody takes notice.
-    let daemonset = ["daemonset/penstock-controller", "--namespace=penstock"];
-    step::attached("starting anew", kubectl(&["rollout", "restart"])?.args(daemonset))?;
+    if !there.stdout.is_empty() {
+        step::attached("starting anew", kubectl(&["rollout", "restart"])?.args(daemonset))?;
+    }
     step::attached(
         "waiting for the agents",
-        kubectl(&["rollout", "status", "--timeout=180s"])?.args(daemonset),
+        kubectl(&["rollout", "status", "--timeout=600s"])?.args(daemonset),
     )
 }

@@ -310,7 +310,7 @@ fn arbitrary_requests_have_a_verdict() {
     });
 }
 
-/// The figures of docs/firewall.md: `cargo test --release -p ingress-userspace --lib
+/// The figures of docs/firewall.md: `cargo test --profile count -p ingress-userspace --lib
 /// what_a_request_costs -- --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement: prints, asserts nothing about time; needs `cargo xtask setup --interop`"]

@@ -8,7 +8,8 @@ use crate::model::Route;
 pub struct CompiledRoute {
     /// The route.
     pub route: Arc<Route>,
-    pub(super) rewrite: Option<CompiledRewrite>,
+    /// Most have none: what all have in common is small, and lies in one place with its path.
+    pub(super) rewrite: Option<Box<CompiledRewrite>>,
 }
 
 /// What a path leads to.

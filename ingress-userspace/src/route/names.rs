@@ -1,6 +1,7 @@
 // Seeded at random, as std's, and several times faster for short keys; which keys there are, no client
 // decides.
 use hashbrown::HashMap;
+use smol_str::SmolStr;
 
 use crate::model::{AliasName, Expression, HostName};
 
@@ -8,9 +9,10 @@ use crate::model::{AliasName, Expression, HostName};
 /// are looked up here, lower case, without port and final dot.
 #[derive(Clone, Debug)]
 pub(crate) struct Names<T> {
-    exact: HashMap<Box<str>, T>,
+    /// Most names are short enough to lie beside what belongs to them: one place in memory to wait for.
+    exact: HashMap<SmolStr, T>,
     /// By what follows `*.`.
-    wildcard: HashMap<Box<str>, T>,
+    wildcard: HashMap<SmolStr, T>,
     /// `None` as long as nobody has an alias that is not exact.
     aliases: Option<Box<Aliases<T>>>,
 }

@@ -1,101 +1,81 @@
+//! Ten thousand hosts do not fit into the processor's caches: what a request costs there is the number
+//! of places in memory that it waits for. A path is found with two of them, wherever it is: the map's
+//! tags, and the entry, which holds its path itself unless that is long.
+
 // Seeded at random, as std's, and several times faster for short keys; which keys there are, no client
 // decides.
 use hashbrown::HashMap;
+use smol_str::SmolStr;
 
 use super::{CompiledRoute, Found};
-use crate::model::PathKind;
 
-/// The paths of a host in ordinary mode (reference section 3.2). Finding costs one hash of the
-/// path and one of each of its elements, however many routes there are.
+/// The paths of type Prefix of a host in ordinary mode (reference section 3.2).
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tree {
-    exact: HashMap<Box<str>, CompiledRoute>,
-    nodes: Vec<Node>,
+    /// By the path without its final slash: of the root, nothing is left.
+    prefixes: HashMap<SmolStr, Place>,
+    /// How many elements the longest of `prefixes` has: of a path, no more are looked up, and each
+    /// look-up is one hash, however many routes there are.
+    depth: u32,
 }
 
-/// What is known about a run of path elements. The first node is the root.
+/// The routes of one path; one of them at least.
 #[derive(Clone, Debug, Default)]
-struct Node {
-    /// The nodes with one element more.
-    children: HashMap<Box<str>, usize>,
-    /// Of Prefix, written without a final slash.
+struct Place {
+    /// Written without a final slash.
     bare: Option<CompiledRoute>,
-    /// Of Prefix, written with a final slash.
+    /// Written with a final slash.
     slash: Option<CompiledRoute>,
 }
 
 impl Tree {
-    /// Adds a route. Of two with one kind and path, the first stays.
+    /// Adds a route. Of two with one path, the first stays.
     pub(super) fn insert(&mut self, compiled: CompiledRoute) {
         let path = std::sync::Arc::clone(&compiled.route.path);
-        match compiled.route.kind {
-            PathKind::Exact => {
-                self.exact.entry((*path).into()).or_insert(compiled);
-            }
-            PathKind::Prefix => {
-                let (elements, slash) = split(&path);
-                let node = self.node(elements);
-                let place = if slash { &mut node.slash } else { &mut node.bare };
-                place.get_or_insert(compiled);
-            }
-        }
+        let (elements, slash) = split(&path);
+        let depth = elements.matches('/').count();
+        self.depth = self.depth.max(u32::try_from(depth).unwrap_or(u32::MAX));
+        let place = self.prefixes.entry(elements.into()).or_default();
+        let own = if slash { &mut place.slash } else { &mut place.bare };
+        own.get_or_insert(compiled);
     }
 
-    /// The node of these elements, made where it is missing.
-    fn node(&mut self, elements: Option<&str>) -> &mut Node {
-        if self.nodes.is_empty() {
-            self.nodes.push(Node::default());
-        }
-        let mut at = 0;
-        for element in elements.into_iter().flat_map(|elements| elements.split('/')) {
-            at = match self.nodes[at].children.get(element) {
-                Some(&child) => child,
-                None => {
-                    let child = self.nodes.len();
-                    self.nodes.push(Node::default());
-                    self.nodes[at].children.insert(element.into(), child);
-                    child
-                }
-            };
-        }
-        &mut self.nodes[at]
-    }
-
-    /// Where a path leads.
+    /// Where a path leads: to the longest.
     pub(super) fn find(&self, path: &str) -> Found<'_> {
-        if let Some(exact) = self.exact.get(path) {
-            return Found::Route(exact);
+        let (mut elements, mut followed) = split(path);
+        let cut = match self.depth as usize {
+            0 => (!elements.is_empty()).then_some(0),
+            depth => memchr::memchr_iter(b'/', elements.as_bytes()).nth(depth),
+        };
+        if let Some(end) = cut {
+            (elements, followed) = (&elements[..end], true);
         }
-        let Some(mut node) = self.nodes.first() else { return Found::None };
-        let mut best = node.slash.as_ref().or(node.bare.as_ref());
-        let (elements, slash) = split(path);
-        let mut rest = elements;
-        while let Some(elements) = rest {
-            let element;
-            (element, rest) = match elements.split_once('/') {
-                Some((element, rest)) => (element, Some(rest)),
-                None => (elements, None),
-            };
-            let Some(&child) = node.children.get(element) else { break };
-            node = &self.nodes[child];
-            let followed = rest.is_some() || slash;
-            match (&node.slash, &node.bare) {
-                (Some(route), _) if followed => best = Some(route),
-                (_, Some(route)) => best = Some(route),
-                // As NGINX, even though a shorter prefix matches.
-                (Some(route), None) => return Found::AddSlash(route),
-                (None, None) => {}
+        loop {
+            if let Some(place) = self.prefixes.get(elements) {
+                return match (&place.slash, &place.bare) {
+                    (Some(route), _) if followed => Found::Route(route),
+                    (_, Some(route)) => Found::Route(route),
+                    // As NGINX, even though a shorter prefix matches.
+                    (Some(route), None) => Found::AddSlash(route),
+                    (None, None) => Found::None,
+                };
             }
+            if elements.is_empty() {
+                return Found::None;
+            }
+            // All but the root is below the root, also what does not begin with a slash.
+            let end = elements.rfind('/').unwrap_or(0);
+            (elements, followed) = (&elements[..end], true);
         }
-        best.map_or(Found::None, Found::Route)
     }
 }
 
-/// The elements of a path, `None` for the root, and whether a slash follows them.
-fn split(path: &str) -> (Option<&str>, bool) {
-    let path = path.strip_prefix('/').unwrap_or(path);
-    if path.is_empty() {
-        return (None, false);
+/// A path without its final slash, and whether it had one. Of the root nothing is left, and its slash
+/// is not one that follows anything.
+fn split(path: &str) -> (&str, bool) {
+    match path.strip_suffix('/') {
+        Some("") => ("", false),
+        Some(elements) => (elements, true),
+        None => (path, false),
     }
-    path.strip_suffix('/').map_or((Some(path), false), |elements| (Some(elements), true))
 }

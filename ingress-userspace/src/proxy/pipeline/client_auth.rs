@@ -23,7 +23,7 @@ pub(super) fn enter<'c>(
     host: &'c HostTable,
     authority: &str,
 ) -> Result<Entry<'c>, Failure> {
-    let asks = host.model().handshake.as_deref().and_then(|own| own.client_auth.as_ref());
+    let asks = host.handshake().and_then(|own| own.client_auth.as_ref());
     let Some(auth) = asks else { return Ok(Entry::Open) };
     let name = without_port(authority).to_ascii_lowercase();
     let name = name.strip_suffix('.').unwrap_or(&name);

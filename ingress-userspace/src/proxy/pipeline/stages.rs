@@ -218,12 +218,10 @@ fn place<'v>(
     }
     // What snippets do before the path is looked at; most hosts and routes have none.
     let mut script = host
-        .model()
-        .snippet
-        .as_ref()
+        .snippet()
         .map(|_| Box::new(Script::new(client, host.name(), head, authority, &path, settings)));
     let mut named = page.as_ref().map(|page| &*page.target).filter(|name| name.starts_with('@'));
-    if let (Some(script), Some(server)) = (&mut script, &host.model().snippet) {
+    if let (Some(script), Some(server)) = (&mut script, host.snippet()) {
         let answer = match named {
             // As nginx: a named location is gone to past the steps of the server.
             Some(_) => script.enter_aside(server, head, plan)?,
@@ -234,7 +232,7 @@ fn place<'v>(
         }
     }
     let (route, program, backend, rewritten) = loop {
-        let found = match (&mut script, &host.model().snippet) {
+        let found = match (&mut script, host.snippet()) {
             (Some(script), Some(server)) => {
                 let next = match named.take() {
                     Some(name) => script.go(server, name, head, plan)?,

@@ -29,6 +29,12 @@ pub enum Reference {
 }
 
 impl Reference {
+    /// The Secret or ConfigMap of this name, if that can be one.
+    pub(super) fn is_nameable(&self) -> bool {
+        let Key { namespace, name } = self.key();
+        key(&(&**namespace, &**name)).is_some()
+    }
+
     /// The namespace and name.
     #[must_use]
     pub fn key(&self) -> &Key {
@@ -54,6 +60,26 @@ impl Reference {
 /// cannot be the name of an object is none.
 #[must_use]
 pub fn references(stores: &Stores, options: &Options) -> BTreeSet<Reference> {
+    let (mut found, cross_namespace) = of_settings(stores, options);
+    let classes = Classes::new(options, stores);
+    // What is wrong with an Ingress is told where it is translated.
+    let mut unread = Vec::new();
+    for (key, ingress) in stores.ingresses.iter() {
+        unread.clear();
+        if classes.serve(key, ingress, &mut Report::on(nobody(), &mut unread)) {
+            found.0.extend(of_ingress(key, ingress, &options.annotations_prefix, cross_namespace));
+        }
+    }
+    found.0
+}
+
+/// What flags and the ConfigMap name: all that is served can depend on it.
+pub(super) fn shared(stores: &Stores, options: &Options) -> BTreeSet<Reference> {
+    of_settings(stores, options).0.0
+}
+
+/// And whether Ingresses may name what is in other namespaces.
+fn of_settings(stores: &Stores, options: &Options) -> (Found, bool) {
     let mut found = Found::default();
     for flag in [&options.default_ssl_certificate, &options.tls_ticket_secret] {
         found.secret(flag.as_ref());
@@ -69,29 +95,21 @@ pub fn references(stores: &Stores, options: &Options) -> BTreeSet<Reference> {
     }
     let cross_namespace = entry("allow-cross-namespace-resources")
         .is_some_and(|value| boolean(value.trim()).unwrap_or(false));
-    let classes = Classes::new(options, stores);
-    // What is wrong with an Ingress is told where it is translated.
-    let mut unread = Vec::new();
-    for (key, ingress) in stores.ingresses.iter() {
-        unread.clear();
-        if classes.serve(key, ingress, &mut Report::on(nobody(), &mut unread)) {
-            of_ingress(key, ingress, options, cross_namespace, &mut found);
-        }
-    }
-    found.0
+    (found, cross_namespace)
 }
 
 fn nobody() -> ObjectRef {
     ObjectRef::new("Ingress", "", "")
 }
 
-fn of_ingress(
+/// What an Ingress names, whosever it is.
+pub(super) fn of_ingress(
     key: &Key,
     ingress: &Ingress,
-    options: &Options,
+    annotations_prefix: &str,
     cross_namespace: bool,
-    found: &mut Found,
-) {
+) -> BTreeSet<Reference> {
+    let mut found = Found::default();
     let own = &*key.namespace;
     let tls = ingress.spec.iter().flat_map(|spec| spec.tls.iter().flatten());
     for name in tls.filter_map(|entry| entry.secret_name.as_deref()) {
@@ -99,9 +117,8 @@ fn of_ingress(
     }
     let annotations = ingress.metadata.annotations.iter().flatten();
     for (annotation, value) in annotations {
-        let Some(key) = annotation
-            .strip_prefix(&*options.annotations_prefix)
-            .and_then(|rest| rest.strip_prefix('/'))
+        let Some(key) =
+            annotation.strip_prefix(annotations_prefix).and_then(|rest| rest.strip_prefix('/'))
         else {
             continue;
         };
@@ -114,6 +131,7 @@ fn of_ingress(
             found.config_map(object);
         }
     }
+    found.0
 }
 
 fn entry<'m>(map: &'m ConfigMap, key: &str) -> Option<&'m str> {

@@ -49,15 +49,13 @@ impl Backends {
         field: &str,
         asks: Option<(Option<Time>, Arc<Balances>)>,
     ) -> BackendId {
-        let (purpose, ingress, field) = (Purpose::Path, ingress.clone(), field.into());
-        self.enter(key, User { purpose, ingress, field, asks })
+        self.enter(key, Purpose::Path, ingress, field, asks)
     }
 
     /// The id of this backend, which an Ingress asks for pages of errors only: it asks for nothing
     /// of its balancing, and without endpoints it is not asked.
     pub(super) fn aside(&mut self, key: BackendKey, ingress: &ObjectRef) -> BackendId {
-        let (purpose, ingress, field) = (Purpose::Errors, ingress.clone(), "".into());
-        self.enter(key, User { purpose, ingress, field, asks: None })
+        self.enter(key, Purpose::Errors, ingress, "", None)
     }
 
     /// The id of this backend, which an Ingress names in this place as the one that is asked
@@ -68,11 +66,17 @@ impl Backends {
         ingress: &ObjectRef,
         field: &str,
     ) -> BackendId {
-        let (purpose, ingress, field) = (Purpose::Judge, ingress.clone(), field.into());
-        self.enter(key, User { purpose, ingress, field, asks: None })
+        self.enter(key, Purpose::Judge, ingress, field, None)
     }
 
-    fn enter(&mut self, key: BackendKey, user: User) -> BackendId {
+    fn enter(
+        &mut self,
+        key: BackendKey,
+        purpose: Purpose,
+        ingress: &ObjectRef,
+        field: &str,
+        asks: Option<(Option<Time>, Arc<Balances>)>,
+    ) -> BackendId {
         let id = match self.ids.get(&key) {
             Some(id) => *id,
             None => {
@@ -92,7 +96,10 @@ impl Backends {
                 id
             }
         };
-        self.touch(id).add(user);
+        let named = self.touch(id);
+        if !named.has(purpose, ingress) {
+            named.add(User { purpose, ingress: ingress.clone(), field: field.into(), asks });
+        }
         id
     }
 
@@ -121,8 +128,7 @@ impl Backends {
         asks: (Option<Time>, Arc<Balances>),
         canary: impl FnOnce(BackendId) -> Canary,
     ) {
-        let (purpose, ingress, field) = (Purpose::Canary, ingress.clone(), field.into());
-        let id = self.enter(key, User { purpose, ingress, field, asks: Some(asks) });
+        let id = self.enter(key, Purpose::Canary, ingress, field, Some(asks));
         self.touch(main).canary = Some(Arc::new(canary(id)));
     }
 

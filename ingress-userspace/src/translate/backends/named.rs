@@ -90,15 +90,17 @@ impl Named {
         Self { key, users: Vec::new(), canary: None, touched: false }
     }
 
-    /// Adds a user, unless its Ingress is one for the same purpose already. An Ingress names all of
-    /// its backends before the next one does.
+    /// The Ingress that names it now is a user for this purpose already. An Ingress names all of its
+    /// backends before the next one does.
+    pub(super) fn has(&self, purpose: Purpose, ingress: &ObjectRef) -> bool {
+        let mut latest = self.users.iter().rev().take_while(|one| one.ingress == *ingress);
+        latest.any(|one| one.purpose == purpose)
+    }
+
     pub(super) fn add(&mut self, user: User) {
-        let mut latest = self.users.iter().rev().take_while(|one| one.ingress == user.ingress);
-        if !latest.any(|one| one.purpose == user.purpose) {
-            // Most have one: no room for more.
-            self.users.reserve_exact(usize::from(self.users.is_empty()));
-            self.users.push(user);
-        }
+        // Most have one: no room for more.
+        self.users.reserve_exact(usize::from(self.users.is_empty()));
+        self.users.push(user);
     }
 
     pub(super) fn sort(&mut self) {

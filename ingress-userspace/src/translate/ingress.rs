@@ -19,6 +19,7 @@ use super::{
     config::Config,
     error_pages::FirstPorts,
     host::{HostParts, deny},
+    references::MOST_TLS,
     report::Report,
     rule::{Fault, backend_key, host_name, path_of},
     tls::Certificates,
@@ -263,6 +264,10 @@ impl<'a> Assembly<'a> {
         if spec.default_backend.is_some() && self.options.disable_catch_all {
             let message = "an Ingress with a default backend is not served: --disable-catch-all";
             return report.error("spec.defaultBackend", message);
+        }
+        if spec.tls.as_ref().is_some_and(|entries| entries.len() > MOST_TLS) {
+            let message = format!("has more than {MOST_TLS} entries; the first {MOST_TLS} count");
+            report.error("spec.tls", message);
         }
         let upstream_tls = annotations.upstream_tls.as_ref().map(|request| {
             let field = &annotations.upstream_tls_field;

@@ -43,7 +43,7 @@ pub(crate) use annotations::SUITES as UPSTREAM_SUITES;
 pub(crate) use annotations::{Described, described, document as annotations_document};
 pub(crate) use class::Classes;
 pub use options::Options;
-pub use references::{Reference, references};
+pub use references::{Reference, References, references};
 pub use selector::{NamespaceSelector, SelectorError};
 
 use std::{

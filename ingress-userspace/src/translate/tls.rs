@@ -13,7 +13,7 @@ use rustls::{
 };
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use super::report::Report;
+use super::{references::MOST_TLS, report::Report};
 use crate::{
     model::{Certificate, CertificateId, ObjectRef},
     stores::{Key, Store},
@@ -97,6 +97,7 @@ impl Certificates {
     ) -> Option<CertificateId> {
         let entries =
             ingress.spec.as_ref().and_then(|spec| spec.tls.as_deref()).unwrap_or_default();
+        let entries = entries.get(..MOST_TLS).unwrap_or(entries);
         let names = |entry: &IngressTLS| {
             let mut hosts = entry.hosts.iter().flatten();
             hosts.any(|name| name.eq_ignore_ascii_case(host))

@@ -12,7 +12,7 @@ use crate::{
     model::{Model, ObjectRef},
     source::parse::tests::stores,
     stores::{Changes, Object, Stores},
-    translate::{Options, Translation, Translator},
+    translate::{Options, References, Translation, Translator, references},
 };
 
 const HOSTS: &[&str] = &[
@@ -270,6 +270,8 @@ fn options() -> Options {
 fn compare(seeds: &[u64]) -> usize {
     let mut stores = stores(BASE).0;
     let mut going_on = Translator::new(options());
+    let mut named = References::default();
+    let mut named_before = BTreeSet::new();
     let mut parts = 0;
     for seed in seeds {
         let told = step(&mut stores, &mut fastrand::Rng::with_seed(*seed));
@@ -277,6 +279,11 @@ fn compare(seeds: &[u64]) -> usize {
         let all = Translator::new(options()).translate(&stores, &Default::default());
         parts += usize::from(going_on.parts);
         let what = format!("after {told:?}");
+        let is_news = named.go_on(&stores, &options());
+        let all_named = references(&stores, &options());
+        assert!(named.iter().eq(&all_named), "{what}: {named:?} {all_named:?}");
+        assert!(is_news || all_named == named_before, "{what}");
+        named_before = all_named;
         assert_eq!(one.diagnostics, all.diagnostics, "{what}");
         assert_eq!(one.names, all.names, "{what}");
         let ((rest, backends, certificates), other) = (described(&one), described(&all));

@@ -16,16 +16,18 @@ use crate::{
 #[test]
 #[ignore = "a measurement: prints, asserts nothing about time"]
 fn translating_10_000_ingresses_of_five_paths() {
-    let (template, _) = stores(&(BASE.to_owned()
-        + &ingress(
-            "i",
-            &[],
-            "",
-            &["/", "/lobby", "/room", "/chat", "/ranking"]
-                .map(|path| format!("h.example.com {path} Prefix web"))
-                .each_ref()
-                .map(|rule| &**rule),
-        )));
+    let (template, _) = stores(
+        &(BASE.to_owned()
+            + &ingress(
+                "i",
+                &[],
+                "",
+                &["/", "/lobby", "/room", "/chat", "/ranking"]
+                    .map(|path| format!("h.example.com {path} Prefix web"))
+                    .each_ref()
+                    .map(|rule| &**rule),
+            )),
+    );
     let id = |index: usize| ObjectRef::new("Ingress", "default", format!("i{index}"));
     let one = |index: usize, service: &str| {
         let mut one = Ingress::clone(template.ingresses.get("default", "i").expect("it is there"));

@@ -162,6 +162,8 @@ impl fmt::Debug for Expression {
 pub(crate) struct Expressions {
     current: HashMap<(Arc<str>, Case), Compiled>,
     earlier: HashMap<(Arc<str>, Case), Compiled>,
+    /// Of more than so many it is looked which are in use.
+    kept: usize,
 }
 
 type Compiled = Result<Expression, Arc<str>>;
@@ -170,6 +172,19 @@ impl Expressions {
     /// Begins a new model: what it does not ask for is forgotten with the one after.
     pub(crate) fn begin(&mut self) {
         self.earlier = std::mem::take(&mut self.current);
+    }
+
+    /// Goes on with the model before, of which a part is made anew: forgets what no model has, once
+    /// that is much.
+    pub(crate) fn go_on(&mut self) {
+        self.earlier.clear();
+        if self.current.len() > self.kept {
+            let is_used = |compiled: &Compiled| {
+                compiled.as_ref().is_ok_and(|one| Arc::strong_count(&one.program) > 1)
+            };
+            self.current.retain(|_, compiled| is_used(compiled));
+            self.kept = 64 + 2 * self.current.len();
+        }
     }
 
     /// The expression of this text, or why there is none.

@@ -25,11 +25,20 @@ const BUG: u8 = 1;
 const REFUSED: u8 = 1;
 
 fn main() -> ExitCode {
+    // First of all: a container's first process has no default for signals, and one that comes before
+    // anybody asks for it is lost.
+    let signals = match Signals::catch() {
+        Ok(signals) => signals,
+        Err(error) => return no_signals(&error),
+    };
     let cores = thread::available_parallelism().map_or(1, usize::from);
     match config::parse(std::env::args_os(), cores) {
-        Parsed::Go(Invocation::Run(config)) => run(*config),
+        Parsed::Go(Invocation::Run(config)) => run(*config, signals),
         Parsed::Go(Invocation::L4(command)) => {
             log(LogFormat::Text);
+            if let Err(error) = signals.end_the_process() {
+                return no_signals(&error);
+            }
             match command.run(&mut std::io::stdout()) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
@@ -39,14 +48,19 @@ fn main() -> ExitCode {
                 }
             }
         }
-        Parsed::Go(Invocation::Check(command)) => match command.run(&mut std::io::stdout()) {
-            Ok(Outcome::Passed) => ExitCode::SUCCESS,
-            Ok(Outcome::Failed) => ExitCode::from(REFUSED),
-            Err(error) => {
-                complain(&format!("penstock: {:#}\n", anyhow::Error::from(error)));
-                ExitCode::from(CONFIGURATION)
+        Parsed::Go(Invocation::Check(command)) => {
+            if let Err(error) = signals.end_the_process() {
+                return no_signals(&error);
             }
-        },
+            match command.run(&mut std::io::stdout()) {
+                Ok(Outcome::Passed) => ExitCode::SUCCESS,
+                Ok(Outcome::Failed) => ExitCode::from(REFUSED),
+                Err(error) => {
+                    complain(&format!("penstock: {:#}\n", anyhow::Error::from(error)));
+                    ExitCode::from(CONFIGURATION)
+                }
+            }
+        }
         Parsed::Print(text) => {
             let _closed = std::io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
@@ -58,12 +72,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(config: Config) -> ExitCode {
+fn run(config: Config, signals: Signals) -> ExitCode {
     log(config.log_format);
-    let signals = match Signals::catch() {
-        Ok(signals) => signals,
-        Err(error) => return no_signals(&error),
-    };
     let stops = Stops::default();
     if let Err(error) = signals.tell(stops.handle()) {
         return no_signals(&error);
@@ -113,6 +123,20 @@ impl Signals {
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
         };
         Ok(Self { runtime, terminate, interrupt })
+    }
+
+    /// The first one ends the process, as it would if it were not caught.
+    fn end_the_process(mut self) -> std::io::Result<()> {
+        thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            let number = self.runtime.block_on(async {
+                tokio::select! {
+                    _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
+                    _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
+                }
+            });
+            std::process::exit(128 + number);
+        })?;
+        Ok(())
     }
 
     /// The first one stops the agent gracefully; the second one, at once.

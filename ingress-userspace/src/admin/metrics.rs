@@ -13,6 +13,7 @@ const REQUESTS: &str = "nginx_ingress_controller_requests";
 const CONNECTIONS: &str = "nginx_ingress_controller_nginx_process_connections";
 const CONNECTIONS_TOTAL: &str = "nginx_ingress_controller_nginx_process_connections_total";
 const REQUESTS_TOTAL: &str = "nginx_ingress_controller_nginx_process_requests_total";
+const LEADER: &str = "nginx_ingress_controller_leader_election_status";
 const GENERATION: &str = "penstock_snapshot_generation";
 const DIAGNOSTICS: &str = "penstock_diagnostics";
 const LOST_CHANGES: &str = "penstock_lost_changes_total";
@@ -105,6 +106,10 @@ pub(super) fn render(board: &Board) -> String {
     out.line(SOURCE_CONNECTED, &[], u64::from(troubles.is_empty()));
     out.head(SOURCE_OUTAGE, "gauge", "for how long some objects may have been out of date");
     out.line(SOURCE_OUTAGE, &[], troubles.first().map_or(0, |trouble| trouble.lasting.as_secs()));
+    if let (Some(leads), Some(lease)) = (board.standing.leads(), &board.election) {
+        out.head(LEADER, "gauge", "1: this replica writes into the cluster; 0: another does");
+        out.line(LEADER, &[("name", lease)], u64::from(leads));
+    }
     packets(&mut out, board);
     out.0
 }

@@ -26,6 +26,7 @@ use tokio::{
 };
 
 use crate::{
+    kubernetes::Standing,
     lifecycle::{Addresses, Readiness, Steering},
     model::Diagnostic,
     proxy::{Phase, access_log::Lines, counters::Registry, limits},
@@ -52,6 +53,9 @@ pub(crate) struct Board {
     pub(crate) failures: AtomicU64,
     /// How the source of the objects is.
     pub(crate) source: Arc<SourceState>,
+    /// Whether this replica writes into the cluster, and by which Lease.
+    pub(crate) standing: Standing,
+    pub(crate) election: Option<String>,
     pub(crate) steering: Steering,
     /// `--health-check-path`.
     pub(crate) health_path: String,

@@ -26,7 +26,8 @@ pub(super) fn render(board: &Board) -> Value {
             "admin": addresses(&board.addresses.admin),
         },
         "hosts": model.hosts.iter().map(|one| host(model, one)).collect::<Vec<_>>(),
-        "backends": model.backends.iter().map(|one| backend(model, one)).collect::<Vec<_>>(),
+        "backends": model.backends.iter().filter(|one| !one.key.is_nobody())
+            .map(|one| backend(model, one)).collect::<Vec<_>>(),
         "members": model.members.iter().map(|member| json!({
             "name": &*member.name,
             "address": member.address.to_string(),

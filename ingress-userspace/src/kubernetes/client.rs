@@ -1,8 +1,9 @@
 //! Which API server, and with whose rights.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
-use http::Uri;
+use http::{Response, StatusCode, Uri};
+use hyper::body::Incoming;
 use hyper_util::{client::legacy, rt::TokioExecutor};
 use kube::{
     Client,
@@ -10,6 +11,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use tokio::sync::Notify;
 use tower::ServiceExt as _;
 
 /// A peer that is gone without a word (its power, the network) is noticed after about half a minute,
@@ -81,6 +83,14 @@ impl Access {
     /// # Errors
     /// [`ClientError`].
     pub async fn client(&self) -> Result<Client, ClientError> {
+        self.watched_client(&Arc::default()).await
+    }
+
+    /// The same; `refused` is told of every answer that is 401.
+    pub(super) async fn watched_client(
+        &self,
+        refused: &Arc<Notify>,
+    ) -> Result<Client, ClientError> {
         let config = self.config().await?;
         // Only the first of a process counts.
         let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -96,7 +106,15 @@ impl Access {
         let connector =
             config.rustls_https_connector_with_connector(connector).map_err(ClientError::config)?;
         let service = legacy::Client::builder(TokioExecutor::new()).build(connector);
-        let service = service.map_err(tower::BoxError::from);
+        let refused = Arc::clone(refused);
+        let service = service.map_err(tower::BoxError::from).map_response(
+            move |answer: Response<Incoming>| {
+                if answer.status() == StatusCode::UNAUTHORIZED {
+                    refused.notify_one();
+                }
+                answer
+            },
+        );
         let headers = config.extra_headers_layer().map_err(ClientError::config)?;
         let builder =
             ClientBuilder::new(service, config.default_namespace.clone()).with_layer(&headers);

@@ -2,11 +2,13 @@
 //! `translate` says; they come to it as [`crate::stores::Changes`], like those of a directory.
 #![forbid(unsafe_code)]
 
+mod account;
 mod client;
 mod election;
 mod events;
 mod fault;
 mod moment;
+mod standing;
 mod status;
 mod vips;
 mod webhook;
@@ -18,8 +20,9 @@ mod tests;
 
 pub use client::{Access, ClientError, server_address};
 pub use moment::{Moment, Moments};
+pub(crate) use standing::Standing;
 pub use status::address_or_name;
 pub use vips::VipPool;
 pub use webhook::{WebhookError, WebhookOptions, serve as serve_webhook};
-pub use writer::start as start_writer;
+pub(crate) use writer::start as start_writer;
 pub use writes::{Election, Identity, Publish, Writes};

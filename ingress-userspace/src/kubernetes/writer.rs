@@ -1,30 +1,27 @@
 //! All that is written into the cluster: on one thread, beside the requests, and only by the replica
 //! that leads.
 
-use std::{io, sync::Arc, thread, time::Duration, time::Instant};
+use std::{io, sync::Arc, thread, time::Instant};
 
-use kube::Client;
 use tokio::{runtime::Builder, sync::watch};
 
 use super::{
+    account::Account,
     client::Access,
     election::{Elections, Leadership},
     events::EventWriter,
-    fault::Fault,
     moment::{Moment, Moments},
+    standing::Standing,
     status::StatusWriter,
     vips::VipWriter,
     writes::{Identity, Writes},
 };
 use crate::translate::Options;
 
-/// Until it is looked again for an account that was not there.
-const RETRY: Duration = Duration::from_secs(10);
-
 /// What each of the writers has.
 #[derive(Clone)]
 pub(super) struct Context {
-    pub(super) client: Client,
+    pub(super) account: Account,
     pub(super) options: Arc<Options>,
     pub(super) identity: Identity,
     pub(super) leadership: Leadership,
@@ -66,12 +63,13 @@ impl Context {
 ///
 /// # Errors
 /// No thread can be started.
-pub fn start(
+pub(crate) fn start(
     access: Access,
     writes: Writes,
     options: Options,
     moments: Moments,
     stop: watch::Receiver<bool>,
+    standing: Standing,
 ) -> io::Result<Option<thread::JoinHandle<()>>> {
     if writes.election.is_some()
         && (writes.identity.name.is_none() || writes.identity.namespace.is_none())
@@ -84,7 +82,7 @@ pub fn start(
     }
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let thread = thread::Builder::new().name("cluster-writer".to_owned()).spawn(move || {
-        runtime.block_on(run(access, writes, options, moments, stop));
+        runtime.block_on(run(access, writes, options, moments, stop, standing));
     })?;
     Ok(Some(thread))
 }
@@ -95,39 +93,33 @@ async fn run(
     options: Options,
     moments: Moments,
     mut stop: watch::Receiver<bool>,
+    standing: Standing,
 ) {
-    let client = tokio::select! {
+    let account = tokio::select! {
         _ = stop.wait_for(|stop| *stop) => return,
-        client = client(&access) => client,
+        account = Account::of(access) => account,
     };
-    write(client, writes, options, moments, stop).await;
-}
-
-/// The client; waits for as long as there is none to be had.
-async fn client(access: &Access) -> Client {
-    let mut fault = Fault::new("what is written into the cluster");
-    loop {
-        match access.client().await {
-            Ok(client) => return client,
-            Err(error) => fault.said(&error.to_string()),
-        }
-        tokio::time::sleep(RETRY).await;
+    let renewing = account.clone();
+    tokio::select! {
+        () = write(account, writes, options, moments, stop, standing) => {}
+        () = renewing.renew() => {}
     }
 }
 
 /// Writes until `stop`, then ends what has to be ended, in this order: nothing is written any more,
 /// the addresses of Ingresses go, the Lease is released.
 pub(super) async fn write(
-    client: Client,
+    account: Account,
     writes: Writes,
     options: Options,
     moments: Moments,
     mut stop: watch::Receiver<bool>,
+    standing: Standing,
 ) {
     let Writes { identity, election, .. } = &writes;
     let elections = match (election, &identity.namespace, &identity.name) {
         (Some(election), Some(namespace), Some(name)) => {
-            Some(Elections::new(client.clone(), namespace, name.clone(), election))
+            Some(Elections::new(account.clone(), namespace, name, election, standing))
         }
         _ => None,
     };
@@ -136,7 +128,7 @@ pub(super) async fn write(
         None => (None, Leadership::alone()),
     };
     let context = Context {
-        client,
+        account,
         options: Arc::new(options),
         identity: writes.identity.clone(),
         leadership,

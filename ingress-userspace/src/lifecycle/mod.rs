@@ -26,7 +26,7 @@ use crate::{
     admin::{self, Board},
     config::Config,
     firewall::Library,
-    kubernetes::WebhookError,
+    kubernetes::{Standing, WebhookError},
     proxy::{self, Bound, ListenError, Phase, Ports, counters::Registry, limits},
     resolve,
     snapshot::{Publisher, Reader},
@@ -183,6 +183,8 @@ impl Agent {
             diagnostics: Default::default(),
             failures: Default::default(),
             source: source.state(),
+            standing: Standing::default(),
+            election: config.writes.election.as_ref().map(|election| election.id.clone()),
             steering: steering.clone(),
             health_path: config.admin.health_path.clone(),
             controller_class: config.translate.controller_class.clone(),
@@ -250,7 +252,7 @@ impl Agent {
             return Err(error.into());
         }
         readiness.steering();
-        writing.start(&config)?;
+        writing.start(&config, board.standing.clone())?;
         tracing::info!(
             http = ?addresses.http,
             https = ?addresses.https,

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::control::Control;
 use crate::{
     config::{Config, Source},
-    kubernetes::{self, Moments, WebhookError},
+    kubernetes::{self, Moments, Standing, WebhookError},
 };
 
 /// What runs of it.
@@ -40,13 +40,14 @@ impl Writing {
     }
 
     /// Stands for election. Only who serves should lead.
-    pub(super) fn start(&mut self, config: &Config) -> io::Result<()> {
+    pub(super) fn start(&mut self, config: &Config, standing: Standing) -> io::Result<()> {
         let (Source::Cluster(access), Some(moments)) = (&config.source, self.moments.take()) else {
             return Ok(());
         };
         let (stop, stopped) = watch::channel(false);
         let (writes, options) = (config.writes.clone(), config.translate.clone());
-        let thread = kubernetes::start_writer(access.clone(), writes, options, moments, stopped)?;
+        let thread =
+            kubernetes::start_writer(access.clone(), writes, options, moments, stopped, standing)?;
         self.writer = thread.map(|thread| (stop, thread));
         Ok(())
     }

@@ -18,6 +18,18 @@ pub struct BackendKey {
     pub port: PortRef,
 }
 
+impl BackendKey {
+    /// What no Service is known by.
+    pub(crate) fn nobody() -> Self {
+        Self { namespace: "".into(), service: "".into(), port: PortRef::Number(0) }
+    }
+
+    /// It is no Service's.
+    pub(crate) fn is_nobody(&self) -> bool {
+        self.service.is_empty()
+    }
+}
+
 impl fmt::Display for BackendKey {
     /// `shop-lobby-80`, as ingress-nginx labels upstreams.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -55,6 +67,18 @@ pub struct Backend {
     pub is_name: bool,
     /// How one of them is chosen.
     pub balancing: Arc<Balancing>,
+}
+
+impl Backend {
+    /// What stands where no route leads to.
+    pub(crate) fn nobody() -> Self {
+        Self {
+            key: BackendKey::nobody(),
+            endpoints: Vec::new(),
+            is_name: false,
+            balancing: Arc::default(),
+        }
+    }
 }
 
 /// An address that takes requests: a pod's, a Service's own, or one that a name stands for.

@@ -15,6 +15,20 @@ pub struct Certificate {
     pub key: Vec<u8>,
 }
 
+impl Certificate {
+    /// What stands where no host needs a certificate.
+    pub(crate) fn nobody() -> Self {
+        let secret = ObjectRef::new("Secret", "", "");
+        Self { secret, chain: Vec::new(), key: Vec::new() }
+    }
+
+    /// It is no Secret's.
+    #[cfg(test)]
+    pub(crate) fn is_nobody(&self) -> bool {
+        self.secret.name.is_empty()
+    }
+}
+
 impl std::fmt::Debug for Certificate {
     /// Shows neither chain nor key.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -92,10 +92,12 @@ pub struct Model {
     /// Services, endpoints and nodes.
     pub hosts: Arc<[Arc<Host>]>,
     /// What routes lead to; indexed by [`BackendId`]. Each is the same allocation as in the model
-    /// before where it did not change.
+    /// before where it did not change, and mostly in the same place. A place that no route leads to
+    /// (any more) has a backend without name and endpoints.
     pub backends: Vec<Arc<Backend>>,
     /// What hosts present in the handshake; indexed by [`CertificateId`]. The same allocation as in
-    /// the model before where nothing changed but Services, endpoints and nodes.
+    /// the model before where none of them changed. A place that no host needs (any more) has one
+    /// that is empty.
     pub certificates: Arc<[Arc<Certificate>]>,
     /// Presented where no host's certificate applies; `None` stands for the self-signed one.
     pub default_certificate: Option<CertificateId>,

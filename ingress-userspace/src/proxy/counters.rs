@@ -180,11 +180,15 @@ impl Registry {
     /// Forgets the series of Ingresses and hosts that are no more, as ingress-nginx does.
     pub(crate) fn prune(&self, model: &Model) {
         let hosts: HashSet<Arc<str>> = model.hosts.iter().map(|host| label(&host.name)).collect();
+        // Routes of one Ingress follow one another.
+        let mut last = None;
         let ingresses: HashSet<(&str, &str)> = model
             .hosts
             .iter()
             .flat_map(|host| &host.routes)
-            .map(|route| (&*route.ingress.namespace, &*route.ingress.name))
+            .map(|route| &route.ingress)
+            .filter(|ingress| last.replace(*ingress) != Some(*ingress))
+            .map(|ingress| (&*ingress.namespace, &*ingress.name))
             .collect();
         self.series.lock().unwrap_or_else(PoisonError::into_inner).retain(|labels, _| {
             (hosts.contains(&labels.host) || &*labels.host == "_")

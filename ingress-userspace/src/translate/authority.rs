@@ -20,8 +20,8 @@ pub(super) struct Authorities {
 }
 
 impl Authorities {
-    /// Begins a new model: forgets Secrets that are gone.
-    pub(super) fn begin(&mut self, secrets: &Store<Secret>) {
+    /// Forgets Secrets that are gone.
+    pub(super) fn forget_gone(&mut self, secrets: &Store<Secret>) {
         self.checked.retain(|key, _| secrets.get(&key.namespace, &key.name).is_some());
     }
 

@@ -3,10 +3,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::{api::networking::v1::Ingress, apimachinery::pkg::apis::meta::v1::Time};
 
 use super::{
-    annotations::{CanaryRequest, HeaderRequest, HeaderRule},
+    annotations::{Balances, CanaryRequest, HeaderRequest, HeaderRule},
     backends::Backends,
     host::HostParts,
     report::Report,
@@ -30,7 +30,9 @@ pub(super) struct Canaries {
 #[derive(Debug)]
 struct Waiting {
     ingress: ObjectRef,
+    created: Option<Time>,
     asked: CanaryRequest,
+    balances: Arc<Balances>,
     places: Vec<Place>,
 }
 
@@ -55,7 +57,9 @@ impl Canaries {
     ) {
         let Some(asked) = asked else { return };
         let places = places(key, ingress, report);
-        self.waiting.push(Waiting { ingress: report.object.clone(), asked, places });
+        let created = ingress.metadata.creation_timestamp.clone();
+        let (ingress, balances) = (report.object.clone(), Arc::new(asked.balances.clone()));
+        self.waiting.push(Waiting { ingress, created, asked, balances, places });
     }
 
     /// Gives every backend its canary: the oldest whose host, path and kind of path are those of a
@@ -68,7 +72,7 @@ impl Canaries {
         expressions: &mut Expressions,
         diagnostics: &mut Vec<Diagnostic>,
     ) {
-        for Waiting { ingress, asked, places } in self.waiting {
+        for Waiting { ingress, created, asked, balances, places } in self.waiting {
             let mut report = Report::on(ingress.clone(), diagnostics);
             let header = match asked.header.as_ref().map(|header| compiled(header, expressions)) {
                 None => None,
@@ -95,7 +99,6 @@ impl Canaries {
                     }
                     Some(Ok(id)) => match backends.canary(id) {
                         None => {
-                            let balances = &asked.balances;
                             let canary = |backend| Canary {
                                 ingress: ingress.clone(),
                                 backend,
@@ -105,13 +108,9 @@ impl Canaries {
                                 total: asked.total,
                                 sticky: asked.sticky,
                             };
-                            backends.set_canary(
-                                id,
-                                key,
-                                &format!("{field}.backend.service"),
-                                balances,
-                                canary,
-                            );
+                            let field = format!("{field}.backend.service");
+                            let asks = (created.clone(), Arc::clone(&balances));
+                            backends.set_canary(id, key, &ingress, &field, asks, canary);
                             continue;
                         }
                         // Several paths of one canary may lead from one Service to one other.

@@ -1,6 +1,6 @@
 //! Which backends are asked in the place of errors (reference section 5.7).
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     annotations::{Annotations, ErrorPagesRequest},
@@ -9,25 +9,39 @@ use super::{
     report::Report,
 };
 use crate::{
-    model::{BackendId, BackendKey, ErrorPages, Policies, PortRef},
+    model::{BackendId, BackendKey, ErrorPages, ObjectRef, Policies, PortRef},
     stores::{Key, Stores},
 };
 
 /// The first ports of the Services that annotations name without port. They are part of what routes
 /// are made of: another first port is another backend.
 #[derive(Clone, Debug, Default)]
-pub(super) struct FirstPorts(Vec<(Key, Option<PortRef>)>);
+pub(super) struct FirstPorts(Vec<FirstPort>);
+
+/// The first port of a Service, as an Ingress found it.
+#[derive(Clone, Debug)]
+struct FirstPort {
+    ingress: Key,
+    service: Key,
+    port: Option<PortRef>,
+}
 
 impl FirstPorts {
-    fn find(&mut self, stores: &Stores, key: Key) -> Option<PortRef> {
-        let port = Self::port(stores, &key);
-        self.0.push((key, port.clone()));
+    fn find(&mut self, stores: &Stores, ingress: &Key, service: Key) -> Option<PortRef> {
+        let port = Self::port(stores, &service);
+        self.0.push(FirstPort { ingress: ingress.clone(), service, port: port.clone() });
         port
+    }
+
+    /// Puts what these Ingresses found now in the place of what they found before.
+    pub(super) fn replace(&mut self, ingresses: &BTreeSet<Key>, found: Self) {
+        self.0.retain(|one| !ingresses.contains(&one.ingress));
+        self.0.extend(found.0);
     }
 
     /// They still are what they were.
     pub(super) fn are_same(&self, stores: &Stores) -> bool {
-        self.0.iter().all(|(key, port)| Self::port(stores, key) == *port)
+        self.0.iter().all(|one| Self::port(stores, &one.service) == one.port)
     }
 
     fn port(stores: &Stores, key: &Key) -> Option<PortRef> {
@@ -58,7 +72,7 @@ impl Assembly<'_> {
     ) -> Option<ErrorPages> {
         let own = request.default_backend.as_ref().and_then(|service| {
             let named = Key::new(Arc::clone(&key.namespace), Arc::clone(service));
-            let Some(port) = self.first_ports.find(self.stores, named) else {
+            let Some(port) = self.first_ports.find(self.stores, key, named) else {
                 let message = format!(
                     "Service {}/{service} does not exist or has no port; it is ignored",
                     key.namespace
@@ -68,7 +82,8 @@ impl Assembly<'_> {
             };
             let namespace = Arc::clone(&key.namespace);
             let service = Arc::clone(service);
-            Some(self.backends.aside(BackendKey { namespace, service, port }))
+            let object = ObjectRef::new("Ingress", key.namespace.clone(), key.name.clone());
+            Some(self.backends.aside(BackendKey { namespace, service, port }, &object))
         });
         if request.named && own.is_none() && self.global_backend.is_none() {
             let message = "there is nobody to ask, neither `default-backend` nor \

@@ -12,13 +12,14 @@ use k8s_openapi::api::networking::v1::{
 use super::{
     Options,
     aliases::{Aliases, Settling},
-    annotations::{Annotations, Lookup, read_canary},
+    annotations::{Annotations, Balances, Lookup, read_canary},
     authority::Authorities,
     backends::Backends,
     canary::Canaries,
     config::Config,
     error_pages::FirstPorts,
     host::{HostParts, deny},
+    references::MOST_TLS,
     report::Report,
     rule::{Fault, backend_key, host_name, path_of},
     tls::Certificates,
@@ -28,9 +29,9 @@ use super::{
 use crate::{
     expression::Expressions,
     model::{
-        BackendId, BackendKey, ClientAuth, Denial, Diagnostic, ExternalAuth, Host, HostName,
-        HostTls, HttpsRedirect, ObjectRef, Passthrough, PathKind, Policies, Proxying, RedirectForm,
-        Rewrite, Route, Target, UpstreamTls, VerifyClient,
+        BackendId, BackendKey, CertificateId, ClientAuth, Denial, Diagnostic, ExternalAuth, Host,
+        HostName, HostTls, HttpsRedirect, ObjectRef, Passthrough, PathKind, Policies, Proxying,
+        RedirectForm, Rewrite, Route, Target, UpstreamTls, VerifyClient,
     },
     stores::{Key, Stores},
 };
@@ -52,6 +53,10 @@ pub(super) struct Assembly<'a> {
     global: Route,
     canaries: Canaries,
     aliases: Aliases,
+    /// What the Ingress before asked of its backends: mostly the same.
+    balances: Option<Arc<Balances>>,
+    /// The TLS of wildcard hosts of Ingresses that are not added, by what follows `*.`.
+    beside: HashMap<Arc<str>, Option<Option<CertificateId>>>,
 }
 
 /// One Ingress while it is added.
@@ -65,6 +70,8 @@ pub(super) struct Current<'i> {
     pub(super) upstream_tls: Option<Result<UpstreamTls, Denial>>,
     /// What it asks of its hosts' handshakes.
     pub(super) handshake: HostTls,
+    /// What it asks of its backends.
+    balances: Arc<Balances>,
 }
 
 /// What Secrets came to before.
@@ -77,8 +84,9 @@ impl<'a> Assembly<'a> {
         stores: &'a Stores,
         (certificates, authorities, users): Known<'a>,
         default_backend: Option<&BackendKey>,
+        mut backends: Backends,
+        beside: HashMap<Arc<str>, Option<Option<CertificateId>>>,
     ) -> Self {
-        let mut backends = Backends::default();
         let object = ObjectRef::new("Default", "", "backend");
         let field = "--default-backend-service";
         let global_backend =
@@ -115,7 +123,7 @@ impl<'a> Assembly<'a> {
         if let Some(denial) = &config.denial {
             deny(&mut global, denial);
         }
-        let (canaries, aliases) = Default::default();
+        let (canaries, aliases, balances) = Default::default();
         let first_ports = FirstPorts::default();
         let mut assembly = Self {
             options,
@@ -131,6 +139,8 @@ impl<'a> Assembly<'a> {
             global,
             canaries,
             aliases,
+            balances,
+            beside,
         };
         if let Some(errors) =
             assembly.pages(Arc::clone(&config.error_statuses), config.own_errors_only, None)
@@ -215,14 +225,11 @@ impl<'a> Assembly<'a> {
             let snippets = &self.config.snippets;
             parts.decide_snippet(snippets, &field, configmap.as_ref(), diagnostics);
         }
-        let wildcards: BTreeMap<Arc<str>, _> = self
-            .hosts
-            .iter()
-            .filter_map(|(name, parts)| match name {
-                HostName::Wildcard(suffix) => Some((Arc::clone(suffix), parts.tls)),
-                _ => None,
-            })
-            .collect();
+        let mut wildcards = self.beside;
+        wildcards.extend(self.hosts.iter().filter_map(|(name, parts)| match name {
+            HostName::Wildcard(suffix) => Some((Arc::clone(suffix), parts.tls)),
+            _ => None,
+        }));
         let above = |name: &HostName| match name {
             HostName::Exact(name) => {
                 let (_, suffix) = name.split_once('.')?;
@@ -258,6 +265,10 @@ impl<'a> Assembly<'a> {
             let message = "an Ingress with a default backend is not served: --disable-catch-all";
             return report.error("spec.defaultBackend", message);
         }
+        if spec.tls.as_ref().is_some_and(|entries| entries.len() > MOST_TLS) {
+            let message = format!("has more than {MOST_TLS} entries; the first {MOST_TLS} count");
+            report.error("spec.tls", message);
+        }
         let upstream_tls = annotations.upstream_tls.as_ref().map(|request| {
             let field = &annotations.upstream_tls_field;
             let namespace = (!self.config.cross_namespace).then_some(&*key.namespace);
@@ -292,7 +303,13 @@ impl<'a> Assembly<'a> {
                 report.warning(self.field("auth-tls-secret"), message);
             }
         }
-        let current = Current { key, object, ingress, spec, annotations, upstream_tls, handshake };
+        let balances = match self.balances.take_if(|known| **known == annotations.balances) {
+            Some(known) => known,
+            None => Arc::new(annotations.balances.clone()),
+        };
+        self.balances = Some(Arc::clone(&balances));
+        let current =
+            Current { key, object, ingress, spec, annotations, upstream_tls, handshake, balances };
         match spec.rules.as_deref().unwrap_or_default() {
             [] if spec.default_backend.is_some() => self.add_catch_all(&current, report),
             [] => report.error("spec", "has neither rules nor a default backend; serves nothing"),
@@ -488,8 +505,9 @@ impl<'a> Assembly<'a> {
             }
         };
         let field = format!("{field}.service");
-        let balances = Some(&current.annotations.balances);
-        Target::Backend(self.backends.id(key, &current.object, &field, balances))
+        let created = current.ingress.metadata.creation_timestamp.clone();
+        let asks = Some((created, Arc::clone(&current.balances)));
+        Target::Backend(self.backends.id(key, &current.object, &field, asks))
     }
 }
 

@@ -27,6 +27,17 @@ impl Mirrors {
         Self(mirrors)
     }
 
+    /// Puts what these hosts say now in the place of what these Ingresses said before.
+    pub(super) fn replace(&mut self, is_one: impl Fn(&ObjectRef) -> bool, hosts: &[Host]) {
+        self.0.retain(|_, ingresses| {
+            ingresses.retain(|ingress| !is_one(ingress));
+            !ingresses.is_empty()
+        });
+        for (name, ingresses) in Self::of(hosts).0 {
+            self.0.entry(name).or_default().extend(ingresses);
+        }
+    }
+
     /// They are to be resolved.
     pub(super) fn names(&self) -> impl Iterator<Item = Arc<str>> {
         self.0.keys().cloned()

@@ -13,6 +13,7 @@ mod config;
 mod decide;
 mod error_pages;
 mod external_auth;
+mod footprint;
 mod host;
 mod ingress;
 mod member;
@@ -22,6 +23,7 @@ mod password;
 mod quantity;
 mod references;
 mod report;
+mod routing;
 mod rule;
 mod selector;
 mod snippet;
@@ -41,25 +43,24 @@ pub(crate) use annotations::SUITES as UPSTREAM_SUITES;
 pub(crate) use annotations::{Described, described, document as annotations_document};
 pub(crate) use class::Classes;
 pub use options::Options;
-pub use references::{Reference, references};
+pub use references::{Reference, References, references};
 pub use selector::{NamespaceSelector, SelectorError};
 
 use std::{
-    cmp::Reverse,
     collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
-use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::api::{core::v1::Secret, networking::v1::Ingress};
 
 use self::{
     authority::Authorities,
-    backends::{Backends, Found, Resolved, Slices, World},
+    backends::{Found, Resolved, Slices, World},
     config::Config,
-    error_pages::FirstPorts,
-    ingress::Assembly,
+    footprint::{Footprints, Part},
     mirrors::Mirrors,
     report::Report,
+    routing::{Around, Assembled, Routing, assemble},
     streams::Services,
     tls::Certificates,
     upstream_tls::Policies,
@@ -68,11 +69,11 @@ use self::{
 use crate::{
     expression::Expressions,
     model::{
-        BackendKey, Certificate, CertificateId, Diagnostic, Host, HostName, Model, ObjectRef,
-        Passthrough, Severity, Streams, TicketKey, Transport,
+        BackendKey, CertificateId, Diagnostic, Host, HostName, Model, ObjectRef, Severity, Streams,
+        TicketKey, Transport,
     },
     names::Names,
-    stores::{Key, Stores},
+    stores::{Key, Store, Stores},
 };
 
 /// What the objects of one moment amount to.
@@ -92,6 +93,9 @@ pub struct Translator {
     options: Options,
     lasting: Lasting,
     previous: Option<Previous>,
+    /// The last translation was of a part of the Ingresses.
+    #[cfg(test)]
+    parts: bool,
 }
 
 /// What a translation left behind.
@@ -101,7 +105,8 @@ struct Previous {
     names: Arc<Names>,
     slices: Slices,
     default_backend: Option<BackendKey>,
-    routing: Arc<Routing>,
+    routing: Routing,
+    footprints: Footprints,
     resolved: Vec<Resolved>,
     /// The endpoints of the services of [`Routing`].
     found: Vec<Found>,
@@ -117,32 +122,31 @@ struct Lasting {
     users: UserLists,
 }
 
-/// What follows from the Ingresses and what they refer to, endpoints excepted.
-#[derive(Clone, Debug)]
-struct Routing {
-    hosts: Arc<[Arc<Host>]>,
-    certificates: Arc<[Arc<Certificate>]>,
-    default_certificate: Option<CertificateId>,
-    config: Config,
-    ticket_keys: Vec<TicketKey>,
-    backends: Backends,
-    services: Services,
-    first_ports: FirstPorts,
-    passthrough: Arc<HashMap<Arc<str>, Passthrough>>,
-    /// The names that copies of requests go to, and where in which Ingress each is named.
-    mirrors: Mirrors,
-    diagnostics: Vec<Diagnostic>,
+/// How much of what was is to be done again, endpoints aside.
+enum Extent {
+    Nothing,
+    Part(Part),
+    Everything,
 }
 
 impl Translator {
     /// A translator that has seen nothing yet.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        Self { options, lasting: Lasting::default(), previous: None }
+        Self {
+            options,
+            lasting: Lasting::default(),
+            previous: None,
+            #[cfg(test)]
+            parts: false,
+        }
     }
 
     /// The model of these objects and names. Where only endpoints changed, only their backends are
-    /// looked at again: most changes of a cluster are of that kind, and none is more urgent.
+    /// looked at again: most changes of a cluster are of that kind, and none is more urgent. Where
+    /// Ingresses or what they name changed, those that have to do with each other
+    /// ([`footprint`]). What flags and the controller's ConfigMap name, classes and namespaces can
+    /// touch everything.
     pub fn translate(&mut self, stores: &Stores, names: &Arc<Names>) -> Translation {
         let mut diagnostics = Vec::new();
         let mut previous = self.previous.take();
@@ -153,36 +157,46 @@ impl Translator {
         slices.update(stores, &mut changed);
         let world = World { options: &self.options, stores, slices: &slices, names };
         let default_backend = self.default_backend(&world, &mut diagnostics);
-        let (routing, resolved, found) = match previous {
-            Some(previous)
-                if is_same(&previous.stores, stores)
-                    && previous.default_backend == default_backend
-                    && previous.routing.first_ports.are_same(stores) =>
-            {
-                let Previous { stores: before, names: known, routing, .. } = previous;
-                let (mut resolved, mut found) = (previous.resolved, previous.found);
+        let mut touched = Vec::new();
+        let known = previous.map(|mut previous| {
+            let extent = previous.extent(&self.options, stores, default_backend.as_ref());
+            (previous, extent)
+        });
+        #[cfg(test)]
+        {
+            self.parts = matches!(known, Some((_, Extent::Part(_))));
+        }
+        let (routing, footprints, resolved, found) = match known {
+            Some((previous, extent @ (Extent::Nothing | Extent::Part(_)))) => {
+                let Previous { stores: before, names: known, .. } = previous;
+                let (mut routing, mut resolved) = (previous.routing, previous.resolved);
+                let mut found = previous.found;
+                if let Extent::Part(part) = &extent {
+                    let (options, lasting) = (&self.options, &mut self.lasting);
+                    let default_backend = default_backend.as_ref();
+                    touched = routing.replace(options, lasting, stores, default_backend, part);
+                }
                 let services = before.services.changes(&stores.services);
                 changed.extend(services.map(|(key, ..)| key.clone()));
                 let names = changed_names(&known, names, referred(&resolved, &found));
-                if !changed.is_empty() || !names.is_empty() {
-                    routing.backends.resolve_again(&world, &changed, &names, &mut resolved);
-                    routing.services.resolve_again(&world, &changed, &names, &mut found);
-                }
-                (routing, resolved, found)
+                routing.backends.resolve_again(&world, &touched, &changed, &names, &mut resolved);
+                routing.services.resolve_again(&world, &changed, &names, &mut found);
+                (routing, previous.footprints, resolved, found)
             }
-            previous => {
-                let before = previous.as_ref().map(|previous| &*previous.routing);
+            known => {
+                let previous = known.as_ref().map(|(previous, _)| previous);
                 let routing = Self::route(
                     &self.options,
                     &mut self.lasting,
                     stores,
                     default_backend.as_ref(),
-                    before,
+                    previous.map(|previous| &previous.routing),
                 );
-                let known = previous.as_ref().map_or(&[][..], |previous| &previous.resolved);
+                let known = previous.map_or(&[][..], |previous| &previous.resolved);
                 let resolved = routing.backends.resolve(&world, known);
                 let found = routing.services.resolve(&world);
-                (Arc::new(routing), resolved, found)
+                let prefix = &self.options.annotations_prefix;
+                (routing, Footprints::of(prefix, &stores.ingresses), resolved, found)
             }
         };
         diagnostics.extend_from_slice(&routing.diagnostics);
@@ -208,6 +222,7 @@ impl Translator {
             slices,
             default_backend,
             routing,
+            footprints,
             resolved,
             found,
         });
@@ -266,14 +281,9 @@ impl Translator {
         config.settings.https_port = options.https_port;
         config.firewall.library = options.firewall.clone();
         let ticket_keys = Self::ticket_keys(options, stores, &mut config, &mut diagnostics);
-        let Lasting { certificates, upstream_tls, authorities, expressions, users } = lasting;
-        expressions.begin();
-        authorities.begin(&stores.secrets);
-        users.begin(&stores.secrets);
-        certificates.begin(&stores.secrets);
-        upstream_tls.begin();
+        lasting.begin(&stores.secrets);
         let default_certificate =
-            Self::default_certificate(options, certificates, stores, &mut diagnostics);
+            Self::default_certificate(options, &mut lasting.certificates, stores, &mut diagnostics);
         if !config.error_statuses.is_empty()
             && default_backend.is_none()
             && let Some((namespace, name)) = &options.configmap
@@ -283,35 +293,25 @@ impl Translator {
                            Ingresses with `default-backend`; other answers stay as they are";
             Report::on(object, &mut diagnostics).warning("data.custom-http-errors", message);
         }
-        let classes = Classes::new(options, stores);
-        let mut ingresses: Vec<_> = stores.ingresses.iter().collect();
-        ingresses.sort_by_cached_key(|(key, ingress)| order(key, ingress));
-        let known = (&mut *certificates, authorities, users);
-        let mut assembly = Assembly::new(options, &config, stores, known, default_backend);
-        for (key, ingress) in ingresses {
-            let object = ObjectRef::new("Ingress", key.namespace.clone(), key.name.clone());
-            let mut report = Report::on(object, &mut diagnostics);
-            if classes.serve(key, ingress, &mut report) {
-                assembly.add(key, ingress, &mut diagnostics);
-            }
-        }
-        assembly.settle_names(expressions, &mut diagnostics);
-        assembly.attach_canaries(expressions, &mut diagnostics);
-        let passthrough = Arc::new(assembly.passthrough(&mut diagnostics));
-        let first_ports = std::mem::take(&mut assembly.first_ports);
-        let (hosts, backends) = assembly.finish(upstream_tls, &mut diagnostics);
+        let around = Around { options, stores, config: &config, default_backend };
+        let (backends, beside) = Default::default();
+        let assembled = assemble(around, lasting, stores.ingresses.iter(), backends, beside);
+        let Assembled { hosts, mut backends, passthrough, first_ports, diagnostics: of_ingresses } =
+            assembled;
+        diagnostics.extend(of_ingresses);
+        backends.settle();
         let services = Services::read(options, stores, &mut diagnostics);
         let mirrors = Mirrors::of(&hosts);
         Routing {
             hosts: reuse(hosts, previous.map_or(&[], |previous| &previous.hosts)).into(),
-            certificates: certificates.finish().into(),
+            certificates: lasting.certificates.changed().unwrap_or_default(),
             default_certificate,
             config,
             ticket_keys,
             backends,
             services,
             first_ports,
-            passthrough,
+            passthrough: Arc::new(passthrough),
             mirrors,
             diagnostics,
         }
@@ -372,13 +372,6 @@ impl Translator {
     }
 }
 
-/// The order of Ingresses (reference section 3.5): older first, ties by `namespace/name`
-/// descending. Manifests mostly have no creation timestamp, which counts as younger than any.
-fn order(key: &Key, ingress: &Ingress) -> impl Ord + use<> {
-    let created = ingress.metadata.creation_timestamp.clone();
-    (created.is_none(), created, Reverse(format!("{}/{}", key.namespace, key.name)))
-}
-
 /// The names outside the cluster that are to be resolved.
 fn referred(resolved: &[Resolved], found: &[Found]) -> BTreeSet<Arc<str>> {
     let mut names = backends::names(resolved);
@@ -400,15 +393,67 @@ fn changed_names(
     names
 }
 
-/// Nothing changed but, perhaps, Services' endpoints and nodes.
-fn is_same(previous: &Stores, stores: &Stores) -> bool {
-    previous.ingresses.changes(&stores.ingresses).all(|(_, before, after)| {
-        before.zip(after).is_some_and(|(before, after)| reads_the_same(before, after))
-    }) && previous.classes_forbidden == stores.classes_forbidden
-        && previous.ingress_classes.same(&stores.ingress_classes)
-        && previous.secrets.same(&stores.secrets)
-        && previous.config_maps.same(&stores.config_maps)
-        && previous.namespaces.same(&stores.namespaces)
+impl Lasting {
+    /// Begins a new model.
+    fn begin(&mut self, secrets: &Store<Secret>) {
+        self.expressions.begin();
+        self.upstream_tls.begin();
+        self.forget_gone(secrets);
+        self.certificates.begin(secrets);
+    }
+
+    /// Forgets Secrets that are gone.
+    fn forget_gone(&mut self, secrets: &Store<Secret>) {
+        self.authorities.forget_gone(secrets);
+        self.users.forget_gone(secrets);
+        self.certificates.forget_gone(secrets);
+    }
+}
+
+impl Previous {
+    /// How much is to be done again for these objects. Goes on to their footprints.
+    fn extent(
+        &mut self,
+        options: &Options,
+        stores: &Stores,
+        default_backend: Option<&BackendKey>,
+    ) -> Extent {
+        let before = &self.stores;
+        let is_shared = before.classes_forbidden == stores.classes_forbidden
+            && before.ingress_classes.same(&stores.ingress_classes)
+            && before.namespaces.same(&stores.namespaces)
+            && self.default_backend.as_ref() == default_backend
+            && self.routing.first_ports.are_same(stores)
+            && !self.routing.backends.is_sparse();
+        // Locations of the operator's, for all hosts, can be told to be wrong by any of them.
+        let locations = self.routing.config.snippets.program.as_ref();
+        if !is_shared || locations.is_some_and(|program| !program.locations.is_empty()) {
+            return Extent::Everything;
+        }
+        let shared = references::shared(stores, options);
+        let secrets = before.secrets.changes(&stores.secrets);
+        let secrets = secrets.map(|(key, ..)| Reference::Secret(key.clone()));
+        let config_maps = before.config_maps.changes(&stores.config_maps);
+        let config_maps = config_maps.map(|(key, ..)| Reference::ConfigMap(key.clone()));
+        let mut changed = BTreeSet::new();
+        for reference in secrets.chain(config_maps) {
+            if shared.contains(&reference) || !reference.is_nameable() {
+                return Extent::Everything;
+            }
+            changed.extend(self.footprints.naming(&reference).iter().cloned());
+        }
+        let ingresses = before.ingresses.changes(&stores.ingresses);
+        let read_otherwise = ingresses.filter(|(_, before, after)| {
+            !before.zip(*after).is_some_and(|(before, after)| reads_the_same(before, after))
+        });
+        changed.extend(read_otherwise.map(|(key, ..)| key.clone()));
+        if changed.is_empty() {
+            return Extent::Nothing;
+        }
+        let (before, now) = (&before.ingresses, &stores.ingresses);
+        let part = self.footprints.go_on(&changed, before, now, &self.routing.backends);
+        part.map_or(Extent::Everything, Extent::Part)
+    }
 }
 
 /// The Ingress differs in nothing that is read here. The leader writes the status of each, and for

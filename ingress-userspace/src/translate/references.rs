@@ -1,7 +1,10 @@
 //! Which Secrets and ConfigMaps are needed: those that a flag, the ConfigMap or an Ingress of ours
 //! names. A source that holds no others asks here.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use k8s_openapi::api::{core::v1::ConfigMap, networking::v1::Ingress};
 
@@ -19,6 +22,9 @@ const CONFIG_MAPS: &[&str] =
 /// The entries of the ConfigMap that name a further one.
 const FURTHER: &[&str] = &["add-headers", "proxy-set-headers"];
 
+/// So many entries of an Ingress' `spec.tls` count: each can have a Secret fetched and kept.
+pub(super) const MOST_TLS: usize = 500;
+
 /// A Secret or ConfigMap that something names. It need not exist.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reference {
@@ -29,6 +35,12 @@ pub enum Reference {
 }
 
 impl Reference {
+    /// The Secret or ConfigMap of this name, if that can be one.
+    pub(super) fn is_nameable(&self) -> bool {
+        let Key { namespace, name } = self.key();
+        key(&(&**namespace, &**name)).is_some()
+    }
+
     /// The namespace and name.
     #[must_use]
     pub fn key(&self) -> &Key {
@@ -54,6 +66,21 @@ impl Reference {
 /// cannot be the name of an object is none.
 #[must_use]
 pub fn references(stores: &Stores, options: &Options) -> BTreeSet<Reference> {
+    let (mut found, cross_namespace) = of_settings(stores, options);
+    let classes = Classes::new(options, stores);
+    for (key, ingress) in stores.ingresses.iter() {
+        found.0.extend(of_ours(&classes, key, ingress, options, cross_namespace));
+    }
+    found.0
+}
+
+/// What flags and the ConfigMap name: all that is served can depend on it.
+pub(super) fn shared(stores: &Stores, options: &Options) -> BTreeSet<Reference> {
+    of_settings(stores, options).0.0
+}
+
+/// And whether Ingresses may name what is in other namespaces.
+fn of_settings(stores: &Stores, options: &Options) -> (Found, bool) {
     let mut found = Found::default();
     for flag in [&options.default_ssl_certificate, &options.tls_ticket_secret] {
         found.secret(flag.as_ref());
@@ -69,39 +96,128 @@ pub fn references(stores: &Stores, options: &Options) -> BTreeSet<Reference> {
     }
     let cross_namespace = entry("allow-cross-namespace-resources")
         .is_some_and(|value| boolean(value.trim()).unwrap_or(false));
-    let classes = Classes::new(options, stores);
-    // What is wrong with an Ingress is told where it is translated.
-    let mut unread = Vec::new();
-    for (key, ingress) in stores.ingresses.iter() {
-        unread.clear();
-        if classes.serve(key, ingress, &mut Report::on(nobody(), &mut unread)) {
-            of_ingress(key, ingress, options, cross_namespace, &mut found);
+    (found, cross_namespace)
+}
+
+/// All that objects name, kept up as they change: where only Ingresses did, the others are not looked at.
+#[derive(Debug, Default)]
+pub struct References {
+    /// And how many Ingresses name each; flags and the ConfigMap count as one more.
+    named: BTreeMap<Reference, usize>,
+    /// What that was taken from, and nothing else.
+    by: Option<Stores>,
+}
+
+impl References {
+    /// Goes on to these objects. False: they name what was named before.
+    pub fn go_on(&mut self, stores: &Stores, options: &Options) -> bool {
+        let now = naming(stores, options);
+        let before = self.by.replace(now.clone());
+        let Some(before) = before.filter(|before| {
+            before.ingress_classes.same(&now.ingress_classes)
+                && before.config_maps.same(&now.config_maps)
+                && before.namespaces.same(&now.namespaces)
+                && before.classes_forbidden == now.classes_forbidden
+        }) else {
+            let earlier = std::mem::take(&mut self.named);
+            let (shared, cross_namespace) = of_settings(stores, options);
+            let classes = Classes::new(options, stores);
+            let of_ingresses = stores.ingresses.iter().flat_map(|(key, ingress)| {
+                of_ours(&classes, key, ingress, options, cross_namespace)
+            });
+            for reference in shared.0.into_iter().chain(of_ingresses) {
+                *self.named.entry(reference).or_default() += 1;
+            }
+            let is_news = !earlier.keys().eq(self.named.keys());
+            return is_news;
+        };
+        let (_, cross_namespace) = of_settings(stores, options);
+        let classes = Classes::new(options, stores);
+        let mut is_news = false;
+        for (key, before, after) in before.ingresses.changes(&now.ingresses) {
+            if let Some(ingress) = after {
+                for reference in of_ours(&classes, key, ingress, options, cross_namespace) {
+                    let count = self.named.entry(reference).or_insert_with(|| {
+                        is_news = true;
+                        0
+                    });
+                    *count += 1;
+                }
+            }
+            if let Some(ingress) = before {
+                for reference in of_ours(&classes, key, ingress, options, cross_namespace) {
+                    let Some(count) = self.named.get_mut(&reference) else { continue };
+                    *count = count.saturating_sub(1);
+                    if *count == 0 {
+                        self.named.remove(&reference);
+                        is_news = true;
+                    }
+                }
+            }
         }
+        is_news
     }
-    found.0
+
+    /// All that is named.
+    pub fn iter(&self) -> impl Iterator<Item = &Reference> {
+        self.named.keys()
+    }
+}
+
+/// What of these objects says what is named.
+fn naming(stores: &Stores, options: &Options) -> Stores {
+    let configmap = options.configmap.as_ref();
+    let configmap = configmap.and_then(|(namespace, name)| {
+        let map = stores.config_maps.get(namespace, name)?;
+        Some((Key::new(namespace.as_str(), name.as_str()), Arc::clone(map)))
+    });
+    Stores {
+        ingresses: stores.ingresses.clone(),
+        ingress_classes: stores.ingress_classes.clone(),
+        config_maps: configmap.into_iter().collect(),
+        namespaces: stores.namespaces.clone(),
+        classes_forbidden: stores.classes_forbidden,
+        ..Stores::default()
+    }
+}
+
+/// What an Ingress names, if it is ours.
+fn of_ours(
+    classes: &Classes<'_>,
+    key: &Key,
+    ingress: &Ingress,
+    options: &Options,
+    cross_namespace: bool,
+) -> BTreeSet<Reference> {
+    // What is wrong with it is told where it is translated.
+    let mut unread = Vec::new();
+    match classes.serve(key, ingress, &mut Report::on(nobody(), &mut unread)) {
+        true => of_ingress(key, ingress, &options.annotations_prefix, cross_namespace),
+        false => BTreeSet::new(),
+    }
 }
 
 fn nobody() -> ObjectRef {
     ObjectRef::new("Ingress", "", "")
 }
 
-fn of_ingress(
+/// What an Ingress names, whosever it is.
+pub(super) fn of_ingress(
     key: &Key,
     ingress: &Ingress,
-    options: &Options,
+    annotations_prefix: &str,
     cross_namespace: bool,
-    found: &mut Found,
-) {
+) -> BTreeSet<Reference> {
+    let mut found = Found::default();
     let own = &*key.namespace;
-    let tls = ingress.spec.iter().flat_map(|spec| spec.tls.iter().flatten());
+    let tls = ingress.spec.iter().flat_map(|spec| spec.tls.iter().flatten()).take(MOST_TLS);
     for name in tls.filter_map(|entry| entry.secret_name.as_deref()) {
         found.secret(Some((own, name)));
     }
     let annotations = ingress.metadata.annotations.iter().flatten();
     for (annotation, value) in annotations {
-        let Some(key) = annotation
-            .strip_prefix(&*options.annotations_prefix)
-            .and_then(|rest| rest.strip_prefix('/'))
+        let Some(key) =
+            annotation.strip_prefix(annotations_prefix).and_then(|rest| rest.strip_prefix('/'))
         else {
             continue;
         };
@@ -114,6 +230,7 @@ fn of_ingress(
             found.config_map(object);
         }
     }
+    found.0
 }
 
 fn entry<'m>(map: &'m ConfigMap, key: &str) -> Option<&'m str> {

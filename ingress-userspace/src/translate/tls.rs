@@ -13,7 +13,7 @@ use rustls::{
 };
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use super::report::Report;
+use super::{references::MOST_TLS, report::Report};
 use crate::{
     model::{Certificate, CertificateId, ObjectRef},
     stores::{Key, Store},
@@ -37,6 +37,10 @@ pub(super) struct Certificates {
     /// Those in use, in the order of their ids.
     used: Vec<Arc<Certificate>>,
     ids: HashMap<Key, CertificateId>,
+    /// Places in `used` that nobody needs.
+    free: Vec<CertificateId>,
+    /// `used` is not what it was when it was last asked for.
+    changed: bool,
 }
 
 impl Certificates {
@@ -44,12 +48,31 @@ impl Certificates {
     pub(super) fn begin(&mut self, secrets: &Store<Secret>) {
         self.used.clear();
         self.ids.clear();
+        self.free.clear();
+        self.changed = true;
+        self.forget_gone(secrets);
+    }
+
+    /// Forgets Secrets that are gone.
+    pub(super) fn forget_gone(&mut self, secrets: &Store<Secret>) {
         self.checked.retain(|key, _| secrets.get(&key.namespace, &key.name).is_some());
     }
 
-    /// The certificates in use, by id.
-    pub(super) fn finish(&self) -> Vec<Arc<Certificate>> {
-        self.used.clone()
+    /// The certificates in use, by id, if they are not the same as when last asked for.
+    pub(super) fn changed(&mut self) -> Option<Arc<[Arc<Certificate>]>> {
+        std::mem::take(&mut self.changed).then(|| self.used.as_slice().into())
+    }
+
+    /// Nobody needs the certificate of this id any more.
+    pub(super) fn release(&mut self, id: CertificateId) {
+        let place = usize::try_from(id.0).ok().and_then(|at| self.used.get_mut(at));
+        let Some(certificate) = place else { return };
+        let ObjectRef { namespace, name, .. } = &certificate.secret;
+        if self.ids.remove(&Key::new(Arc::clone(namespace), Arc::clone(name))).is_some() {
+            *certificate = Arc::new(Certificate::nobody());
+            self.free.push(id);
+            self.changed = true;
+        }
     }
 
     /// The certificate of this Secret, whatever names it is for.
@@ -74,6 +97,7 @@ impl Certificates {
     ) -> Option<CertificateId> {
         let entries =
             ingress.spec.as_ref().and_then(|spec| spec.tls.as_deref()).unwrap_or_default();
+        let entries = entries.get(..MOST_TLS).unwrap_or(entries);
         let names = |entry: &IngressTLS| {
             let mut hosts = entry.hosts.iter().flatten();
             hosts.any(|name| name.eq_ignore_ascii_case(host))
@@ -121,11 +145,21 @@ impl Certificates {
     }
 
     fn id(&mut self, key: Key, parsed: &Parsed) -> CertificateId {
-        let used = &mut self.used;
-        *self.ids.entry(key).or_insert_with(|| {
-            used.push(Arc::clone(&parsed.certificate));
-            CertificateId(u32::try_from(used.len() - 1).expect("Secrets are fewer than 2^32"))
-        })
+        let certificate = Arc::clone(&parsed.certificate);
+        let known = self.ids.get(&key).copied().or_else(|| self.free.pop());
+        let id = known.unwrap_or_else(|| {
+            let next = u32::try_from(self.used.len()).expect("Secrets are fewer than 2^32");
+            self.used.push(Arc::clone(&certificate));
+            self.changed = true;
+            CertificateId(next)
+        });
+        let place = &mut self.used[id.0 as usize];
+        if !Arc::ptr_eq(place, &certificate) {
+            *place = certificate;
+            self.changed = true;
+        }
+        self.ids.entry(key).or_insert(id);
+        id
     }
 
     fn check(&mut self, secrets: &Store<Secret>, key: &Key) -> Checked {

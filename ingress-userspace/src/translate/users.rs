@@ -45,8 +45,8 @@ pub(super) struct UserLists {
 type Lists<P> = HashMap<(Key, Form), (Arc<Secret>, Checked<P>)>;
 
 impl UserLists {
-    /// Begins a new model: forgets Secrets that are gone.
-    pub(super) fn begin(&mut self, secrets: &Store<Secret>) {
+    /// Forgets Secrets that are gone.
+    pub(super) fn forget_gone(&mut self, secrets: &Store<Secret>) {
         let is_there = |key: &Key| secrets.get(&key.namespace, &key.name).is_some();
         self.passwords.retain(|(key, _), _| is_there(key));
         self.digests.retain(|(key, _), _| is_there(key));

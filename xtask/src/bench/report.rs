@@ -144,7 +144,7 @@ pub(super) fn summary(tables: &[Table]) -> String {
 pub(super) fn write(tables: &[Table], method: &str) -> Result<()> {
     let directory = workspace::root().join("docs/benchmarks");
     fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
-    let page = page(tables, method, &machine());
+    let page = page(tables, method, &machine_and_peers());
     for (name, text) in [("http.md", page), ("http.svg", plot::svg(tables))] {
         let path = directory.join(name);
         fs::write(&path, text).with_context(|| path.display().to_string())?;
@@ -198,16 +198,28 @@ fn page(tables: &[Table], method: &str, machine: &str) -> String {
     page
 }
 
-/// Where and when, and against what.
-fn machine() -> String {
-    let first = |command: &str, arguments: &[&str]| -> String {
-        let said = Command::new(command).args(arguments).output();
-        let said = said.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
-        String::from_utf8_lossy(&said).lines().next().unwrap_or_default().trim().to_owned()
-    };
+/// The first line of what a command says; empty where there is none.
+fn first(command: &str, arguments: &[&str]) -> String {
+    let said = Command::new(command).args(arguments).output();
+    let said = said.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
+    String::from_utf8_lossy(&said).lines().next().unwrap_or_default().trim().to_owned()
+}
+
+/// Where and when.
+pub(super) fn machine() -> String {
     let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = processors.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("?");
     let count = std::thread::available_parallelism().map_or(1, usize::from);
+    format!(
+        "{}: {count} processors ({}), Linux {}",
+        first("date", &["-u", "+%Y-%m-%d"]),
+        model.trim_start_matches(['\t', ' ', ':']),
+        first("uname", &["-r"]),
+    )
+}
+
+/// Where and when, and against what.
+fn machine_and_peers() -> String {
     let versions: Vec<String> = [("nginx", "-v"), ("haproxy", "-v"), ("caddy", "version")]
         .into_iter()
         .filter_map(|(name, flag)| {
@@ -219,14 +231,7 @@ fn machine() -> String {
             Some(format!("{name} {version}"))
         })
         .collect();
-    format!(
-        "{}: {count} processors ({}), Linux {}; {}, envoy {}.",
-        first("date", &["-u", "+%Y-%m-%d"]),
-        model.trim_start_matches(['\t', ' ', ':']),
-        first("uname", &["-r"]),
-        versions.join(", "),
-        crate::setup::ENVOY
-    )
+    format!("{}; {}, envoy {}.", machine(), versions.join(", "), crate::setup::ENVOY)
 }
 
 #[cfg(test)]

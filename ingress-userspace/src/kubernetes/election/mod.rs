@@ -6,14 +6,16 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::{api::coordination::v1::Lease, jiff::Timestamp};
 use kube::{
-    Api, Client,
+    Api,
     api::{GetParams, PostParams},
 };
 use tokio::sync::watch;
 
 use self::candidate::{Candidate, Step};
 use super::{
+    account::Account,
     fault::{Fault, told},
+    standing::Standing,
     writes::Election,
 };
 
@@ -61,9 +63,11 @@ impl Leadership {
 
 /// The election, for as long as it runs.
 pub(super) struct Elections {
-    api: Api<Lease>,
+    account: Account,
+    namespace: String,
     name: String,
     candidate: Candidate,
+    standing: Standing,
     term: watch::Sender<Option<Term>>,
     /// The Lease as we wrote it last: renewed without being read again.
     written: Option<Lease>,
@@ -75,22 +79,33 @@ pub(super) struct Elections {
 impl Elections {
     /// Not begun yet: [`Elections::run`].
     pub(super) fn new(
-        client: Client,
+        account: Account,
         namespace: &str,
-        identity: String,
+        pod: &str,
         election: &Election,
+        standing: Standing,
     ) -> (Self, Leadership) {
         let (term, leadership) = watch::channel(None);
+        standing.set(false);
+        // A container that is started again is another candidate than the one before, of which nobody
+        // knows that it is gone: the pod's name alone would let both lead.
+        let identity = format!("{pod}_{:016x}", fastrand::u64(..));
         let elections = Self {
-            api: Api::namespaced(client, namespace),
+            account,
+            namespace: namespace.to_owned(),
             name: election.id.clone(),
             candidate: Candidate::new(identity, election.ttl),
+            standing,
             term,
             written: None,
             failures: 0,
             fault: Fault::new("the leader's Lease"),
         };
         (elections, Leadership(leadership))
+    }
+
+    fn api(&self) -> Api<Lease> {
+        Api::namespaced(self.account.client(), &self.namespace)
     }
 
     /// Stands for election until `stop` is true.
@@ -111,12 +126,13 @@ impl Elections {
     /// Lets the next one begin at once. Whoever has written until now has ended.
     pub(super) async fn release(&mut self) {
         self.term.send_replace(None);
+        self.standing.set(false);
         let released = async {
             // Read anew: it may have become ours while this was to end.
-            let Some(lease) = self.api.get_opt(&self.name).await? else { return Ok(()) };
+            let Some(lease) = self.api().get_opt(&self.name).await? else { return Ok(()) };
             match self.candidate.released(&lease, Timestamp::now()) {
                 Some(lease) => {
-                    self.api.replace(&self.name, &PostParams::default(), &lease).await?;
+                    self.api().replace(&self.name, &PostParams::default(), &lease).await?;
                     tracing::info!(lease = self.name, "released");
                     Ok::<_, kube::Error>(())
                 }
@@ -173,6 +189,7 @@ impl Elections {
         self.written = None;
         let leads = (*self.term.borrow())
             .is_some_and(|term| term.until.is_none_or(|until| Instant::now() < until));
+        self.standing.set(leads);
         self.failures = if leads { 0 } else { (self.failures + 1).min(MOST_DOUBLINGS) };
         (self.candidate.renewal() * (1 << self.failures)).mul_f32(0.5 + fastrand::f32())
     }
@@ -183,7 +200,7 @@ impl Elections {
         // knows: who acts on an old answer writes against an old version, which fails.
         let found = match self.written.take() {
             Some(lease) => Some(lease),
-            None => match self.api.get_with(&self.name, &GetParams::any()).await {
+            None => match self.api().get_with(&self.name, &GetParams::any()).await {
                 Ok(lease) => Some(lease),
                 Err(kube::Error::Api(status)) if status.code == 404 => None,
                 Err(error) => return Err(error),
@@ -200,8 +217,8 @@ impl Elections {
             };
             let parameters = PostParams::default();
             let written = match found.is_some() {
-                true => self.api.replace(&self.name, &parameters, &lease).await,
-                false => self.api.create(&parameters, &lease).await,
+                true => self.api().replace(&self.name, &parameters, &lease).await,
+                false => self.api().create(&parameters, &lease).await,
             };
             match written {
                 Ok(lease) => {
@@ -209,7 +226,7 @@ impl Elections {
                     return Ok(None);
                 }
                 Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
-                    found = self.api.get_opt(&self.name).await?;
+                    found = self.api().get_opt(&self.name).await?;
                 }
                 Err(error) => return Err(error),
             }
@@ -227,9 +244,11 @@ impl Elections {
         }
         let began = lasting.map_or(began, |term| term.began);
         self.term.send_replace(Some(Term { began, until }));
+        self.standing.set(true);
     }
 
     fn end(&mut self) {
+        self.standing.set(false);
         if self.term.send_replace(None).is_some() {
             tracing::info!(lease = self.name, "leading no more");
         }

@@ -27,6 +27,11 @@ impl Bucket {
         self.left = self.left.saturating_sub(1);
     }
 
+    /// What was taken is given back.
+    pub(super) fn give(&mut self) {
+        self.left = self.left.saturating_add(1).min(self.burst);
+    }
+
     /// As good as new: nobody need remember it.
     pub(super) fn is_full(&mut self, now: Instant) -> bool {
         self.fill(now);

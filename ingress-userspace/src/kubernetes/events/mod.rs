@@ -139,7 +139,7 @@ async fn write(context: &Context, saying: Saying) -> (Note, kube::Result<Written
     if context.leadership.term().is_none() {
         return (note, Ok(Written::NotLeading));
     }
-    let api: Api<Event> = Api::namespaced(context.client.clone(), note.namespace());
+    let api: Api<Event> = Api::namespaced(context.account.client(), note.namespace());
     if let Occasion::Again(count) = time {
         let mut patch = json!({"lastTimestamp": Time(Timestamp::now())});
         if let Some(count) = count {

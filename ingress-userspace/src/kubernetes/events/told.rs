@@ -121,9 +121,13 @@ impl Told {
         }
     }
 
-    /// It could not be said: it is due again.
+    /// It could not be said: it is due again, and does not count as said about its object. What all
+    /// may say together stays used: an API server that refuses is not asked more for that.
     pub(super) fn failed(&mut self, note: &Note) {
         self.notes.remove(note);
+        if let Some(object) = self.objects.get_mut(&note.object) {
+            object.give();
+        }
     }
 }
 
@@ -176,6 +180,22 @@ mod tests {
         let later = start + Duration::from_secs(601);
         assert_eq!(told.lasting(all.clone(), later).0.len(), 2);
         assert_eq!(told.lasting(all, later).0.len(), 0);
+    }
+
+    #[test]
+    fn what_could_not_be_said_costs_its_object_nothing() {
+        let start = Instant::now();
+        let mut told = Told::new(start);
+        let one = note("a", "no");
+        for second in 0..60 {
+            let now = start + Duration::from_secs(second * 5);
+            let (sayings, waits) = told.lasting(vec![one.clone()], now);
+            assert_eq!((sayings.len(), waits), (1, false), "attempt {second}");
+            told.failed(&one);
+        }
+        let now = start + Duration::from_secs(301);
+        assert_eq!(told.lasting(vec![one.clone()], now).0.len(), 1);
+        assert_eq!(told.lasting(vec![one], now).0.len(), 0, "it is said");
     }
 
     #[test]

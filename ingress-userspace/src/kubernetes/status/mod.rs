@@ -151,7 +151,7 @@ impl StatusWriter {
     }
 
     async fn service(&mut self, namespace: &str, name: &str) -> kube::Result<Option<Vec<Point>>> {
-        let api: Api<Service> = Api::namespaced(self.context.client.clone(), namespace);
+        let api: Api<Service> = Api::namespaced(self.context.account.client(), namespace);
         let service = in_time(api.get_opt(name)).await?;
         if service.is_none() {
             self.source.said(&format!("--publish-service {namespace}/{name} does not exist"));
@@ -175,7 +175,7 @@ impl StatusWriter {
             self.source.said("no pod of the controller is ready; what is written stays");
             return Ok(None);
         }
-        let api: Api<Node> = Api::all(self.context.client.clone());
+        let api: Api<Node> = Api::all(self.context.account.client());
         let nodes = stream::iter(names.into_iter().map(|name| in_time(api.get_opt(name))));
         let found: Vec<_> = nodes.buffer_unordered(AT_ONCE).collect().await;
         let mut points = Vec::new();
@@ -197,7 +197,7 @@ impl StatusWriter {
             return Ok(None);
         };
         if self.pods_selector.is_none() {
-            let api: Api<Pod> = Api::namespaced(self.context.client.clone(), namespace);
+            let api: Api<Pod> = Api::namespaced(self.context.account.client(), namespace);
             let pod = in_time(api.get_opt(name)).await?;
             self.pods_selector = pod.map(|pod| selector(pod.metadata.labels.unwrap_or_default()));
         }
@@ -207,7 +207,7 @@ impl StatusWriter {
     /// The pods with these labels beside this one.
     async fn pods(&self, selector: &str) -> kube::Result<Vec<Pod>> {
         let Some(namespace) = &self.context.identity.namespace else { return Ok(Vec::new()) };
-        let api: Api<Pod> = Api::namespaced(self.context.client.clone(), namespace);
+        let api: Api<Pod> = Api::namespaced(self.context.account.client(), namespace);
         Ok(in_time(api.list(&ListParams::default().labels(selector))).await?.items)
     }
 
@@ -319,7 +319,7 @@ async fn write_one(context: &Context, write: Write, points: &[Point]) -> (Write,
     if context.leadership.term().is_none() {
         return (write, Outcome::NotLeading);
     }
-    let api: Api<Ingress> = Api::namespaced(context.client.clone(), &write.key.namespace);
+    let api: Api<Ingress> = Api::namespaced(context.account.client(), &write.key.namespace);
     let patch = Patch::Merge(plan::patch(&write, points));
     let parameters = PatchParams::default();
     let request = api.patch_status(&write.key.name, &parameters, &patch);
@@ -335,7 +335,7 @@ async fn write_one(context: &Context, write: Write, points: &[Point]) -> (Write,
 async fn clear_one(context: &Context, moment: &Moment, write: Write) {
     let (mut write, mut outcome) = write_one(context, write, &[]).await;
     if matches!(outcome, Outcome::Changed) {
-        let api: Api<Ingress> = Api::namespaced(context.client.clone(), &write.key.namespace);
+        let api: Api<Ingress> = Api::namespaced(context.account.client(), &write.key.namespace);
         let classes = Classes::new(&context.options, &moment.stores);
         match api.get_opt(&write.key.name).await {
             Ok(Some(ingress)) if classes.is_ours(&write.key, &ingress) => {

@@ -15,6 +15,7 @@ use tokio::{runtime::Builder, sync::watch};
 
 use self::server::Server;
 use super::{
+    account::Account,
     address_or_name,
     moment::Moments,
     vips::VipPool,
@@ -82,9 +83,9 @@ fn run(
     thread::spawn(move || {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
-            let client = server.client();
+            let account = Account::fixed(server.client());
             tokio::select! {
-                () = writer::write(client, writes, Options::default(), moments, stop) => {}
+                () = writer::write(account, writes, Options::default(), moments, stop, Default::default()) => {}
                 _ = cut.wait_for(|cut| *cut) => {}
             }
         });
@@ -110,7 +111,9 @@ fn addresses(server: &Server, path: &str) -> Vec<String> {
 
 fn holder(server: &Server) -> String {
     let lease = server.get(LEASE).unwrap_or_default();
-    lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned()
+    let identity = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
+    // What follows tells one container of a pod from the next.
+    identity.split('_').next().unwrap_or_default().to_owned()
 }
 
 fn pod(name: &str, node: &str) -> (String, Value) {

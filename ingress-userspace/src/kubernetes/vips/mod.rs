@@ -98,8 +98,8 @@ impl VipWriter {
     /// The plan from the Services as they are now.
     async fn anew(&self) -> kube::Result<Plan> {
         let api: Api<Service> = match &self.context.options.watch_namespace {
-            Some(namespace) => Api::namespaced(self.context.client.clone(), namespace),
-            None => Api::all(self.context.client.clone()),
+            Some(namespace) => Api::namespaced(self.context.account.client(), namespace),
+            None => Api::all(self.context.account.client()),
         };
         let mut services = HashMap::new();
         let mut page = ListParams::default().limit(PAGE);
@@ -123,7 +123,7 @@ impl VipWriter {
                 return false;
             }
             let Key { namespace, name } = &write.key;
-            let api: Api<Service> = Api::namespaced(self.context.client.clone(), namespace);
+            let api: Api<Service> = Api::namespaced(self.context.account.client(), namespace);
             // Traffic to its own Service comes to Penstock; that to others, to kube-proxy.
             let mode = if self.own.as_ref() == Some(&write.key) { "Proxy" } else { "VIP" };
             let points = |addresses: &[IpAddr]| {

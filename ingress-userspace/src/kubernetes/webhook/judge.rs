@@ -16,7 +16,7 @@ use crate::{
     model::{Diagnostic, ObjectRef, Severity},
     route::RouteTable,
     stores::{Key, Store, Stores},
-    translate::{Classes, Options, Translator},
+    translate::{Classes, Options, Reference, Translator, references},
 };
 
 /// Judges `ingress`, which is to be the one of this key.
@@ -46,8 +46,10 @@ pub(super) fn judge(options: &Options, moment: &Moment, key: &Key, ingress: Ingr
         told(options, moment, beside.iter().cloned().chain(own).collect())
     };
     let before: BTreeSet<_> = with(present.cloned()).into_iter().collect();
-    let after = with(Some(Arc::new(ingress)));
+    let ingress = Arc::new(ingress);
+    let after = with(Some(Arc::clone(&ingress)));
     let object = ObjectRef::new("Ingress", key.namespace.clone(), key.name.clone());
+    let unknown = unknown(options, stores, key, &ingress);
     let mut refusals = BTreeSet::new();
     let mut warnings = BTreeSet::new();
     for diagnostic in after {
@@ -61,7 +63,8 @@ pub(super) fn judge(options: &Options, moment: &Moment, key: &Key, ingress: Ingr
             }
             (true, false) => refusals.insert(format!("what it does to others: {diagnostic}")),
             (false, true) => {
-                warnings.insert(format!("{}: {}", diagnostic.field, diagnostic.message))
+                let message = not_checked(diagnostic.message, &unknown);
+                warnings.insert(format!("{}: {message}", diagnostic.field))
             }
             // Was so before, and is not about this one.
             (false, false) => false,
@@ -80,6 +83,36 @@ fn rewritten(present: Option<&Ingress>, ingress: &Ingress) -> BTreeSet<String> {
     now.filter(|(key, value)| before.and_then(|before| before.get(*key)) != Some(value))
         .map(|(key, _)| format!("metadata.annotations[{key}]"))
         .collect()
+}
+
+/// What the Ingress names that nothing has named until now: only what is named is ever asked for, so
+/// that nobody knows whether it exists.
+fn unknown(options: &Options, stores: &Stores, key: &Key, ingress: &Arc<Ingress>) -> Vec<Key> {
+    let alone = Stores {
+        ingresses: std::iter::once((key.clone(), Arc::clone(ingress))).collect(),
+        ..stores.clone()
+    };
+    let held = |reference: &Reference| match reference {
+        Reference::Secret(key) => stores.secrets.get(&key.namespace, &key.name).is_some(),
+        Reference::ConfigMap(key) => stores.config_maps.get(&key.namespace, &key.name).is_some(),
+    };
+    let mut missing = references(&alone, options);
+    missing.retain(|reference| !held(reference));
+    if missing.is_empty() {
+        return Vec::new();
+    }
+    let named = references(stores, options);
+    missing.difference(&named).map(|reference| reference.key().clone()).collect()
+}
+
+/// The message, without saying of something that it does not exist where nobody knows that.
+fn not_checked(message: String, unknown: &[Key]) -> String {
+    unknown.iter().fold(message, |message, Key { namespace, name }| {
+        message.replace(
+            &format!("{namespace}/{name} does not exist"),
+            &format!("{namespace}/{name} was not checked, for nothing named it until now; if it does not exist"),
+        )
+    })
 }
 
 /// What there is to say about Ingresses if these are all.
@@ -190,7 +223,18 @@ mod tests {
         let verdict = judged(&moment(vec![]), "new", fine);
         assert_eq!(verdict.refusal, None);
         let all = verdict.warnings.join("\n");
-        assert!(all.contains("Secret") && all.contains("does not exist"), "{all}");
+        for named in ["Secret web/later", "Secret web/cert"] {
+            assert!(all.contains(&format!("{named} was not checked")), "{all}");
+        }
+        assert!(all.contains("Service web/app does not exist"), "{all}");
+    }
+
+    #[test]
+    fn what_something_names_already_and_is_not_there_does_not_exist() {
+        let asks = || ingress("a.test", "/", json!({"auth-type": "basic", "auth-secret": "later"}));
+        let verdict = judged(&moment(vec![("old", asks())]), "old", asks());
+        let all = verdict.warnings.join("\n");
+        assert!(all.contains("Secret web/later does not exist"), "{all}");
     }
 
     #[test]

@@ -50,8 +50,12 @@ const LARGEST: usize = 9 << 20;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A verdict takes some milliseconds; the API server waits for ten seconds unless it is told less.
 const LONGEST_VERDICT: Duration = Duration::from_secs(5);
+/// For answers that are under way when all is to end: a verdict, and its way to the client.
+const LAST_WORDS: Duration = Duration::from_secs(6);
 /// Connections at once; the API server keeps few.
 const CONNECTIONS: usize = 64;
+/// A connection without traffic is asked after so long whether it is still there, and has as long to say so.
+const KEEPALIVE: Duration = Duration::from_secs(30);
 /// So that a client that only keeps its place loses it.
 const LONGEST_CONNECTION: Duration = Duration::from_secs(600);
 const PANICKED: &str = "penstock has a bug that this Ingress brings to light: no agent could serve it; please report it";
@@ -79,7 +83,7 @@ pub fn serve(
     webhook: &WebhookOptions,
     options: Options,
     moments: Moments,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 ) -> Result<(Vec<SocketAddr>, thread::JoinHandle<()>), WebhookError> {
     let certificate = Certificate::open(&webhook.certificate, &webhook.key)?;
     let sockets = open_single(webhook.address, webhook.port, "--validating-webhook")?;
@@ -96,13 +100,19 @@ pub fn serve(
             runtime.block_on(async {
                 let court = Arc::new(court);
                 let certificate = Arc::new(Mutex::new(certificate));
-                let accepting = sockets
-                    .into_iter()
-                    .map(|socket| accept(Arc::clone(&court), Arc::clone(&certificate), socket));
+                let free = Arc::new(Semaphore::new(CONNECTIONS));
+                let accepting = sockets.into_iter().map(|socket| {
+                    let (court, certificate) = (Arc::clone(&court), Arc::clone(&certificate));
+                    accept(court, certificate, socket, Arc::clone(&free), stop.clone())
+                });
+                let mut stopped = stop.clone();
                 tokio::select! {
                     _ = join_all(accepting) => {}
-                    _ = stop.wait_for(|stop| *stop) => {}
+                    _ = stopped.wait_for(|stop| *stop) => {}
                 }
+                // All places are free again: each connection has had its answers.
+                let all = u32::try_from(CONNECTIONS).unwrap_or(u32::MAX);
+                let _late = tokio::time::timeout(LAST_WORDS, free.acquire_many(all)).await;
             });
             // A verdict that is not there yet, nobody waits for.
             runtime.shutdown_background();
@@ -118,7 +128,13 @@ struct Court {
     moments: Moments,
 }
 
-async fn accept(court: Arc<Court>, certificate: Arc<Mutex<Certificate>>, socket: TcpListener) {
+async fn accept(
+    court: Arc<Court>,
+    certificate: Arc<Mutex<Certificate>>,
+    socket: TcpListener,
+    free: Arc<Semaphore>,
+    stop: watch::Receiver<bool>,
+) {
     let listener = match tokio::net::TcpListener::from_std(socket) {
         Ok(listener) => listener,
         Err(error) => {
@@ -126,7 +142,6 @@ async fn accept(court: Arc<Court>, certificate: Arc<Mutex<Certificate>>, socket:
             return;
         }
     };
-    let free = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         // Who comes when all places are taken waits in the kernel.
         let Ok(place) = Arc::clone(&free).acquire_owned().await else { return };
@@ -137,7 +152,7 @@ async fn accept(court: Arc<Court>, certificate: Arc<Mutex<Certificate>>, socket:
         let config =
             certificate.lock().unwrap_or_else(PoisonError::into_inner).current(Instant::now());
         let acceptor = TlsAcceptor::from(config);
-        let court = Arc::clone(&court);
+        let (court, mut stop) = (Arc::clone(&court), stop.clone());
         tokio::spawn(async move {
             let _place = place;
             let shaken = tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await;
@@ -148,9 +163,23 @@ async fn accept(court: Arc<Court>, certificate: Arc<Mutex<Certificate>>, socket:
             });
             let mut builder = auto::Builder::new(TokioExecutor::new());
             builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
-            builder.http2().timer(TokioTimer::new()).max_concurrent_streams(32);
+            // An API server that is gone without a word (its node, the network) leaves its place.
+            builder
+                .http2()
+                .timer(TokioTimer::new())
+                .max_concurrent_streams(32)
+                .keep_alive_interval(KEEPALIVE)
+                .keep_alive_timeout(KEEPALIVE);
             let serving = builder.serve_connection(TokioIo::new(stream), service);
-            let _client_left = tokio::time::timeout(LONGEST_CONNECTION, serving).await;
+            tokio::pin!(serving);
+            tokio::select! {
+                _client_left = &mut serving => return,
+                () = tokio::time::sleep(LONGEST_CONNECTION) => {}
+                _ = stop.wait_for(|stop| *stop) => {}
+            }
+            // What was asked is answered; what comes then comes by another connection.
+            serving.as_mut().graceful_shutdown();
+            let _late = tokio::time::timeout(LAST_WORDS, serving).await;
         });
     }
 }

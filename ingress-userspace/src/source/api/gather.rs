@@ -34,7 +34,7 @@ use crate::{
     model::{Diagnostic, ObjectRef, Severity},
     source::{SourceState, Update},
     stores::{Changes, Object, Stores},
-    translate::{Reference, references},
+    translate::{Reference, References},
 };
 
 /// How long the first of some changes waits for the others.
@@ -79,9 +79,11 @@ pub(super) struct Gatherer {
     told: BTreeMap<ObjectRef, Option<Object>>,
     /// All that is known.
     latest: Stores,
-    /// What the names in `latest` were last taken from, and nothing else.
-    named_by: Option<Stores>,
+    references: References,
+    /// All of those: what the objects in `latest` name, and what is needed anyway.
     named: BTreeSet<Reference>,
+    /// They are asked for, and no others.
+    is_asked_for: bool,
     /// What waits for what it names. What comes later does not make it wait longer.
     next: Option<(Stores, BTreeSet<Reference>)>,
     referenced: Referenced,
@@ -123,6 +125,7 @@ impl Gatherer {
             starting.follow::<Namespace>(vec![Scope::All], false);
         }
         let referenced = Referenced::new(Arc::clone(session), Arc::clone(state), sender);
+        let named = watched.always.clone();
         let gatherer = Self {
             watched,
             state: Arc::clone(state),
@@ -130,8 +133,9 @@ impl Gatherer {
             feeds: starting.feeds,
             told: BTreeMap::new(),
             latest: Stores::default(),
-            named_by: None,
-            named: BTreeSet::new(),
+            references: References::default(),
+            named,
+            is_asked_for: false,
             next: None,
             referenced,
             faults: BTreeMap::new(),
@@ -380,19 +384,14 @@ impl Gatherer {
 
     /// Asks for what is named now, where what names it changed.
     fn look_for_names(&mut self) {
-        let latest = &self.latest;
-        if self.named_by.as_ref().is_some_and(|before| {
-            before.ingresses.same(&latest.ingresses)
-                && before.ingress_classes.same(&latest.ingress_classes)
-                && before.config_maps.same(&latest.config_maps)
-                && before.namespaces.same(&latest.namespaces)
-                && before.classes_forbidden == latest.classes_forbidden
-        }) {
+        let is_news = self.references.go_on(&self.latest, &self.watched.options);
+        if is_news {
+            self.named = self.references.iter().chain(&self.watched.always).cloned().collect();
+        }
+        if !is_news && self.is_asked_for {
             return;
         }
-        self.named = references(latest, &self.watched.options);
-        self.named.extend(self.watched.always.iter().cloned());
-        self.named_by = Some(naming(latest));
+        self.is_asked_for = self.next.is_none();
         let mut wanted = self.named.clone();
         wanted.extend(self.next.iter().flat_map(|(_, named)| named.iter().cloned()));
         let feeds = &self.feeds;
@@ -419,8 +418,6 @@ impl Gatherer {
         }
         self.told.extend(unnamed.into_iter().map(|id| (id, None)));
         self.absorb();
-        // It held what is to be forgotten.
-        self.named_by = Some(naming(&self.latest));
     }
 
     /// What the first complete state waits for.
@@ -440,18 +437,6 @@ impl Gatherer {
         if self.published.is_none() {
             self.state.waits_for(self.missing());
         }
-    }
-}
-
-/// What names something. Not the rest, which would be kept for nothing.
-fn naming(stores: &Stores) -> Stores {
-    Stores {
-        ingresses: stores.ingresses.clone(),
-        ingress_classes: stores.ingress_classes.clone(),
-        config_maps: stores.config_maps.clone(),
-        namespaces: stores.namespaces.clone(),
-        classes_forbidden: stores.classes_forbidden,
-        ..Stores::default()
     }
 }
 

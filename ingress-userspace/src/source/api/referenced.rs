@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use tokio::{
     sync::{Semaphore, mpsc::UnboundedSender},
     task::AbortHandle,
-    time::{Instant, sleep},
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::{
@@ -73,6 +73,34 @@ struct Fetcher {
     state: Arc<SourceState>,
     messages: UnboundedSender<Message>,
     places: Arc<Semaphore>,
+    pace: Arc<Pace>,
+}
+
+/// How fast objects are fetched: whoever may write Ingresses can have any number of them named, and
+/// named anew, and the API server is everybody's.
+struct Pace {
+    /// When the next one is due if none may come early; it runs ahead of the clock by what was fetched
+    /// of late.
+    due: Mutex<Instant>,
+}
+
+/// So many objects are fetched as fast as the API server answers, at a start above all; then one in
+/// each of these.
+const AT_ONCE_EARLY: u32 = 5000;
+const EACH: Duration = Duration::from_millis(5);
+
+impl Pace {
+    fn new() -> Self {
+        Self { due: Mutex::new(Instant::now()) }
+    }
+
+    /// When the next fetch may begin.
+    fn next(&self, now: Instant) -> Instant {
+        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        *due = (*due).max(now) + EACH;
+        // Before that much is fetched, at once.
+        due.checked_sub(EACH * AT_ONCE_EARLY).map_or(now, |early| early.max(now))
+    }
 }
 
 impl Referenced {
@@ -82,7 +110,8 @@ impl Referenced {
         messages: UnboundedSender<Message>,
     ) -> Self {
         let places = Arc::new(Semaphore::new(AT_ONCE));
-        let fetcher = Fetcher { session, state, messages, places };
+        let pace = Arc::new(Pace::new());
+        let fetcher = Fetcher { session, state, messages, places, pace };
         Self { items: BTreeMap::new(), tickets: 0, fetcher }
     }
 
@@ -227,6 +256,7 @@ impl Fetcher {
 
     async fn find(&self, reference: &Reference) -> Result<Option<Decoded>, Failure> {
         let _place = self.places.acquire().await;
+        sleep_until(self.pace.next(Instant::now())).await;
         let key = reference.key();
         match reference {
             Reference::Secret(_) => self.session.find::<Secret>(&key.namespace, &key.name).await,
@@ -234,5 +264,23 @@ impl Fetcher {
                 self.session.find::<ConfigMap>(&key.namespace, &key.name).await
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn many_are_fetched_at_once_and_then_one_after_the_other() {
+        let pace = Pace::new();
+        let start = Instant::now();
+        for _ in 0..AT_ONCE_EARLY {
+            assert_eq!(pace.next(start), start);
+        }
+        assert_eq!(pace.next(start), start + EACH);
+        assert_eq!(pace.next(start), start + EACH * 2);
+        let later = start + EACH * (AT_ONCE_EARLY + 2);
+        assert_eq!(pace.next(later), later, "it has recovered");
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn parse(parser: &mut Parser<'_, '_>) -> Arc<[AliasRequest]> {
     const KEY: &str = "server-alias";
     let mut aliases = Vec::new();
     let Some(list) = parser.values.get(KEY).map(str::to_owned) else { return Arc::default() };
-    for name in list.split([',', '\n']).map(str::trim).filter(|name| !name.is_empty()) {
+    for name in split(&list) {
         match read(name) {
             Ok(names) => aliases.extend(names),
             Err(why) => {
@@ -45,6 +45,15 @@ pub(super) fn parse(parser: &mut Parser<'_, '_>) -> Arc<[AliasRequest]> {
         }
     }
     aliases.into()
+}
+
+/// The names of a list that are such.
+pub(in crate::translate) fn names(list: &str) -> impl Iterator<Item = AliasRequest> {
+    split(list).filter_map(|name| read(name).ok()).flatten()
+}
+
+fn split(list: &str) -> impl Iterator<Item = &str> {
+    list.split([',', '\n']).map(str::trim).filter(|name| !name.is_empty())
 }
 
 fn read(name: &str) -> Result<Vec<AliasRequest>, String> {

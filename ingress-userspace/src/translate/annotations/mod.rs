@@ -30,7 +30,7 @@ mod value;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-pub(super) use aliases::AliasRequest;
+pub(super) use aliases::{AliasRequest, names as alias_names};
 pub(super) use balancing::{Balances, load_balance};
 pub(super) use canary::{CanaryRequest, HeaderRequest, HeaderRule, read as read_canary};
 pub(crate) use described::{Described, described};

@@ -3,101 +3,59 @@
 
 mod endpoints;
 mod external;
+mod named;
+mod resolved;
 mod slices;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     sync::Arc,
 };
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use self::named::{Named, Purpose, User};
 pub(super) use self::{
     endpoints::{Found, World, find, first_port},
+    named::Slashed,
+    resolved::{Resolved, names},
     slices::Slices,
 };
 use super::annotations::Balances;
 use crate::{
-    model::{
-        Affinity, AffinityMode, Backend, BackendId, BackendKey, Balancing, Canary, Diagnostic,
-        ObjectRef, Policy, SessionCookie, Severity, Transport,
-    },
+    model::{BackendId, BackendKey, Canary, Diagnostic, ObjectRef},
     stores::Key,
 };
 
-/// The backends that routes lead to, and where in which Ingress each is named first.
+/// The backends that routes lead to, and where in which Ingress each is named first. Each keeps its
+/// id for as long as somebody names it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Backends {
     named: Vec<Named>,
     ids: HashMap<BackendKey, BackendId>,
-}
-
-#[derive(Clone, Debug)]
-struct Named {
-    key: BackendKey,
-    /// Who to tell what is wrong with it: the first place of every Ingress.
-    places: BTreeMap<ObjectRef, String>,
-    /// Likewise, where it is named as the one that is asked whether requests may pass.
-    judges: BTreeMap<ObjectRef, String>,
-    /// Likewise, of canaries that lead to it.
-    canary_places: BTreeMap<ObjectRef, String>,
-    asked: Asked,
-    /// Its own canary.
-    canary: Option<Arc<Canary>>,
-}
-
-/// What the Ingresses that name a backend ask for.
-#[derive(Clone, Debug, Default)]
-struct Asked {
-    /// The oldest one's.
-    policy: Option<(Policy, bool)>,
-    /// The oldest one's that has any.
-    mode: Option<AffinityMode>,
-    /// The youngest one's that has any.
-    cookie: Option<SessionCookie>,
-}
-
-impl Asked {
-    fn add(&mut self, balances: &Balances) {
-        self.policy.get_or_insert_with(|| (balances.policy.clone(), balances.service_upstream));
-        self.mode = self.mode.or(balances.mode);
-        if balances.cookie.is_some() {
-            self.cookie.clone_from(&balances.cookie);
-        }
-    }
-
-    fn balancing(&self, canary: Option<&Arc<Canary>>) -> Balancing {
-        let affinity = self.cookie.clone();
-        Balancing {
-            policy: self.policy.as_ref().map(|(policy, _)| policy.clone()).unwrap_or_default(),
-            affinity: affinity
-                .map(|cookie| Affinity { mode: self.mode.unwrap_or_default(), cookie }),
-            canary: canary.cloned(),
-        }
-    }
+    /// Places that nobody names; given to the next that is named first.
+    free: Vec<BackendId>,
+    /// Those that something became of since all was settled.
+    touched: Vec<BackendId>,
 }
 
 impl Backends {
-    /// The id of this backend, which is named in this place by an Ingress that asks for this; the
-    /// next Ingress must be younger. `None`: the global default backend, which asks for nothing.
+    /// The id of this backend, which a path of an Ingress leads to, named in this place. What the
+    /// Ingress asks for comes with when it was created; nothing: it is the global default backend.
     pub(super) fn id(
         &mut self,
         key: BackendKey,
-        object: &ObjectRef,
+        ingress: &ObjectRef,
         field: &str,
-        balances: Option<&Balances>,
+        asks: Option<(Option<Time>, Arc<Balances>)>,
     ) -> BackendId {
-        let id = self.enter(key);
-        let named = &mut self.named[id.0 as usize];
-        named.places.entry(object.clone()).or_insert_with(|| field.to_owned());
-        if let Some(balances) = balances {
-            named.asked.add(balances);
-        }
-        id
+        self.enter(key, Purpose::Path, ingress, field, asks)
     }
 
     /// The id of this backend, which an Ingress asks for pages of errors only: it asks for nothing
     /// of its balancing, and without endpoints it is not asked.
-    pub(super) fn aside(&mut self, key: BackendKey) -> BackendId {
-        self.enter(key)
+    pub(super) fn aside(&mut self, key: BackendKey, ingress: &ObjectRef) -> BackendId {
+        self.enter(key, Purpose::Errors, ingress, "", None)
     }
 
     /// The id of this backend, which an Ingress names in this place as the one that is asked
@@ -105,23 +63,52 @@ impl Backends {
     pub(super) fn id_of_judge(
         &mut self,
         key: BackendKey,
-        object: &ObjectRef,
+        ingress: &ObjectRef,
         field: &str,
     ) -> BackendId {
-        let id = self.enter(key);
-        let judges = &mut self.named[id.0 as usize].judges;
-        judges.entry(object.clone()).or_insert_with(|| field.to_owned());
+        self.enter(key, Purpose::Judge, ingress, field, None)
+    }
+
+    fn enter(
+        &mut self,
+        key: BackendKey,
+        purpose: Purpose,
+        ingress: &ObjectRef,
+        field: &str,
+        asks: Option<(Option<Time>, Arc<Balances>)>,
+    ) -> BackendId {
+        let id = match self.ids.get(&key) {
+            Some(id) => *id,
+            None => {
+                let named = Named::new(key.clone());
+                let id = match self.free.pop() {
+                    Some(id) => {
+                        self.named[id.0 as usize] = named;
+                        id
+                    }
+                    None => {
+                        self.named.push(named);
+                        let last = self.named.len() - 1;
+                        BackendId(u32::try_from(last).expect("paths are fewer than 2^32"))
+                    }
+                };
+                self.ids.insert(key, id);
+                id
+            }
+        };
+        let named = self.touch(id);
+        if !named.has(purpose, ingress) {
+            named.add(User { purpose, ingress: ingress.clone(), field: field.into(), asks });
+        }
         id
     }
 
-    fn enter(&mut self, key: BackendKey) -> BackendId {
-        let next = BackendId(u32::try_from(self.named.len()).expect("paths are fewer than 2^32"));
-        *self.ids.entry(key).or_insert_with_key(|key| {
-            let (places, judges, canary_places, asked) = Default::default();
-            let key = key.clone();
-            self.named.push(Named { key, places, judges, canary_places, asked, canary: None });
-            next
-        })
+    fn touch(&mut self, id: BackendId) -> &mut Named {
+        let named = &mut self.named[id.0 as usize];
+        if !std::mem::replace(&mut named.touched, true) {
+            self.touched.push(id);
+        }
+        named
     }
 
     /// The Ingress of the canary of this backend, and the backend that it leads to.
@@ -130,22 +117,19 @@ impl Backends {
         Some((&canary.ingress, self.key(canary.backend)?))
     }
 
-    /// Gives a backend its canary, which leads to `key` and is named in this place. What it asks
-    /// for counts where no ordinary Ingress names that backend; older canaries come first.
+    /// Gives a backend its canary, which leads to `key` and is named in this place by an Ingress
+    /// created then. What it asks for counts where no ordinary Ingress names that backend.
     pub(super) fn set_canary(
         &mut self,
         main: BackendId,
         key: BackendKey,
+        ingress: &ObjectRef,
         field: &str,
-        balances: &Balances,
+        asks: (Option<Time>, Arc<Balances>),
         canary: impl FnOnce(BackendId) -> Canary,
     ) {
-        let id = self.enter(key);
-        let canary = canary(id);
-        let named = &mut self.named[id.0 as usize];
-        named.canary_places.entry(canary.ingress.clone()).or_insert_with(|| field.to_owned());
-        named.asked.add(balances);
-        self.named[main.0 as usize].canary = Some(Arc::new(canary));
+        let id = self.enter(key, Purpose::Canary, ingress, field, Some(asks));
+        self.touch(main).canary = Some(Arc::new(canary(id)));
     }
 
     /// What a backend is known by.
@@ -153,41 +137,81 @@ impl Backends {
         self.named.get(id.0 as usize).map(|named| &named.key)
     }
 
+    /// The Ingresses with paths that lead to this backend.
+    pub(super) fn with_paths_to(&self, key: &BackendKey) -> impl Iterator<Item = &ObjectRef> {
+        let named = self.ids.get(key).and_then(|id| self.named.get(id.0 as usize));
+        let users = named.into_iter().flat_map(|named| &named.users);
+        users.filter(|user| user.purpose == Purpose::Path).map(|user| &user.ingress)
+    }
+
+    /// Forgets what these Ingresses say, and what is said by none. They may be added again.
+    pub(super) fn forget(&mut self, is_one: impl Fn(&ObjectRef) -> bool) {
+        let is_one = |object: &ObjectRef| object.kind != "Ingress" || is_one(object);
+        for at in 0..self.named.len() {
+            let named = &mut self.named[at];
+            let before = named.users.len();
+            named.users.retain(|user| !is_one(&user.ingress));
+            let own = named.canary.take_if(|canary| is_one(&canary.ingress));
+            if own.is_some() || named.users.len() != before {
+                self.touch(BackendId(u32::try_from(at).expect("ids are of 32 bits")));
+            }
+        }
+    }
+
+    /// All was said: frees the places of what nobody names any more. Returns those that something
+    /// became of.
+    pub(super) fn settle(&mut self) -> Vec<BackendId> {
+        let touched = std::mem::take(&mut self.touched);
+        for id in &touched {
+            let named = &mut self.named[id.0 as usize];
+            named.touched = false;
+            named.sort();
+            if named.users.is_empty() && self.ids.remove(&named.key).is_some() {
+                *named = Named::new(BackendKey::nobody());
+                self.free.push(*id);
+            }
+        }
+        touched
+    }
+
+    /// So many places are nobody's that it is time for new ids.
+    pub(super) fn is_sparse(&self) -> bool {
+        self.free.len() > 64 + self.named.len() / 4
+    }
+
     /// All backends as they are now. What did not change is the same allocation as in `previous`,
     /// which may be of other Ingresses.
     pub(super) fn resolve(&self, world: &World<'_>, previous: &[Resolved]) -> Vec<Resolved> {
         let previous: HashMap<_, _> =
             previous.iter().map(|resolved| (&resolved.backend.key, resolved)).collect();
-        let resolve = |named: &Named| {
-            let before = previous.get(&named.key).copied();
-            let balancing = named.asked.balancing(named.canary.as_ref());
-            let balancing = match before {
-                Some(before) if *before.backend.balancing == balancing => {
-                    Arc::clone(&before.backend.balancing)
-                }
-                _ => Arc::new(balancing),
-            };
-            named.resolve(balancing, before, world)
-        };
-        self.named.iter().map(resolve).collect()
+        let before = |named: &Named| previous.get(&named.key).copied();
+        self.named.iter().map(|named| named.resolve(before(named), false, world)).collect()
     }
 
-    /// Looks again at those backends whose Service is among `services` or whose name among `names`;
-    /// `resolved` is of these same backends.
+    /// Looks again at those that something became of, whose Service is among `services` or whose name
+    /// among `names`; `resolved` is of these same backends.
     pub(super) fn resolve_again(
         &self,
         world: &World<'_>,
+        touched: &[BackendId],
         services: &HashSet<Key>,
         names: &HashSet<Arc<str>>,
-        resolved: &mut [Resolved],
+        resolved: &mut Vec<Resolved>,
     ) {
+        resolved.resize_with(self.named.len(), Resolved::default);
+        for id in touched {
+            let at = id.0 as usize;
+            resolved[at] = self.named[at].resolve(Some(&resolved[at]), false, world);
+        }
+        if services.is_empty() && names.is_empty() {
+            return;
+        }
         for (named, resolved) in self.named.iter().zip(resolved) {
             let key = &named.key;
             let is_named = resolved.found.name.as_ref().is_some_and(|name| names.contains(name));
             let service = || Key::new(Arc::clone(&key.namespace), Arc::clone(&key.service));
             if is_named || !services.is_empty() && services.contains(&service()) {
-                let balancing = Arc::clone(&resolved.backend.balancing);
-                *resolved = named.resolve(balancing, Some(resolved), world);
+                *resolved = named.resolve(Some(resolved), true, world);
             }
         }
     }
@@ -195,64 +219,9 @@ impl Backends {
     /// What is wrong with the endpoints, told to each Ingress that names them.
     pub(super) fn tell(&self, resolved: &[Resolved], diagnostics: &mut Vec<Diagnostic>) {
         for (named, resolved) in self.named.iter().zip(resolved) {
-            let Some((severity, why)) = &resolved.found.fault else { continue };
-            for (places, consequence) in [
-                (&named.places, "the answer is 503"),
-                (&named.canary_places, "the main Service gets the traffic"),
-            ] {
-                let message = match severity {
-                    Severity::Warning => why.clone(),
-                    Severity::Error => format!("{why}; {consequence}"),
-                };
-                diagnostics.extend(places.iter().map(|(object, field)| Diagnostic {
-                    severity: *severity,
-                    object: object.clone(),
-                    field: field.clone(),
-                    message: message.clone(),
-                }));
+            if let Some((severity, why)) = &resolved.found.fault {
+                named.tell(*severity, why, diagnostics);
             }
-            diagnostics.extend(named.judges.iter().map(|(object, field)| Diagnostic {
-                severity: Severity::Warning,
-                object: object.clone(),
-                field: field.clone(),
-                message: match severity {
-                    Severity::Warning => why.clone(),
-                    Severity::Error => format!("{why}; its name is looked up in the DNS"),
-                },
-            }));
         }
     }
-}
-
-impl Named {
-    fn resolve(
-        &self,
-        balancing: Arc<Balancing>,
-        before: Option<&Resolved>,
-        world: &World<'_>,
-    ) -> Resolved {
-        let service_upstream = self.asked.policy.as_ref().is_some_and(|(_, upstream)| *upstream);
-        let mut found = find(&self.key, Transport::Tcp, service_upstream, world);
-        let endpoints = std::mem::take(&mut found.endpoints);
-        let is_name = found.name.is_some();
-        let backend = Backend { key: self.key.clone(), endpoints, is_name, balancing };
-        let backend = match before {
-            Some(before) if *before.backend == backend => Arc::clone(&before.backend),
-            _ => Arc::new(backend),
-        };
-        Resolved { backend, found }
-    }
-}
-
-/// A backend with its endpoints.
-#[derive(Clone, Debug)]
-pub(super) struct Resolved {
-    pub(super) backend: Arc<Backend>,
-    /// What else was found; the endpoints are in the backend.
-    found: Found,
-}
-
-/// The names that backends stand for.
-pub(super) fn names(resolved: &[Resolved]) -> BTreeSet<Arc<str>> {
-    resolved.iter().filter_map(|resolved| resolved.found.name.clone()).collect()
 }

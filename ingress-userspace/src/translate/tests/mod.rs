@@ -16,6 +16,7 @@ mod limits;
 mod login;
 mod memory;
 mod mirror;
+mod parts;
 mod proxying;
 mod scale;
 mod settings;

@@ -1,0 +1,72 @@
+//! As whom the API server is asked by those who write.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use kube::Client;
+use tokio::sync::Notify;
+
+use super::{client::Access, fault::Fault};
+
+/// Until it is looked again for an account that was not there.
+const RETRY: Duration = Duration::from_secs(10);
+/// Between two clients, with which the API server may have no more in mind than with the one before.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// The client that is asked with now. One whom the API server does not know any more is renewed.
+#[derive(Clone)]
+pub(super) struct Account {
+    /// `None`: there is nothing to renew it from.
+    access: Option<Arc<Access>>,
+    client: Arc<Mutex<Client>>,
+    /// An answer was 401.
+    refused: Arc<Notify>,
+}
+
+impl Account {
+    /// Waits for as long as there is no client to be had.
+    pub(super) async fn of(access: Access) -> Self {
+        let refused = Arc::new(Notify::new());
+        let client = client(&access, &refused).await;
+        let (access, client) = (Some(Arc::new(access)), Arc::new(Mutex::new(client)));
+        Self { access, client, refused }
+    }
+
+    /// Always this client.
+    #[cfg(test)]
+    pub(super) fn fixed(client: Client) -> Self {
+        let (client, refused) = (Arc::new(Mutex::new(client)), Arc::default());
+        Self { access: None, client, refused }
+    }
+
+    /// For one request, not to be kept.
+    pub(super) fn client(&self) -> Client {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads again who we are each time that the API server does not know us, for as long as it is
+    /// polled.
+    pub(super) async fn renew(&self) {
+        let Some(access) = &self.access else { return std::future::pending().await };
+        loop {
+            self.refused.notified().await;
+            tracing::warn!("the API server does not know who writes: reading the account again");
+            let renewed = client(access, &self.refused).await;
+            *self.client.lock().unwrap_or_else(PoisonError::into_inner) = renewed;
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+async fn client(access: &Access, refused: &Arc<Notify>) -> Client {
+    let mut fault = Fault::new("what is written into the cluster");
+    loop {
+        match access.watched_client(refused).await {
+            Ok(client) => return client,
+            Err(error) => fault.said(&error.to_string()),
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}

@@ -24,6 +24,7 @@ pub mod firewall;
 pub mod kubernetes;
 pub mod l4;
 pub mod lifecycle;
+pub mod log;
 pub mod model;
 pub mod names;
 pub mod proxy;

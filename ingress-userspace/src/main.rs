@@ -2,16 +2,13 @@
 
 #![forbid(unsafe_code)]
 
-use std::{
-    io::{IsTerminal as _, Write as _},
-    process::ExitCode,
-    thread,
-};
+use std::{io::Write as _, process::ExitCode, thread};
 
 use ingress_userspace::{
     check::Outcome,
     config::{self, Config, Invocation, LogFormat, Parsed},
     lifecycle::{self, Agent, StartError, Stop, StopHandle, Stops},
+    log,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -29,7 +26,7 @@ fn main() -> ExitCode {
     match config::parse(std::env::args_os(), cores) {
         Parsed::Go(Invocation::Run(config)) => run(*config),
         Parsed::Go(Invocation::L4(command)) => {
-            log(LogFormat::Text);
+            let _unchanged = log::start(LogFormat::Text);
             match command.run(&mut std::io::stdout()) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
@@ -58,8 +55,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(config: Config) -> ExitCode {
-    log(config.log_format);
+fn run(mut config: Config) -> ExitCode {
+    config.levels = Some(log::start(config.log_format));
     let signals = match Signals::catch() {
         Ok(signals) => signals,
         Err(error) => return no_signals(&error),
@@ -83,19 +80,6 @@ fn run(config: Config) -> ExitCode {
 fn no_signals(error: &std::io::Error) -> ExitCode {
     complain(&format!("penstock: cannot receive signals: {error}\n"));
     ExitCode::from(MACHINE)
-}
-
-fn log(format: LogFormat) {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_unset| tracing_subscriber::EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    match format {
-        LogFormat::Text => builder.with_target(false).init(),
-        LogFormat::Json => builder.json().init(),
-    }
 }
 
 /// SIGTERM and SIGINT, caught from the start on.

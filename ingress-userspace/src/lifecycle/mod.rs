@@ -186,6 +186,7 @@ impl Agent {
             steering: steering.clone(),
             health_path: config.admin.health_path.clone(),
             controller_class: config.translate.controller_class.clone(),
+            levels: config.levels.clone(),
         });
         let (phase, phases) = watch::channel(Phase::Serve);
         let own = [&addresses.http, &addresses.https, &addresses.admin];
@@ -197,7 +198,8 @@ impl Agent {
             phases.clone(),
         );
         let open_ports = ports.follow();
-        let admin = admin::start(Arc::clone(&board), admin_sockets, phases.clone())?;
+        let socket = config.admin.socket.as_deref().and_then(admin::Socket::open);
+        let admin = admin::start(Arc::clone(&board), admin_sockets, socket, phases.clone())?;
 
         let stopper = source.stopper();
         let (wanted, asking, told) = resolve::channel();

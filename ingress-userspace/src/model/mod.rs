@@ -19,6 +19,7 @@ mod fastcgi;
 mod firewall;
 mod host;
 mod limits;
+mod log_level;
 mod login;
 mod member;
 mod mirror;
@@ -56,6 +57,7 @@ pub use host::{
     RedirectPort, Rewrite, Route, Target,
 };
 pub use limits::{LimitKey, Limits, Pace, RequestRate};
+pub use log_level::LogLevel;
 pub use login::{CryptMethod, HashedName, Login, Password, Users};
 pub use member::Member;
 pub use mirror::{Mirror, MirrorHost};

@@ -30,6 +30,7 @@ mod limits;
 mod limits_scripts;
 mod mirror;
 mod names;
+mod own_log;
 mod passthrough;
 mod policies;
 mod process;

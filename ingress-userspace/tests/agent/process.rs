@@ -48,6 +48,7 @@ impl Process {
             "--bind-address=127.0.0.1",
             "--healthz-host=127.0.0.1",
             "--watch-ingress-without-class",
+            "--admin-socket=",
             "--log-format=json",
         ];
         all.extend(arguments);

@@ -32,8 +32,8 @@ use super::{
 use crate::{
     firewall::Library,
     model::{
-        AddressRange, Conditions, Denial, Group, Policies, Policy, Proxying, RedirectCode,
-        Settings, Sources, TicketKey, TlsSettings,
+        AddressRange, Conditions, Denial, Group, LogLevel, Policies, Policy, Proxying,
+        RedirectCode, Settings, Sources, TicketKey, TlsSettings,
     },
     stores::Store,
 };
@@ -267,6 +267,7 @@ const OBEYED: &[&str] = &[
     "enable-syslog",
     "syslog-host",
     "syslog-port",
+    "error-log-level",
 ];
 
 impl Config {
@@ -395,6 +396,10 @@ impl<'a> Reader<'a, '_> {
         settings.address = self.address();
         settings.tls = self.tls();
         settings.access_log = self.access_log();
+        self.value("error-log-level", &mut settings.log_level, |value| {
+            let levels = "`debug`, `info`, `notice`, `warn`, `error`, `crit`, `alert` or `emerg`";
+            LogLevel::named(value).map(Some).ok_or(Invalid(levels))
+        });
         settings
     }
 

@@ -37,7 +37,7 @@ const PLACES: &str = "the kernel places the workers";
 const FILES: &str = "the limit of open files is that of the process";
 const ACCEPT: &str = "connections are always accepted as long as there are some, by all workers";
 const HASHES: &str = "tables grow as they must";
-const LOG_LEVEL: &str = "the log is set by the variable RUST_LOG and goes to standard error";
+const LOG_PATH: &str = "our own log goes to standard error";
 const STATUS: &str = "there is no status page; /metrics and /state are on --healthz-port";
 const GEO: &str = "there is no database of places, and no variable that would say them";
 const LUA: &str = "there is no Lua";
@@ -65,8 +65,7 @@ pub(super) const OTHERS: &[(&str, Other)] = &[
     ("disable-stream-access-log", Unless("true", NO_STREAM_LOG)),
     ("log-format-escape-none", Unless("false", ESCAPED)),
     ("log-format-stream", Needless(NO_STREAM_LOG)),
-    ("error-log-level", Needless(LOG_LEVEL)),
-    ("error-log-path", Needless(LOG_LEVEL)),
+    ("error-log-path", Needless(LOG_PATH)),
     ("client-header-buffer-size", Needless(HEADER_BUFFER)),
     ("enable-ocsp", Unless("false", OCSP)),
     ("http2-max-field-size", Needless(HTTP2_HEADS)),
@@ -103,7 +102,10 @@ pub(super) const OTHERS: &[(&str, Other)] = &[
     ("grpc-buffer-size-kb", Needless(GRPC)),
     ("default-type", Needless(TYPE)),
     ("lua-shared-dicts", Needless(LUA)),
-    ("debug-connections", Needless("the log is set by the variable RUST_LOG")),
+    (
+        "debug-connections",
+        Needless("`penstock log-level debug` shows what is done with every connection"),
+    ),
     ("main-snippet", Needless(NO_NGINX)),
     ("stream-snippet", Needless(STREAMS)),
     // May well be who asks for a password.

@@ -188,6 +188,7 @@ fn config_of(source: String, more: &[&str]) -> Config {
         "--workers=2".to_owned(),
         "--watch-ingress-without-class".to_owned(),
         "--l4=off".to_owned(),
+        "--admin-socket=".to_owned(),
     ];
     arguments.extend(more.iter().map(|&argument| argument.to_owned()));
     match config::parse(arguments.into_iter().map(Into::into), 2) {

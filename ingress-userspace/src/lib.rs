@@ -19,6 +19,7 @@ mod admin;
 pub mod certificates;
 pub mod check;
 pub mod config;
+pub mod console;
 pub mod expression;
 pub mod firewall;
 pub mod kubernetes;

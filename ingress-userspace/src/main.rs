@@ -7,6 +7,7 @@ use std::{io::Write as _, process::ExitCode, thread};
 use ingress_userspace::{
     check::Outcome,
     config::{self, Config, Invocation, LogFormat, Parsed},
+    console::{AskError, Told},
     lifecycle::{self, Agent, StartError, Stop, StopHandle, Stops},
     log,
 };
@@ -20,6 +21,8 @@ const MACHINE: u8 = 3;
 const BUG: u8 = 1;
 /// `penstock check` found what it was to find.
 const REFUSED: u8 = 1;
+/// `penstock status` found an agent to which no traffic may come.
+const UNREADY: u8 = 1;
 
 fn main() -> ExitCode {
     let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -44,6 +47,8 @@ fn main() -> ExitCode {
                 ExitCode::from(CONFIGURATION)
             }
         },
+        Parsed::Go(Invocation::LogLevel(command)) => told(command.run()),
+        Parsed::Go(Invocation::Status(command)) => told(command.run()),
         Parsed::Print(text) => {
             let _closed = std::io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
@@ -75,6 +80,21 @@ fn run(mut config: Config) -> ExitCode {
         }
     };
     if agent.wait() { ExitCode::SUCCESS } else { ExitCode::from(BUG) }
+}
+
+/// Says what an agent said.
+fn told(outcome: Result<Told, AskError>) -> ExitCode {
+    match outcome {
+        Ok(Told { text, well }) => {
+            let _closed = std::io::stdout().write_all(text.as_bytes());
+            if well { ExitCode::SUCCESS } else { ExitCode::from(UNREADY) }
+        }
+        Err(error) => {
+            let code = error.exit_code();
+            complain(&format!("penstock: {:#}\n", anyhow::Error::from(error)));
+            ExitCode::from(code)
+        }
+    }
 }
 
 fn no_signals(error: &std::io::Error) -> ExitCode {

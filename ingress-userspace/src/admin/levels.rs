@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 
 use super::{Board, text};
 
-pub(super) const PATH: &str = "/log-level";
+pub(crate) const PATH: &str = "/log-level";
 /// What a level may have. Bytes.
 const LONGEST: usize = 4096;
 const NOT_OURS: &str = "the log of this process is not the agent's\n";

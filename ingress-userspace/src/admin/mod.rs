@@ -7,6 +7,7 @@ mod levels;
 mod metrics;
 mod socket;
 mod state;
+mod status;
 
 use std::{
     convert::Infallible,
@@ -29,12 +30,12 @@ use tokio::{
     sync::watch,
 };
 
-pub(crate) use self::socket::Socket;
+pub(crate) use self::{levels::PATH as LOG_LEVEL, socket::Socket, status::PATH as STATUS};
 use crate::{
     lifecycle::{Addresses, Readiness, Steering},
     log::Levels,
     model::Diagnostic,
-    proxy::{Phase, access_log::Lines, counters::Registry, limits},
+    proxy::{Phase, access_log::Lines, counters::Registry, limits, spans::Spans},
     snapshot::Reader,
     source::SourceState,
 };
@@ -50,6 +51,8 @@ pub(crate) struct Board {
     pub(crate) zones: Arc<limits::Registry>,
     /// What became of lines of the access log.
     pub(crate) log_lines: Arc<Lines>,
+    /// What became of spans.
+    pub(crate) spans: Arc<Spans>,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) addresses: Addresses,
     /// The diagnostics of the current snapshot.
@@ -58,6 +61,8 @@ pub(crate) struct Board {
     pub(crate) failures: AtomicU64,
     /// How the source of the objects is.
     pub(crate) source: Arc<SourceState>,
+    /// What it is, for people.
+    pub(crate) source_name: String,
     pub(crate) steering: Steering,
     /// `--health-check-path`.
     pub(crate) health_path: String,
@@ -209,11 +214,12 @@ fn answer(board: &Board, asking: Asking, request: &Request<Incoming>) -> Respons
             response.headers_mut().insert(CONTENT_TYPE, kind);
             response
         }
-        "/state" | "/explain" | levels::PATH if asking == Asking::Remote => text(
+        "/state" | "/explain" | levels::PATH | status::PATH if asking == Asking::Remote => text(
             StatusCode::FORBIDDEN,
             "only from this machine: ask localhost, for example through `kubectl port-forward`\n",
         ),
         levels::PATH => levels::show(board),
+        status::PATH => json(StatusCode::OK, &status::render(board)),
         "/state" => json(StatusCode::OK, &state::render(board)),
         "/explain" => match explain::render(board, request.uri().query().unwrap_or_default()) {
             Ok(value) => json(StatusCode::OK, &value),
@@ -221,7 +227,7 @@ fn answer(board: &Board, asking: Asking, request: &Request<Incoming>) -> Respons
         },
         _ => text(
             StatusCode::NOT_FOUND,
-            "/healthz /readyz /metrics /state /explain?url=http://host/path /log-level\n",
+            "/healthz /readyz /metrics /state /explain?url=http://host/path /log-level /status\n",
         ),
     }
 }

@@ -173,22 +173,25 @@ impl Agent {
         let registry = Registry::new(config.workers);
         let zones = limits::Registry::new();
         let (writer, access_log) = proxy::access_log::start(config.standard_output)?;
+        let (phase, phases) = watch::channel(Phase::Serve);
+        let (exporter, spans) = proxy::spans::start(phases.clone())?;
         let board = Arc::new(Board {
             reader: reader.clone(),
             registry: Arc::clone(&registry),
             zones: Arc::clone(&zones),
             log_lines: access_log.lines(),
+            spans: spans.spans(),
             readiness: Arc::clone(&readiness),
             addresses: addresses.clone(),
             diagnostics: Default::default(),
             failures: Default::default(),
             source: source.state(),
+            source_name: config.source.to_string(),
             steering: steering.clone(),
             health_path: config.admin.health_path.clone(),
             controller_class: config.translate.controller_class.clone(),
             levels: config.levels.clone(),
         });
-        let (phase, phases) = watch::channel(Phase::Serve);
         let own = [&addresses.http, &addresses.https, &addresses.admin];
         let ports = Ports::new(
             config.listen.addresses.clone(),
@@ -243,7 +246,7 @@ impl Agent {
             return Err(StartError::Stopped);
         };
         await_names(&known);
-        let shared = proxy::Shared { registry, zones, asking, access_log };
+        let shared = proxy::Shared { registry, zones, asking, access_log, spans };
         let workers = bound.start(&reader, &shared, &config.timeouts, &phases, &open_ports)?;
         if let Err(error) = steering.start(&config, &addresses, &stores) {
             phase.send_replace(Phase::Stop);
@@ -271,6 +274,7 @@ impl Agent {
             writing,
             threads: vec![source, resolver, admin],
             access_log: writer,
+            exporter,
         };
         let main = thread::Builder::new()
             .name("lifecycle".to_owned())
@@ -366,6 +370,7 @@ struct Parts {
     writing: Writing,
     threads: Vec<thread::JoinHandle<()>>,
     access_log: proxy::access_log::Writer,
+    exporter: proxy::spans::Exporter,
 }
 
 impl Parts {
@@ -402,6 +407,7 @@ impl Parts {
             sound &= thread.join().is_ok();
         }
         self.access_log.finish();
+        self.exporter.finish();
         tracing::info!(drained = !now, "stopped");
         sound
     }

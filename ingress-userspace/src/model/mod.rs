@@ -31,6 +31,7 @@ mod snippet;
 mod stream;
 mod text;
 mod tls;
+mod tracing;
 mod upstream_tls;
 
 pub use access_log::{
@@ -78,6 +79,7 @@ pub use text::{Piece, Text, Variable};
 pub use tls::{
     Authority, ClientAuth, ClientRule, Group, HostTls, Suite, TicketKey, TlsSettings, VerifyClient,
 };
+pub use tracing::{Export, OtlpProtocol, Propagator, Sampler, TracePolicy, Tracing};
 pub use upstream_tls::{Identity, TlsVersions, UpstreamTls, Verification};
 
 pub use crate::expression::{Case, Expression, Undecided};

@@ -45,6 +45,7 @@ mod streaming;
 mod support;
 mod tcp_services;
 mod tls;
+mod tracing;
 mod udp_services;
 mod upgrade;
 mod upstreams;

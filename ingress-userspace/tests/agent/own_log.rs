@@ -276,3 +276,38 @@ fn no_secret_is_in_a_line() {
         assert!(shown.is_empty(), "{secret}: {shown:#?}");
     }
 }
+
+#[test]
+fn commands_ask_over_the_socket() {
+    let agent = Speaking::start(&[("all.yaml", &closed())], "info");
+    let socket = agent.socket().display().to_string();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_penstock"));
+        let output = command.args(arguments).output().expect("it starts");
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        (output.status.code().expect("no signal"), text(output.stdout), text(output.stderr))
+    };
+    let asking = |arguments: &[&str]| run(&[arguments, &["--admin-socket", &socket]].concat());
+    assert_eq!(asking(&["log-level"]), (0, "info\n".to_owned(), String::new()));
+    assert_eq!(asking(&["log-level", "warn"]).1, "warn\n");
+    let json = "{\n  \"log-level\": \"warn\"\n}\n";
+    assert_eq!(asking(&["log-level", "--output=json"]).1, json);
+    let (code, out, error) = asking(&["log-level", "loud"]);
+    assert_eq!((code, &*out), (2, ""));
+    assert!(error.contains("loud"), "{error}");
+    assert_eq!(asking(&["log-level", "--reset"]).1, "info\n");
+    let (code, text, _) = asking(&["status"]);
+    assert_eq!(code, 0);
+    for part in ["ready        yes\n", "diagnostics  0 errors, 0 warnings\n", "log level    info\n"]
+    {
+        assert!(text.contains(part), "{text}");
+    }
+    let (_, text, _) = asking(&["status", "--output", "json"]);
+    let status: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!((&status["ready"], &status["diagnostics"]["error"]), (&true.into(), &0.into()));
+    // Nobody there.
+    let (code, out, error) = run(&["status", "--admin-socket=/no/such/place"]);
+    assert_eq!((code, &*out), (3, ""));
+    assert!(error.contains("/no/such/place") && error.contains("--admin-socket"), "{error}");
+    assert_eq!(run(&["log-level", "info", "--reset"]).0, 2);
+}

@@ -6,13 +6,11 @@ use super::{OBEYED, Reader};
 use crate::{
     model::Denial,
     suggestion,
-    translate::annotations::{BUFFER_SIZE, BUFFERS, NO_FILES, TRACING, boolean},
+    translate::annotations::{BUFFER_SIZE, BUFFERS, NO_FILES, boolean},
 };
 
 /// What becomes of a key that `Config` has no field for.
 pub(super) enum Other {
-    /// It does nothing yet; says what it waits for.
-    Later(&'static str),
     /// There is nothing for it to do; says why.
     Needless(&'static str),
     /// Likewise, but for this value, which asks for what is done anyway.
@@ -21,7 +19,7 @@ pub(super) enum Other {
     Denies,
 }
 
-use Other::{Denies, Later, Needless, Unless};
+use Other::{Denies, Needless, Unless};
 
 const HEADER_BUFFER: &str = "a connection borrows a buffer of 32 KiB only while a head is read";
 const OCSP: &str = "answers of authorities about certificates are not fetched and not stapled: \
@@ -55,6 +53,8 @@ const LOG_PARAMS: &str = "lines are handed over every 100 ms, or when there are 
 const NO_STREAM_LOG: &str =
     "connections of TCP and UDP services are counted in /metrics, not logged";
 const ESCAPED: &str = "what a client sends is always escaped: it could write lines of its own else";
+
+const OTEL_FILE: &str = "there is no file: the collector is named by otlp-collector-host";
 
 /// In the order of ingress-nginx's own document.
 pub(super) const OTHERS: &[(&str, Other)] = &[
@@ -110,20 +110,7 @@ pub(super) const OTHERS: &[(&str, Other)] = &[
     ("stream-snippet", Needless(STREAMS)),
     // May well be who asks for a password.
     ("plugins", Denies),
-    ("enable-opentelemetry", Unless("false", TRACING)),
-    ("opentelemetry-operation-name", Later(TRACING)),
-    ("opentelemetry-location-operation-name", Later(TRACING)),
-    ("opentelemetry-trust-incoming-span", Later(TRACING)),
-    ("opentelemetry-config", Later(TRACING)),
-    ("otlp-collector-host", Later(TRACING)),
-    ("otlp-collector-port", Later(TRACING)),
-    ("otel-max-queuesize", Later(TRACING)),
-    ("otel-schedule-delay-millis", Later(TRACING)),
-    ("otel-max-export-batch-size", Later(TRACING)),
-    ("otel-service-name", Later(TRACING)),
-    ("otel-sampler", Later(TRACING)),
-    ("otel-sampler-ratio", Later(TRACING)),
-    ("otel-sampler-parent-based", Later(TRACING)),
+    ("opentelemetry-config", Needless(OTEL_FILE)),
 ];
 
 impl Reader<'_, '_> {
@@ -136,9 +123,6 @@ impl Reader<'_, '_> {
             }
             let field = format!("data.{key}");
             match OTHERS.iter().find(|(known, _)| known == key).map(|(_, other)| other) {
-                Some(Later(what)) => {
-                    self.report.warning(field, format!("has no effect yet: {what}"));
-                }
                 Some(Unless(harmless, _)) if means(value.trim(), harmless) => {}
                 Some(Needless(why) | Unless(_, why)) => {
                     self.report.warning(field, format!("has no effect: {why}"));

@@ -5,6 +5,7 @@
 mod api_server;
 mod backend;
 mod client;
+mod collector;
 mod manifests;
 mod requirement;
 mod served;
@@ -14,6 +15,7 @@ pub(crate) use backend::{Backend, read_head, read_request, saying};
 pub(crate) use client::{
     Connection, Pair, Reply, TlsOptions, exchange, tls, tls_behind, tls_config, tls_over, tls_with,
 };
+pub(crate) use collector::{Collector, attribute};
 pub(crate) use manifests::*;
 pub(crate) use requirement::skip;
 pub(crate) use served::Served;

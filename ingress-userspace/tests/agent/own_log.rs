@@ -298,13 +298,13 @@ fn commands_ask_over_the_socket() {
     assert_eq!(asking(&["log-level", "--reset"]).1, "info\n");
     let (code, text, _) = asking(&["status"]);
     assert_eq!(code, 0);
-    for part in ["ready        yes\n", "diagnostics  0 errors, 0 warnings\n", "log level    info\n"]
+    for part in ["ready        yes\n", "diagnostics  1 errors, 1 warnings\n", "log level    info\n"]
     {
         assert!(text.contains(part), "{text}");
     }
     let (_, text, _) = asking(&["status", "--output", "json"]);
     let status: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    assert_eq!((&status["ready"], &status["diagnostics"]["error"]), (&true.into(), &0.into()));
+    assert_eq!((&status["ready"], &status["diagnostics"]["error"]), (&true.into(), &1.into()));
     // Nobody there.
     let (code, out, error) = run(&["status", "--admin-socket=/no/such/place"]);
     assert_eq!((code, &*out), (3, ""));

@@ -241,14 +241,14 @@ fn answers_have_the_status_that_the_conventions_give_them() {
 #[test]
 fn what_no_endpoint_answers_has_a_span_too() {
     let traced = Traced::by(Collector::grpc(), &[], &[], &[nobody()]);
-    assert_eq!(traced.get("/elsewhere", &[]).status, 404);
+    assert_eq!(traced.site.get("other.example.com", "/elsewhere").status, 404);
     assert_eq!(traced.get("/api", &[]).status, 502);
     // What cannot be read is no request, and what balancers ask is nobody's.
     assert_eq!(exchange(traced.site.http, "GET / HTTP/1.1\r\nhost : a\r\n\r\n").status, 400);
     let health = "GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
     assert_eq!(exchange(traced.site.http, health).status, 200);
-    let odd = format!("BREW /tea HTTP/1.1\r\nhost: {HOST}\r\nconnection: close\r\n\r\n");
-    assert_eq!(exchange(traced.site.http, &odd).status, 404);
+    let odd = "BREW /tea HTTP/1.1\r\nhost: other.example.com\r\nconnection: close\r\n\r\n";
+    assert_eq!(exchange(traced.site.http, odd).status, 404);
     until("they are there", || of_kind(&traced.collector.received.spans(), SERVER).len() >= 3);
     let spans = traced.collector.received.spans();
     let servers = of_kind(&spans, SERVER);
@@ -275,7 +275,7 @@ fn an_ingress_says_otherwise_than_the_configmap() {
         ("opentelemetry-operation-name", "$request_method of $service_name"),
     ];
     let traced = Traced::start(&[("enable-opentelemetry", "false")], &annotations, &shop);
-    assert_eq!(traced.get("/elsewhere", &fields).status, 404);
+    assert_eq!(traced.site.get("other.example.com", "/").status, 404);
     assert_eq!(traced.get("/api", &fields).status, 200);
     let spans = traced.spans(2);
     assert_eq!(of_kind(&spans, SERVER)[0].name, "GET of shop");
@@ -283,7 +283,7 @@ fn an_ingress_says_otherwise_than_the_configmap() {
     // On for all, off for one: what the client says passes as it is.
     let traced = Traced::start(&[], &[("enable-opentelemetry", "false")], &shop);
     assert_eq!(traced.get("/api", &fields).line("traceparent: "), Some(&*incoming));
-    assert_eq!(traced.get("/elsewhere", &fields).status, 404);
+    assert_eq!(traced.site.get("other.example.com", "/").status, 404);
     assert_eq!(traced.spans(1)[0].name, "GET");
 }
 
@@ -513,7 +513,7 @@ fn what_is_wrong_is_told() {
     // As ingress-nginx, an Ingress with a wrong name is refused, and no other.
     let traced = Traced::start(&[], &[("opentelemetry-operation-name", "$nonsense")], &shop);
     assert_eq!(traced.get("/api", &[]).status, 503);
-    assert_eq!(traced.get("/", &[]).status, 404);
+    assert_eq!(traced.site.get("other.example.com", "/").status, 404);
     let said = traced.site.state()["diagnostics"].to_string();
     assert!(said.contains("opentelemetry-operation-name"), "{said}");
     drop(traced);

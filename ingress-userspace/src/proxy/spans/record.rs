@@ -12,7 +12,7 @@ use super::{
     trace::{Asked, Settled, Trace},
 };
 use crate::{
-    model::{Export, Target},
+    model::{Export, Route, Target},
     proxy::{
         access_log::Ending,
         balance::View,
@@ -137,7 +137,7 @@ struct Whole<'r> {
 impl Whole<'_> {
     fn write(&self, out: &mut Vec<u8>) {
         let Self { trace, settled, ending, elapsed, complete, .. } = *self;
-        let Ending { client, subject, head, status, .. } = *ending;
+        let Ending { client, head, status, .. } = *ending;
         let context = &settled.context;
         let span = Span {
             id: context.span,
@@ -149,7 +149,7 @@ impl Whole<'_> {
         };
         span.write(out, context);
         let verb = known(&head.method).unwrap_or("HTTP");
-        match (&settled.name, subject.route) {
+        match (&settled.name, self.own()) {
             (Some(name), _) => name_of(out, name),
             (None, Some(route)) => name_of(out, format!("{verb} {}", route.path).as_bytes()),
             (None, None) => name_of(out, verb.as_bytes()),
@@ -188,9 +188,15 @@ impl Whole<'_> {
         }
     }
 
+    /// The route, if it is an Ingress', and not the built-in default backend.
+    fn own(&self) -> Option<&Route> {
+        let route = self.ending.subject.route?;
+        (route.ingress.kind == "Ingress").then_some(route)
+    }
+
     /// The conventions' `http.route`, and what people of ingress-nginx have configured.
     fn route(&self, out: &mut Vec<u8>) {
-        let Some(route) = self.ending.subject.route else { return };
+        let Some(route) = self.own() else { return };
         text(out, "http.route", &route.path);
         text(out, "ingress.namespace", &route.ingress.namespace);
         text(out, "ingress.name", &route.ingress.name);

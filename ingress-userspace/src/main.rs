@@ -2,16 +2,14 @@
 
 #![forbid(unsafe_code)]
 
-use std::{
-    io::{IsTerminal as _, Write as _},
-    process::ExitCode,
-    thread,
-};
+use std::{io::Write as _, process::ExitCode, thread};
 
 use ingress_userspace::{
     check::Outcome,
     config::{self, Config, Invocation, LogFormat, Parsed},
+    console::{AskError, Told},
     lifecycle::{self, Agent, StartError, Stop, StopHandle, Stops},
+    log,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -23,6 +21,8 @@ const MACHINE: u8 = 3;
 const BUG: u8 = 1;
 /// `penstock check` found what it was to find.
 const REFUSED: u8 = 1;
+/// `penstock status` found an agent to which no traffic may come.
+const UNREADY: u8 = 1;
 
 fn main() -> ExitCode {
     // First of all: a container's first process has no default for signals, and one that comes before
@@ -34,11 +34,8 @@ fn main() -> ExitCode {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     match config::parse(std::env::args_os(), cores) {
         Parsed::Go(Invocation::Run(config)) => run(*config, signals),
-        Parsed::Go(Invocation::L4(command)) => {
-            log(LogFormat::Text);
-            if let Err(error) = signals.end_the_process() {
-                return no_signals(&error);
-            }
+        Parsed::Go(Invocation::L4(command)) => signals.once(|| {
+            let _unchanged = log::start(LogFormat::Text);
             match command.run(&mut std::io::stdout()) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
@@ -47,20 +44,19 @@ fn main() -> ExitCode {
                     ExitCode::from(code)
                 }
             }
-        }
+        }),
         Parsed::Go(Invocation::Check(command)) => {
-            if let Err(error) = signals.end_the_process() {
-                return no_signals(&error);
-            }
-            match command.run(&mut std::io::stdout()) {
+            signals.once(|| match command.run(&mut std::io::stdout()) {
                 Ok(Outcome::Passed) => ExitCode::SUCCESS,
                 Ok(Outcome::Failed) => ExitCode::from(REFUSED),
                 Err(error) => {
                     complain(&format!("penstock: {:#}\n", anyhow::Error::from(error)));
                     ExitCode::from(CONFIGURATION)
                 }
-            }
+            })
         }
+        Parsed::Go(Invocation::LogLevel(command)) => signals.once(|| told(command.run())),
+        Parsed::Go(Invocation::Status(command)) => signals.once(|| told(command.run())),
         Parsed::Print(text) => {
             let _closed = std::io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
@@ -72,8 +68,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(config: Config, signals: Signals) -> ExitCode {
-    log(config.log_format);
+fn run(mut config: Config, signals: Signals) -> ExitCode {
+    config.levels = Some(log::start(config.log_format));
     let stops = Stops::default();
     if let Err(error) = signals.tell(stops.handle()) {
         return no_signals(&error);
@@ -90,22 +86,24 @@ fn run(config: Config, signals: Signals) -> ExitCode {
     if agent.wait() { ExitCode::SUCCESS } else { ExitCode::from(BUG) }
 }
 
+/// Says what an agent said.
+fn told(outcome: Result<Told, AskError>) -> ExitCode {
+    match outcome {
+        Ok(Told { text, well }) => {
+            let _closed = std::io::stdout().write_all(text.as_bytes());
+            if well { ExitCode::SUCCESS } else { ExitCode::from(UNREADY) }
+        }
+        Err(error) => {
+            let code = error.exit_code();
+            complain(&format!("penstock: {:#}\n", anyhow::Error::from(error)));
+            ExitCode::from(code)
+        }
+    }
+}
+
 fn no_signals(error: &std::io::Error) -> ExitCode {
     complain(&format!("penstock: cannot receive signals: {error}\n"));
     ExitCode::from(MACHINE)
-}
-
-fn log(format: LogFormat) {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_unset| tracing_subscriber::EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    match format {
-        LogFormat::Text => builder.with_target(false).init(),
-        LogFormat::Json => builder.json().init(),
-    }
 }
 
 /// SIGTERM and SIGINT, caught from the start on.
@@ -125,9 +123,10 @@ impl Signals {
         Ok(Self { runtime, terminate, interrupt })
     }
 
-    /// The first one ends the process, as it would if it were not caught.
-    fn end_the_process(mut self) -> std::io::Result<()> {
-        thread::Builder::new().name("signals".to_owned()).spawn(move || {
+    /// Runs what does its work once: the first signal ends the process, as it would if it were not
+    /// caught.
+    fn once(mut self, work: impl FnOnce() -> ExitCode) -> ExitCode {
+        let waiting = thread::Builder::new().name("signals".to_owned()).spawn(move || {
             let number = self.runtime.block_on(async {
                 tokio::select! {
                     _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
@@ -135,8 +134,11 @@ impl Signals {
                 }
             });
             std::process::exit(128 + number);
-        })?;
-        Ok(())
+        });
+        match waiting {
+            Ok(_thread) => work(),
+            Err(error) => no_signals(&error),
+        }
     }
 
     /// The first one stops the agent gracefully; the second one, at once.

@@ -27,6 +27,8 @@ const PASSED: &str = "penstock_stream_connections_total";
 const DATAGRAMS: &str = "penstock_udp_datagrams_total";
 const UPSTREAM: &str = "penstock_upstream_connects_total";
 const LOG_LINES: &str = "penstock_access_log_lines_total";
+const SPANS: &str = "penstock_spans_total";
+const SPANS_WAITING: &str = "penstock_spans_waiting";
 const LIMITED: &str = "penstock_limited_requests_total";
 const MIRRORED: &str = "penstock_mirrored_requests_total";
 const PASSWORDS: &str = "penstock_password_comparisons_total";
@@ -87,6 +89,12 @@ pub(super) fn render(board: &Board) -> String {
     for (outcome, count) in lines {
         out.line(LOG_LINES, &[("outcome", outcome)], count.load(Ordering::Relaxed));
     }
+    out.head(SPANS, "counter", "spans of requests, by what became of them");
+    for (outcome, count) in [("exported", &board.spans.exported), ("lost", &board.spans.lost)] {
+        out.line(SPANS, &[("outcome", outcome)], count.load(Ordering::Relaxed));
+    }
+    out.head(SPANS_WAITING, "gauge", "spans that wait for the collector");
+    out.line(SPANS_WAITING, &[], board.spans.waiting.load(Ordering::Relaxed) as u64);
     out.head(GENERATION, "gauge", "number of the snapshot that is served");
     out.line(GENERATION, &[], board.reader.current().generation);
     let diagnostics = board.diagnostics();

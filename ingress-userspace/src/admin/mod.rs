@@ -1,15 +1,19 @@
 //! The health port: probes, metrics, and what the agent thinks it serves. Only reads; shows no
 //! secret; runs on a thread of its own so that a scrape never waits for a request or the other way
-//! round.
+//! round. The same over a Unix socket ([`socket`]), where the agent can be changed too.
 
 mod explain;
+mod levels;
 mod metrics;
+mod socket;
 mod state;
+mod status;
 
 use std::{
     convert::Infallible,
     io,
     net::{IpAddr, TcpListener},
+    rc::Rc,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
     thread,
     time::Duration,
@@ -21,15 +25,18 @@ use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     runtime::{Builder, LocalOptions},
     sync::watch,
 };
 
+pub(crate) use self::{levels::PATH as LOG_LEVEL, socket::Socket, status::PATH as STATUS};
 use crate::{
     kubernetes::Standing,
     lifecycle::{Addresses, Readiness, Steering},
+    log::Levels,
     model::Diagnostic,
-    proxy::{Phase, access_log::Lines, counters::Registry, limits},
+    proxy::{Phase, access_log::Lines, counters::Registry, limits, spans::Spans},
     snapshot::Reader,
     source::SourceState,
 };
@@ -45,6 +52,8 @@ pub(crate) struct Board {
     pub(crate) zones: Arc<limits::Registry>,
     /// What became of lines of the access log.
     pub(crate) log_lines: Arc<Lines>,
+    /// What became of spans.
+    pub(crate) spans: Arc<Spans>,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) addresses: Addresses,
     /// The diagnostics of the current snapshot.
@@ -56,10 +65,14 @@ pub(crate) struct Board {
     /// Whether this replica writes into the cluster, and by which Lease.
     pub(crate) standing: Standing,
     pub(crate) election: Option<String>,
+    /// What it is, for people.
+    pub(crate) source_name: String,
     pub(crate) steering: Steering,
     /// `--health-check-path`.
     pub(crate) health_path: String,
     pub(crate) controller_class: String,
+    /// What changes our own log; `None`: the log is not the agent's.
+    pub(crate) levels: Option<Levels>,
 }
 
 impl Board {
@@ -72,10 +85,11 @@ impl Board {
     }
 }
 
-/// Serves the health port until the phase is [`Phase::Stop`].
+/// Serves the health port and the socket until the phase is [`Phase::Stop`].
 pub(crate) fn start(
     board: Arc<Board>,
     sockets: Vec<TcpListener>,
+    socket: Option<Socket>,
     mut phase: watch::Receiver<Phase>,
 ) -> io::Result<thread::JoinHandle<()>> {
     thread::Builder::new().name("admin".to_owned()).spawn(move || {
@@ -90,6 +104,13 @@ pub(crate) fn start(
         runtime.block_on(async {
             for socket in sockets {
                 tokio::task::spawn_local(accept(Arc::clone(&board), socket));
+            }
+            let socket = socket.map(Rc::new);
+            if let Some(socket) = &socket {
+                tokio::task::spawn_local(accept_local(Arc::clone(&board), Rc::clone(socket)));
+            }
+            if let Some(levels) = board.levels.clone() {
+                tokio::task::spawn_local(summarize(levels));
             }
             let _sender_gone = phase.wait_for(|phase| *phase == Phase::Stop).await;
         });
@@ -109,28 +130,73 @@ async fn accept(board: Arc<Board>, socket: TcpListener) {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let board = Arc::clone(&board);
-        tokio::task::spawn_local(async move {
-            let service = service_fn(|request| {
-                let response = answer(&board, peer.ip(), &request);
-                async move { Ok::<_, Infallible>(response) }
-            });
-            let _client_left = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD)
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-        });
+        let asking = if is_local(peer.ip()) { Asking::Local } else { Asking::Remote };
+        tokio::task::spawn_local(serve(Arc::clone(&board), stream, asking));
     }
 }
 
-/// What is served, to whom and from where, is told on this machine only: the port itself has to be
-/// open to scrapers and to the other nodes.
+async fn accept_local(board: Arc<Board>, socket: Rc<Socket>) {
+    let listener = socket.listener.try_clone().and_then(tokio::net::UnixListener::from_std);
+    let listener = match listener {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(%error, "cannot serve the admin socket");
+            return;
+        }
+    };
+    loop {
+        match listener.accept().await {
+            Ok((stream, _unnamed)) => {
+                tokio::task::spawn_local(serve(Arc::clone(&board), stream, Asking::Socket));
+            }
+            Err(_too_many) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+async fn serve(board: Arc<Board>, stream: impl AsyncRead + AsyncWrite + Unpin, asking: Asking) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let board = &board;
+        async move {
+            Ok::<_, Infallible>(match (asking, request.uri().path()) {
+                (Asking::Socket, levels::PATH) => levels::change(board, request).await,
+                _ => answer(board, asking, &request),
+            })
+        }
+    });
+    let _client_left = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
+
+/// Tells once in a while what our own log left out.
+async fn summarize(levels: Levels) {
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tick.tick().await;
+        levels.summarize();
+    }
+}
+
+/// Who asks: what is served, to whom and from where, is told on this machine only, for the port
+/// itself has to be open to scrapers and to the other nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asking {
+    /// Another machine, or a pod.
+    Remote,
+    /// This machine, by its port.
+    Local,
+    /// This user on this machine.
+    Socket,
+}
+
 fn is_local(peer: IpAddr) -> bool {
     peer.to_canonical().is_loopback()
 }
 
-fn answer(board: &Board, peer: IpAddr, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+fn answer(board: &Board, asking: Asking, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are allowed here\n");
     }
@@ -152,10 +218,12 @@ fn answer(board: &Board, peer: IpAddr, request: &Request<Incoming>) -> Response<
             response.headers_mut().insert(CONTENT_TYPE, kind);
             response
         }
-        "/state" | "/explain" if !is_local(peer) => text(
+        "/state" | "/explain" | levels::PATH | status::PATH if asking == Asking::Remote => text(
             StatusCode::FORBIDDEN,
             "only from this machine: ask localhost, for example through `kubectl port-forward`\n",
         ),
+        levels::PATH => levels::show(board),
+        status::PATH => json(StatusCode::OK, &status::render(board)),
         "/state" => json(StatusCode::OK, &state::render(board)),
         "/explain" => match explain::render(board, request.uri().query().unwrap_or_default()) {
             Ok(value) => json(StatusCode::OK, &value),
@@ -163,7 +231,7 @@ fn answer(board: &Board, peer: IpAddr, request: &Request<Incoming>) -> Response<
         },
         _ => text(
             StatusCode::NOT_FOUND,
-            "/healthz /readyz /metrics /state /explain?url=http://host/path\n",
+            "/healthz /readyz /metrics /state /explain?url=http://host/path /log-level /status\n",
         ),
     }
 }

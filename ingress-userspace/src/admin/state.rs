@@ -25,6 +25,7 @@ pub(super) fn render(board: &Board) -> Value {
             "https": addresses(&board.addresses.https),
             "admin": addresses(&board.addresses.admin),
         },
+        "log-level": board.levels.as_ref().map(crate::log::Levels::current),
         "hosts": model.hosts.iter().map(|one| host(model, one)).collect::<Vec<_>>(),
         "backends": model.backends.iter().filter(|one| !one.key.is_nobody())
             .map(|one| backend(model, one)).collect::<Vec<_>>(),

@@ -8,7 +8,7 @@ use clap::{
 };
 
 use super::{Config, RunFlags, flags, ignored};
-use crate::l4;
+use crate::{console, l4};
 
 /// Kubernetes ingress data plane with an XDP front.
 #[derive(Debug, Parser)]
@@ -23,6 +23,8 @@ enum Command {
     /// Serve the Ingresses of a cluster, or of a directory of manifests.
     Run(Box<RunFlags>),
     Check(crate::check::Command),
+    LogLevel(console::LogLevel),
+    Status(console::Status),
     /// Print what is known of every annotation, as docs/annotations.md.
     Annotations,
     /// Work on the kernel tier by hand, without an agent.
@@ -37,6 +39,10 @@ pub enum Invocation {
     Run(Box<Config>),
     /// `penstock check`.
     Check(crate::check::Command),
+    /// `penstock log-level`.
+    LogLevel(console::LogLevel),
+    /// `penstock status`.
+    Status(console::Status),
     /// `penstock l4`.
     L4(l4::command::Command),
 }
@@ -87,9 +93,15 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>, cores: usize) -> Par
         }
     };
     match cli.command {
-        Command::L4(_) | Command::Check(_) if !faults.is_empty() => Parsed::Faults(listed(&faults)),
+        Command::L4(_) | Command::Check(_) | Command::LogLevel(_) | Command::Status(_)
+            if !faults.is_empty() =>
+        {
+            Parsed::Faults(listed(&faults))
+        }
         Command::Annotations => Parsed::Print(crate::translate::annotations_document()),
         Command::Check(command) => Parsed::Go(Invocation::Check(command)),
+        Command::LogLevel(command) => Parsed::Go(Invocation::LogLevel(command)),
+        Command::Status(command) => Parsed::Go(Invocation::Status(command)),
         Command::L4(command) => Parsed::Go(Invocation::L4(command)),
         Command::Run(mut flags) => {
             if let Some((_, run)) = matches.subcommand() {

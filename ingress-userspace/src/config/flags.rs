@@ -47,6 +47,11 @@ pub struct RunFlags {
     #[arg(long, value_name = "PATH", default_value = "/healthz")]
     pub health_check_path: String,
 
+    /// Unix socket of the health port's pages and of what changes the agent, for this user alone;
+    /// empty: none.
+    #[arg(long, value_name = "PATH", default_value = "/run/penstock/admin.sock")]
+    pub admin_socket: String,
+
     /// Value of the annotation kubernetes.io/ingress.class to serve.
     #[arg(long, value_name = "NAME", default_value = "penstock")]
     pub ingress_class: String,

@@ -22,6 +22,7 @@ use std::{
 
 use crate::{
     kubernetes::{Access, WebhookOptions, Writes},
+    log::Levels,
     translate,
 };
 
@@ -54,6 +55,9 @@ pub struct Config {
     pub names: NameServers,
     /// `--log-format`.
     pub log_format: LogFormat,
+    /// Changes which lines of our own log are written. No flag sets it: an agent that runs inside of
+    /// another program leaves that program's log alone.
+    pub levels: Option<Levels>,
     /// Lines of the access log that are for standard output go there. No flag sets it: an agent that
     /// runs inside of another program leaves that program's output alone.
     pub standard_output: bool,
@@ -99,6 +103,8 @@ pub struct Admin {
     pub port: u16,
     /// `--health-check-path`.
     pub health_path: String,
+    /// `--admin-socket`; `None`: there is none.
+    pub socket: Option<PathBuf>,
 }
 
 /// How the agent stops after the first signal.

@@ -131,6 +131,7 @@ impl RunFlags {
             timeouts: Timeouts::default(),
             names: NameServers::default(),
             standard_output: true,
+            levels: None,
             log_format: match self.log_format.as_str() {
                 "text" => LogFormat::Text,
                 "json" => LogFormat::Json,
@@ -254,6 +255,7 @@ impl RunFlags {
             address: faults.addresses("--healthz-host", &host).first().copied(),
             port: faults.port("--healthz-port", &self.healthz_port),
             health_path: self.health_check_path.clone(),
+            socket: Some(&self.admin_socket).filter(|path| !path.is_empty()).map(Into::into),
         }
     }
 

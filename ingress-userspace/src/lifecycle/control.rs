@@ -127,6 +127,9 @@ impl Control {
         let generation = self.publisher.publish(Arc::clone(&model), routes, handshakes);
         self.warm_firewall();
         self.board.readiness.published();
+        if let Some(levels) = &self.board.levels {
+            levels.configure(model.settings.log_level);
+        }
         self.steering.update(&model.members);
         if !same_hosts {
             self.board.registry.prune(&model);

@@ -173,11 +173,14 @@ impl Agent {
         let registry = Registry::new(config.workers);
         let zones = limits::Registry::new();
         let (writer, access_log) = proxy::access_log::start(config.standard_output)?;
+        let (phase, phases) = watch::channel(Phase::Serve);
+        let (exporter, spans) = proxy::spans::start(phases.clone())?;
         let board = Arc::new(Board {
             reader: reader.clone(),
             registry: Arc::clone(&registry),
             zones: Arc::clone(&zones),
             log_lines: access_log.lines(),
+            spans: spans.spans(),
             readiness: Arc::clone(&readiness),
             addresses: addresses.clone(),
             diagnostics: Default::default(),
@@ -185,11 +188,12 @@ impl Agent {
             source: source.state(),
             standing: Standing::default(),
             election: config.writes.election.as_ref().map(|election| election.id.clone()),
+            source_name: config.source.to_string(),
             steering: steering.clone(),
             health_path: config.admin.health_path.clone(),
             controller_class: config.translate.controller_class.clone(),
+            levels: config.levels.clone(),
         });
-        let (phase, phases) = watch::channel(Phase::Serve);
         let own = [&addresses.http, &addresses.https, &addresses.admin];
         let ports = Ports::new(
             config.listen.addresses.clone(),
@@ -199,7 +203,8 @@ impl Agent {
             phases.clone(),
         );
         let open_ports = ports.follow();
-        let admin = admin::start(Arc::clone(&board), admin_sockets, phases.clone())?;
+        let socket = config.admin.socket.as_deref().and_then(admin::Socket::open);
+        let admin = admin::start(Arc::clone(&board), admin_sockets, socket, phases.clone())?;
 
         let stopper = source.stopper();
         let (wanted, asking, told) = resolve::channel();
@@ -243,7 +248,7 @@ impl Agent {
             return Err(StartError::Stopped);
         };
         await_names(&known);
-        let shared = proxy::Shared { registry, zones, asking, access_log };
+        let shared = proxy::Shared { registry, zones, asking, access_log, spans };
         let workers = bound.start(&reader, &shared, &config.timeouts, &phases, &open_ports)?;
         if let Err(error) = steering.start(&config, &addresses, &stores) {
             phase.send_replace(Phase::Stop);
@@ -271,6 +276,7 @@ impl Agent {
             writing,
             threads: vec![source, resolver, admin],
             access_log: writer,
+            exporter,
         };
         let main = thread::Builder::new()
             .name("lifecycle".to_owned())
@@ -366,6 +372,7 @@ struct Parts {
     writing: Writing,
     threads: Vec<thread::JoinHandle<()>>,
     access_log: proxy::access_log::Writer,
+    exporter: proxy::spans::Exporter,
 }
 
 impl Parts {
@@ -402,6 +409,7 @@ impl Parts {
             sound &= thread.join().is_ok();
         }
         self.access_log.finish();
+        self.exporter.finish();
         tracing::info!(drained = !now, "stopped");
         sound
     }

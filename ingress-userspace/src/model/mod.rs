@@ -19,6 +19,7 @@ mod fastcgi;
 mod firewall;
 mod host;
 mod limits;
+mod log_level;
 mod login;
 mod member;
 mod mirror;
@@ -30,6 +31,7 @@ mod snippet;
 mod stream;
 mod text;
 mod tls;
+mod tracing;
 mod upstream_tls;
 
 pub use access_log::{
@@ -56,6 +58,7 @@ pub use host::{
     RedirectPort, Rewrite, Route, Target,
 };
 pub use limits::{LimitKey, Limits, Pace, RequestRate};
+pub use log_level::LogLevel;
 pub use login::{CryptMethod, HashedName, Login, Password, Users};
 pub use member::Member;
 pub use mirror::{Mirror, MirrorHost};
@@ -76,6 +79,7 @@ pub use text::{Piece, Text, Variable};
 pub use tls::{
     Authority, ClientAuth, ClientRule, Group, HostTls, Suite, TicketKey, TlsSettings, VerifyClient,
 };
+pub use tracing::{Export, OtlpProtocol, Propagator, Sampler, TracePolicy, Tracing};
 pub use upstream_tls::{Identity, TlsVersions, UpstreamTls, Verification};
 
 pub use crate::expression::{Case, Expression, Undecided};

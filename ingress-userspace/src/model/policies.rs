@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::{
     AddressRange, Cors, ErrorPages, ExternalAuth, FieldSetting, Firewall, Limits, Login, Mirror,
-    Program,
+    Program, TracePolicy,
 };
 
 /// What the annotations of an Ingress ask for beyond forwarding; one field for each stage of the
@@ -30,6 +30,8 @@ pub struct Policies {
     pub satisfy_any: bool,
     /// `enable-access-log: "false"`: nothing is written about requests.
     pub silent: bool,
+    /// What the Ingress says about spans otherwise than the ConfigMap.
+    pub tracing: Option<TracePolicy>,
     /// What rules judge requests, after they were admitted.
     pub firewall: Option<Firewall>,
     /// Who gets copies of requests.

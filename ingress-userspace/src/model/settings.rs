@@ -1,8 +1,8 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use super::{
-    AccessLog, Blocked, ClientAddress, ClientLimits, Compression, FieldPolicy, TlsSettings,
-    UpstreamPool,
+    AccessLog, Blocked, ClientAddress, ClientLimits, Compression, FieldPolicy, LogLevel,
+    TlsSettings, Tracing, UpstreamPool,
 };
 
 /// The controller's ConfigMap (reference section 9.1), as far as it is obeyed.
@@ -43,6 +43,10 @@ pub struct Settings {
     pub blocked: Option<Box<Blocked>>,
     /// What is written about requests; `None`: nothing.
     pub access_log: Option<Arc<AccessLog>>,
+    /// What is done about spans; `None`: nobody takes them.
+    pub tracing: Option<Arc<Tracing>>,
+    /// `error-log-level`: of our own log; `None`: the ConfigMap says nothing about it.
+    pub log_level: Option<LogLevel>,
     /// Where connections may come in.
     pub doors: Doors,
     /// Names outside the cluster may stand for addresses of IPv6; off: `disable-ipv6-dns`.
@@ -151,6 +155,8 @@ impl Default for Settings {
             stream: StreamSettings::default(),
             blocked: None,
             access_log: Some(Arc::default()),
+            tracing: None,
+            log_level: None,
             doors: Doors::default(),
             ipv6_names: true,
             drain: None,

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::Propagator;
+
 /// A text with variables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Text {
@@ -79,6 +81,12 @@ pub enum Variable {
     ServicePort,
     /// `$location_path`: the path of the Ingress.
     LocationPath,
+    /// `$opentelemetry_trace_id`.
+    TraceId,
+    /// `$opentelemetry_span_id`: of the request's own span.
+    SpanId,
+    /// `$opentelemetry_context_traceparent` and `$opentelemetry_context_b3`.
+    TraceContext(Propagator),
     /// `$http_*`: a header of the request; lower case, with dashes. Several lines are one list.
     Header(Arc<str>),
     /// `$cookie_*`.
@@ -111,6 +119,10 @@ impl Variable {
             "service_name" => Self::ServiceName,
             "service_port" => Self::ServicePort,
             "location_path" => Self::LocationPath,
+            "opentelemetry_trace_id" => Self::TraceId,
+            "opentelemetry_span_id" => Self::SpanId,
+            "opentelemetry_context_traceparent" => Self::TraceContext(Propagator::TraceContext),
+            "opentelemetry_context_b3" => Self::TraceContext(Propagator::B3),
             _ => {
                 let (family, rest) = name.split_once('_').filter(|(_, rest)| !rest.is_empty())?;
                 match family {

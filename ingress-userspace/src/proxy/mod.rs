@@ -37,6 +37,7 @@ mod proxy_protocol;
 mod respond;
 mod serve;
 mod sides;
+pub(crate) mod spans;
 mod stream;
 mod tcp;
 mod tls;
@@ -73,6 +74,7 @@ pub(crate) struct Shared {
     pub(crate) zones: Arc<limits::Registry>,
     pub(crate) asking: Asking,
     pub(crate) access_log: access_log::Inlet,
+    pub(crate) spans: spans::Inlet,
 }
 
 /// The workers at work.
@@ -128,6 +130,7 @@ impl Bound {
                     ports: ports.clone(),
                     credentials: Arc::clone(&credentials),
                     access_log: shared.access_log.clone(),
+                    spans: shared.spans.clone(),
                     firewall: Arc::clone(&firewall),
                 };
                 thread::Builder::new()

@@ -30,7 +30,7 @@ use super::{
     listen::Sockets,
     message::ResponseHead,
     pipeline::Judges,
-    ports,
+    ports, spans,
     upstream::Pool,
 };
 use crate::{
@@ -64,6 +64,7 @@ pub(crate) struct Setup {
     pub(crate) ports: watch::Receiver<ports::Open>,
     pub(crate) credentials: Arc<credentials::Shared>,
     pub(crate) access_log: access_log::Inlet,
+    pub(crate) spans: spans::Inlet,
     pub(crate) firewall: Arc<firewall::Shared>,
 }
 
@@ -92,6 +93,7 @@ pub(crate) struct Worker {
     /// Our own ports as text, one allocation each.
     port_texts: RefCell<Vec<(u16, Rc<str>)>>,
     pub(crate) access_log: access_log::Outlet,
+    pub(crate) spans: spans::Outlet,
     pub(crate) log_clock: access_log::Clock,
     /// The machine's name.
     pub(crate) hostname: Box<str>,
@@ -226,6 +228,7 @@ async fn serve(setup: Setup) {
         ports,
         credentials,
         access_log,
+        spans,
         firewall,
     } = setup;
     let mut random = fastrand::Rng::new();
@@ -255,6 +258,7 @@ async fn serve(setup: Setup) {
         port_texts: RefCell::default(),
         credentials: Credentials::new(credentials),
         access_log: access_log::Outlet::new(access_log),
+        spans: spans::Outlet::new(spans),
         log_clock: access_log::Clock::default(),
         hostname: access_log::hostname().into(),
         firewall: Firewall::new(firewall),
@@ -284,6 +288,7 @@ async fn serve(setup: Setup) {
                 worker.date.tick(SystemTime::now());
                 worker.pool.reap();
                 worker.access_log.flush();
+                worker.spans.flush();
                 // Lets go of the snapshot before also where no request comes in.
                 drop(worker.view());
             }

@@ -55,7 +55,7 @@ pub(super) fn unknown(name: &str, more: &str) -> String {
         "`${name}` is not known (known are {more}`$request_uri`, `$uri`, `$args`, `$host`, \
          `$remote_addr`, `$binary_remote_addr`, `$remote_port`, `$scheme`, `$server_name`, \
          `$server_port`, `$request_method`, `$escaped_request_uri`, `$request_id`, \
-         `$proxy_add_x_forwarded_for`, `$namespace`, `$ingress_name`, `$service_name`, `$service_port`, `$location_path`, `$http_…`, \
+         `$proxy_add_x_forwarded_for`, `$namespace`, `$ingress_name`, `$service_name`, `$service_port`, `$location_path`, `$opentelemetry_trace_id`, `$opentelemetry_span_id`, `$opentelemetry_context_traceparent`, `$opentelemetry_context_b3`, `$http_…`, \
          `$cookie_…` and `$arg_…`)"
     )
 }

@@ -34,6 +34,15 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start(files: &[(&str, &str)], arguments: &[&str]) -> Self {
+        Self::start_with(files, arguments, &[])
+    }
+
+    /// The same with more variables.
+    pub(crate) fn start_with(
+        files: &[(&str, &str)],
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         for (name, text) in files {
             std::fs::write(dir.path().join(name), text).expect("a manifest");
@@ -48,10 +57,12 @@ impl Process {
             "--bind-address=127.0.0.1",
             "--healthz-host=127.0.0.1",
             "--watch-ingress-without-class",
+            "--admin-socket=",
             "--log-format=json",
         ];
         all.extend(arguments);
-        let mut child = penstock(&all).spawn().expect("it starts");
+        let mut command = penstock(&all);
+        let mut child = command.envs(variables.iter().copied()).spawn().expect("it starts");
         let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
         let admin = loop {
             let line = lines.next().expect("it says where it serves").expect("text");
@@ -70,6 +81,14 @@ impl Process {
             exchange(self.admin, "GET /state HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
         let state: serde_json::Value = serde_json::from_slice(&reply.body).expect("JSON");
         state["listeners"]["http"][0].as_str().expect("one").parse().expect("an address")
+    }
+
+    /// A number of `/metrics`.
+    pub(crate) fn metric(&self, line: &str) -> Option<u64> {
+        let reply =
+            exchange(self.admin, "GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        let text = String::from_utf8(reply.body).expect("it is text");
+        text.lines().find_map(|own| own.strip_prefix(line)?.trim().parse().ok())
     }
 
     /// The most memory that it ever had, in KiB.

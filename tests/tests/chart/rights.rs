@@ -26,6 +26,11 @@ fn no_pod_is_privileged() {
     }
 }
 
+/// Where the admin socket is: the pod's own, gone with it.
+fn run() -> Value {
+    json!({ "name": "run", "emptyDir": { "medium": "Memory", "sizeLimit": "1Mi" } })
+}
+
 #[test]
 fn without_the_kernel_tier_the_agent_is_nobody() {
     let Some(chart) = Chart::new("without_the_kernel_tier_the_agent_is_nobody") else { return };
@@ -35,7 +40,7 @@ fn without_the_kernel_tier_the_agent_is_nobody() {
     assert_eq!(context["runAsNonRoot"], true);
     assert_eq!(context["runAsUser"], 65532);
     assert_eq!(context["capabilities"]["add"], json!(["NET_BIND_SERVICE"]));
-    assert_eq!(pod["volumes"], Value::Null, "nothing of the node is mounted");
+    assert_eq!(pod["volumes"], json!([run()]), "nothing of the node is mounted");
     let arguments = pod["containers"][0]["args"].as_array().expect("arguments");
     assert!(arguments.iter().any(|one| one == "--l4=off"));
 }
@@ -52,9 +57,8 @@ fn the_kernel_tier_takes_four_capabilities_and_the_bpf_file_system() {
     assert_eq!(context["capabilities"]["add"], four);
     assert_eq!(context["runAsUser"], 0);
     assert_eq!(pod["hostNetwork"], true);
-    let path =
-        json!([{ "name": "bpf", "hostPath": { "path": "/sys/fs/bpf", "type": "Directory" } }]);
-    assert_eq!(pod["volumes"], path);
+    let bpf = json!({ "name": "bpf", "hostPath": { "path": "/sys/fs/bpf", "type": "Directory" } });
+    assert_eq!(pod["volumes"], json!([bpf, run()]));
     // AppArmor's default profile forbids writing below /sys.
     assert_eq!(container["volumeMounts"][0]["mountPath"], "/bpf");
     let arguments = container["args"].as_array().expect("arguments");

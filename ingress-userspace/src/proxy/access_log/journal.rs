@@ -1,4 +1,4 @@
-//! What is remembered of one request.
+//! What is remembered of one request, for its line and for its spans.
 
 use std::{
     cell::{Cell, RefCell},
@@ -18,13 +18,17 @@ use crate::{
         message::{Fields, Known, RequestHead, ResponseHead, Version},
         pipeline::{Origin, Seen, without_port},
         sides::Traffic,
+        spans::Trace,
     },
 };
 
 /// What is remembered of a request from its beginning on, since stages change it on its way.
 #[derive(Debug)]
 pub(crate) struct Journal {
-    pub(super) log: Arc<AccessLog>,
+    /// `None`: no line is written.
+    pub(super) log: Option<Arc<AccessLog>>,
+    /// `None`: there are no spans.
+    pub(crate) trace: Option<Trace>,
     pub(super) begun: Instant,
     /// Values that are known before the line is written, by the piece of the format.
     values: RefCell<Values>,
@@ -47,7 +51,7 @@ struct Values {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Attempt {
     pub(super) address: SocketAddr,
-    begun: Instant,
+    pub(super) begun: Instant,
     pub(super) connected: Option<Duration>,
     pub(super) answered: Option<Duration>,
     pub(super) ended: Option<Duration>,
@@ -75,12 +79,17 @@ impl Journal {
         head: &RequestHead,
         settings: &Settings,
     ) -> Option<Rc<Self>> {
-        let log = settings.access_log.as_ref()?;
-        if log.skipped.iter().any(|skipped| is_skipped(skipped, &head.target)) {
+        let is_wanted = |log: &&Arc<AccessLog>| {
+            !log.skipped.iter().any(|skipped| is_skipped(skipped, &head.target))
+        };
+        let log = settings.access_log.as_ref().filter(is_wanted);
+        let trace = Trace::begin(head, settings);
+        if log.is_none() && trace.is_none() {
             return None;
         }
         let journal = Self {
-            log: Arc::clone(log),
+            log: log.cloned(),
+            trace,
             begun: Instant::now(),
             values: RefCell::default(),
             attempts: RefCell::default(),
@@ -90,9 +99,13 @@ impl Journal {
                 Version::Http10 | Version::Http11 => 0,
             },
         };
-        journal.values.borrow_mut().places.resize(log.format.pieces.len(), None);
+        journal.values.borrow_mut().places.resize(journal.pieces().len(), None);
         journal.arrive(client, head, settings);
         Some(Rc::new(journal))
+    }
+
+    fn pieces(&self) -> &[LogPiece] {
+        self.log.as_ref().map_or(&[], |log| &log.format.pieces)
     }
 
     /// Remembers what is asked of the request as it came.
@@ -137,6 +150,7 @@ impl Journal {
                     route: None,
                     service: None,
                     request_id: Default::default(),
+                    trace: None,
                 };
                 seen.variable(own, take);
             }
@@ -166,7 +180,7 @@ impl Journal {
     fn remember(&self, mut value: impl FnMut(&LogVariable, &mut dyn FnMut(&[u8]))) {
         let mut values = self.values.borrow_mut();
         let Values { bytes, places } = &mut *values;
-        for (piece, place) in self.log.format.pieces.iter().zip(places) {
+        for (piece, place) in self.pieces().iter().zip(places) {
             let LogPiece::Variable(variable) = piece else { continue };
             let before = bytes.len();
             let mut any = false;
@@ -203,6 +217,9 @@ impl Journal {
     /// The last attempt was none: its connection had been closed while it was idle.
     pub(crate) fn forget_attempt(&self) {
         self.attempts.borrow_mut().pop();
+        if let Some(trace) = &self.trace {
+            trace.forget_attempt();
+        }
     }
 
     /// Of the addresses of a name that was asked, this one took the connection.
@@ -284,7 +301,10 @@ fn is_early(variable: &Variable) -> bool {
         | Variable::IngressName
         | Variable::ServiceName
         | Variable::ServicePort
-        | Variable::LocationPath => false,
+        | Variable::LocationPath
+        | Variable::TraceId
+        | Variable::SpanId
+        | Variable::TraceContext(_) => false,
     }
 }
 

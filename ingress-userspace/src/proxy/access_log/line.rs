@@ -8,23 +8,52 @@ use super::{
     journal::{Attempt, Ending, Journal, protocol},
 };
 use crate::{
-    model::{BackendKey, HostName, LogEscape, LogPiece, LogVariable, Target, Variable},
-    proxy::{balance::View, pipeline::Seen},
+    model::{BackendKey, HostName, LogEscape, LogFormat, LogPiece, LogVariable, Target, Variable},
+    proxy::{
+        balance::View,
+        pipeline::Seen,
+        spans::{Attempted, Trace},
+    },
 };
 
 impl Journal {
-    /// Writes the line down.
+    /// Writes the line down, and hands the spans over.
     pub(crate) fn end(&self, view: &View, ending: Ending<'_>) {
-        let route = ending.subject.route;
-        if route.and_then(|route| route.policies.as_ref()).is_some_and(|own| own.silent) {
-            return;
+        let Ending { client, subject, head, .. } = &ending;
+        if let Some(trace) = &self.trace {
+            trace.settle_late(client, subject, head, view);
         }
-        ending.client.worker.access_log.line(&self.log, |line| self.write(view, &ending, line));
+        let policies = subject.route.and_then(|route| route.policies.as_ref());
+        if let Some(log) = &self.log
+            && !policies.is_some_and(|own| own.silent)
+        {
+            let format = &log.format;
+            client.worker.access_log.line(log, |line| self.write(view, &ending, format, line));
+        }
+        if let Some(trace) = &self.trace {
+            self.trace(trace, view, &ending);
+        }
     }
 
-    fn write(&self, view: &View, ending: &Ending<'_>, line: &mut Vec<u8>) {
+    fn trace(&self, trace: &Trace, view: &View, ending: &Ending<'_>) {
+        let elapsed = self.begun.elapsed();
+        let attempts = self.attempts.borrow();
+        let attempts = attempts.iter().map(|attempt| {
+            let begun = attempt.begun.duration_since(self.begun);
+            let lasted = attempt.ended.or(attempt.answered);
+            Attempted {
+                address: attempt.address,
+                begun,
+                ended: lasted.map_or(elapsed, |lasted| begun + lasted),
+                status: attempt.status,
+                is_answered: attempt.answered.is_some(),
+            }
+        });
+        trace.end(view, ending, elapsed, self.complete.get(), attempts);
+    }
+
+    fn write(&self, view: &View, ending: &Ending<'_>, format: &LogFormat, line: &mut Vec<u8>) {
         let now = Clock::now();
-        let format = &self.log.format;
         let mut writing = Writing { line, escape: format.escape };
         for (index, piece) in format.pieces.iter().enumerate() {
             match piece {
@@ -56,7 +85,10 @@ impl Journal {
                 | Variable::IngressName
                 | Variable::ServiceName
                 | Variable::ServicePort
-                | Variable::LocationPath),
+                | Variable::LocationPath
+                | Variable::TraceId
+                | Variable::SpanId
+                | Variable::TraceContext(_)),
             ) => {
                 let route = subject.route.map(|route| &**route);
                 let service = match route.map(|route| &route.target) {
@@ -75,6 +107,7 @@ impl Journal {
                     route,
                     service: service.map(|service| &service.key),
                     request_id: OnceCell::new(),
+                    trace: self.trace.as_ref(),
                 };
                 let mut value = Vec::new();
                 seen.variable(own, &mut |part| value.extend_from_slice(part));

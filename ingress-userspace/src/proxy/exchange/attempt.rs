@@ -72,7 +72,7 @@ impl Budget<'_> {
 pub(super) async fn find<D: Downstream>(
     client: &Rc<Client>,
     attempts: &mut Attempts<'_, impl Asker>,
-    head: &RequestHead,
+    head: &mut RequestHead,
     proxying: &Proxying,
     down: &mut D,
     upload: &mut Upload,
@@ -83,7 +83,8 @@ pub(super) async fn find<D: Downstream>(
     let by_method = !matches!(head.method.as_str(), "POST" | "LOCK" | "PATCH");
     let repeatable = by_method || proxying.retry.conditions.contains(Conditions::NON_IDEMPOTENT);
     let mut budget = Budget { proxying, repeatable, tries: 0, begun: worker.deadlines.now() };
-    let journal = head.journal.as_deref();
+    let journal = head.journal.clone();
+    let journal = journal.as_deref();
     // After a pooled connection turned out to be closed, the others to that endpoint are too.
     let mut fresh_only = None;
     loop {
@@ -100,6 +101,9 @@ pub(super) async fn find<D: Downstream>(
         budget.tries += 1;
         if let Some(journal) = journal {
             journal.attempt(address);
+            if let Some(trace) = &journal.trace {
+                trace.announce(client, proxying, head);
+            }
         }
         let mut connection = match pooled {
             Some(connection) => connection,

@@ -3,7 +3,7 @@ use std::rc::Rc;
 use http::Method;
 
 use super::Fields;
-use crate::proxy::access_log::Journal;
+use crate::proxy::{access_log::Journal, spans::Trace};
 
 /// The version that a message came with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,7 +48,7 @@ pub(crate) struct RequestHead {
     pub(crate) fields: Fields,
     /// What follows.
     pub(crate) body: BodyLength,
-    /// What is remembered for the access log, if it is to have this request.
+    /// What is remembered for the access log or for spans, if one of them is to have this request.
     pub(crate) journal: Option<Rc<Journal>>,
     /// What a FastCGI application is told beside the fields; `None` for all others. Values may hold
     /// any bytes but NUL.
@@ -68,6 +68,11 @@ impl RequestHead {
         self.body = BodyLength::None;
         self.journal = None;
         self.parameters = None;
+    }
+
+    /// Its part in a trace, where somebody takes spans.
+    pub(crate) fn trace(&self) -> Option<&Trace> {
+        self.journal.as_deref()?.trace.as_ref()
     }
 
     /// The target's path, without query.

@@ -106,6 +106,7 @@ impl Asker for Asked<'_> {
             route: Some(self.route),
             service: Some(self.service),
             request_id: OnceCell::new(),
+            trace: None,
         };
         seen.variable(variable, take);
     }

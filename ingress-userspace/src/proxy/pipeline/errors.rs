@@ -140,6 +140,9 @@ pub(super) async fn replace<D: Downstream>(
         head.fields.set(Known::XRequestId, &forwarded::new_request_id(client));
     }
     let authority = &request.authority;
+    if let Some(trace) = head.trace() {
+        trace.settle_late(client, &subject, request, view);
+    }
     let asked = Asked::aside(client, route, host, backend, &head, authority, &origin);
     let attempts = Attempts::new(view, Choice { id, affinity: None }, asked);
     ask(pages, answered, attempts, head, down, answer).await

@@ -126,6 +126,7 @@ impl Answered<'_> {
             route,
             service: service.map(|service| &service.key),
             request_id: OnceCell::new(),
+            trace: request.trace(),
         };
         settings::values(settings, &seen)
     }

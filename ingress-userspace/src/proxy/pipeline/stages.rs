@@ -101,6 +101,7 @@ impl Located<'_> {
             route: Some(self.route),
             service: Some(&self.service.key),
             request_id: OnceCell::new(),
+            trace: head.trace(),
         }
     }
 }
@@ -144,6 +145,9 @@ pub(super) async fn admit<'v>(
     mut located: Box<Located<'v>>,
 ) -> Result<Decision<'v>, Failure> {
     let route = located.route;
+    if let Some(trace) = head.trace() {
+        trace.settle(&located.seen(client, head), &view.snapshot.model.settings);
+    }
     let Some(policies) = &route.policies else {
         return forward(client, view, head, &mut located, None);
     };
@@ -429,6 +433,9 @@ pub(super) fn forward<'v>(
 ) -> Result<Decision<'v>, Failure> {
     let settings = &view.snapshot.model.settings;
     let Located { route, ref origin, over_http2, .. } = *located;
+    if let Some(trace) = head.trace() {
+        trace.settle(&located.seen(client, head), settings);
+    }
     if head.fields.get(Known::Expect).is_some_and(|v| !v.eq_ignore_ascii_case(b"100-continue")) {
         return Err(Failure::Expectation);
     }
@@ -515,6 +522,7 @@ fn values(
         route: Some(located.route),
         service: Some(&located.service.key),
         request_id: OnceCell::new(),
+        trace: head.trace(),
     };
     let values = settings::values(&policy.to_upstream, &seen);
     if policy.request_id

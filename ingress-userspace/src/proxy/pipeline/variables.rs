@@ -10,6 +10,7 @@ use crate::{
     proxy::{
         client::Client,
         message::{Fields, Known},
+        spans::Trace,
     },
 };
 
@@ -32,11 +33,13 @@ pub(in crate::proxy) struct Seen<'r> {
     pub(in crate::proxy) service: Option<&'r BackendKey>,
     /// `$request_id` of a request that has none: made when first asked for.
     pub(in crate::proxy) request_id: OnceCell<[u8; 32]>,
+    /// Its part in a trace, if that is known.
+    pub(in crate::proxy) trace: Option<&'r Trace>,
 }
 
 impl Seen<'_> {
     /// The text with what the request has for its variables.
-    pub(super) fn text(&self, text: &Text) -> Vec<u8> {
+    pub(in crate::proxy) fn text(&self, text: &Text) -> Vec<u8> {
         let mut whole = Vec::new();
         for piece in &text.pieces {
             match piece {
@@ -108,6 +111,9 @@ impl Seen<'_> {
                     take(key.port.to_string().as_bytes());
                 }
             }
+            Variable::TraceId | Variable::SpanId | Variable::TraceContext(_) => {
+                self.tracing(variable, take);
+            }
             Variable::LocationPath => take(self.route.map_or("", |route| &route.path).as_bytes()),
             Variable::Header(name) => {
                 let named = self.fields.iter().filter(|field| field.is_named(name.as_bytes()));
@@ -124,6 +130,19 @@ impl Seen<'_> {
                 let mut pairs = self.query().split('&').filter_map(|pair| pair.split_once('='));
                 take(pairs.find(is_it).map_or("", |(_, value)| value).as_bytes());
             }
+        }
+    }
+
+    fn tracing(&self, variable: &Variable, take: &mut dyn FnMut(&[u8])) {
+        let Some(trace) = self.trace else { return };
+        let value = match variable {
+            Variable::TraceId => trace.trace_id().map(String::into_bytes),
+            Variable::SpanId => trace.span_id().map(String::into_bytes),
+            Variable::TraceContext(propagator) => trace.context_as(*propagator),
+            _ => None,
+        };
+        if let Some(value) = value {
+            take(&value);
         }
     }
 

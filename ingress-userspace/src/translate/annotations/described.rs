@@ -222,7 +222,7 @@ pub(super) const DESCRIBED: &[Described] = &[
     row("enable-rewrite-log", "boolean", "`false`", Ingress, ""),
     row("enable-opentelemetry", "boolean", "cm, `false`", Ingress, ""),
     row("opentelemetry-trust-incoming-span", "boolean", "cm, `true`", Ingress, ""),
-    row("opentelemetry-operation-name", "text", "", Ingress, ""),
+    row("opentelemetry-operation-name", "text with variables", "cm", Ingress, ""),
     unless(NO, row("enable-modsecurity", "boolean", "cm, `false`", Ingress, FIREWALL)),
     unless(NO, row("enable-owasp-core-rules", "boolean", "cm, `false`", Ingress, CORE_RULES)),
     row("modsecurity-transaction-id", "text with variables", "", Ingress, ""),

@@ -67,7 +67,6 @@ pub(crate) fn document() -> String {
 fn status(support: Support, differs: &str) -> String {
     let status = match support {
         Support::Obeyed => "obeyed".to_owned(),
-        Support::Later(_, what) => format!("no effect yet: {what}"),
         Support::Needless(why) => format!("no effect: {why}"),
         Support::Snippet => {
             "where allowed, obeyed as far as it is understood: docs/snippets.md".to_owned()

@@ -2,7 +2,7 @@
 //! sections 1.2 to 1.12.
 
 use Risk::{Critical, High, Low, Medium};
-use Support::{Later, Legacy, Needless, Obeyed, Snippet};
+use Support::{Legacy, Needless, Obeyed, Snippet};
 
 /// What an annotation can do to others, as ingress-nginx declares it; above the ConfigMap's
 /// `annotations-risk-level` the Ingress is refused.
@@ -19,9 +19,6 @@ pub(in crate::translate) enum Risk {
 pub(in crate::translate) enum Support {
     /// It is obeyed.
     Obeyed,
-    /// It does nothing yet, and no one gets to where they should not because of that. A warning that
-    /// says what it waits for, except for this value, which asks for what is done anyway.
-    Later(&'static str, &'static str),
     /// It does nothing because there is nothing for it to do; says why.
     Needless(&'static str),
     /// Configuration of nginx: obeyed where snippets are allowed and every word of it is understood.
@@ -39,9 +36,6 @@ pub(in crate::translate) const BUFFERS: &str =
 /// Likewise, of files.
 pub(in crate::translate) const NO_FILES: &str =
     "answers are never written to disk; an endpoint waits for a slow client";
-
-/// What keys about spans wait for, in the ConfigMap too.
-pub(in crate::translate) const TRACING: &str = "it comes with tracing";
 
 /// Why `auth-keepalive-requests` and `-timeout` do nothing.
 const AUTH_POOL: &str = "connections to the server are kept as the ConfigMap's \
@@ -194,9 +188,9 @@ pub(super) const KNOWN: &[(&str, Risk, Support)] = &[
     ("ssl-prefer-server-ciphers", Low, Obeyed),
     ("enable-access-log", Low, Obeyed),
     ("enable-rewrite-log", Low, Needless(REWRITES)),
-    ("enable-opentelemetry", Low, Later("false", TRACING)),
-    ("opentelemetry-trust-incoming-span", Low, Later("", TRACING)),
-    ("opentelemetry-operation-name", Medium, Later("", TRACING)),
+    ("enable-opentelemetry", Low, Obeyed),
+    ("opentelemetry-trust-incoming-span", Low, Obeyed),
+    ("opentelemetry-operation-name", Medium, Obeyed),
     ("enable-modsecurity", Low, Obeyed),
     ("enable-owasp-core-rules", Low, Obeyed),
     ("modsecurity-transaction-id", High, Obeyed),

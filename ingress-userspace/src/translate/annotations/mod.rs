@@ -25,6 +25,7 @@ mod response_headers;
 mod rewrite;
 mod snippet;
 mod sources;
+mod tracing;
 mod upstream_tls;
 mod value;
 
@@ -37,7 +38,7 @@ pub(crate) use described::{Described, described};
 pub(crate) use document::document;
 pub(super) use error_pages::{ErrorPagesRequest, statuses as error_statuses};
 pub(super) use handshake::{Client, Handshake};
-pub(super) use known::{BUFFER_SIZE, BUFFERS, NO_FILES, Risk, Support, TRACING};
+pub(super) use known::{BUFFER_SIZE, BUFFERS, NO_FILES, Risk, Support};
 pub(super) use proxying::{Source, read as read_proxying};
 pub(super) use redirect::Redirects;
 pub(super) use rewrite::Rewriting;
@@ -184,11 +185,6 @@ impl Parser<'_, '_> {
                 Support::Snippet => continue,
                 Support::Needless(why) => self.warn(key, &format!("has no effect: {why}")),
                 Support::Legacy => self.warn(key, "has no effect, as in current ingress-nginx"),
-                Support::Later(harmless, what) => {
-                    if !asks_for(&value, harmless) {
-                        self.warn(key, &format!("has no effect yet: {what}"));
-                    }
-                }
             }
         }
     }
@@ -223,6 +219,7 @@ impl Parser<'_, '_> {
             headers: response_headers::parse(self),
             errors: None,
             silent: !self.boolean("enable-access-log", true),
+            tracing: tracing::parse(self),
             firewall: firewall::parse(self),
             mirror: mirror::parse(self),
             snippet: snippets.location.clone(),
@@ -299,13 +296,5 @@ fn usual(key: &str) -> String {
             None => format!(" (what the ConfigMap's{rest} says)"),
         },
         _ => format!(" ({default})"),
-    }
-}
-
-/// The value is this one. Booleans and protocols are compared by meaning.
-fn asks_for(value: &str, harmless: &str) -> bool {
-    match (boolean(value), boolean(harmless)) {
-        (Ok(value), Ok(harmless)) => value == harmless,
-        _ => !harmless.is_empty() && value.eq_ignore_ascii_case(harmless),
     }
 }

@@ -10,6 +10,7 @@ mod listen;
 mod others;
 mod snippets;
 mod streams;
+mod tracing;
 
 pub(super) use fields::{OURS, is_ours, is_token};
 
@@ -32,8 +33,8 @@ use super::{
 use crate::{
     firewall::Library,
     model::{
-        AddressRange, Conditions, Denial, Group, Policies, Policy, Proxying, RedirectCode,
-        Settings, Sources, TicketKey, TlsSettings,
+        AddressRange, Conditions, Denial, Group, LogLevel, Policies, Policy, Proxying,
+        RedirectCode, Settings, Sources, TicketKey, TlsSettings,
     },
     stores::Store,
 };
@@ -267,6 +268,22 @@ const OBEYED: &[&str] = &[
     "enable-syslog",
     "syslog-host",
     "syslog-port",
+    "error-log-level",
+    "enable-opentelemetry",
+    "opentelemetry-operation-name",
+    "opentelemetry-location-operation-name",
+    "opentelemetry-trust-incoming-span",
+    "otlp-collector-host",
+    "otlp-collector-port",
+    "otlp-protocol",
+    "otel-propagators",
+    "otel-max-queuesize",
+    "otel-schedule-delay-millis",
+    "otel-max-export-batch-size",
+    "otel-service-name",
+    "otel-sampler",
+    "otel-sampler-ratio",
+    "otel-sampler-parent-based",
 ];
 
 impl Config {
@@ -395,6 +412,11 @@ impl<'a> Reader<'a, '_> {
         settings.address = self.address();
         settings.tls = self.tls();
         settings.access_log = self.access_log();
+        settings.tracing = self.tracing();
+        self.value("error-log-level", &mut settings.log_level, |value| {
+            let levels = "`debug`, `info`, `notice`, `warn`, `error`, `crit`, `alert` or `emerg`";
+            LogLevel::named(value).map(Some).ok_or(Invalid(levels))
+        });
         settings
     }
 

@@ -6,13 +6,11 @@ use super::{OBEYED, Reader};
 use crate::{
     model::Denial,
     suggestion,
-    translate::annotations::{BUFFER_SIZE, BUFFERS, NO_FILES, TRACING, boolean},
+    translate::annotations::{BUFFER_SIZE, BUFFERS, NO_FILES, boolean},
 };
 
 /// What becomes of a key that `Config` has no field for.
 pub(super) enum Other {
-    /// It does nothing yet; says what it waits for.
-    Later(&'static str),
     /// There is nothing for it to do; says why.
     Needless(&'static str),
     /// Likewise, but for this value, which asks for what is done anyway.
@@ -21,7 +19,7 @@ pub(super) enum Other {
     Denies,
 }
 
-use Other::{Denies, Later, Needless, Unless};
+use Other::{Denies, Needless, Unless};
 
 const HEADER_BUFFER: &str = "a connection borrows a buffer of 32 KiB only while a head is read";
 const OCSP: &str = "answers of authorities about certificates are not fetched and not stapled: \
@@ -37,7 +35,7 @@ const PLACES: &str = "the kernel places the workers";
 const FILES: &str = "the limit of open files is that of the process";
 const ACCEPT: &str = "connections are always accepted as long as there are some, by all workers";
 const HASHES: &str = "tables grow as they must";
-const LOG_LEVEL: &str = "the log is set by the variable RUST_LOG and goes to standard error";
+const LOG_PATH: &str = "our own log goes to standard error";
 const STATUS: &str = "there is no status page; /metrics and /state are on --healthz-port";
 const GEO: &str = "there is no database of places, and no variable that would say them";
 const LUA: &str = "there is no Lua";
@@ -56,6 +54,8 @@ const NO_STREAM_LOG: &str =
     "connections of TCP and UDP services are counted in /metrics, not logged";
 const ESCAPED: &str = "what a client sends is always escaped: it could write lines of its own else";
 
+const OTEL_FILE: &str = "there is no file: the collector is named by otlp-collector-host";
+
 /// In the order of ingress-nginx's own document.
 pub(super) const OTHERS: &[(&str, Other)] = &[
     ("allow-backend-server-header", Unless("false", HIDDEN)),
@@ -65,8 +65,7 @@ pub(super) const OTHERS: &[(&str, Other)] = &[
     ("disable-stream-access-log", Unless("true", NO_STREAM_LOG)),
     ("log-format-escape-none", Unless("false", ESCAPED)),
     ("log-format-stream", Needless(NO_STREAM_LOG)),
-    ("error-log-level", Needless(LOG_LEVEL)),
-    ("error-log-path", Needless(LOG_LEVEL)),
+    ("error-log-path", Needless(LOG_PATH)),
     ("client-header-buffer-size", Needless(HEADER_BUFFER)),
     ("enable-ocsp", Unless("false", OCSP)),
     ("http2-max-field-size", Needless(HTTP2_HEADS)),
@@ -103,25 +102,15 @@ pub(super) const OTHERS: &[(&str, Other)] = &[
     ("grpc-buffer-size-kb", Needless(GRPC)),
     ("default-type", Needless(TYPE)),
     ("lua-shared-dicts", Needless(LUA)),
-    ("debug-connections", Needless("the log is set by the variable RUST_LOG")),
+    (
+        "debug-connections",
+        Needless("`penstock log-level debug` shows what is done with every connection"),
+    ),
     ("main-snippet", Needless(NO_NGINX)),
     ("stream-snippet", Needless(STREAMS)),
     // May well be who asks for a password.
     ("plugins", Denies),
-    ("enable-opentelemetry", Unless("false", TRACING)),
-    ("opentelemetry-operation-name", Later(TRACING)),
-    ("opentelemetry-location-operation-name", Later(TRACING)),
-    ("opentelemetry-trust-incoming-span", Later(TRACING)),
-    ("opentelemetry-config", Later(TRACING)),
-    ("otlp-collector-host", Later(TRACING)),
-    ("otlp-collector-port", Later(TRACING)),
-    ("otel-max-queuesize", Later(TRACING)),
-    ("otel-schedule-delay-millis", Later(TRACING)),
-    ("otel-max-export-batch-size", Later(TRACING)),
-    ("otel-service-name", Later(TRACING)),
-    ("otel-sampler", Later(TRACING)),
-    ("otel-sampler-ratio", Later(TRACING)),
-    ("otel-sampler-parent-based", Later(TRACING)),
+    ("opentelemetry-config", Needless(OTEL_FILE)),
 ];
 
 impl Reader<'_, '_> {
@@ -134,9 +123,6 @@ impl Reader<'_, '_> {
             }
             let field = format!("data.{key}");
             match OTHERS.iter().find(|(known, _)| known == key).map(|(_, other)| other) {
-                Some(Later(what)) => {
-                    self.report.warning(field, format!("has no effect yet: {what}"));
-                }
                 Some(Unless(harmless, _)) if means(value.trim(), harmless) => {}
                 Some(Needless(why) | Unless(_, why)) => {
                     self.report.warning(field, format!("has no effect: {why}"));

@@ -135,7 +135,7 @@ fn every_key_that_restricts_by_its_name_denies() {
         let restricts =
             key.starts_with("auth-") && !key.starts_with("auth-tls-") && !obeyed.contains(&key)
                 || key.ends_with("-snippet");
-        let passes = matches!(support, Support::Obeyed | Support::Later(..) | Support::Legacy);
+        let passes = matches!(support, Support::Obeyed | Support::Legacy);
         assert!(!(restricts && passes), "{key}");
     }
 }
@@ -238,10 +238,10 @@ fn unknown_keys_are_said_with_what_was_meant() {
 
 #[test]
 fn keys_without_effect_are_said_once_each() {
-    let translation = with(&[("enable-opentelemetry", "true"), ("secure-backends", "true")]);
+    let translation = with(&[("enable-rewrite-log", "true"), ("secure-backends", "true")]);
     says(
         &translation,
-        "warning Ingress default/guarded: metadata.annotations[nginx.ingress.kubernetes.io/enable-opentelemetry]: has no effect yet: it comes with tracing",
+        "warning Ingress default/guarded: metadata.annotations[nginx.ingress.kubernetes.io/enable-rewrite-log]: has no effect: rewrites are not logged; `/explain` on --healthz-port says what becomes of a path",
     );
     says(&translation, "secure-backends]: has no effect, as in current ingress-nginx");
     assert_eq!(translation.diagnostics.len(), 2);

@@ -5,6 +5,7 @@
 mod api_server;
 mod backend;
 mod client;
+mod collector;
 mod manifests;
 mod requirement;
 mod served;
@@ -14,6 +15,7 @@ pub(crate) use backend::{Backend, read_head, read_request, saying};
 pub(crate) use client::{
     Connection, Pair, Reply, TlsOptions, exchange, tls, tls_behind, tls_config, tls_over, tls_with,
 };
+pub(crate) use collector::{Collector, attribute};
 pub(crate) use manifests::*;
 pub(crate) use requirement::skip;
 pub(crate) use served::Served;
@@ -188,6 +190,7 @@ fn config_of(source: String, more: &[&str]) -> Config {
         "--workers=2".to_owned(),
         "--watch-ingress-without-class".to_owned(),
         "--l4=off".to_owned(),
+        "--admin-socket=".to_owned(),
     ];
     arguments.extend(more.iter().map(|&argument| argument.to_owned()));
     match config::parse(arguments.into_iter().map(Into::into), 2) {

@@ -260,6 +260,7 @@ fn seen<'r>(
         route: Some(located.route),
         service: Some(&located.service.key),
         request_id: OnceCell::new(),
+        trace: head.trace(),
     }
 }
 

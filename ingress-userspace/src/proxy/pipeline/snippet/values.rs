@@ -67,6 +67,7 @@ impl Script<'_> {
                     route: self.route,
                     service: self.service,
                     request_id: self.request_id.clone(),
+                    trace: None,
                 };
                 seen.variable(variable, &mut |bytes| out.extend_from_slice(bytes));
                 if let Some(id) = seen.request_id.get() {

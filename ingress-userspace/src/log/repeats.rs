@@ -1,0 +1,197 @@
+//! The same line again and again: of each place in the code and each message, a few are written in
+//! a while, and then how many were not. What was asked for to look closely (`debug` and below) is
+//! written whole.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tracing::{
+    Event, Level, Subscriber,
+    callsite::Identifier,
+    field::{Field, Visit},
+};
+use tracing_subscriber::layer::{Context, Layer};
+
+/// How many alike are written within `WHILE`.
+const FEW: u32 = 10;
+const WHILE: Duration = Duration::from_secs(10);
+/// How many messages are told apart; those beyond count as one per place in the code.
+const MESSAGES: usize = 1024;
+/// How much of a message a summary shows. Characters.
+const SHOWN: usize = 200;
+
+/// What was written lately.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Repeats(Arc<Mutex<HashMap<(Identifier, Box<str>), Count>>>);
+
+#[derive(Debug)]
+struct Count {
+    level: Level,
+    since: Instant,
+    written: u32,
+    /// How many were not, of which nobody was told yet, and since when.
+    suppressed: u64,
+    untold: Instant,
+}
+
+/// Messages that were not written.
+#[derive(Debug, PartialEq, Eq)]
+struct Summary {
+    level: Level,
+    message: String,
+    suppressed: u64,
+}
+
+impl Repeats {
+    /// The message may be written.
+    fn admit(&self, place: Identifier, level: Level, message: Box<str>, now: Instant) -> bool {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut key = (place, message);
+        if counts.len() >= MESSAGES && !counts.contains_key(&key) {
+            key.1 = Box::default();
+        }
+        let fresh = Count { level, since: now, written: 0, suppressed: 0, untold: now };
+        let count = counts.entry(key).or_insert(fresh);
+        if now.duration_since(count.since) >= WHILE {
+            (count.since, count.written) = (now, 0);
+        }
+        if count.written < FEW {
+            count.written += 1;
+            return true;
+        }
+        if count.suppressed == 0 {
+            count.untold = now;
+        }
+        count.suppressed += 1;
+        false
+    }
+
+    /// What is to be told; what does not come any more is forgotten.
+    fn due(&self, now: Instant) -> Vec<Summary> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut due = Vec::new();
+        counts.retain(|(_, message), count| {
+            if count.suppressed > 0 && now.duration_since(count.untold) >= WHILE {
+                let message = message.chars().take(SHOWN).collect();
+                let suppressed = std::mem::take(&mut count.suppressed);
+                due.push(Summary { level: count.level, message, suppressed });
+            }
+            count.suppressed > 0 || now.duration_since(count.since) < WHILE
+        });
+        due
+    }
+
+    /// Writes how many were not written, a while after the first of them.
+    pub(super) fn summarize(&self) {
+        for Summary { level, message, suppressed } in self.due(Instant::now()) {
+            match level {
+                Level::ERROR => {
+                    tracing::error!(suppressed, "suppressed {suppressed} of: {message}")
+                }
+                Level::WARN => tracing::warn!(suppressed, "suppressed {suppressed} of: {message}"),
+                _ => tracing::info!(suppressed, "suppressed {suppressed} of: {message}"),
+            }
+        }
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Repeats {
+    fn event_enabled(&self, event: &Event<'_>, _context: Context<'_, S>) -> bool {
+        let metadata = event.metadata();
+        // The more talkative level is the greater one.
+        if *metadata.level() > Level::INFO {
+            return true;
+        }
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        self.admit(metadata.callsite(), *metadata.level(), message.0.into(), Instant::now())
+    }
+}
+
+/// The text of an event, without its fields: those often differ where the matter is the same.
+struct Message(String);
+
+impl Visit for Message {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            self.0 = format!("{value:?}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("nobody panics").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Written {
+        fn lines(&self) -> Vec<String> {
+            let bytes = self.0.lock().expect("nobody panics");
+            String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect()
+        }
+    }
+
+    /// What `log` has written.
+    fn written(repeats: &Repeats, log: impl FnOnce()) -> Vec<String> {
+        let written = Written::default();
+        let writer = written.clone();
+        let lines = tracing_subscriber::fmt::layer().with_writer(move || writer.clone());
+        let subscriber = tracing_subscriber::registry().with(repeats.clone()).with(lines);
+        tracing::subscriber::with_default(subscriber, log);
+        written.lines()
+    }
+
+    #[test]
+    fn a_few_alike_are_written_and_all_that_differ() {
+        let repeats = Repeats::default();
+        let lines = written(&repeats, || {
+            for number in 0..100 {
+                tracing::warn!(number, "the collector is gone");
+                tracing::error!("Ingress {number} is wrong");
+                tracing::debug!("asked for");
+            }
+        });
+        let count = |part: &str| lines.iter().filter(|line| line.contains(part)).count();
+        assert_eq!(count("the collector is gone"), 10);
+        assert_eq!(count("is wrong"), 100);
+        assert_eq!(count("asked for"), 100);
+        let due = repeats.due(Instant::now() + WHILE);
+        let message = "the collector is gone".to_owned();
+        assert_eq!(due, [Summary { level: Level::WARN, message, suppressed: 90 }]);
+        assert!(repeats.0.lock().expect("nobody panics").is_empty());
+    }
+
+    #[test]
+    fn memory_is_bounded_whatever_messages_say() {
+        let repeats = Repeats::default();
+        let lines = written(&repeats, || {
+            for number in 0..10_000 {
+                tracing::info!("peer {number}");
+            }
+        });
+        // Those beyond count as one.
+        assert_eq!(lines.len(), MESSAGES + 10);
+        assert_eq!(repeats.0.lock().expect("nobody panics").len(), MESSAGES + 1);
+    }
+}

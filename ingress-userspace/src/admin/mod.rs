@@ -10,14 +10,14 @@ use std::{
     convert::Infallible,
     io,
     net::{IpAddr, TcpListener},
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    sync::{Arc, Mutex, PoisonError},
     thread,
     time::Duration,
 };
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -26,11 +26,13 @@ use tokio::{
 };
 
 use crate::{
+    ledger::Ledger,
     lifecycle::{Addresses, Readiness, Steering},
     model::Diagnostic,
     proxy::{Phase, access_log::Lines, counters::Registry, limits},
     snapshot::Reader,
     source::SourceState,
+    stores::Stores,
 };
 
 /// How long a client may take to send a request's head.
@@ -48,19 +50,40 @@ pub(crate) struct Board {
     pub(crate) addresses: Addresses,
     /// The diagnostics of the current snapshot.
     pub(crate) diagnostics: Mutex<Arc<[Diagnostic]>>,
-    /// Changes that were lost by a bug.
-    pub(crate) failures: AtomicU64,
+    /// What became of changes and questions of the cluster.
+    pub(crate) ledger: Arc<Ledger>,
+    /// The objects as they were published last.
+    pub(crate) stores: Mutex<Arc<Stores>>,
     /// How the source of the objects is.
     pub(crate) source: Arc<SourceState>,
     pub(crate) steering: Steering,
     /// `--health-check-path`.
     pub(crate) health_path: String,
     pub(crate) controller_class: String,
+    /// `POD_NAMESPACE`; empty where it is not known.
+    pub(crate) controller_namespace: String,
+    /// `POD_NAME`, or the machine's name.
+    pub(crate) controller_pod: String,
+    /// `--election-id`.
+    pub(crate) election: Option<String>,
+    /// The objects are of a cluster.
+    pub(crate) is_cluster: bool,
+    /// What is counted of requests.
+    pub(crate) metrics: crate::config::Metrics,
+    pub(crate) hashes: metrics::Hashes,
 }
 
 impl Board {
     pub(crate) fn set_diagnostics(&self, diagnostics: Arc<[Diagnostic]>) {
         *self.diagnostics.lock().unwrap_or_else(PoisonError::into_inner) = diagnostics;
+    }
+
+    pub(crate) fn set_stores(&self, stores: Arc<Stores>) {
+        *self.stores.lock().unwrap_or_else(PoisonError::into_inner) = stores;
+    }
+
+    fn stores(&self) -> Arc<Stores> {
+        Arc::clone(&self.stores.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn diagnostics(&self) -> Arc<[Diagnostic]> {
@@ -126,7 +149,11 @@ fn is_local(peer: IpAddr) -> bool {
     peer.to_canonical().is_loopback()
 }
 
-fn answer(board: &Board, peer: IpAddr, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+fn answer(
+    board: &Arc<Board>,
+    peer: IpAddr,
+    request: &Request<Incoming>,
+) -> Response<metrics::Body> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are allowed here\n");
     }
@@ -142,12 +169,7 @@ fn answer(board: &Board, peer: IpAddr, request: &Request<Incoming>) -> Response<
     }
     match path {
         "/readyz" => ready(board),
-        "/metrics" => {
-            let mut response = text(StatusCode::OK, &metrics::render(board));
-            let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-            response.headers_mut().insert(CONTENT_TYPE, kind);
-            response
-        }
+        "/metrics" => metrics::answer(board, request.headers()),
         "/state" | "/explain" if !is_local(peer) => text(
             StatusCode::FORBIDDEN,
             "only from this machine: ask localhost, for example through `kubectl port-forward`\n",
@@ -166,7 +188,7 @@ fn answer(board: &Board, peer: IpAddr, request: &Request<Incoming>) -> Response<
 
 /// Ready from the first complete state on. While the source fails later, what was last known is
 /// served, which is better than nobody: still ready, with a word about it.
-fn ready(board: &Board) -> Response<Full<Bytes>> {
+fn ready(board: &Board) -> Response<metrics::Body> {
     let (status, mut body) = match board.readiness.missing() {
         None => (StatusCode::OK, "ok".to_owned()),
         Some(missing) => (StatusCode::SERVICE_UNAVAILABLE, missing.to_owned()),
@@ -180,15 +202,16 @@ fn ready(board: &Board) -> Response<Full<Bytes>> {
     text(status, &body)
 }
 
-fn text(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::copy_from_slice(body.as_bytes())));
+fn text(status: StatusCode, body: &str) -> Response<metrics::Body> {
+    let mut response =
+        Response::new(Full::new(Bytes::copy_from_slice(body.as_bytes())).boxed_unsync());
     *response.status_mut() = status;
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
 }
 
-fn json(status: StatusCode, value: &serde_json::Value) -> Response<Full<Bytes>> {
+fn json(status: StatusCode, value: &serde_json::Value) -> Response<metrics::Body> {
     let mut response = text(status, &format!("{value:#}\n"));
     let kind = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, kind);

@@ -16,7 +16,7 @@ use super::{
     vips::VipWriter,
     writes::{Identity, Writes},
 };
-use crate::translate::Options;
+use crate::{ledger::Ledger, translate::Options};
 
 /// Until it is looked again for an account that was not there.
 const RETRY: Duration = Duration::from_secs(10);
@@ -66,11 +66,12 @@ impl Context {
 ///
 /// # Errors
 /// No thread can be started.
-pub fn start(
+pub(crate) fn start(
     access: Access,
     writes: Writes,
     options: Options,
     moments: Moments,
+    ledger: Arc<Ledger>,
     stop: watch::Receiver<bool>,
 ) -> io::Result<Option<thread::JoinHandle<()>>> {
     if writes.election.is_some()
@@ -84,7 +85,7 @@ pub fn start(
     }
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let thread = thread::Builder::new().name("cluster-writer".to_owned()).spawn(move || {
-        runtime.block_on(run(access, writes, options, moments, stop));
+        runtime.block_on(run(access, writes, options, moments, ledger, stop));
     })?;
     Ok(Some(thread))
 }
@@ -94,13 +95,14 @@ async fn run(
     writes: Writes,
     options: Options,
     moments: Moments,
+    ledger: Arc<Ledger>,
     mut stop: watch::Receiver<bool>,
 ) {
     let client = tokio::select! {
         _ = stop.wait_for(|stop| *stop) => return,
         client = client(&access) => client,
     };
-    write(client, writes, options, moments, stop).await;
+    write(client, writes, options, moments, ledger, stop).await;
 }
 
 /// The client; waits for as long as there is none to be had.
@@ -122,6 +124,7 @@ pub(super) async fn write(
     writes: Writes,
     options: Options,
     moments: Moments,
+    ledger: Arc<Ledger>,
     mut stop: watch::Receiver<bool>,
 ) {
     let Writes { identity, election, .. } = &writes;
@@ -135,6 +138,8 @@ pub(super) async fn write(
         Some((elections, leadership)) => (Some(elections), leadership),
         None => (None, Leadership::alone()),
     };
+    let asked = leadership.clone();
+    ledger.ask_who_leads(move || asked.term().is_some());
     let context = Context {
         client,
         options: Arc::new(options),

@@ -170,7 +170,7 @@ impl Agent {
         let steering = Steering::default();
         let readiness = Arc::new(Readiness::default());
         readiness.listening();
-        let registry = Registry::new(config.workers);
+        let registry = Registry::new(config.workers, &config.metrics);
         let zones = limits::Registry::new();
         let (writer, access_log) = proxy::access_log::start(config.standard_output)?;
         let board = Arc::new(Board {
@@ -181,11 +181,23 @@ impl Agent {
             readiness: Arc::clone(&readiness),
             addresses: addresses.clone(),
             diagnostics: Default::default(),
-            failures: Default::default(),
+            ledger: Arc::default(),
+            stores: Mutex::default(),
             source: source.state(),
             steering: steering.clone(),
             health_path: config.admin.health_path.clone(),
             controller_class: config.translate.controller_class.clone(),
+            controller_namespace: config.writes.identity.namespace.clone().unwrap_or_default(),
+            controller_pod: config
+                .writes
+                .identity
+                .name
+                .clone()
+                .unwrap_or_else(proxy::access_log::hostname),
+            election: config.writes.election.as_ref().map(|election| election.id.clone()),
+            is_cluster: matches!(config.source, crate::config::Source::Cluster(_)),
+            metrics: config.metrics.clone(),
+            hashes: Default::default(),
         });
         let (phase, phases) = watch::channel(Phase::Serve);
         let own = [&addresses.http, &addresses.https, &addresses.admin];
@@ -211,7 +223,7 @@ impl Agent {
             wanted,
             ports,
         )));
-        let mut writing = Writing::prepare(&config, &control)?;
+        let mut writing = Writing::prepare(&config, &control, &board.ledger)?;
         // The source's thread keeps the control, and with it the resolver, for as long as it runs.
         let weak = Arc::downgrade(&control);
         let (settled, known) = mpsc::channel();

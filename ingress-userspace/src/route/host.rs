@@ -11,6 +11,10 @@ pub struct HostTable {
     host: Arc<Host>,
     /// Under the name that this table is found by.
     tls: bool,
+    /// The number of the host, where no route is known; those of its routes follow in their order,
+    /// then that of `app_root`. Unlike addresses, numbers are never used again in a process: what is
+    /// counted by them can be added up later than the table lives.
+    first_number: u64,
     app_root: Option<CompiledRoute>,
     paths: Paths,
     /// Those of `paths`, for the table after this one.
@@ -26,18 +30,23 @@ enum Paths {
 }
 
 impl HostTable {
-    /// Compiles the host, taking what patterns it can from an earlier table of it.
-    pub(super) fn new(host: &Arc<Host>, earlier: Option<&Self>) -> Self {
+    /// Compiles the host, taking what patterns it can from an earlier table of it. Its numbers begin
+    /// with `first_number`.
+    pub(super) fn new(host: &Arc<Host>, earlier: Option<&Self>, first_number: u64) -> Self {
         let earlier = earlier.map(|earlier| &earlier.patterns);
         let mut patterns = Patterns::default();
         let mut diagnostics = Vec::new();
+        let mut numbers = first_number + 1..;
         let mut compile = |route: &Arc<Route>| {
-            compile(route, &mut patterns, earlier)
+            let number = numbers.next().unwrap_or_default();
+            compile(route, number, &mut patterns, earlier)
                 .inspect_err(|error| diagnostics.push(bad_pattern(route, error)))
                 .ok()
         };
         let routes: Vec<_> = host.routes.iter().filter_map(&mut compile).collect();
-        let app_root = host.app_root.as_ref().map(|route| CompiledRoute::plain(Arc::clone(route)));
+        let last = first_number + 1 + host.routes.len() as u64;
+        let app_root =
+            host.app_root.as_ref().map(|route| CompiledRoute::plain(Arc::clone(route), last));
         let paths = if host.regex {
             Paths::Regex(regexes(host, routes, &mut patterns, earlier, &mut diagnostics))
         } else {
@@ -45,7 +54,18 @@ impl HostTable {
             routes.into_iter().for_each(|route| tree.insert(route));
             Paths::Ordinary(tree)
         };
-        Self { host: Arc::clone(host), tls: host.tls, app_root, paths, patterns, diagnostics }
+        let (host, tls) = (Arc::clone(host), host.tls);
+        Self { host, tls, first_number, app_root, paths, patterns, diagnostics }
+    }
+
+    /// The number of the host itself.
+    pub(crate) fn first_number(&self) -> u64 {
+        self.first_number
+    }
+
+    /// The first number after those of this host.
+    pub(super) fn next_number(&self) -> u64 {
+        self.first_number + 2 + self.host.routes.len() as u64
     }
 
     /// Which host this is.
@@ -95,6 +115,7 @@ impl fmt::Debug for HostTable {
 
 fn compile(
     route: &Arc<Route>,
+    number: u64,
     patterns: &mut Patterns,
     earlier: Option<&Patterns>,
 ) -> Result<CompiledRoute, Arc<str>> {
@@ -105,7 +126,7 @@ fn compile(
         }
         None => None,
     };
-    Ok(CompiledRoute { route: Arc::clone(route), rewrite })
+    Ok(CompiledRoute { route: Arc::clone(route), number, rewrite })
 }
 
 fn regexes(

@@ -84,7 +84,7 @@ fn run(
         runtime.block_on(async {
             let client = server.client();
             tokio::select! {
-                () = writer::write(client, writes, Options::default(), moments, stop) => {}
+                () = writer::write(client, writes, Options::default(), moments, Arc::default(), stop) => {}
                 _ = cut.wait_for(|cut| *cut) => {}
             }
         });

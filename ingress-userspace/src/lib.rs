@@ -24,6 +24,7 @@ pub mod expression;
 pub mod firewall;
 pub mod kubernetes;
 pub mod l4;
+mod ledger;
 pub mod lifecycle;
 pub mod log;
 pub mod model;

@@ -1,12 +1,11 @@
 //! `/log-level`: which lines of our own log are written. `PUT` and `DELETE` change it, over the socket
 //! only.
 
-use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 
-use super::{Board, text};
+use super::{Board, metrics, text};
 
 pub(crate) const PATH: &str = "/log-level";
 /// What a level may have. Bytes.
@@ -14,7 +13,7 @@ const LONGEST: usize = 4096;
 const NOT_OURS: &str = "the log of this process is not the agent's\n";
 
 /// What applies.
-pub(super) fn show(board: &Board) -> Response<Full<Bytes>> {
+pub(super) fn show(board: &Board) -> Response<metrics::Body> {
     match &board.levels {
         Some(levels) => text(StatusCode::OK, &format!("{}\n", levels.current())),
         None => text(StatusCode::NOT_FOUND, NOT_OURS),
@@ -22,7 +21,7 @@ pub(super) fn show(board: &Board) -> Response<Full<Bytes>> {
 }
 
 /// Sets it to the body, or back to what else says something.
-pub(super) async fn change(board: &Board, request: Request<Incoming>) -> Response<Full<Bytes>> {
+pub(super) async fn change(board: &Board, request: Request<Incoming>) -> Response<metrics::Body> {
     let Some(levels) = &board.levels else { return show(board) };
     let told = match *request.method() {
         Method::GET | Method::HEAD => return show(board),

@@ -14,14 +14,14 @@ use std::{
     io,
     net::{IpAddr, TcpListener},
     rc::Rc,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    sync::{Arc, Mutex, PoisonError},
     thread,
     time::Duration,
 };
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -32,13 +32,14 @@ use tokio::{
 
 pub(crate) use self::{levels::PATH as LOG_LEVEL, socket::Socket, status::PATH as STATUS};
 use crate::{
-    kubernetes::Standing,
+    ledger::Ledger,
     lifecycle::{Addresses, Readiness, Steering},
     log::Levels,
     model::Diagnostic,
     proxy::{Phase, access_log::Lines, counters::Registry, limits, spans::Spans},
     snapshot::Reader,
     source::SourceState,
+    stores::Stores,
 };
 
 /// How long a client may take to send a request's head.
@@ -58,12 +59,13 @@ pub(crate) struct Board {
     pub(crate) addresses: Addresses,
     /// The diagnostics of the current snapshot.
     pub(crate) diagnostics: Mutex<Arc<[Diagnostic]>>,
-    /// Changes that were lost by a bug.
-    pub(crate) failures: AtomicU64,
+    /// What became of changes and questions of the cluster.
+    pub(crate) ledger: Arc<Ledger>,
+    /// The objects as they were published last.
+    pub(crate) stores: Mutex<Arc<Stores>>,
     /// How the source of the objects is.
     pub(crate) source: Arc<SourceState>,
-    /// Whether this replica writes into the cluster, and by which Lease.
-    pub(crate) standing: Standing,
+    /// `--election-id`.
     pub(crate) election: Option<String>,
     /// What it is, for people.
     pub(crate) source_name: String,
@@ -73,11 +75,28 @@ pub(crate) struct Board {
     pub(crate) controller_class: String,
     /// What changes our own log; `None`: the log is not the agent's.
     pub(crate) levels: Option<Levels>,
+    /// `POD_NAMESPACE`; empty where it is not known.
+    pub(crate) controller_namespace: String,
+    /// `POD_NAME`, or the machine's name.
+    pub(crate) controller_pod: String,
+    /// The objects are of a cluster.
+    pub(crate) is_cluster: bool,
+    /// What is counted of requests.
+    pub(crate) metrics: crate::config::Metrics,
+    pub(crate) hashes: metrics::Hashes,
 }
 
 impl Board {
     pub(crate) fn set_diagnostics(&self, diagnostics: Arc<[Diagnostic]>) {
         *self.diagnostics.lock().unwrap_or_else(PoisonError::into_inner) = diagnostics;
+    }
+
+    pub(crate) fn set_stores(&self, stores: Arc<Stores>) {
+        *self.stores.lock().unwrap_or_else(PoisonError::into_inner) = stores;
+    }
+
+    fn stores(&self) -> Arc<Stores> {
+        Arc::clone(&self.stores.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn diagnostics(&self) -> Arc<[Diagnostic]> {
@@ -196,7 +215,11 @@ fn is_local(peer: IpAddr) -> bool {
     peer.to_canonical().is_loopback()
 }
 
-fn answer(board: &Board, asking: Asking, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+fn answer(
+    board: &Arc<Board>,
+    asking: Asking,
+    request: &Request<Incoming>,
+) -> Response<metrics::Body> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are allowed here\n");
     }
@@ -212,12 +235,7 @@ fn answer(board: &Board, asking: Asking, request: &Request<Incoming>) -> Respons
     }
     match path {
         "/readyz" => ready(board),
-        "/metrics" => {
-            let mut response = text(StatusCode::OK, &metrics::render(board));
-            let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-            response.headers_mut().insert(CONTENT_TYPE, kind);
-            response
-        }
+        "/metrics" => metrics::answer(board, request.headers()),
         "/state" | "/explain" | levels::PATH | status::PATH if asking == Asking::Remote => text(
             StatusCode::FORBIDDEN,
             "only from this machine: ask localhost, for example through `kubectl port-forward`\n",
@@ -238,7 +256,7 @@ fn answer(board: &Board, asking: Asking, request: &Request<Incoming>) -> Respons
 
 /// Ready from the first complete state on. While the source fails later, what was last known is
 /// served, which is better than nobody: still ready, with a word about it.
-fn ready(board: &Board) -> Response<Full<Bytes>> {
+fn ready(board: &Board) -> Response<metrics::Body> {
     let (status, mut body) = match board.readiness.missing() {
         None => (StatusCode::OK, "ok".to_owned()),
         Some(missing) => (StatusCode::SERVICE_UNAVAILABLE, missing.to_owned()),
@@ -252,15 +270,16 @@ fn ready(board: &Board) -> Response<Full<Bytes>> {
     text(status, &body)
 }
 
-fn text(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::copy_from_slice(body.as_bytes())));
+fn text(status: StatusCode, body: &str) -> Response<metrics::Body> {
+    let mut response =
+        Response::new(Full::new(Bytes::copy_from_slice(body.as_bytes())).boxed_unsync());
     *response.status_mut() = status;
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
 }
 
-fn json(status: StatusCode, value: &serde_json::Value) -> Response<Full<Bytes>> {
+fn json(status: StatusCode, value: &serde_json::Value) -> Response<metrics::Body> {
     let mut response = text(status, &format!("{value:#}\n"));
     let kind = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, kind);

@@ -231,6 +231,7 @@ mod tests {
         let defaults = crate::translate::Options { firewall, ..Default::default() };
         assert_eq!(config.translate, defaults);
         assert_eq!(config.workers, 3);
+        assert_eq!(config.metrics, super::super::Metrics::default());
         assert_eq!(config.l4.mode, super::super::L4Mode::Auto);
         assert!(config.warnings.is_empty());
     }
@@ -261,7 +262,8 @@ mod tests {
         assert!(config.translate.ingress_class_by_name);
         assert_eq!(config.listen.http_port, 8080);
         assert_eq!(config.shutdown.grace, Duration::from_secs(5));
-        assert_eq!(config.warnings.len(), 7);
+        assert_eq!(config.warnings.len(), 6);
+        assert!(!config.metrics.enabled);
         assert!(config.warnings.iter().any(|line| line.contains("--election-id")));
     }
 

@@ -2,7 +2,7 @@
 
 use clap::{ArgAction, Args};
 
-use super::WriteFlags;
+use super::{MetricsFlags, WriteFlags};
 
 /// The flags of `penstock run`. Names and defaults are ingress-nginx's where it has the flag
 /// (reference section 9.2). Values that need a check stay text here, so that all faults can be told
@@ -147,6 +147,10 @@ pub struct RunFlags {
     /// What is written into the cluster, and the admission webhook.
     #[command(flatten)]
     pub writes: WriteFlags,
+
+    /// What is counted of requests.
+    #[command(flatten)]
+    pub metrics: MetricsFlags,
 
     /// Threads that serve requests; default: the number of cores.
     #[arg(long, value_name = "N")]

@@ -20,32 +20,25 @@ pub(super) const FLAGS: &[(&str, Shape)] = &[
     ("disable-full-test", Bool),
     ("dynamic-configuration-retries", Value),
     ("enable-annotation-validation", Bool),
-    ("enable-metrics", Bool),
     ("enable-ssl-chain-completion", Bool),
     ("enable-topology-aware-routing", Bool),
-    ("exclude-socket-metrics", Value),
     ("healthz-check-timeout", Value),
     ("internal-logger-address", Value),
     ("log_backtrace_at", Value),
     ("log_dir", Value),
     ("log_file", Value),
     ("logtostderr", Bool),
-    ("length-buckets", Value),
     ("maxmind-edition-ids", Value),
     ("maxmind-license-key", Value),
     ("maxmind-mirror", Value),
     ("maxmind-retries-count", Value),
     ("maxmind-retries-timeout", Value),
-    ("metrics-per-host", Bool),
-    ("metrics-per-undefined-host", Bool),
     ("monitor-max-batch-size", Value),
     ("post-shutdown-grace-period", Value),
     ("profiler-address", Value),
     ("profiler-port", Value),
     ("profiling", Bool),
-    ("report-status-classes", Bool),
     ("shutdown-grace-period-on-reload", Value),
-    ("size-buckets", Value),
     ("skip_headers", Bool),
     ("ssl-passthrough-proxy-port", Value),
     ("status-port", Value),
@@ -53,7 +46,6 @@ pub(super) const FLAGS: &[(&str, Shape)] = &[
     ("stream-port", Value),
     ("sync-period", Value),
     ("sync-rate-limit", Value),
-    ("time-buckets", Value),
     ("v", Value),
     ("vmodule", Value),
 ];
@@ -64,10 +56,6 @@ pub(super) fn warning(name: &str) -> String {
         "ssl-passthrough-proxy-port" => {
             "connections that are not passed through are served where they came in"
         }
-        "enable-metrics" | "metrics-per-host" | "report-status-classes" => {
-            "metrics are always on, by configured host and exact status"
-        }
-        "metrics-per-undefined-host" => "hosts that are not configured are counted as \"_\"",
         "v" | "vmodule" | "alsologtostderr" | "logtostderr" | "log_dir" | "log_file"
         | "log_backtrace_at" | "skip_headers" | "stderrthreshold" => {
             "logging is set by the variable RUST_LOG and by --log-format"
@@ -86,11 +74,7 @@ pub(super) fn warning(name: &str) -> String {
         }
         "enable-ssl-chain-completion" => "chains are presented as their Secrets have them",
         "enable-topology-aware-routing" => "all endpoints of a Service are asked alike",
-        "exclude-socket-metrics"
-        | "length-buckets"
-        | "monitor-max-batch-size"
-        | "size-buckets"
-        | "time-buckets" => "the metrics are not gathered in this way",
+        "monitor-max-batch-size" => "no request's metrics are ever dropped",
         "maxmind-edition-ids"
         | "maxmind-license-key"
         | "maxmind-mirror"

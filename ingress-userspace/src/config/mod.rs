@@ -6,11 +6,14 @@ mod arguments;
 mod documented;
 mod flags;
 mod ignored;
+mod metrics;
 mod validate;
 mod writes;
 
 pub use arguments::{Invocation, Parsed, parse};
 pub use flags::RunFlags;
+pub(crate) use metrics::OF_REQUESTS;
+pub use metrics::{Metrics, MetricsFlags};
 pub use writes::WriteFlags;
 
 use std::{
@@ -49,6 +52,8 @@ pub struct Config {
     pub writes: Writes,
     /// `--validating-webhook`; `None`: there is none.
     pub webhook: Option<WebhookOptions>,
+    /// What is counted of requests.
+    pub metrics: Metrics,
     /// How long peers may take; no flag sets it.
     pub timeouts: Timeouts,
     /// Who is asked what names outside the cluster stand for.

@@ -16,6 +16,11 @@ use crate::{
 pub(super) struct Faults(Vec<String>);
 
 impl Faults {
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// A fault that is not about one value.
     pub(super) fn say(&mut self, fault: &str) {
         self.0.push(fault.to_owned());
@@ -128,6 +133,7 @@ impl RunFlags {
             writes: self.writes.writes(&mut faults, &l4.vips),
             webhook: self.writes.webhook(&mut faults),
             l4,
+            metrics: self.metrics.metrics(&mut faults),
             timeouts: Timeouts::default(),
             names: NameServers::default(),
             standard_output: true,

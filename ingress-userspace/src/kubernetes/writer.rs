@@ -11,12 +11,11 @@ use super::{
     election::{Elections, Leadership},
     events::EventWriter,
     moment::{Moment, Moments},
-    standing::Standing,
     status::StatusWriter,
     vips::VipWriter,
     writes::{Identity, Writes},
 };
-use crate::translate::Options;
+use crate::{ledger::Ledger, translate::Options};
 
 /// What each of the writers has.
 #[derive(Clone)]
@@ -68,8 +67,8 @@ pub(crate) fn start(
     writes: Writes,
     options: Options,
     moments: Moments,
+    ledger: Arc<Ledger>,
     stop: watch::Receiver<bool>,
-    standing: Standing,
 ) -> io::Result<Option<thread::JoinHandle<()>>> {
     if writes.election.is_some()
         && (writes.identity.name.is_none() || writes.identity.namespace.is_none())
@@ -82,7 +81,7 @@ pub(crate) fn start(
     }
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let thread = thread::Builder::new().name("cluster-writer".to_owned()).spawn(move || {
-        runtime.block_on(run(access, writes, options, moments, stop, standing));
+        runtime.block_on(run(access, writes, options, moments, ledger, stop));
     })?;
     Ok(Some(thread))
 }
@@ -92,8 +91,8 @@ async fn run(
     writes: Writes,
     options: Options,
     moments: Moments,
+    ledger: Arc<Ledger>,
     mut stop: watch::Receiver<bool>,
-    standing: Standing,
 ) {
     let account = tokio::select! {
         _ = stop.wait_for(|stop| *stop) => return,
@@ -101,7 +100,7 @@ async fn run(
     };
     let renewing = account.clone();
     tokio::select! {
-        () = write(account, writes, options, moments, stop, standing) => {}
+        () = write(account, writes, options, moments, ledger, stop) => {}
         () = renewing.renew() => {}
     }
 }
@@ -113,13 +112,13 @@ pub(super) async fn write(
     writes: Writes,
     options: Options,
     moments: Moments,
+    ledger: Arc<Ledger>,
     mut stop: watch::Receiver<bool>,
-    standing: Standing,
 ) {
     let Writes { identity, election, .. } = &writes;
     let elections = match (election, &identity.namespace, &identity.name) {
         (Some(election), Some(namespace), Some(name)) => {
-            Some(Elections::new(account.clone(), namespace, name, election, standing))
+            Some(Elections::new(account.clone(), namespace, name, election))
         }
         _ => None,
     };
@@ -127,6 +126,8 @@ pub(super) async fn write(
         Some((elections, leadership)) => (Some(elections), leadership),
         None => (None, Leadership::alone()),
     };
+    let asked = leadership.clone();
+    ledger.ask_who_leads(move || asked.term().is_some());
     let context = Context {
         account,
         options: Arc::new(options),

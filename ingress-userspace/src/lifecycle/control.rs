@@ -4,8 +4,9 @@
 use std::{
     collections::BTreeSet,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     thread,
+    time::Instant,
 };
 
 use tokio::sync::watch;
@@ -41,6 +42,8 @@ pub(super) struct Control {
     asked: BTreeSet<Arc<str>>,
     /// The objects as they are now, and what is wrong with their files.
     stores: Option<(Arc<Stores>, Vec<Diagnostic>)>,
+    /// When the first word came of what is not published yet.
+    since: Option<Instant>,
     names: Arc<Names>,
     /// Of the routes as they are published.
     bad_routes: Vec<Diagnostic>,
@@ -70,6 +73,7 @@ impl Control {
             wanted,
             asked: BTreeSet::new(),
             stores: None,
+            since: None,
             names: Arc::default(),
             bad_routes: Vec::new(),
             ports,
@@ -85,12 +89,14 @@ impl Control {
     /// The objects are these now.
     pub(super) fn apply(&mut self, update: Update) {
         self.stores = Some((update.stores, update.diagnostics));
+        self.since = update.since;
         self.renew();
     }
 
     /// The names stand for these now.
     pub(super) fn resolved(&mut self, names: Names) {
         self.names = Arc::new(names);
+        self.since = Some(Instant::now());
         self.renew();
     }
 
@@ -103,13 +109,13 @@ impl Control {
     /// before goes on.
     fn renew(&mut self) {
         let Some((stores, diagnostics)) = self.stores.clone() else { return };
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         match catch_unwind(AssertUnwindSafe(|| self.publish(&stores, diagnostics))) {
             Ok(generation) => {
                 tracing::debug!(generation, elapsed = ?started.elapsed(), "published");
             }
             Err(_panic) => {
-                self.board.failures.fetch_add(1, Ordering::Relaxed);
+                self.board.ledger.failed();
                 tracing::error!("a change was not applied, by a bug; what was served before stays");
                 // What it remembered may be half done.
                 self.translator = Translator::new(self.options.clone());
@@ -118,13 +124,21 @@ impl Control {
     }
 
     fn publish(&mut self, stores: &Arc<Stores>, mut diagnostics: Vec<Diagnostic>) -> u64 {
+        let begun = Instant::now();
         let translation = self.translator.translate(stores, &self.names);
+        let translated = Instant::now();
         let model = translation.model;
         let before = self.publisher.current();
         let same_hosts = Arc::ptr_eq(&before.model.hosts, &model.hosts);
         let routes = self.routes(&before, &model, same_hosts);
         let handshakes = self.handshakes(&before, &model, same_hosts);
+        if !same_hosts || before.generation == 0 {
+            self.board.registry.publish(&model, &routes);
+        }
         let generation = self.publisher.publish(Arc::clone(&model), routes, handshakes);
+        let live = self.since.take().map(|since| since.elapsed());
+        self.board.ledger.published(translated - begun, translated.elapsed(), live);
+        self.board.set_stores(Arc::clone(stores));
         self.warm_firewall();
         self.board.readiness.published();
         if let Some(levels) = &self.board.levels {
@@ -132,7 +146,6 @@ impl Control {
         }
         self.steering.update(&model.members);
         if !same_hosts {
-            self.board.registry.prune(&model);
             self.board.zones.prune(&model);
         }
         self.wanted.set_ipv6(model.settings.ipv6_names);

@@ -26,7 +26,7 @@ use crate::{
     admin::{self, Board},
     config::Config,
     firewall::Library,
-    kubernetes::{Standing, WebhookError},
+    kubernetes::WebhookError,
     proxy::{self, Bound, ListenError, Phase, Ports, counters::Registry, limits},
     resolve,
     snapshot::{Publisher, Reader},
@@ -170,7 +170,7 @@ impl Agent {
         let steering = Steering::default();
         let readiness = Arc::new(Readiness::default());
         readiness.listening();
-        let registry = Registry::new(config.workers);
+        let registry = Registry::new(config.workers, &config.metrics);
         let zones = limits::Registry::new();
         let (writer, access_log) = proxy::access_log::start(config.standard_output)?;
         let (phase, phases) = watch::channel(Phase::Serve);
@@ -184,15 +184,25 @@ impl Agent {
             readiness: Arc::clone(&readiness),
             addresses: addresses.clone(),
             diagnostics: Default::default(),
-            failures: Default::default(),
+            ledger: Arc::default(),
+            stores: Mutex::default(),
             source: source.state(),
-            standing: Standing::default(),
             election: config.writes.election.as_ref().map(|election| election.id.clone()),
             source_name: config.source.to_string(),
             steering: steering.clone(),
             health_path: config.admin.health_path.clone(),
             controller_class: config.translate.controller_class.clone(),
             levels: config.levels.clone(),
+            controller_namespace: config.writes.identity.namespace.clone().unwrap_or_default(),
+            controller_pod: config
+                .writes
+                .identity
+                .name
+                .clone()
+                .unwrap_or_else(proxy::access_log::hostname),
+            is_cluster: matches!(config.source, crate::config::Source::Cluster(_)),
+            metrics: config.metrics.clone(),
+            hashes: Default::default(),
         });
         let own = [&addresses.http, &addresses.https, &addresses.admin];
         let ports = Ports::new(
@@ -218,7 +228,7 @@ impl Agent {
             wanted,
             ports,
         )));
-        let mut writing = Writing::prepare(&config, &control)?;
+        let mut writing = Writing::prepare(&config, &control, &board.ledger)?;
         // The source's thread keeps the control, and with it the resolver, for as long as it runs.
         let weak = Arc::downgrade(&control);
         let (settled, known) = mpsc::channel();
@@ -257,7 +267,7 @@ impl Agent {
             return Err(error.into());
         }
         readiness.steering();
-        writing.start(&config, board.standing.clone())?;
+        writing.start(&config)?;
         tracing::info!(
             http = ?addresses.http,
             https = ?addresses.https,

@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     thread,
 };
 
@@ -12,7 +12,8 @@ use tokio::sync::watch;
 use super::control::Control;
 use crate::{
     config::{Config, Source},
-    kubernetes::{self, Moments, Standing, WebhookError},
+    kubernetes::{self, Moments, WebhookError},
+    ledger::Ledger,
 };
 
 /// What runs of it.
@@ -20,34 +21,43 @@ use crate::{
 pub(super) struct Writing {
     /// `None`: there is no cluster.
     moments: Option<Moments>,
+    ledger: Arc<Ledger>,
     writer: Option<(watch::Sender<bool>, thread::JoinHandle<()>)>,
     webhook: Option<(watch::Sender<bool>, thread::JoinHandle<()>)>,
 }
 
 impl Writing {
     /// Opens the webhook's port; it refuses nothing before the first objects are known.
-    pub(super) fn prepare(config: &Config, control: &Mutex<Control>) -> Result<Self, WebhookError> {
+    pub(super) fn prepare(
+        config: &Config,
+        control: &Mutex<Control>,
+        ledger: &Arc<Ledger>,
+    ) -> Result<Self, WebhookError> {
         let Source::Cluster(_) = &config.source else { return Ok(Self::default()) };
         let moments = control.lock().unwrap_or_else(PoisonError::into_inner).moments();
-        let mut writing = Self { moments: Some(moments.clone()), ..Self::default() };
+        let mut writing =
+            Self { moments: Some(moments.clone()), ledger: Arc::clone(ledger), ..Self::default() };
         if let Some(webhook) = &config.webhook {
             let (stop, stopped) = watch::channel(false);
             let options = config.translate.clone();
-            let (_, thread) = kubernetes::serve_webhook(webhook, options, moments, stopped)?;
+            let ledger = Arc::clone(ledger);
+            let (_, thread) =
+                kubernetes::serve_webhook(webhook, options, moments, ledger, stopped)?;
             writing.webhook = Some((stop, thread));
         }
         Ok(writing)
     }
 
     /// Stands for election. Only who serves should lead.
-    pub(super) fn start(&mut self, config: &Config, standing: Standing) -> io::Result<()> {
+    pub(super) fn start(&mut self, config: &Config) -> io::Result<()> {
         let (Source::Cluster(access), Some(moments)) = (&config.source, self.moments.take()) else {
             return Ok(());
         };
         let (stop, stopped) = watch::channel(false);
         let (writes, options) = (config.writes.clone(), config.translate.clone());
-        let thread =
-            kubernetes::start_writer(access.clone(), writes, options, moments, stopped, standing)?;
+        let ledger = Arc::clone(&self.ledger);
+        let access = access.clone();
+        let thread = kubernetes::start_writer(access, writes, options, moments, ledger, stopped)?;
         self.writer = thread.map(|thread| (stop, thread));
         Ok(())
     }

@@ -116,7 +116,6 @@ impl Worker {
             let next = view.next(snapshot);
             *view = next;
             self.settle(&view.snapshot.model.settings);
-            self.counters.forget();
             self.zones.forget();
             self.credentials.forget();
         }
@@ -287,8 +286,10 @@ async fn serve(setup: Setup) {
                 worker.deadlines.tick(Instant::now());
                 worker.date.tick(SystemTime::now());
                 worker.pool.reap();
+                worker.counters.upstream_idle(worker.pool.idle());
                 worker.access_log.flush();
                 worker.spans.flush();
+                worker.counters.flush();
                 // Lets go of the snapshot before also where no request comes in.
                 drop(worker.view());
             }
@@ -307,6 +308,7 @@ async fn serve(setup: Setup) {
             break;
         }
     }
+    worker.counters.flush();
     worker.pool.clear();
 }
 

@@ -8,6 +8,8 @@ use crate::model::Route;
 pub struct CompiledRoute {
     /// The route.
     pub route: Arc<Route>,
+    /// What its requests are counted by: see [`HostTable::first_number`](super::HostTable).
+    pub(crate) number: u64,
     /// Most have none: what all have in common is small, and lies in one place with its path.
     pub(super) rewrite: Option<Box<CompiledRewrite>>,
 }
@@ -26,8 +28,8 @@ pub enum Found<'t> {
 
 impl CompiledRoute {
     /// The route, without a rewrite.
-    pub(super) fn plain(route: Arc<Route>) -> Self {
-        Self { route, rewrite: None }
+    pub(super) fn plain(route: Arc<Route>, number: u64) -> Self {
+        Self { route, number, rewrite: None }
     }
 
     /// The path to ask the upstream for, escaped, the query not included; `None`: the request's own

@@ -20,6 +20,10 @@ pub struct HostTable {
     has_handshake: bool,
     has_snippet: bool,
     has_whole: bool,
+    /// The number of the host, where no route is known; those of its routes follow in their order,
+    /// then that of `app_root`. Unlike addresses, numbers are never used again in a process: what is
+    /// counted by them can be added up later than the table lives.
+    first_number: u64,
     /// Routes of whole paths: `app-root` and, in ordinary mode, those of type Exact. Empty of most.
     whole: HashMap<SmolStr, CompiledRoute>,
     /// Those of `paths`, for the table after this one.
@@ -37,20 +41,24 @@ enum Paths {
 }
 
 impl HostTable {
-    /// Compiles the host, taking what patterns it can from an earlier table of it.
-    pub(super) fn new(host: &Arc<Host>, earlier: Option<&Self>) -> Self {
+    /// Compiles the host, taking what patterns it can from an earlier table of it. Its numbers begin
+    /// with `first_number`.
+    pub(super) fn new(host: &Arc<Host>, earlier: Option<&Self>, first_number: u64) -> Self {
         let earlier = earlier.map(|earlier| &earlier.patterns);
         let mut patterns = Patterns::default();
         let mut diagnostics = Vec::new();
+        let mut numbers = first_number + 1..;
         let mut compile = |route: &Arc<Route>| {
-            compile(route, &mut patterns, earlier)
+            let number = numbers.next().unwrap_or_default();
+            compile(route, number, &mut patterns, earlier)
                 .inspect_err(|error| diagnostics.push(bad_pattern(route, error)))
                 .ok()
         };
         let routes: Vec<_> = host.routes.iter().filter_map(&mut compile).collect();
+        let last = first_number + 1 + host.routes.len() as u64;
         let mut whole = HashMap::new();
         if let Some(route) = &host.app_root {
-            whole.insert("/".into(), CompiledRoute::plain(Arc::clone(route)));
+            whole.insert("/".into(), CompiledRoute::plain(Arc::clone(route), last));
         }
         let paths = if host.regex {
             Paths::Regex(Box::new(regexes(host, routes, &mut patterns, earlier, &mut diagnostics)))
@@ -74,10 +82,21 @@ impl HostTable {
             has_handshake: host.handshake.is_some(),
             has_snippet: host.snippet.is_some(),
             has_whole: !whole.is_empty(),
+            first_number,
             whole,
             patterns,
             diagnostics,
         }
+    }
+
+    /// The number of the host itself.
+    pub(crate) fn first_number(&self) -> u64 {
+        self.first_number
+    }
+
+    /// The first number after those of this host.
+    pub(super) fn next_number(&self) -> u64 {
+        self.first_number + 2 + self.host.routes.len() as u64
     }
 
     /// Which host this is.
@@ -143,6 +162,7 @@ impl fmt::Debug for HostTable {
 
 fn compile(
     route: &Arc<Route>,
+    number: u64,
     patterns: &mut Patterns,
     earlier: Option<&Patterns>,
 ) -> Result<CompiledRoute, Arc<str>> {
@@ -153,7 +173,7 @@ fn compile(
         }
         None => None,
     };
-    Ok(CompiledRoute { route: Arc::clone(route), rewrite })
+    Ok(CompiledRoute { route: Arc::clone(route), number, rewrite })
 }
 
 fn regexes(

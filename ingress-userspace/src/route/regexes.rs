@@ -22,7 +22,7 @@ struct Entry {
 impl Regexes {
     /// Adds the route under this pattern.
     pub(super) fn push(&mut self, text: Arc<str>, pattern: Arc<Pattern>, found: CompiledRoute) {
-        let undecided = pattern.may_give_up().then(|| Box::new(undecided(&found.route)));
+        let undecided = pattern.may_give_up().then(|| Box::new(undecided(&found)));
         self.entries.push(Entry { text, pattern, found, undecided });
     }
 
@@ -49,11 +49,9 @@ impl Regexes {
 }
 
 /// The route, answering 503.
-fn undecided(route: &Route) -> CompiledRoute {
+fn undecided(found: &CompiledRoute) -> CompiledRoute {
+    let route = &found.route;
     let denial = Denial { key: format!("{}.path", route.field).into() };
-    CompiledRoute::plain(Arc::new(Route {
-        rewrite: None,
-        target: Target::Denied(denial),
-        ..route.clone()
-    }))
+    let denied = Route { rewrite: None, target: Target::Denied(denial), ..Route::clone(route) };
+    CompiledRoute::plain(Arc::new(denied), found.number)
 }

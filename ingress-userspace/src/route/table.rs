@@ -11,6 +11,8 @@ const LONGEST_NAME: usize = 255;
 pub struct RouteTable {
     names: Names<Arc<HostTable>>,
     catch_all: Arc<HostTable>,
+    /// The first number that no host or route of this table or one before it has.
+    next_number: u64,
 }
 
 impl Default for RouteTable {
@@ -27,7 +29,10 @@ impl Default for RouteTable {
             app_root: None,
             routes: Vec::new(),
         });
-        Self { names: Names::default(), catch_all: Arc::new(HostTable::new(&host, None)) }
+        // 0 is the number of what belongs to no host.
+        let catch_all = HostTable::new(&host, None, 1);
+        let next_number = catch_all.next_number();
+        Self { names: Names::default(), catch_all: Arc::new(catch_all), next_number }
     }
 }
 
@@ -41,12 +46,17 @@ impl RouteTable {
     /// The table of the model after this one's: what did not change is not compiled again.
     #[must_use]
     pub fn next(&self, model: &Model) -> (Self, Vec<Diagnostic>) {
-        let mut next = Self::default();
+        let mut next = Self { next_number: self.next_number, ..Self::default() };
         let mut diagnostics = Vec::new();
         for host in model.hosts.iter() {
             let table = match self.table(&host.name) {
                 Some(earlier) if Arc::ptr_eq(earlier.model(), host) => Arc::clone(earlier),
-                earlier => Arc::new(HostTable::new(host, earlier.map(|earlier| &**earlier))),
+                earlier => {
+                    let earlier = earlier.map(|earlier| &**earlier);
+                    let table = HostTable::new(host, earlier, next.next_number);
+                    next.next_number = table.next_number();
+                    Arc::new(table)
+                }
             };
             diagnostics.extend_from_slice(table.diagnostics());
             next.insert_aliases(host, &table);
@@ -58,7 +68,8 @@ impl RouteTable {
         (next, diagnostics)
     }
 
-    fn table(&self, name: &HostName) -> Option<&Arc<HostTable>> {
+    /// What is served under a host's own name.
+    pub(crate) fn table(&self, name: &HostName) -> Option<&Arc<HostTable>> {
         match name {
             HostName::CatchAll => Some(&self.catch_all),
             name => self.names.get(name),

@@ -61,7 +61,7 @@ impl Directory {
         sink(self.files.update());
         while self.watch.wait() {
             if let Some(update) = self.scan() {
-                sink(update);
+                sink(Update { since: self.watch.began(), ..update });
             }
         }
     }

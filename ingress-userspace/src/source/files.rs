@@ -136,7 +136,8 @@ impl Files {
     pub(super) fn update(&self) -> Update {
         let files = self.files.values().flat_map(|file| &file.diagnostics);
         let diagnostics = self.unreadable.iter().chain(files).chain(self.claims.diagnostics());
-        Update { stores: Arc::clone(&self.stores), diagnostics: diagnostics.cloned().collect() }
+        let diagnostics = diagnostics.cloned().collect();
+        Update { stores: Arc::clone(&self.stores), diagnostics, since: None }
     }
 }
 

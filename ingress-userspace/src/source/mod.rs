@@ -29,7 +29,7 @@ pub use directory::Directory;
 pub use once::{Input, Place, Reading, read_once};
 pub use state::{SourceState, Trouble};
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc, time::Instant};
 
 use crate::{config, kubernetes::ClientError, model::Diagnostic, stores::Stores};
 
@@ -106,6 +106,8 @@ pub struct Update {
     /// What people should look at, in the order of the files, then what several files have; the
     /// whole list, not only what is new.
     pub diagnostics: Vec<Diagnostic>,
+    /// When the first word of a change came; `None` of the first state.
+    pub since: Option<Instant>,
 }
 
 /// Why there is no source.

@@ -43,6 +43,8 @@ pub(super) struct Watch {
     watched: BTreeSet<PathBuf>,
     signals: Receiver<Signal>,
     writers: HashMap<PathBuf, Writer>,
+    /// The first event since the scan before.
+    began: Option<Instant>,
 }
 
 /// Someone has a file open and has written to it.
@@ -72,7 +74,13 @@ impl Watch {
             // Nobody listens any more: the run has ended.
             let _gone = sender.send(Signal::Event(event));
         })?;
-        Ok(Self { watcher, watched: BTreeSet::new(), signals, writers: HashMap::new() })
+        Ok(Self {
+            watcher,
+            watched: BTreeSet::new(),
+            signals,
+            writers: HashMap::new(),
+            began: None,
+        })
     }
 
     /// Watches these directories and no others. Returns whether one is new: it may have changed
@@ -108,6 +116,11 @@ impl Watch {
         }
     }
 
+    /// When the first word came of what is to be scanned; `None`: there was none.
+    pub(super) fn began(&self) -> Option<Instant> {
+        self.began
+    }
+
     /// Waits until it is time to scan; false: until told to stop.
     pub(super) fn wait(&mut self) -> bool {
         let start = Instant::now();
@@ -126,6 +139,7 @@ impl Watch {
                 }
             };
             if now >= due {
+                self.began = first;
                 return true;
             }
             match self.signals.recv_timeout(due - now) {

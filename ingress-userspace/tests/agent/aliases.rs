@@ -38,14 +38,10 @@ fn an_alias_is_answered_as_its_host_and_keeps_its_name() {
         assert_eq!((reply.status, reply.line("host: ")), (200, Some(name)), "{name}");
     }
     assert_eq!(site.get("example.net", "/").status, 404);
-    let class = "controller_class=\"penstock.dev/ingress-controller\"";
-    let counted = format!(
-        "nginx_ingress_controller_requests{{status=\"200\",method=\"GET\",path=\"/\",\
-         namespace=\"web\",ingress=\"shop\",service=\"shop\",canary=\"\",\
-         host=\"shop.example.com\",{class}}}"
-    );
+    let counted = [("status", "200"), ("ingress", "shop"), ("host", "shop.example.com")];
+    let counted = || site.series("nginx_ingress_controller_requests", &counted);
     // Names of clients' choice make no series.
-    until("all are counted for the host", || site.metric(&counted) == Some(4));
+    until("all are counted for the host", || counted() == Some(4.0));
     let hosts = site.state()["hosts"].clone();
     let mut hosts = hosts.as_array().expect("a list").iter();
     let shop = hosts.find(|host| host["name"] == "shop.example.com").expect("it is there");

@@ -162,13 +162,16 @@ fn the_admin_port_shows_the_canary_and_counts_its_requests() {
         let _counted = asked(&site, &format!("try: {word}\r\n"));
     }
     let counted = |canary: &str| {
-        site.metric(&format!(
-            "nginx_ingress_controller_requests{{status=\"200\",method=\"GET\",path=\"/\",\
-             namespace=\"web\",ingress=\"shop\",service=\"shop\",canary=\"{canary}\",\
-             host=\"{HOST}\",controller_class=\"penstock.dev/ingress-controller\"}}"
-        ))
+        let labels = [
+            ("status", "200"),
+            ("ingress", "shop"),
+            ("service", "shop"),
+            ("canary", canary),
+            ("host", HOST),
+        ];
+        site.series("nginx_ingress_controller_requests", &labels)
     };
-    until("all are counted", || (counted("web-new-80"), counted("")) == (Some(2), Some(1)));
+    until("all are counted", || (counted("web-new-80"), counted("")) == (Some(2.0), Some(1.0)));
     let reply = site.admin(&format!("/explain?url=http://{HOST}/"));
     let explained: serde_json::Value = serde_json::from_slice(&reply.body).expect("JSON");
     let backends = site.state()["backends"].clone();

@@ -15,7 +15,6 @@ use self::candidate::{Candidate, Step};
 use super::{
     account::Account,
     fault::{Fault, told},
-    standing::Standing,
     writes::Election,
 };
 
@@ -67,7 +66,6 @@ pub(super) struct Elections {
     namespace: String,
     name: String,
     candidate: Candidate,
-    standing: Standing,
     term: watch::Sender<Option<Term>>,
     /// The Lease as we wrote it last: renewed without being read again.
     written: Option<Lease>,
@@ -83,10 +81,8 @@ impl Elections {
         namespace: &str,
         pod: &str,
         election: &Election,
-        standing: Standing,
     ) -> (Self, Leadership) {
         let (term, leadership) = watch::channel(None);
-        standing.set(false);
         // A container that is started again is another candidate than the one before, of which nobody
         // knows that it is gone: the pod's name alone would let both lead.
         let identity = format!("{pod}_{:016x}", fastrand::u64(..));
@@ -95,7 +91,6 @@ impl Elections {
             namespace: namespace.to_owned(),
             name: election.id.clone(),
             candidate: Candidate::new(identity, election.ttl),
-            standing,
             term,
             written: None,
             failures: 0,
@@ -126,7 +121,6 @@ impl Elections {
     /// Lets the next one begin at once. Whoever has written until now has ended.
     pub(super) async fn release(&mut self) {
         self.term.send_replace(None);
-        self.standing.set(false);
         let released = async {
             // Read anew: it may have become ours while this was to end.
             let Some(lease) = self.api().get_opt(&self.name).await? else { return Ok(()) };
@@ -189,7 +183,6 @@ impl Elections {
         self.written = None;
         let leads = (*self.term.borrow())
             .is_some_and(|term| term.until.is_none_or(|until| Instant::now() < until));
-        self.standing.set(leads);
         self.failures = if leads { 0 } else { (self.failures + 1).min(MOST_DOUBLINGS) };
         (self.candidate.renewal() * (1 << self.failures)).mul_f32(0.5 + fastrand::f32())
     }
@@ -244,11 +237,9 @@ impl Elections {
         }
         let began = lasting.map_or(began, |term| term.began);
         self.term.send_replace(Some(Term { began, until }));
-        self.standing.set(true);
     }
 
     fn end(&mut self) {
-        self.standing.set(false);
         if self.term.send_replace(None).is_some() {
             tracing::info!(lease = self.name, "leading no more");
         }

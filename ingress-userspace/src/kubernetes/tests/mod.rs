@@ -85,7 +85,7 @@ fn run(
         runtime.block_on(async {
             let account = Account::fixed(server.client());
             tokio::select! {
-                () = writer::write(account, writes, Options::default(), moments, stop, Default::default()) => {}
+                () = writer::write(account, writes, Options::default(), moments, Arc::default(), stop) => {}
                 _ = cut.wait_for(|cut| *cut) => {}
             }
         });

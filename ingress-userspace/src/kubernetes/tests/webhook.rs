@@ -37,7 +37,8 @@ impl Webhook {
             key: dir.path().join("key"),
         };
         let (addresses, thread) =
-            serve(&webhook, Options::default(), moments, stopped).expect("it starts");
+            serve(&webhook, Options::default(), moments, Arc::default(), stopped)
+                .expect("it starts");
         let address = addresses[0];
         Self { address, root, stop, thread, _dir: dir }
     }

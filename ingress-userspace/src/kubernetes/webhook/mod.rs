@@ -42,7 +42,12 @@ use self::{
     review::{Review, Verdict},
 };
 use super::moment::{Moment, Moments};
-use crate::{proxy::open_single, stores::Key, translate::Options};
+use crate::{
+    ledger::{Checks, Ledger},
+    proxy::open_single,
+    stores::Key,
+    translate::Options,
+};
 
 /// The largest question, as for ingress-nginx: two objects of the largest size, and what is around.
 const LARGEST: usize = 9 << 20;
@@ -79,10 +84,11 @@ pub struct WebhookOptions {
 ///
 /// # Errors
 /// [`WebhookError`]; nothing is left running then.
-pub fn serve(
+pub(crate) fn serve(
     webhook: &WebhookOptions,
     options: Options,
     moments: Moments,
+    ledger: Arc<Ledger>,
     stop: watch::Receiver<bool>,
 ) -> Result<(Vec<SocketAddr>, thread::JoinHandle<()>), WebhookError> {
     let certificate = Certificate::open(&webhook.certificate, &webhook.key)?;
@@ -93,7 +99,7 @@ pub fn serve(
         .max_blocking_threads(JUDGES)
         .build()
         .map_err(WebhookError::Thread)?;
-    let court = Court { options: Arc::new(options), moments };
+    let court = Court { options: Arc::new(options), moments, ledger };
     let thread = thread::Builder::new()
         .name("webhook".to_owned())
         .spawn(move || {
@@ -126,6 +132,7 @@ pub fn serve(
 struct Court {
     options: Arc<Options>,
     moments: Moments,
+    ledger: Arc<Ledger>,
 }
 
 async fn accept(
@@ -186,6 +193,7 @@ async fn accept(
 
 impl Court {
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let begun = Instant::now();
         if request.method() != Method::POST {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only POST of an AdmissionReview\n");
         }
@@ -215,12 +223,23 @@ impl Court {
         };
         let options = Arc::clone(&self.options);
         let uid = question.uid.clone();
+        let of = (question.namespace.to_string(), question.name.to_string());
+        let (read, ingresses) = (Instant::now(), moment.stores.ingresses.len() as u64);
         let judged = tokio::task::spawn_blocking(move || {
             // A panic has written to the log what it was.
             catch_unwind(AssertUnwindSafe(|| verdict(&options, &moment, &question)))
         });
         match tokio::time::timeout(LONGEST_VERDICT, judged).await {
-            Ok(Ok(Ok(verdict))) => json(verdict.answer(&uid)),
+            Ok(Ok(Ok(verdict))) => {
+                let checks = Checks {
+                    roundtrip: begun.elapsed().as_secs_f64(),
+                    tested: read.elapsed().as_secs_f64(),
+                    ingresses,
+                    any: true,
+                };
+                self.ledger.judged(&of.0, &of.1, verdict.refusal.is_none(), checks);
+                json(verdict.answer(&uid))
+            }
             Ok(_) => json(Verdict::refused(PANICKED).answer(&uid)),
             Err(_late) => text(StatusCode::GATEWAY_TIMEOUT, "the verdict took too long\n"),
         }

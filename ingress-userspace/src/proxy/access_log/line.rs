@@ -146,8 +146,8 @@ impl Journal {
                 None => to.value(None),
             },
             LogVariable::AlternativeUpstream => {
-                if let Some(key) = subject.canary {
-                    to.key(key);
+                if let Some(backend) = subject.canary {
+                    to.key(&backend.key);
                 }
             }
             LogVariable::UpstreamAddress => to.list(&attempts(), |attempt, line| {

@@ -20,7 +20,7 @@ pub(crate) use self::{
 };
 
 /// The machine's name, as far as it has one.
-pub(in crate::proxy) fn hostname() -> String {
+pub(crate) fn hostname() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     match name.trim() {
         "" => "-".to_owned(),

@@ -105,6 +105,7 @@ pub(super) async fn find<D: Downstream>(
                 trace.announce(client, proxying, head);
             }
         }
+        head.timing.ask();
         let mut connection = match pooled {
             Some(connection) => connection,
             // Boxed: most requests find one that is open.
@@ -134,18 +135,24 @@ pub(super) async fn find<D: Downstream>(
         if let Some(journal) = journal {
             journal.connected();
         }
+        head.timing.connected(reused);
+        if reused {
+            worker.counters.upstream_reused();
+        }
         connection.obey(proxying);
         connection.start(head);
         down.expect_body();
         upload.rewind();
         let outcome = answer_of(down, &mut connection, upload, answer).await;
         attempts.ended(outcome.is_ok());
+        head.timing.waited();
         let can_repeat = upload.is_repeatable();
         let error = match outcome {
             Ok(()) => {
                 if let Some(journal) = journal {
                     journal.answered(answer.status);
                 }
+                head.timing.answered();
                 let elsewhere = can_repeat
                     && budget.covers_status(answer.status)
                     && budget.is_left(worker.deadlines.now());

@@ -21,6 +21,7 @@ use self::{attempt::poll_gone, download::Download, upload::Upload};
 use super::{
     balance::{Asker, Attempts},
     client::Client,
+    counters::Timing,
     message::{BodyLength, RequestHead, ResponseHead},
     mirror::Copy,
     respond::Failure,
@@ -83,6 +84,9 @@ pub(super) async fn run<D: Downstream, A: Asker>(
 ) -> Outcome {
     let Terms { proxying, upgrade, ahead, mut mirror } = terms;
     let mut upload = Upload::new(&client.worker.buffers, head.body, proxying, ahead);
+    if head.body != BodyLength::None {
+        head.timing.waited();
+    }
     if head.body != BodyLength::None
         && let Err(failure) = hold_back(proxying, head, down, &mut upload).await
     {
@@ -123,8 +127,15 @@ pub(super) async fn run<D: Downstream, A: Asker>(
                     Verdict::Pass | Verdict::Discard => None,
                 };
                 let end = match answer.status {
-                    101 => tunnel(client, proxying, down, &mut connection).await,
-                    _ => relay(client, proxying, down, &mut connection, &mut upload, encoder).await,
+                    101 => {
+                        head.timing.waited();
+                        tunnel(client, proxying, down, &mut connection).await
+                    }
+                    _ => {
+                        let timing = &head.timing;
+                        let up = &mut connection;
+                        relay(client, proxying, down, up, &mut upload, encoder, timing).await
+                    }
                 };
                 if let Some(journal) = &head.journal {
                     journal.ended(down.traffic().body_sent);
@@ -226,13 +237,17 @@ async fn relay<D: Downstream>(
     connection: &mut Connection,
     upload: &mut Upload,
     encoder: Option<Box<Encoder>>,
+    timing: &Timing,
 ) -> Result<(), Side> {
     let up = connection;
     let mut download = Download::begin(&client.worker.buffers, proxying.pace, encoder);
     poll_fn(|cx| {
         poll_upload(cx, down, up, upload)?;
         match download.poll(cx, up, down) {
-            Poll::Pending => poll_gone(cx, down, upload),
+            Poll::Pending => {
+                timing.waited();
+                poll_gone(cx, down, upload)
+            }
             ready => ready,
         }
     })

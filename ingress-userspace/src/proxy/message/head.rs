@@ -3,7 +3,7 @@ use std::rc::Rc;
 use http::Method;
 
 use super::Fields;
-use crate::proxy::{access_log::Journal, spans::Trace};
+use crate::proxy::{access_log::Journal, counters::Timing, spans::Trace};
 
 /// The version that a message came with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +50,8 @@ pub(crate) struct RequestHead {
     pub(crate) body: BodyLength,
     /// What is remembered for the access log or for spans, if one of them is to have this request.
     pub(crate) journal: Option<Rc<Journal>>,
+    /// How long its parts take.
+    pub(crate) timing: Timing,
     /// What a FastCGI application is told beside the fields; `None` for all others. Values may hold
     /// any bytes but NUL.
     pub(crate) parameters: Option<Box<Fields>>,

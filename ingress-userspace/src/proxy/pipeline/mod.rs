@@ -75,6 +75,8 @@ pub(super) async fn answer<D: Downstream>(
 ) {
     let view = client.worker.view();
     let method = head.method.clone();
+    client.worker.counters.begin(&head.timing);
+    let _in_progress = client.worker.counters.in_progress();
     head.journal = Journal::begin(client, head, &view.snapshot.model.settings);
     let (subject, status) = match attend(client, &view, head, None, down).await {
         Attended::Done(subject, status) => (subject, status),
@@ -95,7 +97,7 @@ pub(super) async fn answer<D: Downstream>(
             }
         }
     };
-    client.worker.counters.request(subject, &method, status);
+    client.worker.counters.request(subject, &method, status, &head.timing, down.traffic());
     if let Some(journal) = head.journal.take() {
         journal.end(&view, Ending { client, subject, head, status, traffic: down.traffic() });
     }
@@ -222,6 +224,7 @@ async fn admit<'v, D: Downstream>(
     down: &mut D,
 ) -> Result<Decision<'v>, Failure> {
     let nothing_more = head.body == BodyLength::None;
+    head.timing.waited();
     let decision = {
         let mut stages = pin!(stages::admit(client, view, head, located));
         poll_fn(|cx| match stages.as_mut().poll(cx) {
@@ -252,12 +255,14 @@ async fn admit<'v, D: Downstream>(
 pub(super) async fn refuse<D: Downstream>(client: &Rc<Client>, failure: Failure, down: &mut D) {
     let view = client.worker.view();
     let mut head = RequestHead::default();
+    client.worker.counters.begin(&head.timing);
     let subject = Subject::default();
     head.journal = Journal::begin(client, &head, &view.snapshot.model.settings);
     let answer = respond::failure(failure);
     let meant = Meant { subject, prepared: false, admission: None, plan: None };
     let status = own(client, &view, meant, &head, down, answer).await;
-    client.worker.counters.request(subject, &Method::GET, status);
+    let counters = &client.worker.counters;
+    counters.request(subject, &Method::GET, status, &head.timing, down.traffic());
     if let Some(journal) = head.journal.take() {
         let head = &head;
         journal.end(&view, Ending { client, subject, head, status, traffic: down.traffic() });
@@ -320,7 +325,9 @@ async fn own<D: Downstream>(
     if let Some(journal) = &head.journal {
         journal.answer(&answer.head);
     }
-    match (respond::send(down, &answer).await, &head.journal) {
+    let sent = respond::send(down, &answer).await;
+    head.timing.waited();
+    match (sent, &head.journal) {
         (Ok(()), Some(journal)) => journal.completed(),
         (Ok(()), None) => {}
         (Err(_), _) => down.abort(),

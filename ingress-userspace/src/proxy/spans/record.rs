@@ -206,7 +206,7 @@ impl Whole<'_> {
         };
         let Some(key) = service.map(|service| &service.key) else { return };
         text(out, "ingress.service_name", &key.service);
-        let upstream = self.ending.subject.canary.unwrap_or(key);
+        let upstream = self.ending.subject.canary.map_or(key, |canary| &canary.key);
         let named = format!("{}-{}-{}", upstream.namespace, upstream.service, upstream.port);
         text(out, "ingress.upstream", &named);
     }

@@ -5,7 +5,7 @@ use std::{
     borrow::Cow, future::poll_fn, io, pin::pin, rc::Rc, sync::Arc, task::Poll, time::Duration,
 };
 
-use rustls::{HandshakeKind, pki_types::UnixTime, server::Acceptor};
+use rustls::{HandshakeKind, ProtocolVersion, pki_types::UnixTime, server::Acceptor};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -61,7 +61,8 @@ pub(in crate::proxy) async fn handshake(
         Ok(tls) => {
             let (_, session) = tls.get_ref();
             let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
-            client.worker.counters.handshake(resumed);
+            let newest = session.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+            client.worker.counters.handshake(newest, resumed);
             let http2 = session.alpn_protocol() == Some(b"h2");
             client.expect_first();
             Some(Established { stream: Stream::Tls(tls), http2 })

@@ -162,6 +162,11 @@ impl Pool {
         self.count.set(self.count.get() + 1);
     }
 
+    /// How many connections of HTTP/1 no request uses.
+    pub(crate) fn idle(&self) -> usize {
+        self.count.get()
+    }
+
     /// Closes all.
     pub(crate) fn clear(&self) {
         let all = std::mem::take(&mut *self.idle.borrow_mut());

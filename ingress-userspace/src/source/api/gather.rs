@@ -91,6 +91,8 @@ pub(super) struct Gatherer {
     /// What was handed on last.
     published: Option<(Arc<Stores>, Vec<Diagnostic>)>,
     due: Option<Instant>,
+    /// When the first word came of what was not handed on yet.
+    since: Option<Instant>,
     /// Not before this, for others to get their share.
     rest: Instant,
 }
@@ -141,6 +143,7 @@ impl Gatherer {
             faults: BTreeMap::new(),
             published: None,
             due: None,
+            since: None,
             rest: Instant::now(),
         };
         gatherer.say_what_is_missing();
@@ -208,7 +211,9 @@ impl Gatherer {
             }
         }
         if self.due.is_none() {
-            self.due = Some((Instant::now() + TOGETHER).max(self.rest));
+            let now = Instant::now();
+            self.since.get_or_insert(now);
+            self.due = Some((now + TOGETHER).max(self.rest));
         }
     }
 
@@ -325,10 +330,13 @@ impl Gatherer {
             && before.same(&stores)
             && *told == diagnostics
         {
+            self.since = None;
             return None;
         }
         let stores = Arc::new(stores);
+        let mut since = self.since.take();
         if self.published.is_none() {
+            since = None;
             self.state.waits_for(Vec::new());
             tracing::info!(
                 ingresses = stores.ingresses.len(),
@@ -338,7 +346,7 @@ impl Gatherer {
             );
         }
         self.published = Some((Arc::clone(&stores), diagnostics.clone()));
-        Some(Update { stores, diagnostics })
+        Some(Update { stores, diagnostics, since: since.map(Instant::into_std) })
     }
 
     /// The newest state in which nothing is named that is not known; `None`: there is none yet.

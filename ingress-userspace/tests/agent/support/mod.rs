@@ -141,6 +141,25 @@ impl Site {
         text.lines().find_map(|own| own.strip_prefix(line)?.trim().parse().ok())
     }
 
+    /// The sum of all series of this name that have these labels; `None`: there is none.
+    pub(crate) fn series(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        let reply = self.admin("/metrics");
+        let text = String::from_utf8(reply.body).expect("it is text");
+        let values = text.lines().filter_map(|line| {
+            let rest = line.strip_prefix(name)?;
+            let (own, value) = rest.rsplit_once(' ')?;
+            let own = own.strip_prefix('{').unwrap_or(own);
+            let has = |(label, value): &(&str, &str)| {
+                let wanted = format!("{label}=\"{value}\"");
+                own.starts_with(&wanted) || own.contains(&format!(",{wanted}"))
+            };
+            (rest.starts_with(['{', ' ']) && labels.iter().all(has))
+                .then(|| value.parse::<f64>().expect("a number"))
+        });
+        let values: Vec<_> = values.collect();
+        (!values.is_empty()).then(|| values.iter().sum())
+    }
+
     /// Tells the agent to stop.
     pub(crate) fn signal(&self, stop: Stop) {
         self.agent.as_ref().expect("it runs").stop_handle().stop(stop);

@@ -1,43 +1,50 @@
-//! What happened, counted: each worker adds to numbers of its own with plain loads and stores; a
-//! scrape adds them up. Label values come from configured objects and closed sets only.
+//! What happened, counted: each worker adds to numbers of its own with plain loads and stores, and
+//! writes requests down in a batch of its own that is added up when it is full ([`book`]). Label
+//! values come from configured objects and closed sets only.
+
+mod book;
+#[cfg(test)]
+mod cost;
+mod layout;
+mod record;
+#[cfg(test)]
+mod tests;
+mod timing;
+
+pub(crate) use self::{
+    book::{Counted, Series},
+    layout::{Histogram, SIZES, TIMES},
+    timing::Timing,
+};
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, HashSet},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use hashbrown::HashMap;
 use http::Method;
 
-use super::{limits::Rejected, tls::HandshakeFailure};
-use crate::model::{BackendKey, HostName, Model, Route};
-
-/// What a count of requests is about.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Labels {
-    /// The host as configured: `*.example.com` for a wildcard, `_` for all others.
-    pub(crate) host: Arc<str>,
-    pub(crate) namespace: Arc<str>,
-    pub(crate) ingress: Arc<str>,
-    pub(crate) service: Arc<str>,
-    /// The backend that was asked instead of the Service's, as ingress-nginx calls it.
-    pub(crate) canary: Arc<str>,
-    /// The path as the Ingress writes it.
-    pub(crate) path: Arc<str>,
-    pub(crate) method: &'static str,
-    pub(crate) status: u16,
-}
+use self::{
+    book::{BATCH, Shared},
+    record::{Record, Variant, short},
+};
+use super::{limits::Rejected, sides::Traffic, tls::HandshakeFailure};
+use crate::{
+    config::Metrics,
+    model::{Backend, HostName, Model, Route},
+    route::RouteTable,
+};
 
 /// One worker's numbers that are not about requests.
 #[derive(Debug, Default)]
 pub(crate) struct Gauges {
     connections: AtomicU64,
     accepted: AtomicU64,
-    handshakes: [AtomicU64; 2],
+    /// By version, then in full or resumed.
+    handshakes: [[AtomicU64; 2]; TLS_VERSIONS.len()],
     handshakes_failed: [AtomicU64; HandshakeFailure::ALL.len()],
     refused: AtomicU64,
     proxy_headers_failed: AtomicU64,
@@ -47,6 +54,8 @@ pub(crate) struct Gauges {
     datagrams_dropped: AtomicU64,
     upstream_connected: AtomicU64,
     upstream_failed: AtomicU64,
+    upstream_reused: AtomicU64,
+    upstream_idle: AtomicU64,
     /// By `limit-rps` and `limit-rpm`, by `limit-connections`.
     limited: [AtomicU64; 2],
     /// Sent, failed, dropped.
@@ -56,15 +65,14 @@ pub(crate) struct Gauges {
     /// In the order of [`Judged::ALL`].
     judged: [AtomicU64; Judged::ALL.len()],
     requests: AtomicU64,
+    in_progress: AtomicU64,
 }
 
 /// The numbers of all workers.
 #[derive(Debug)]
 pub(crate) struct Registry {
     gauges: Vec<Arc<Gauges>>,
-    /// One number per worker for each set of labels. Locked when a worker counts something for the
-    /// first time after a change of the snapshot, and by scrapes.
-    series: Mutex<HashMap<Labels, Vec<Arc<AtomicU64>>>>,
+    requests: Shared,
 }
 
 /// The sums over all workers of [`Gauges`].
@@ -72,8 +80,8 @@ pub(crate) struct Registry {
 pub(crate) struct Totals {
     pub(crate) connections: u64,
     pub(crate) accepted: u64,
-    /// In full, resumed.
-    pub(crate) handshakes: [u64; 2],
+    /// In the order of [`TLS_VERSIONS`]: in full, resumed.
+    pub(crate) handshakes: [[u64; 2]; TLS_VERSIONS.len()],
     /// In the order of [`HandshakeFailure::ALL`].
     pub(crate) handshakes_failed: [u64; HandshakeFailure::ALL.len()],
     /// Connections closed at once because of `max-worker-connections`.
@@ -90,6 +98,10 @@ pub(crate) struct Totals {
     pub(crate) datagrams_dropped: u64,
     pub(crate) upstream_connected: u64,
     pub(crate) upstream_failed: u64,
+    /// Attempts over connections that were open.
+    pub(crate) upstream_reused: u64,
+    /// Connections of HTTP/1 that no request uses.
+    pub(crate) upstream_idle: u64,
     /// Requests turned away by `limit-rps` and `limit-rpm`, and by `limit-connections`.
     pub(crate) limited: [u64; 2],
     /// Copies of requests by [`Copied`].
@@ -101,7 +113,12 @@ pub(crate) struct Totals {
     /// Requests that rules judged, in the order of [`Judged::ALL`].
     pub(crate) judged: [u64; Judged::ALL.len()],
     pub(crate) requests: u64,
+    /// Requests that are being answered.
+    pub(crate) in_progress: u64,
 }
+
+/// Versions of TLS that are spoken.
+pub(crate) const TLS_VERSIONS: [&str; 2] = ["1.2", "1.3"];
 
 /// What became of a request that the firewall was to judge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,58 +160,27 @@ pub(crate) enum Copied {
 }
 
 impl Registry {
-    pub(crate) fn new(workers: usize) -> Arc<Self> {
+    pub(crate) fn new(workers: usize, metrics: &Metrics) -> Arc<Self> {
         let gauges = (0..workers).map(|_| Arc::default()).collect();
-        Arc::new(Self { gauges, series: Mutex::default() })
+        Arc::new(Self { gauges, requests: Shared::new(metrics) })
     }
 
     pub(super) fn counters(self: &Arc<Self>, worker: usize) -> Counters {
         Counters {
             gauges: Arc::clone(&self.gauges[worker]),
             registry: Arc::clone(self),
-            worker,
-            known: RefCell::default(),
+            batch: RefCell::new(Vec::with_capacity(BATCH)),
         }
     }
 
-    fn number(&self, labels: Labels, worker: usize) -> Arc<AtomicU64> {
-        let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
-        let numbers = series
-            .entry(labels)
-            .or_insert_with(|| self.gauges.iter().map(|_| Arc::default()).collect());
-        Arc::clone(&numbers[worker])
+    /// All requests that were counted and added up so far, in no order.
+    pub(crate) fn requests(&self) -> Counted {
+        self.requests.counted()
     }
 
-    /// All requests so far by labels, in order.
-    pub(crate) fn requests(&self) -> BTreeMap<Labels, u64> {
-        let series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
-        series
-            .iter()
-            .map(|(labels, numbers)| {
-                let sum = numbers.iter().map(|number| number.load(Ordering::Relaxed)).sum();
-                (labels.clone(), sum)
-            })
-            .collect()
-    }
-
-    /// Forgets the series of Ingresses and hosts that are no more, as ingress-nginx does.
-    pub(crate) fn prune(&self, model: &Model) {
-        let hosts: HashSet<Arc<str>> = model.hosts.iter().map(|host| label(&host.name)).collect();
-        // Routes of one Ingress follow one another.
-        let mut last = None;
-        let ingresses: HashSet<(&str, &str)> = model
-            .hosts
-            .iter()
-            .flat_map(|host| &host.routes)
-            .map(|route| &route.ingress)
-            .filter(|ingress| last.replace(*ingress) != Some(*ingress))
-            .map(|ingress| (&*ingress.namespace, &*ingress.name))
-            .collect();
-        self.series.lock().unwrap_or_else(PoisonError::into_inner).retain(|labels, _| {
-            (hosts.contains(&labels.host) || &*labels.host == "_")
-                && (labels.ingress.is_empty()
-                    || ingresses.contains(&(&*labels.namespace, &*labels.ingress)))
-        });
+    /// These routes are about to be served, and no others. To be told before any request can be.
+    pub(crate) fn publish(&self, model: &Model, routes: &RouteTable) {
+        self.requests.publish(model, routes);
     }
 
     /// The numbers that are not about requests.
@@ -206,7 +192,9 @@ impl Registry {
         Totals {
             connections: sum(|gauges| &gauges.connections),
             accepted: sum(|gauges| &gauges.accepted),
-            handshakes: std::array::from_fn(|kind| all(&self.gauges, |own| &own.handshakes[kind])),
+            handshakes: std::array::from_fn(|version| {
+                std::array::from_fn(|kind| all(&self.gauges, |own| &own.handshakes[version][kind]))
+            }),
             handshakes_failed: std::array::from_fn(|reason| {
                 all(&self.gauges, |own| &own.handshakes_failed[reason])
             }),
@@ -218,12 +206,15 @@ impl Registry {
             datagrams_dropped: sum(|gauges| &gauges.datagrams_dropped),
             upstream_connected: sum(|gauges| &gauges.upstream_connected),
             upstream_failed: sum(|gauges| &gauges.upstream_failed),
+            upstream_reused: sum(|gauges| &gauges.upstream_reused),
+            upstream_idle: sum(|gauges| &gauges.upstream_idle),
             limited: std::array::from_fn(|kind| all(&self.gauges, |own| &own.limited[kind])),
             mirrored: std::array::from_fn(|kind| all(&self.gauges, |own| &own.mirrored[kind])),
             passwords_compared: sum(|gauges| &gauges.passwords_compared),
             passwords_turned_away: sum(|gauges| &gauges.passwords_turned_away),
             judged: std::array::from_fn(|kind| all(&self.gauges, |own| &own.judged[kind])),
             requests: sum(|gauges| &gauges.requests),
+            in_progress: sum(|gauges| &gauges.in_progress),
         }
     }
 }
@@ -231,44 +222,82 @@ impl Registry {
 /// What a request turned out to be about.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Subject<'v> {
+    /// The number of the route, or else of the host: see `route::HostTable`.
+    pub(super) number: u64,
     pub(super) host: Option<&'v HostName>,
     pub(super) route: Option<&'v Arc<Route>>,
     pub(super) service: Option<&'v Arc<str>>,
-    pub(super) canary: Option<&'v BackendKey>,
+    /// The backend that is asked instead of the route's.
+    pub(super) canary: Option<&'v Arc<Backend>>,
 }
 
-/// An address, with its lowest bit set for the canary, a method and a status.
-type Known = (usize, &'static str, u16);
+/// A request that is being answered; dropped also where its connection breaks off.
+pub(super) struct InProgress<'c>(&'c Gauges);
+
+impl Drop for InProgress<'_> {
+    fn drop(&mut self) {
+        let number = &self.0.in_progress;
+        number.store(number.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
+    }
+}
 
 /// A worker's access to its numbers.
 pub(super) struct Counters {
     registry: Arc<Registry>,
     gauges: Arc<Gauges>,
-    worker: usize,
-    /// By address of the route, or else of the host's name, in the current snapshot.
-    known: RefCell<HashMap<Known, Arc<AtomicU64>>>,
+    batch: RefCell<Vec<Record>>,
 }
 
 impl Counters {
-    pub(super) fn request(&self, subject: Subject<'_>, method: &Method, status: u16) {
-        increment(&self.gauges.requests);
-        let address = match (subject.route, subject.host) {
-            // A route has one canary at most, and an even address.
-            (Some(route), _) => Arc::as_ptr(route).addr() | usize::from(subject.canary.is_some()),
-            (None, Some(host)) => std::ptr::from_ref(host).addr(),
-            (None, None) => 0,
-        };
-        let method = known_method(method);
-        let mut known = self.known.borrow_mut();
-        let number = known
-            .entry((address, method, status))
-            .or_insert_with(|| self.registry.number(labels(subject, method, status), self.worker));
-        increment(number);
+    /// A request begins.
+    pub(super) fn begin(&self, timing: &Timing) {
+        if self.registry.requests.enabled {
+            timing.begin();
+        } else {
+            timing.forget();
+        }
     }
 
-    /// The snapshot changed: what was known by address is not any more.
-    pub(super) fn forget(&self) {
-        self.known.borrow_mut().clear();
+    /// A request is being answered for as long as this is kept.
+    pub(super) fn in_progress(&self) -> InProgress<'_> {
+        increment(&self.gauges.in_progress);
+        InProgress(&self.gauges)
+    }
+
+    /// A request has ended.
+    pub(super) fn request(
+        &self,
+        subject: Subject<'_>,
+        method: &Method,
+        status: u16,
+        timing: &Timing,
+        traffic: Traffic,
+    ) {
+        increment(&self.gauges.requests);
+        let Some(durations) = timing.durations() else { return };
+        let mut batch = self.batch.borrow_mut();
+        batch.push(Record {
+            number: subject.number,
+            canary: subject.canary.cloned(),
+            request: durations.request,
+            response: durations.response.unwrap_or(record::NONE),
+            header: short(durations.header),
+            connect: short(durations.connect),
+            received: u64::from(traffic.head_received) + traffic.body_received,
+            sent: u64::from(traffic.head_sent) + traffic.body_sent,
+            variant: Variant::new(method, status),
+        });
+        if batch.len() >= BATCH {
+            self.registry.requests.add(&mut batch);
+        }
+    }
+
+    /// Adds up what waits in the batch.
+    pub(super) fn flush(&self) {
+        let mut batch = self.batch.borrow_mut();
+        if !batch.is_empty() {
+            self.registry.requests.add(&mut batch);
+        }
     }
 
     pub(super) fn connections(&self, open: u64) {
@@ -308,8 +337,9 @@ impl Counters {
         self.registry.gauges.len()
     }
 
-    pub(super) fn handshake(&self, resumed: bool) {
-        increment(&self.gauges.handshakes[usize::from(resumed)]);
+    /// `newest`: in the last of [`TLS_VERSIONS`].
+    pub(super) fn handshake(&self, newest: bool, resumed: bool) {
+        increment(&self.gauges.handshakes[usize::from(newest)][usize::from(resumed)]);
     }
 
     pub(super) fn handshake_failed(&self, reason: HandshakeFailure) {
@@ -338,6 +368,14 @@ impl Counters {
         increment(&self.gauges.upstream_connected);
     }
 
+    pub(super) fn upstream_reused(&self) {
+        increment(&self.gauges.upstream_reused);
+    }
+
+    pub(super) fn upstream_idle(&self, idle: usize) {
+        self.gauges.upstream_idle.store(idle as u64, Ordering::Relaxed);
+    }
+
     pub(super) fn upstream_failed(&self) {
         increment(&self.gauges.upstream_failed);
     }
@@ -361,38 +399,4 @@ impl Counters {
 /// Only its own worker writes a number: no locked instruction is needed.
 fn increment(number: &AtomicU64) {
     number.store(number.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-}
-
-fn labels(subject: Subject<'_>, method: &'static str, status: u16) -> Labels {
-    let empty: Arc<str> = Arc::from("");
-    let of = |field: fn(&Arc<Route>) -> &Arc<str>| subject.route.map_or(&empty, field).clone();
-    // The built-in default backend is no Ingress.
-    let of_ingress = |field: fn(&Arc<Route>) -> &Arc<str>| {
-        subject.route.filter(|route| route.ingress.kind == "Ingress").map_or(&empty, field).clone()
-    };
-    Labels {
-        host: subject.host.map_or_else(|| Arc::from("_"), label),
-        namespace: of_ingress(|route| &route.ingress.namespace),
-        ingress: of_ingress(|route| &route.ingress.name),
-        service: subject.service.unwrap_or(&empty).clone(),
-        canary: subject.canary.map_or(empty.clone(), |key| key.to_string().into()),
-        path: of(|route| &route.path),
-        method,
-        status,
-    }
-}
-
-fn label(name: &HostName) -> Arc<str> {
-    match name {
-        HostName::Exact(name) => Arc::clone(name),
-        HostName::Wildcard(suffix) => format!("*.{suffix}").into(),
-        HostName::CatchAll => Arc::from("_"),
-    }
-}
-
-/// Methods are the client's to make up; series are not.
-fn known_method(method: &Method) -> &'static str {
-    const KNOWN: [&str; 8] =
-        ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT"];
-    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("OTHER")
 }

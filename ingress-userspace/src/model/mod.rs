@@ -72,7 +72,7 @@ pub use snippet::{
     Test, Value,
 };
 pub use stream::{Passthrough, ProxyVersion, Streams, TcpService, Transport, UdpService};
-pub use text::{Piece, Text, Variable};
+pub use text::{ConnectionVariable, Piece, Text, Variable};
 pub use tls::{
     Authority, ClientAuth, ClientRule, Group, HostTls, Suite, TicketKey, TlsSettings, VerifyClient,
 };

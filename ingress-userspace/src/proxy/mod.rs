@@ -22,6 +22,7 @@ mod endpoints;
 mod exchange;
 mod fastcgi;
 mod firewall;
+mod held;
 mod http1;
 mod http2;
 pub(crate) mod limits;
@@ -40,6 +41,7 @@ mod sides;
 mod stream;
 mod tcp;
 mod tls;
+mod turns;
 mod udp;
 mod upstream;
 mod worker;
@@ -111,6 +113,7 @@ impl Bound {
     ) -> std::io::Result<Running> {
         let credentials = credentials::Shared::new()?;
         let firewall = firewall::Shared::new();
+        let memory = Arc::<held::Memory>::default();
         let threads = self
             .sockets
             .into_iter()
@@ -129,6 +132,7 @@ impl Bound {
                     credentials: Arc::clone(&credentials),
                     access_log: shared.access_log.clone(),
                     firewall: Arc::clone(&firewall),
+                    memory: Arc::clone(&memory),
                 };
                 thread::Builder::new()
                     .name(format!("worker-{index}"))

@@ -5,7 +5,7 @@ use std::{
     mem,
     rc::Rc,
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::{
@@ -26,6 +26,7 @@ use super::{
     deadline::{Deadlines, TICK},
     endpoints,
     firewall::{self, Firewall},
+    held::Memory,
     http2, limits,
     listen::Sockets,
     message::ResponseHead,
@@ -65,6 +66,7 @@ pub(crate) struct Setup {
     pub(crate) credentials: Arc<credentials::Shared>,
     pub(crate) access_log: access_log::Inlet,
     pub(crate) firewall: Arc<firewall::Shared>,
+    pub(crate) memory: Arc<Memory>,
 }
 
 /// What the connections of a worker share.
@@ -99,9 +101,15 @@ pub(crate) struct Worker {
     pub(crate) credentials: Credentials,
     /// Where the rules of the firewall are run.
     pub(crate) firewall: Firewall,
+    /// For bodies that are held.
+    pub(crate) memory: Arc<Memory>,
     reader: Reader,
     view: RefCell<Rc<View>>,
     draining: Cell<bool>,
+    /// Clients are as good as gone: what is not answered yet is not answered any more.
+    is_cut: Cell<bool>,
+    /// Requests that are being answered.
+    answering: Cell<u64>,
     connections: Cell<u64>,
     idle: Notify,
 }
@@ -156,6 +164,30 @@ impl Worker {
         self.draining.get()
     }
 
+    /// Every client counts as one that has left: the process ends.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.is_cut.get()
+    }
+
+    pub(crate) fn answer_begun(&self) {
+        self.answering.set(self.answering.get() + 1);
+    }
+
+    pub(crate) fn answer_ended(&self) {
+        self.answering.set(self.answering.get().saturating_sub(1));
+    }
+
+    /// Ends the requests under way, so that they are counted and written down as what they came to.
+    /// One that waits for nothing with a deadline is not waited for.
+    async fn cut(&self) {
+        self.is_cut.set(true);
+        self.deadlines.wake_all();
+        let begun = Instant::now();
+        while self.answering.get() > 0 && begun.elapsed() < CUTTING {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Client connections that are open.
     pub(crate) fn connections(&self) -> u64 {
         self.connections.get()
@@ -174,6 +206,9 @@ impl Worker {
         }
     }
 }
+
+/// How long the end of a worker waits for its requests to be cut.
+const CUTTING: Duration = Duration::from_millis(200);
 
 /// Heads that a worker keeps.
 const HEADS: usize = 256;
@@ -227,6 +262,7 @@ async fn serve(setup: Setup) {
         credentials,
         access_log,
         firewall,
+        memory,
     } = setup;
     let mut random = fastrand::Rng::new();
     let view = View::new(reader.current(), &mut random);
@@ -258,8 +294,11 @@ async fn serve(setup: Setup) {
         log_clock: access_log::Clock::default(),
         hostname: access_log::hostname().into(),
         firewall: Firewall::new(firewall),
+        memory,
         view: RefCell::new(view),
         draining: Cell::new(false),
+        is_cut: Cell::new(false),
+        answering: Cell::new(0),
         connections: Cell::new(0),
         idle: Notify::new(),
         deadlines,
@@ -291,6 +330,7 @@ async fn serve(setup: Setup) {
             changed = phase.changed() => {
                 let now = *phase.borrow_and_update();
                 if changed.is_err() || now == Phase::Stop {
+                    worker.cut().await;
                     break;
                 }
                 if now == Phase::Drain {

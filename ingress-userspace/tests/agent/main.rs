@@ -4,6 +4,8 @@
 
 mod access;
 mod access_log;
+mod access_log_ends;
+mod access_log_variables;
 mod aliases;
 mod balancing;
 mod basic_auth;

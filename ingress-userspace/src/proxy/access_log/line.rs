@@ -5,11 +5,14 @@ use std::{cell::OnceCell, io::Write as _, time::Duration};
 use super::{
     clock::Clock,
     escape,
-    journal::{Attempt, Ending, Journal, protocol},
+    journal::{Attempt, Ending, Journal, Limited, is_early, protocol},
 };
 use crate::{
-    model::{BackendKey, HostName, LogEscape, LogPiece, LogVariable, Target, Variable},
-    proxy::{balance::View, pipeline::Seen},
+    model::{
+        BackendKey, ConnectionVariable, HostName, LogEscape, LogPiece, LogVariable, Target,
+        Variable,
+    },
+    proxy::{balance::View, message::Version, pipeline::Seen},
 };
 
 impl Journal {
@@ -48,16 +51,7 @@ impl Journal {
         let Ending { client, subject, head, status, traffic } = ending;
         let attempts = || self.attempts.borrow();
         match variable {
-            LogVariable::Request(
-                own @ (Variable::Uri
-                | Variable::ServerName
-                | Variable::RequestId
-                | Variable::Namespace
-                | Variable::IngressName
-                | Variable::ServiceName
-                | Variable::ServicePort
-                | Variable::LocationPath),
-            ) => {
+            LogVariable::Request(own) if !is_early(own) => {
                 let route = subject.route.map(|route| &**route);
                 let service = match route.map(|route| &route.target) {
                     Some(Target::Backend(id)) => view.backend(*id),
@@ -78,19 +72,19 @@ impl Journal {
                 };
                 let mut value = Vec::new();
                 seen.variable(own, &mut |part| value.extend_from_slice(part));
-                to.value(Some(&*value).filter(|value| !value.is_empty()));
+                to.value(Some(&*value).filter(|value| !value.is_empty() || is_field(variable)));
             }
             LogVariable::Request(_)
             | LogVariable::RequestLine
             | LogVariable::RemoteUser
             | LogVariable::SentHeader(_)
+            | LogVariable::UpstreamCookie(_)
             | LogVariable::UpstreamHeader(_) => {
                 self.remembered(index, |value| {
                     to.value(value.filter(|value| !value.is_empty() || is_field(variable)));
                 });
             }
             LogVariable::Protocol => to.plain(protocol(head.version)),
-            LogVariable::PeerAddress => to.plain(client.peer_text.as_bytes()),
             LogVariable::TimeLocal => {
                 client.worker.log_clock.local(now, |text| to.plain(text.as_bytes()));
             }
@@ -134,39 +128,36 @@ impl Journal {
             LogVariable::UpstreamResponseLength => to.list(&attempts(), |attempt, line| {
                 push_number(line, attempt.length);
             }),
-            LogVariable::TlsVersion => to.value(tls(ending, |own| own.version)),
-            LogVariable::TlsCipher => to.value(tls(ending, |own| own.suite)),
-            LogVariable::TlsServerName => {
-                let identity = client.identity.get();
-                to.value(identity.and_then(|own| own.server_name.as_deref()).map(str::as_bytes));
-            }
-            LogVariable::TlsResumed => {
-                let resumed = tls(ending, |own| if own.resumed { "r" } else { "." });
-                to.value(resumed);
-            }
-            LogVariable::Hostname => to.plain(client.worker.hostname.as_bytes()),
-            LogVariable::Pid => to.number(u64::from(std::process::id())),
+            LogVariable::Http2 => to.plain(match (head.version, client.tls) {
+                (Version::Http2, true) => b"h2",
+                (Version::Http2, false) => b"h2c",
+                _ => b"",
+            }),
+            LogVariable::LimitRequests => to.value(said(self.limited.get().0)),
+            LogVariable::LimitConnections => to.value(said(self.limited.get().1)),
             LogVariable::Nothing => to.value(None),
         }
     }
 }
 
-/// An empty field is one, an empty query is none.
+fn said(limited: Option<Limited>) -> Option<&'static [u8]> {
+    Some(match limited? {
+        Limited::Passed => b"PASSED",
+        Limited::Rejected => b"REJECTED",
+    })
+}
+
+/// An empty field is one, an empty query is none; two are empty where nginx has them so.
 fn is_field(variable: &LogVariable) -> bool {
     matches!(
         variable,
-        LogVariable::Request(Variable::Header(_))
-            | LogVariable::SentHeader(_)
+        LogVariable::Request(
+            Variable::Header(_)
+                | Variable::QuestionMark
+                | Variable::Connection(ConnectionVariable::Https),
+        ) | LogVariable::SentHeader(_)
             | LogVariable::UpstreamHeader(_)
     )
-}
-
-fn tls<'r>(
-    ending: &Ending<'r>,
-    what: impl FnOnce(&crate::tls::Agreed) -> &'static str,
-) -> Option<&'static [u8]> {
-    let session = ending.client.identity.get()?.session.as_ref()?;
-    Some(what(session).as_bytes())
 }
 
 /// What `$proxy_upstream_name` names: the Service that the path leads to.

@@ -11,7 +11,7 @@ mod writer;
 
 pub(super) use self::{
     clock::Clock,
-    journal::{Ending, Journal},
+    journal::{Ending, Journal, Limited},
     outlet::Outlet,
 };
 pub(crate) use self::{

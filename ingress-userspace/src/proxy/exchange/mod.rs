@@ -27,7 +27,7 @@ use super::{
     sides::{ClientError, Downstream, Read, Upstream as _, UpstreamError},
     upstream::Connection,
 };
-use crate::model::{HttpVersion, Protocol, Proxying};
+use crate::model::Proxying;
 
 /// How much of an answer that the client does not get is read. Bytes.
 const DISCARDED: usize = 64 * 1024;
@@ -84,7 +84,7 @@ pub(super) async fn run<D: Downstream, A: Asker>(
     let Terms { proxying, upgrade, ahead, mut mirror } = terms;
     let mut upload = Upload::new(&client.worker.buffers, head.body, proxying, ahead);
     if head.body != BodyLength::None
-        && let Err(failure) = hold_back(proxying, head, down, &mut upload).await
+        && let Err(failure) = hold_back(proxying, down, &mut upload).await
     {
         return Outcome::Unanswered(failure);
     }
@@ -122,13 +122,19 @@ pub(super) async fn run<D: Downstream, A: Asker>(
                     Verdict::Encode(encoder) => Some(encoder),
                     Verdict::Pass | Verdict::Discard => None,
                 };
-                let end = match answer.status {
-                    101 => tunnel(client, proxying, down, &mut connection).await,
-                    _ => relay(client, proxying, down, &mut connection, &mut upload, encoder).await,
+                let end = {
+                    let (end, received) = match answer.status {
+                        101 => tunnel(client, proxying, down, &mut connection).await,
+                        _ => {
+                            let up = &mut connection;
+                            relay(client, proxying, down, up, &mut upload, encoder).await
+                        }
+                    };
+                    if let Some(journal) = &head.journal {
+                        journal.ended(received);
+                    }
+                    end
                 };
-                if let Some(journal) = &head.journal {
-                    journal.ended(down.traffic().body_sent);
-                }
                 match end {
                     Ok(()) => {
                         client.worker.pool.put(connection);
@@ -180,16 +186,10 @@ async fn last_words<D: Downstream>(client: &Client, down: &mut D) {
 /// may wait for the answer before it sends more; nginx does not either.
 async fn hold_back<D: Downstream>(
     proxying: &Proxying,
-    head: &mut RequestHead,
     down: &mut D,
     upload: &mut Upload,
 ) -> Result<(), Failure> {
-    // HTTP/1.0 has no chunks, and FastCGI applications read as much as they are told that there is:
-    // the length must be known first.
-    let is_bound =
-        proxying.http_version == HttpVersion::Http10 || proxying.protocol == Protocol::Fcgi;
-    let measured = is_bound && head.body == BodyLength::Unknown;
-    if proxying.protocol.is_http2() || !(proxying.buffer_request || measured) {
+    if proxying.protocol.is_http2() || !proxying.buffer_request {
         return Ok(());
     }
     down.expect_body();
@@ -199,11 +199,7 @@ async fn hold_back<D: Downstream>(
         }
         upload.poll_fill(cx, down)
     });
-    filled.await.map_err(failure)?;
-    if measured {
-        head.body = BodyLength::Exact(upload.whole().ok_or(Failure::BodyTooLarge)?);
-    }
-    Ok(())
+    filled.await.map_err(failure)
 }
 
 fn failure(side: Side) -> Failure {
@@ -218,7 +214,7 @@ fn failure(side: Side) -> Failure {
 }
 
 /// Moves the answer's body to the client, through the encoder if there is one, and what is left of
-/// the request's to the endpoint.
+/// the request's to the endpoint. Returns how it ended, and how many bytes the endpoint sent.
 async fn relay<D: Downstream>(
     client: &Client,
     proxying: &Proxying,
@@ -226,17 +222,18 @@ async fn relay<D: Downstream>(
     connection: &mut Connection,
     upload: &mut Upload,
     encoder: Option<Box<Encoder>>,
-) -> Result<(), Side> {
+) -> (Result<(), Side>, u64) {
     let up = connection;
     let mut download = Download::begin(&client.worker.buffers, proxying.pace, encoder);
-    poll_fn(|cx| {
+    let end = poll_fn(|cx| {
         poll_upload(cx, down, up, upload)?;
         match download.poll(cx, up, down) {
             Poll::Pending => poll_gone(cx, down, upload),
             ready => ready,
         }
     })
-    .await
+    .await;
+    (end, download.received())
 }
 
 /// Sends what is left of the request's body while its answer comes already. An error: the client
@@ -281,12 +278,13 @@ async fn discard(client: &Client, mut connection: Connection, upload: &Upload) {
 }
 
 /// Carries bytes both ways after a 101, until both sides have ended or neither sends for too long.
+/// Returns the same.
 async fn tunnel<D: Downstream>(
     client: &Client,
     proxying: &Proxying,
     down: &mut D,
     connection: &mut Connection,
-) -> Result<(), Side> {
+) -> (Result<(), Side>, u64) {
     down.tunnel();
     let up = connection;
     let mut upload = Upload::tunnel(&client.worker.buffers);
@@ -296,7 +294,7 @@ async fn tunnel<D: Downstream>(
     let timeout = proxying.read_timeout;
     deadline.set(timeout);
     let mut moved = 0;
-    poll_fn(|cx| {
+    let end = poll_fn(|cx| {
         let uploaded = upload.poll(cx, down, up)?;
         let downloaded = download.poll(cx, up, down)?;
         let total = upload.moved() + download.moved();
@@ -309,5 +307,6 @@ async fn tunnel<D: Downstream>(
             _ => deadline.poll(cx).map(|()| Err(Side::Upstream(UpstreamError::Late))),
         }
     })
-    .await
+    .await;
+    (end, download.received())
 }

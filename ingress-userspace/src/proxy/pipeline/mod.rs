@@ -10,6 +10,7 @@ mod blocked;
 mod canary;
 mod client_auth;
 mod compression;
+mod connection;
 mod cors;
 mod errors;
 mod external;
@@ -18,6 +19,7 @@ mod finish;
 mod firewall;
 mod forwarded;
 mod headers;
+mod held;
 mod limits;
 mod login;
 mod mirror;
@@ -61,9 +63,9 @@ use super::{
     client::Client,
     counters::Subject,
     exchange::{self, Outcome, Terms, Verdict},
-    message::{BodyLength, Known, RequestHead, ResponseHead},
+    message::{BodyLength, Known, RequestHead, ResponseHead, Version},
     respond::{self, Answer, Failure, Instead},
-    sides::Downstream,
+    sides::{Downstream, Traffic},
 };
 use crate::model::Route;
 
@@ -75,12 +77,15 @@ pub(super) async fn answer<D: Downstream>(
 ) {
     let view = client.worker.view();
     let method = head.method.clone();
+    client.requests.set(client.requests.get().saturating_add(1));
     head.journal = Journal::begin(client, head, &view.snapshot.model.settings);
+    client.worker.answer_begun();
     let (subject, status) = match attend(client, &view, head, None, down).await {
         Attended::Done(subject, status) => (subject, status),
         Attended::Not(instead, pristine) => {
             if let Some(pristine) = pristine {
-                *head = *pristine;
+                let proved = head.proved.take();
+                *head = RequestHead { proved, ..*pristine };
             }
             page::turn(head, &instead.target);
             // Rare and large. What stands in the place of a page has none itself.
@@ -95,6 +100,7 @@ pub(super) async fn answer<D: Downstream>(
             }
         }
     };
+    client.worker.answer_ended();
     client.worker.counters.request(subject, &method, status);
     if let Some(journal) = head.journal.take() {
         journal.end(&view, Ending { client, subject, head, status, traffic: down.traffic() });
@@ -179,14 +185,27 @@ async fn attend<'v, D: Downstream>(
                 verdict
             };
             let (ahead, mirror) = (ahead.take(), mirror.take());
-            let terms = Terms { proxying: &route.proxying, upgrade: *upgrade, ahead, mirror };
-            let outcome = exchange::run(client, attempts, head, terms, down, finish).await;
             (meant.prepared, meant.admission) = (true, admission);
-            match (outcome, discarded) {
-                (Outcome::Answered(status), _) => return Attended::Done(subject, status),
-                (Outcome::Discarded, Some(answer)) => answer,
-                (Outcome::Discarded, None) => Box::new(respond::failure(Failure::Upstream)),
-                (Outcome::Unanswered(failure), _) => Box::new(said(failure, plan)),
+            let ahead = match held::is_measured(route, head) {
+                // Of few routes, and large.
+                true => Box::pin(held::measure(client, route, head, ahead, down)).await,
+                false => Ok(ahead),
+            };
+            match ahead {
+                Ok(ahead) => {
+                    let proxying = &*route.proxying;
+                    let terms = Terms { proxying, upgrade: *upgrade, ahead, mirror };
+                    let outcome = exchange::run(client, attempts, head, terms, down, finish).await;
+                    match (outcome, discarded) {
+                        (Outcome::Answered(status), _) => {
+                            return Attended::Done(subject, status);
+                        }
+                        (Outcome::Discarded, Some(answer)) => answer,
+                        (Outcome::Discarded, None) => Box::new(respond::failure(Failure::Upstream)),
+                        (Outcome::Unanswered(failure), _) => Box::new(said(failure, plan)),
+                    }
+                }
+                Err(failure) => Box::new(said(failure, plan)),
             }
         }
         // It was inspected by `admit`.
@@ -261,6 +280,18 @@ pub(super) async fn refuse<D: Downstream>(client: &Rc<Client>, failure: Failure,
     if let Some(journal) = head.journal.take() {
         let head = &head;
         journal.end(&view, Ending { client, subject, head, status, traffic: down.traffic() });
+    }
+}
+
+/// Counts and writes down what was answered before it could become a request.
+pub(super) fn note(client: &Rc<Client>, version: Version, status: u16, traffic: Traffic) {
+    let view = client.worker.view();
+    let head = RequestHead { version, ..RequestHead::default() };
+    let subject = Subject::default();
+    client.worker.counters.request(subject, &head.method, status);
+    if let Some(journal) = Journal::begin(client, &head, &view.snapshot.model.settings) {
+        journal.completed();
+        journal.end(&view, Ending { client, subject, head: &head, status, traffic });
     }
 }
 

@@ -49,6 +49,8 @@ pub(super) struct Script<'v> {
     args: String,
     /// One of these is not the client's any more.
     pub(super) replaced: bool,
+    /// A rewrite made the path: it may lead to what is `internal` (nginx's `r->internal`).
+    internal: bool,
     /// The path is to be looked up again.
     changed: bool,
     /// No further step of the location, the rewrite of its route included.
@@ -106,6 +108,7 @@ impl<'v> Script<'v> {
             uri: path.to_owned(),
             args: head.query().unwrap_or_default().to_owned(),
             replaced: false,
+            internal: false,
             changed: false,
             broken: false,
             escaped: head.path().contains(['%', '+']),
@@ -144,10 +147,11 @@ impl<'v> Script<'v> {
         plan: &mut Option<Box<Plan<'v>>>,
     ) -> Result<Option<Answer>, Failure> {
         let (uri, args) = (self.uri.clone(), self.args.clone());
-        let (replaced, jumps) = (self.replaced, self.jumps);
+        let (replaced, jumps, internal) = (self.replaced, self.jumps, self.internal);
         let _answered = self.steps(&server.steps, &head.fields);
         (self.uri, self.args) = (uri, args);
         (self.replaced, self.jumps, self.changed, self.broken) = (replaced, jumps, false, false);
+        self.internal = internal;
         *plan = Some(self.plan(&server.effects, &head.fields));
         Ok(None)
     }

@@ -11,7 +11,7 @@ pub struct AccessLog {
     /// `log-format-upstream`.
     pub format: Arc<LogFormat>,
     /// Where lines go.
-    pub destination: LogDestination,
+    pub destination: Arc<LogDestination>,
     /// `skip-access-log-urls`: requests of which nothing is written.
     pub skipped: Box<[Skipped]>,
 }
@@ -77,46 +77,59 @@ impl LogFormat {
     /// # Errors
     /// Says which variable is not known, or what else is wrong.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let mut pieces = Vec::new();
         let mut nothing = Vec::new();
-        let mut rest = text;
-        while let Some((before, after)) = rest.split_once('$') {
-            if !before.is_empty() {
-                pieces.push(LogPiece::Text(before.into()));
-            }
-            let name;
-            (name, rest) = match after.strip_prefix('{') {
-                Some(braced) => braced.split_once('}').ok_or("has a `${` without `}`")?,
-                None => {
-                    let is_part = |char: char| char.is_ascii_alphanumeric() || char == '_';
-                    after.split_at(after.find(|char| !is_part(char)).unwrap_or(after.len()))
-                }
-            };
-            let variable = LogVariable::named(name)
-                .ok_or_else(|| format!("has the variable `${name}`, which is not known"))?;
+        let pieces = pieces(text, |name| {
+            let variable = LogVariable::named(name)?;
             if variable == LogVariable::Nothing {
                 nothing.push(name.into());
             }
-            pieces.push(LogPiece::Variable(variable));
-        }
-        // A line ends where it is written, and nowhere else.
-        if text.contains(['\n', '\r']) {
-            return Err("has more than one line".to_owned());
-        }
-        if !rest.is_empty() {
-            pieces.push(LogPiece::Text(rest.into()));
-        }
-        Ok(Self { pieces: pieces.into(), escape: LogEscape::Text, nothing: nothing.into() })
+            Some(variable)
+        })?;
+        Ok(Self { pieces, escape: LogEscape::Text, nothing: nothing.into() })
     }
+}
+
+/// Cuts a text with `$name` and `${name}` in it into pieces. Says which variable is not known, or
+/// what else is wrong.
+pub(super) fn pieces<V>(
+    text: &str,
+    mut named: impl FnMut(&str) -> Option<V>,
+) -> Result<Box<[LogPiece<V>]>, String> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('$') {
+        if !before.is_empty() {
+            pieces.push(LogPiece::Text(before.into()));
+        }
+        let name;
+        (name, rest) = match after.strip_prefix('{') {
+            Some(braced) => braced.split_once('}').ok_or("has a `${` without `}`")?,
+            None => {
+                let is_part = |char: char| char.is_ascii_alphanumeric() || char == '_';
+                after.split_at(after.find(|char| !is_part(char)).unwrap_or(after.len()))
+            }
+        };
+        let variable =
+            named(name).ok_or_else(|| format!("has the variable `${name}`, which is not known"))?;
+        pieces.push(LogPiece::Variable(variable));
+    }
+    // A line ends where it is written, and nowhere else.
+    if text.contains(['\n', '\r']) {
+        return Err("has more than one line".to_owned());
+    }
+    if !rest.is_empty() {
+        pieces.push(LogPiece::Text(rest.into()));
+    }
+    Ok(pieces.into())
 }
 
 /// A part of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LogPiece {
+pub enum LogPiece<V = LogVariable> {
     /// Itself.
     Text(Arc<str>),
     /// What the request has for it.
-    Variable(LogVariable),
+    Variable(V),
 }
 
 /// How values are kept from breaking a line (NGINX's `log_format`, `escape=`).

@@ -1,8 +1,8 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use super::{
-    AccessLog, Blocked, ClientAddress, ClientLimits, Compression, FieldPolicy, TlsSettings,
-    UpstreamPool,
+    AccessLog, Blocked, ClientAddress, ClientLimits, Compression, FieldPolicy, StreamLog,
+    TlsSettings, UpstreamPool,
 };
 
 /// The controller's ConfigMap (reference section 9.1), as far as it is obeyed.
@@ -43,6 +43,8 @@ pub struct Settings {
     pub blocked: Option<Box<Blocked>>,
     /// What is written about requests; `None`: nothing.
     pub access_log: Option<Arc<AccessLog>>,
+    /// What is written about connections below HTTP; `None`: nothing.
+    pub stream_log: Option<Arc<StreamLog>>,
     /// Where connections may come in.
     pub doors: Doors,
     /// Names outside the cluster may stand for addresses of IPv6; off: `disable-ipv6-dns`.
@@ -151,6 +153,7 @@ impl Default for Settings {
             stream: StreamSettings::default(),
             blocked: None,
             access_log: Some(Arc::default()),
+            stream_log: Some(Arc::default()),
             doors: Doors::default(),
             ipv6_names: true,
             drain: None,

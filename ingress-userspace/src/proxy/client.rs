@@ -19,6 +19,11 @@ pub(crate) const LAST_CALL: Duration = Duration::from_secs(1);
 /// Connections so far.
 static NUMBER: AtomicU64 = AtomicU64::new(1);
 
+/// Of a connection that begins, whatever it speaks.
+pub(super) fn next_number() -> u64 {
+    NUMBER.fetch_add(1, Ordering::Relaxed)
+}
+
 /// A client connection.
 pub(crate) struct Client {
     pub(crate) worker: Rc<Worker>,
@@ -84,7 +89,7 @@ impl Client {
                 Some(proxied) => proxied.to_string().into(),
             },
             local,
-            number: NUMBER.fetch_add(1, Ordering::Relaxed),
+            number: next_number(),
             begun: Instant::now(),
             requests: Cell::new(0),
             phase: Cell::new(Phase::Fresh),

@@ -94,6 +94,8 @@ pub(crate) struct Worker {
     /// Our own ports as text, one allocation each.
     port_texts: RefCell<Vec<(u16, Rc<str>)>>,
     pub(crate) access_log: access_log::Outlet,
+    /// For what is passed on below HTTP.
+    pub(crate) stream_log: access_log::Outlet,
     pub(crate) log_clock: access_log::Clock,
     /// The machine's name.
     pub(crate) hostname: Box<str>,
@@ -290,6 +292,7 @@ async fn serve(setup: Setup) {
         random: RefCell::new(random),
         port_texts: RefCell::default(),
         credentials: Credentials::new(credentials),
+        stream_log: access_log::Outlet::new(access_log.clone()),
         access_log: access_log::Outlet::new(access_log),
         log_clock: access_log::Clock::default(),
         hostname: access_log::hostname().into(),
@@ -323,6 +326,7 @@ async fn serve(setup: Setup) {
                 worker.date.tick(SystemTime::now());
                 worker.pool.reap();
                 worker.access_log.flush();
+                worker.stream_log.flush();
                 // Lets go of the snapshot before also where no request comes in.
                 drop(worker.view());
             }
@@ -343,6 +347,8 @@ async fn serve(setup: Setup) {
         }
     }
     worker.pool.clear();
+    // Each has a line to write, as long as there is a worker.
+    worker.streams.datagrams.clear();
 }
 
 /// What the kernel accepted before the listeners close is taken, not reset; then all connections are

@@ -323,7 +323,7 @@ fn open_both(path: &Path) -> fs::File {
 #[test]
 fn the_last_lines_are_written_at_the_end() {
     let shop = saying(ANSWER);
-    let Logged { site, folder, path } =
+    let Logged { site, folder: _folder, path } =
         Logged::start(&[("log-format-upstream", "$uri")], &[], &shop);
     assert_eq!(site.get("shop.example.com", "/last").status, 200);
     site.signal(ingress_userspace::lifecycle::Stop::Gracefully);

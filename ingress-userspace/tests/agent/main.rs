@@ -42,6 +42,7 @@ mod smuggling;
 mod snippet_bodies;
 mod snippet_pages;
 mod snippets;
+mod stream_log;
 mod streaming;
 mod support;
 mod tcp_services;

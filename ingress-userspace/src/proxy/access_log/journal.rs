@@ -163,7 +163,7 @@ impl Journal {
         self.remember(|variable, take| match variable {
             LogVariable::UpstreamHeader(name) => lines(&head.fields, name, take),
             LogVariable::UpstreamCookie(name) => {
-                if let Some(value) = cookie_set(&head.fields, name) {
+                if let Some(value) = head.fields.set_cookie(name.as_bytes()) {
                     take(value);
                 }
             }
@@ -345,14 +345,6 @@ fn user(fields: &Fields) -> Option<Vec<u8>> {
     let colon = user.iter().position(|byte| *byte == b':')?;
     user.truncate(colon);
     Some(user)
-}
-
-/// What the first cookie of this name is set to.
-fn cookie_set<'f>(fields: &'f Fields, name: &str) -> Option<&'f [u8]> {
-    fields.get_all(Known::SetCookie).find_map(|line| {
-        let pair = line.split(|byte| *byte == b';').next()?.trim_ascii();
-        pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")
-    })
 }
 
 fn lines(fields: &Fields, name: &str, take: &mut dyn FnMut(&[u8])) {

@@ -22,7 +22,11 @@ impl Journal {
         if route.and_then(|route| route.policies.as_ref()).is_some_and(|own| own.silent) {
             return;
         }
-        ending.client.worker.access_log.line(&self.log, |line| self.write(view, &ending, line));
+        ending
+            .client
+            .worker
+            .access_log
+            .line(&self.log.destination, |line| self.write(view, &ending, line));
     }
 
     fn write(&self, view: &View, ending: &Ending<'_>, line: &mut Vec<u8>) {
@@ -169,14 +173,14 @@ fn upstream(view: &View, ending: &Ending<'_>) -> Option<BackendKey> {
 }
 
 /// A line while it is written.
-struct Writing<'l> {
-    line: &'l mut Vec<u8>,
-    escape: LogEscape,
+pub(super) struct Writing<'l> {
+    pub(super) line: &'l mut Vec<u8>,
+    pub(super) escape: LogEscape,
 }
 
 impl Writing<'_> {
     /// What a client or an endpoint may have made up.
-    fn value(&mut self, value: Option<&[u8]>) {
+    pub(super) fn value(&mut self, value: Option<&[u8]>) {
         match value {
             Some(value) => escape::push(self.escape, value, self.line),
             None => self.line.extend_from_slice(escape::missing(self.escape)),
@@ -184,19 +188,19 @@ impl Writing<'_> {
     }
 
     /// What nobody made up.
-    fn plain(&mut self, value: &[u8]) {
+    pub(super) fn plain(&mut self, value: &[u8]) {
         self.line.extend_from_slice(value);
     }
 
-    fn number(&mut self, number: u64) {
+    pub(super) fn number(&mut self, number: u64) {
         push_number(self.line, number);
     }
 
-    fn seconds(&mut self, time: Duration) {
+    pub(super) fn seconds(&mut self, time: Duration) {
         push_seconds(self.line, time);
     }
 
-    fn key(&mut self, key: &BackendKey) {
+    pub(super) fn key(&mut self, key: &BackendKey) {
         let _infallible = write!(self.line, "{}-{}-{}", key.namespace, key.service, key.port);
     }
 

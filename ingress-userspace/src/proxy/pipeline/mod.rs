@@ -139,6 +139,19 @@ async fn attend<'v, D: Downstream>(
     };
     let plan = planned.plan.as_deref();
     let mut meant = Meant { subject, prepared: false, admission: None, plan };
+    if let Ok(Decision::Forward(forward)) = &mut decision
+        && held::is_measured(forward.route, head)
+    {
+        let (route, ahead) = (forward.route, forward.ahead.take());
+        // Of few routes, and large.
+        match Box::pin(held::measure(client, route, head, ahead, down)).await {
+            Ok(ahead) => forward.ahead = ahead,
+            Err(failure) => {
+                meant.prepared = true;
+                decision = Err(failure);
+            }
+        }
+    }
     // Taken out by reference: what is moved out of it would have room of its own in every task.
     let mut answer = match &mut decision {
         Ok(Decision::Forward(forward)) => {
@@ -165,8 +178,9 @@ async fn attend<'v, D: Downstream>(
                     answer.reason.clear();
                 }
                 let host = head.fields.get(Known::Host).unwrap_or_default();
-                let observed =
-                    plan.map(|plan| plan.observe(&mut answer.fields)).unwrap_or_default();
+                let observed = plan
+                    .map(|plan| plan.observe(&mut answer.fields, admission))
+                    .unwrap_or_default();
                 rewrites::apply(route, client.https, host, &mut answer.fields);
                 settings::hide(&mut answer.fields, &view.snapshot.model.settings.fields);
                 session_cookie(client, head, route, answer, attempts);
@@ -185,27 +199,14 @@ async fn attend<'v, D: Downstream>(
                 verdict
             };
             let (ahead, mirror) = (ahead.take(), mirror.take());
+            let terms = Terms { proxying: &route.proxying, upgrade: *upgrade, ahead, mirror };
+            let outcome = exchange::run(client, attempts, head, terms, down, finish).await;
             (meant.prepared, meant.admission) = (true, admission);
-            let ahead = match held::is_measured(route, head) {
-                // Of few routes, and large.
-                true => Box::pin(held::measure(client, route, head, ahead, down)).await,
-                false => Ok(ahead),
-            };
-            match ahead {
-                Ok(ahead) => {
-                    let proxying = &*route.proxying;
-                    let terms = Terms { proxying, upgrade: *upgrade, ahead, mirror };
-                    let outcome = exchange::run(client, attempts, head, terms, down, finish).await;
-                    match (outcome, discarded) {
-                        (Outcome::Answered(status), _) => {
-                            return Attended::Done(subject, status);
-                        }
-                        (Outcome::Discarded, Some(answer)) => answer,
-                        (Outcome::Discarded, None) => Box::new(respond::failure(Failure::Upstream)),
-                        (Outcome::Unanswered(failure), _) => Box::new(said(failure, plan)),
-                    }
-                }
-                Err(failure) => Box::new(said(failure, plan)),
+            match (outcome, discarded) {
+                (Outcome::Answered(status), _) => return Attended::Done(subject, status),
+                (Outcome::Discarded, Some(answer)) => answer,
+                (Outcome::Discarded, None) => Box::new(respond::failure(Failure::Upstream)),
+                (Outcome::Unanswered(failure), _) => Box::new(said(failure, plan)),
             }
         }
         // It was inspected by `admit`.
@@ -345,8 +346,9 @@ async fn own<D: Downstream>(
     }
     answered.finish(&mut answer.head);
     if let Some(plan) = plan {
-        plan.apply(&mut answer.head, &Observed::default());
-        plan.substitute_text(&mut answer);
+        let observed = Observed::of(admission);
+        plan.apply(&mut answer.head, &observed);
+        plan.substitute_text(&mut answer, &observed);
     }
     if let Some(journal) = &head.journal {
         journal.answer(&answer.head);

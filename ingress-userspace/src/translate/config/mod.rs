@@ -258,6 +258,9 @@ const OBEYED: &[&str] = &[
     "proxy-ssl-location-only",
     "proxy-add-original-uri-header",
     "log-format-upstream",
+    "log-format-stream",
+    "stream-access-log-path",
+    "disable-stream-access-log",
     "log-format-escape-json",
     "disable-access-log",
     "disable-http-access-log",
@@ -394,7 +397,7 @@ impl<'a> Reader<'a, '_> {
         settings.compression = self.compression();
         settings.address = self.address();
         settings.tls = self.tls();
-        settings.access_log = self.access_log();
+        (settings.access_log, settings.stream_log) = self.access_logs();
         settings
     }
 

@@ -15,7 +15,7 @@ pub(super) use self::{
     place::Next,
     plan::{Observed, Plan},
 };
-use super::{authority::without_port, origin::Origin};
+use super::{admission::Admission, authority::without_port, origin::Origin};
 use crate::{
     model::{Access, BackendKey, Effects, HostName, Program, Route, ServerProgram, Settings},
     proxy::{
@@ -83,7 +83,7 @@ pub(super) struct Planned<'v> {
 /// What is left to do for a request that is passed on.
 pub(super) struct Applied<'v> {
     effects: &'v Effects,
-    to_upstream: Vec<(&'v Arc<str>, Vec<u8>)>,
+    to_upstream: Vec<(&'v Arc<str>, plan::Settled)>,
 }
 
 impl<'v> Script<'v> {
@@ -249,7 +249,7 @@ impl<'v> Script<'v> {
             }
             plan::put(fields, &rule.name, rule.prefix, value.as_deref());
         }
-        let value = |(name, value)| (name, self.value(value, fields, false));
+        let value = |(name, value)| (name, self.settled(value, fields));
         let pairs = effects.to_upstream.iter().flatten().map(|(name, value)| (name, value));
         let to_upstream = pairs.map(value).collect();
         if let Some(id) = self.request_id.get() {
@@ -313,10 +313,14 @@ impl Applied<'_> {
     }
 
     /// `proxy_set_header`: an empty value removes the field.
-    pub(super) fn to_upstream(&self, fields: &mut Fields) {
+    pub(super) fn to_upstream(&self, fields: &mut Fields, admission: Option<&Admission>) {
+        if self.to_upstream.is_empty() {
+            return;
+        }
+        let observed = Observed::of(admission);
         for (name, value) in &self.to_upstream {
             fields.remove_alike(name.as_bytes());
-            plan::put(fields, name, false, Some(value));
+            plan::put(fields, name, false, Some(&plan::text(value, 0, &observed)));
         }
     }
 }

@@ -28,6 +28,7 @@ mod firewall;
 mod forwarding;
 mod http1;
 mod http2;
+mod keys;
 mod limits;
 mod limits_scripts;
 mod mirror;

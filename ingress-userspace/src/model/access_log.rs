@@ -11,7 +11,7 @@ pub struct AccessLog {
     /// `log-format-upstream`.
     pub format: Arc<LogFormat>,
     /// Where lines go.
-    pub destination: LogDestination,
+    pub destination: Arc<LogDestination>,
     /// `skip-access-log-urls`: requests of which nothing is written.
     pub skipped: Box<[Skipped]>,
 }
@@ -77,46 +77,59 @@ impl LogFormat {
     /// # Errors
     /// Says which variable is not known, or what else is wrong.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let mut pieces = Vec::new();
         let mut nothing = Vec::new();
-        let mut rest = text;
-        while let Some((before, after)) = rest.split_once('$') {
-            if !before.is_empty() {
-                pieces.push(LogPiece::Text(before.into()));
-            }
-            let name;
-            (name, rest) = match after.strip_prefix('{') {
-                Some(braced) => braced.split_once('}').ok_or("has a `${` without `}`")?,
-                None => {
-                    let is_part = |char: char| char.is_ascii_alphanumeric() || char == '_';
-                    after.split_at(after.find(|char| !is_part(char)).unwrap_or(after.len()))
-                }
-            };
-            let variable = LogVariable::named(name)
-                .ok_or_else(|| format!("has the variable `${name}`, which is not known"))?;
+        let pieces = pieces(text, |name| {
+            let variable = LogVariable::named(name)?;
             if variable == LogVariable::Nothing {
                 nothing.push(name.into());
             }
-            pieces.push(LogPiece::Variable(variable));
-        }
-        // A line ends where it is written, and nowhere else.
-        if text.contains(['\n', '\r']) {
-            return Err("has more than one line".to_owned());
-        }
-        if !rest.is_empty() {
-            pieces.push(LogPiece::Text(rest.into()));
-        }
-        Ok(Self { pieces: pieces.into(), escape: LogEscape::Text, nothing: nothing.into() })
+            Some(variable)
+        })?;
+        Ok(Self { pieces, escape: LogEscape::Text, nothing: nothing.into() })
     }
+}
+
+/// Cuts a text with `$name` and `${name}` in it into pieces. Says which variable is not known, or
+/// what else is wrong.
+pub(super) fn pieces<V>(
+    text: &str,
+    mut named: impl FnMut(&str) -> Option<V>,
+) -> Result<Box<[LogPiece<V>]>, String> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('$') {
+        if !before.is_empty() {
+            pieces.push(LogPiece::Text(before.into()));
+        }
+        let name;
+        (name, rest) = match after.strip_prefix('{') {
+            Some(braced) => braced.split_once('}').ok_or("has a `${` without `}`")?,
+            None => {
+                let is_part = |char: char| char.is_ascii_alphanumeric() || char == '_';
+                after.split_at(after.find(|char| !is_part(char)).unwrap_or(after.len()))
+            }
+        };
+        let variable =
+            named(name).ok_or_else(|| format!("has the variable `${name}`, which is not known"))?;
+        pieces.push(LogPiece::Variable(variable));
+    }
+    // A line ends where it is written, and nowhere else.
+    if text.contains(['\n', '\r']) {
+        return Err("has more than one line".to_owned());
+    }
+    if !rest.is_empty() {
+        pieces.push(LogPiece::Text(rest.into()));
+    }
+    Ok(pieces.into())
 }
 
 /// A part of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LogPiece {
+pub enum LogPiece<V = LogVariable> {
     /// Itself.
     Text(Arc<str>),
     /// What the request has for it.
-    Variable(LogVariable),
+    Variable(V),
 }
 
 /// How values are kept from breaking a line (NGINX's `log_format`, `escape=`).
@@ -141,8 +154,6 @@ pub enum LogVariable {
     Protocol,
     /// `$remote_user`: the name that the request gives with a password, right or not.
     RemoteUser,
-    /// `$realip_remote_addr`, `$proxy_protocol_addr`: who connected.
-    PeerAddress,
     /// `$time_local`.
     TimeLocal,
     /// `$time_iso8601`.
@@ -181,21 +192,73 @@ pub enum LogVariable {
     SentHeader(Arc<str>),
     /// `$upstream_http_*`: a field of the answer as the endpoint gave it.
     UpstreamHeader(Arc<str>),
-    /// `$ssl_protocol`.
-    TlsVersion,
-    /// `$ssl_cipher`.
-    TlsCipher,
-    /// `$ssl_server_name`.
-    TlsServerName,
-    /// `$ssl_session_reused`: `r`, or `.` for a full handshake.
-    TlsResumed,
-    /// `$hostname`: the machine's.
-    Hostname,
-    /// `$pid`.
-    Pid,
+    /// `$upstream_cookie_*`: a cookie that the endpoint's answer sets.
+    UpstreamCookie(Arc<str>),
+    /// `$http2`: `h2` over TLS, `h2c` without, and empty for HTTP/1.
+    Http2,
+    /// `$limit_req_status`: `PASSED` or `REJECTED`.
+    LimitRequests,
+    /// `$limit_conn_status`: likewise.
+    LimitConnections,
     /// A variable that no request has a value for here, so that formats that name it are obeyed.
     Nothing,
 }
+
+/// Variables of NGINX that are about what is not here (caches, modules, files), or that nobody
+/// remembers.
+const NOTHING: [&str; 47] = [
+    "ancient_browser",
+    "connections_active",
+    "connections_reading",
+    "connections_waiting",
+    "connections_writing",
+    "date_gmt",
+    "date_local",
+    "document_root",
+    "gzip_ratio",
+    "limit_rate",
+    "modern_browser",
+    "msie",
+    "nginx_version",
+    "pipe",
+    "proxy_host",
+    "proxy_internal_body_length",
+    "proxy_port",
+    "proxy_protocol_server_addr",
+    "proxy_protocol_server_port",
+    "realpath_root",
+    "request_body",
+    "request_body_file",
+    "request_filename",
+    "ssl_alpn_protocol",
+    "ssl_ciphers",
+    "ssl_client_cert",
+    "ssl_client_escaped_cert",
+    "ssl_client_fingerprint",
+    "ssl_client_i_dn_legacy",
+    "ssl_client_raw_cert",
+    "ssl_client_s_dn_legacy",
+    "ssl_client_serial",
+    "ssl_client_v_end",
+    "ssl_client_v_remain",
+    "ssl_client_v_start",
+    "ssl_curve",
+    "ssl_curves",
+    "ssl_early_data",
+    "ssl_session_id",
+    "tcpinfo_rcv_space",
+    "tcpinfo_rtt",
+    "tcpinfo_rttvar",
+    "tcpinfo_snd_cwnd",
+    "upstream_bytes_sent",
+    "upstream_cache_status",
+    "upstream_last_server_name",
+    "upstream_queue_time",
+];
+
+/// The same of whole families.
+const NOTHINGS: [&str; 5] =
+    ["geoip_", "geoip2_", "sent_trailer_", "upstream_trailer_", "proxy_protocol_tlv_"];
 
 impl LogVariable {
     /// The variable of this name, without the dollar sign.
@@ -205,7 +268,6 @@ impl LogVariable {
             "request" => Self::RequestLine,
             "server_protocol" => Self::Protocol,
             "remote_user" => Self::RemoteUser,
-            "realip_remote_addr" | "proxy_protocol_addr" => Self::PeerAddress,
             "time_local" => Self::TimeLocal,
             "time_iso8601" => Self::TimeIso,
             "msec" => Self::Msec,
@@ -223,55 +285,24 @@ impl LogVariable {
             "upstream_header_time" => Self::UpstreamHeaderTime,
             "upstream_response_time" => Self::UpstreamResponseTime,
             "upstream_response_length" | "upstream_bytes_received" => Self::UpstreamResponseLength,
-            "ssl_protocol" => Self::TlsVersion,
-            "ssl_cipher" => Self::TlsCipher,
-            "ssl_server_name" => Self::TlsServerName,
-            "ssl_session_reused" => Self::TlsResumed,
-            "hostname" => Self::Hostname,
-            "pid" => Self::Pid,
-            "content_length" => Self::Request(Variable::Header("content-length".into())),
-            "content_type" => Self::Request(Variable::Header("content-type".into())),
-            // Of caches, compression, and modules that are not here.
-            "upstream_cache_status"
-            | "gzip_ratio"
-            | "connection"
-            | "connection_requests"
-            | "pipe"
-            | "upstream_queue_time"
-            | "ssl_client_s_dn"
-            | "ssl_client_verify"
-            | "ssl_client_fingerprint"
-            | "ssl_client_serial"
-            | "ssl_client_i_dn"
-            | "server_addr"
-            | "proxy_host"
-            | "proxy_port"
-            | "request_body"
-            | "geoip_country_code"
-            | "geoip2_country_code"
-            | "connection_time"
-            | "http2"
-            | "limit_req_status"
-            | "nginx_version"
-            | "proxy_protocol_port"
-            | "realip_remote_port"
-            | "request_filename"
-            | "ssl_client_cert"
-            | "ssl_curve"
-            | "ssl_early_data"
-            | "ssl_session_id"
-            | "tcpinfo_rtt"
-            | "upstream_bytes_sent"
-            | "geoip2_city_country_code"
-            | "geoip2_city" => Self::Nothing,
+            "http2" => Self::Http2,
+            "limit_req_status" => Self::LimitRequests,
+            "limit_conn_status" => Self::LimitConnections,
+            _ if NOTHING.contains(&name) => Self::Nothing,
             _ => {
                 let field = |rest: &str| rest.to_ascii_lowercase().replace('_', "-").into();
                 let family =
                     |prefix| name.strip_prefix(prefix).filter(|rest: &&str| !rest.is_empty());
-                match (family("sent_http_"), family("upstream_http_")) {
-                    (Some(rest), _) => Self::SentHeader(field(rest)),
-                    (_, Some(rest)) => Self::UpstreamHeader(field(rest)),
-                    _ => Self::Request(Variable::named(name)?),
+                if let Some(rest) = family("sent_http_") {
+                    Self::SentHeader(field(rest))
+                } else if let Some(rest) = family("upstream_http_") {
+                    Self::UpstreamHeader(field(rest))
+                } else if let Some(rest) = family("upstream_cookie_") {
+                    Self::UpstreamCookie(rest.into())
+                } else if NOTHINGS.iter().any(|begin| family(begin).is_some()) {
+                    Self::Nothing
+                } else {
+                    Self::Request(Variable::named(name)?)
                 }
             }
         })

@@ -19,6 +19,8 @@ pub struct ExternalAuth {
     pub signin: Option<SignIn>,
     /// `auth-response-headers`: fields that upstreams get from the answer, and from nobody else.
     pub response_headers: Box<[Arc<str>]>,
+    /// Fields of the answer that snippets look at (`auth_request_set`); lower case.
+    pub noted: Box<[Arc<str>]>,
     /// `auth-proxy-set-headers`: fields that the server gets, by name; empty ones are removed.
     pub request_headers: Box<[(Arc<str>, Text)]>,
     /// `auth-request-redirect`: what `X-Auth-Request-Redirect` says. `None`: the request's target.

@@ -29,6 +29,7 @@ mod proxying;
 mod settings;
 mod snippet;
 mod stream;
+mod stream_log;
 mod text;
 mod tls;
 mod tracing;
@@ -70,12 +71,13 @@ pub use proxying::{
 };
 pub use settings::{Doors, RedirectCode, Settings, StreamSettings};
 pub use snippet::{
-    Access, Added, Condition, Effects, ErrorPage, Expires, FieldRule, InputRule, Jump, Matching,
-    PageTarget, Part, Pattern, Program, Return, RewriteStep, ServerProgram, SnippetLocation, Step,
-    Test, Value,
+    Access, Added, Condition, Effects, ErrorPage, Expires, FieldRule, InputRule, Judged, Jump,
+    Matching, PageTarget, Part, Pattern, Program, Return, RewriteStep, ServerProgram,
+    SnippetLocation, Step, Test, Value,
 };
 pub use stream::{Passthrough, ProxyVersion, Streams, TcpService, Transport, UdpService};
-pub use text::{Piece, Text, Variable};
+pub use stream_log::{StreamFormat, StreamLog, StreamVariable};
+pub use text::{ConnectionVariable, Piece, Text, Variable};
 pub use tls::{
     Authority, ClientAuth, ClientRule, Group, HostTls, Suite, TicketKey, TlsSettings, VerifyClient,
 };

@@ -1,7 +1,7 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use super::{
-    AccessLog, Blocked, ClientAddress, ClientLimits, Compression, FieldPolicy, LogLevel,
+    AccessLog, Blocked, ClientAddress, ClientLimits, Compression, FieldPolicy, LogLevel, StreamLog,
     TlsSettings, Tracing, UpstreamPool,
 };
 
@@ -47,6 +47,8 @@ pub struct Settings {
     pub tracing: Option<Arc<Tracing>>,
     /// `error-log-level`: of our own log; `None`: the ConfigMap says nothing about it.
     pub log_level: Option<LogLevel>,
+    /// What is written about connections below HTTP; `None`: nothing.
+    pub stream_log: Option<Arc<StreamLog>>,
     /// Where connections may come in.
     pub doors: Doors,
     /// Names outside the cluster may stand for addresses of IPv6; off: `disable-ipv6-dns`.
@@ -157,6 +159,7 @@ impl Default for Settings {
             access_log: Some(Arc::default()),
             tracing: None,
             log_level: None,
+            stream_log: Some(Arc::default()),
             doors: Doors::default(),
             ipv6_names: true,
             drain: None,

@@ -59,6 +59,31 @@ pub enum Part {
     Status,
     /// `$upstream_http_*`, of an endpoint's answer.
     Upstream(Arc<str>),
+    /// What an `auth_request_set` made of what the server of `auth-url` said.
+    Judged(Judged),
+}
+
+/// A part of the answer of the server of `auth-url`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// `$upstream_status`.
+    Status,
+    /// `$upstream_http_*`: a field; lower case, with dashes.
+    Header(Arc<str>),
+    /// `$upstream_cookie_*`: what a cookie is set to.
+    Cookie(Arc<str>),
+}
+
+impl Judged {
+    /// The field that says it, if one does.
+    #[must_use]
+    pub fn field(&self) -> Option<Arc<str>> {
+        match self {
+            Self::Status => None,
+            Self::Header(name) => Some(Arc::clone(name)),
+            Self::Cookie(_) => Some("set-cookie".into()),
+        }
+    }
 }
 
 impl Part {
@@ -66,6 +91,12 @@ impl Part {
     #[must_use]
     pub fn is_of_answer(&self) -> bool {
         matches!(self, Self::Status | Self::Upstream(_))
+    }
+
+    /// It is known only once the server of `auth-url` was asked.
+    #[must_use]
+    pub fn is_judged(&self) -> bool {
+        matches!(self, Self::Judged(_))
     }
 }
 

@@ -93,6 +93,81 @@ pub enum Variable {
     Cookie(Arc<str>),
     /// `$arg_*`: a parameter of the query.
     Argument(Arc<str>),
+    /// `$is_args`: `?` if there is a query.
+    QuestionMark,
+    /// What is the same for all requests of a connection.
+    Connection(ConnectionVariable),
+}
+
+/// What is known of a client's connection, whatever it asks for, and of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionVariable {
+    /// `$https`: `on` over TLS that is ended here.
+    Https,
+    /// `$server_addr`: the address that the client reached.
+    ServerAddress,
+    /// `$realip_remote_addr`, `$proxy_protocol_addr`: who connected.
+    PeerAddress,
+    /// `$realip_remote_port`, `$proxy_protocol_port`.
+    PeerPort,
+    /// `$connection`: its number in this process.
+    Number,
+    /// `$connection_requests`: how many came over it so far.
+    Requests,
+    /// `$connection_time`: seconds since it was accepted, with milliseconds.
+    Time,
+    /// `$ssl_protocol`.
+    TlsVersion,
+    /// `$ssl_cipher`.
+    TlsCipher,
+    /// `$ssl_server_name`.
+    TlsServerName,
+    /// `$ssl_session_reused`: `r`, or `.` for a full handshake.
+    TlsResumed,
+    /// `$ssl_client_verify`: `SUCCESS`, `FAILED:` and why, or `NONE`, also where the certificate was
+    /// shown to another host.
+    ClientVerified,
+    /// `$ssl_client_s_dn`.
+    ClientSubject,
+    /// `$ssl_client_i_dn`.
+    ClientIssuer,
+    /// `$hostname`: the machine's.
+    Hostname,
+    /// `$pid`.
+    Pid,
+    /// `$msec`: now, seconds since 1970 with milliseconds.
+    Msec,
+    /// `$time_local`.
+    TimeLocal,
+    /// `$time_iso8601`.
+    TimeIso,
+}
+
+impl ConnectionVariable {
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "https" => Self::Https,
+            "server_addr" => Self::ServerAddress,
+            "realip_remote_addr" | "proxy_protocol_addr" => Self::PeerAddress,
+            "realip_remote_port" | "proxy_protocol_port" => Self::PeerPort,
+            "connection" => Self::Number,
+            "connection_requests" => Self::Requests,
+            "connection_time" => Self::Time,
+            "ssl_protocol" => Self::TlsVersion,
+            "ssl_cipher" => Self::TlsCipher,
+            "ssl_server_name" => Self::TlsServerName,
+            "ssl_session_reused" => Self::TlsResumed,
+            "ssl_client_verify" => Self::ClientVerified,
+            "ssl_client_s_dn" => Self::ClientSubject,
+            "ssl_client_i_dn" => Self::ClientIssuer,
+            "hostname" => Self::Hostname,
+            "pid" => Self::Pid,
+            "msec" => Self::Msec,
+            "time_local" => Self::TimeLocal,
+            "time_iso8601" => Self::TimeIso,
+            _ => return None,
+        })
+    }
 }
 
 impl Variable {
@@ -123,7 +198,13 @@ impl Variable {
             "opentelemetry_span_id" => Self::SpanId,
             "opentelemetry_context_traceparent" => Self::TraceContext(Propagator::TraceContext),
             "opentelemetry_context_b3" => Self::TraceContext(Propagator::B3),
+            "is_args" => Self::QuestionMark,
+            "content_type" => Self::Header("content-type".into()),
+            "content_length" => Self::Header("content-length".into()),
             _ => {
+                if let Some(own) = ConnectionVariable::named(name) {
+                    return Some(Self::Connection(own));
+                }
                 let (family, rest) = name.split_once('_').filter(|(_, rest)| !rest.is_empty())?;
                 match family {
                     "http" => Self::Header(rest.to_ascii_lowercase().replace('_', "-").into()),

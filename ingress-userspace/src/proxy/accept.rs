@@ -212,7 +212,8 @@ async fn connection(place: Place, tcp: TcpStream, peer: SocketAddr, door: Door, 
         (tcp, Arrival::direct(peer))
     };
     let tls = door == Door::Https;
-    let client = Client::new(worker, arrival, tls, port);
+    let local = tcp.local_addr().ok().map(|own| own.ip());
+    let client = Client::new(worker, arrival, tls, (port, local));
     // The client counts from now on.
     drop(place);
     serve::serve(client, tcp).await;

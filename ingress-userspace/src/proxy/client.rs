@@ -4,8 +4,9 @@ use std::{
     cell::{Cell, OnceCell},
     net::{IpAddr, SocketAddr},
     rc::Rc,
+    sync::atomic::{AtomicU64, Ordering},
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{deadline::Deadline, proxy_protocol::Arrival, worker::Worker};
@@ -14,6 +15,14 @@ use crate::tls::Identity;
 /// While draining, how long a connection without request may stay: long enough for one that is on
 /// its way, which is then answered with `Connection: close` instead of a reset.
 pub(crate) const LAST_CALL: Duration = Duration::from_secs(1);
+
+/// Connections so far.
+static NUMBER: AtomicU64 = AtomicU64::new(1);
+
+/// Of a connection that begins, whatever it speaks.
+pub(super) fn next_number() -> u64 {
+    NUMBER.fetch_add(1, Ordering::Relaxed)
+}
 
 /// A client connection.
 pub(crate) struct Client {
@@ -32,6 +41,13 @@ pub(crate) struct Client {
     pub(crate) identity: OnceCell<Identity>,
     /// What `X-Forwarded-Port` says.
     pub(crate) port: Rc<str>,
+    /// The address that it reached, if the system says it.
+    pub(crate) local: Option<IpAddr>,
+    /// Its number among all connections of the process.
+    pub(crate) number: u64,
+    pub(crate) begun: Instant,
+    /// Requests so far.
+    pub(crate) requests: Cell<u32>,
     phase: Cell<Phase>,
     deadline: Deadline,
 }
@@ -53,7 +69,12 @@ enum Phase {
 
 impl Client {
     /// A connection that arrived at this port of ours, counted until it is dropped.
-    pub(crate) fn new(worker: Rc<Worker>, arrival: Arrival, tls: bool, port: u16) -> Rc<Self> {
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        arrival: Arrival,
+        tls: bool,
+        (port, local): (u16, Option<IpAddr>),
+    ) -> Rc<Self> {
         let peer = arrival.client();
         let proxied_port = arrival.proxied_port();
         let client = Self {
@@ -67,6 +88,10 @@ impl Client {
                 None => worker.port_text(if tls { 443 } else { port }),
                 Some(proxied) => proxied.to_string().into(),
             },
+            local,
+            number: next_number(),
+            begun: Instant::now(),
+            requests: Cell::new(0),
             phase: Cell::new(Phase::Fresh),
             deadline: worker.deadlines.deadline(),
             worker,

@@ -22,6 +22,7 @@ mod endpoints;
 mod exchange;
 mod fastcgi;
 mod firewall;
+mod held;
 mod http1;
 mod http2;
 pub(crate) mod limits;
@@ -41,6 +42,7 @@ pub(crate) mod spans;
 mod stream;
 mod tcp;
 mod tls;
+mod turns;
 mod udp;
 mod upstream;
 mod worker;
@@ -113,6 +115,7 @@ impl Bound {
     ) -> std::io::Result<Running> {
         let credentials = credentials::Shared::new()?;
         let firewall = firewall::Shared::new();
+        let memory = Arc::<held::Memory>::default();
         let threads = self
             .sockets
             .into_iter()
@@ -132,6 +135,7 @@ impl Bound {
                     access_log: shared.access_log.clone(),
                     spans: shared.spans.clone(),
                     firewall: Arc::clone(&firewall),
+                    memory: Arc::clone(&memory),
                 };
                 thread::Builder::new()
                     .name(format!("worker-{index}"))

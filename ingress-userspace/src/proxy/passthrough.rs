@@ -38,5 +38,6 @@ pub(crate) async fn choose(worker: &Rc<Worker>, stream: &TcpStream) -> io::Resul
         is_name: backend.is_name,
         send_proxy: passthrough.send_proxy,
         settings: model.settings.stream.clone(),
+        server_name: Some((&*name).into()),
     }))
 }

@@ -48,6 +48,7 @@ pub(super) async fn take(
             is_name: service.is_name,
             send_proxy: service.send_proxy,
             settings: settings.stream.clone(),
+            server_name: None,
         });
         let expected = match door {
             Door::Service => service.is_some_and(|service| service.accept_proxy),

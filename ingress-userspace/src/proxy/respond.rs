@@ -46,6 +46,8 @@ pub(crate) enum Failure {
     ClientTimeout,
     /// The client left: nobody hears the answer.
     ClientGone,
+    /// The client is to hear nothing: nginx's 444.
+    Silence,
     /// The body is longer than the route allows.
     BodyTooLarge,
     /// Refused, reset, or not HTTP.
@@ -76,6 +78,7 @@ impl Failure {
             Self::BodyTooLarge => 413,
             Self::TargetTooLong => 414,
             Self::Expectation => 417,
+            Self::Silence => 444,
             Self::ClientGone => 499,
             Self::Misdirected => 421,
             Self::NoVerdict => 500,

@@ -10,8 +10,9 @@ use super::{
     client::Client,
     http1::{Http1, Next},
     http2::{self, Environment, Http2Stream, Setup},
-    message::RequestHead,
+    message::{RequestHead, Version},
     pipeline,
+    sides::Traffic,
     stream::Stream,
     tls,
 };
@@ -45,6 +46,14 @@ impl Environment for Client {
 
     fn draining(&self) -> bool {
         self.worker.draining()
+    }
+
+    fn cut(&self) -> bool {
+        self.worker.is_cut()
+    }
+
+    fn refused(self: &Rc<Self>, status: u16) {
+        pipeline::note(self, Version::Http2, status, Traffic::default());
     }
 
     fn answer(

@@ -13,6 +13,7 @@ use socket2::SockRef;
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use super::{
+    access_log::{Ends, Session, Way, Ways},
     buffer::{Buffer, Buffers},
     endpoints::{connect, in_time},
     proxy_protocol::Arrival,
@@ -28,22 +29,41 @@ pub(crate) struct Course {
     pub(crate) is_name: bool,
     pub(crate) send_proxy: Option<ProxyVersion>,
     pub(crate) settings: StreamSettings,
+    /// The name that the client asks for, of passed-through TLS.
+    pub(crate) server_name: Option<Box<str>>,
 }
 
 /// Passes a connection on, to its end. A connection for which there is no endpoint is closed: there
 /// is no other answer below HTTP.
 pub(crate) async fn pass(worker: &Rc<Worker>, client: TcpStream, arrival: Arrival, course: Course) {
-    let Course { backend, endpoints, is_name, send_proxy, settings } = course;
+    let Course { backend, endpoints, is_name, send_proxy, settings, server_name } = course;
     let peer = arrival.client();
+    let ends = Ends {
+        protocol: "TCP",
+        client: peer,
+        peer: arrival.peer,
+        server: client.local_addr().ok(),
+    };
+    let log = Session::begin(worker, ends, &backend, server_name);
     let upstream = match connect(worker, &backend, &endpoints, is_name, &settings).await {
-        Ok(upstream) => upstream,
+        Ok(upstream) => {
+            if let (Some(log), Ok(address)) = (&log, upstream.peer_addr()) {
+                log.connected(address);
+            }
+            upstream
+        }
         Err(error) => {
+            if let Some(log) = &log {
+                log.failed();
+            }
             tracing::debug!(%error, client.address = %peer, %backend, "connection not passed on");
             return;
         }
     };
     drop(endpoints);
-    match relay(worker, client, upstream, arrival, send_proxy, &settings).await {
+    let unlogged = Ways::default();
+    let ways = log.as_ref().map_or(&unlogged, |log| &log.ways);
+    match relay(worker, (client, upstream), arrival, send_proxy, &settings, ways).await {
         Ok(()) => {}
         Err(error) => {
             tracing::debug!(%error, client.address = %peer, %backend, "passed connection ended");
@@ -53,11 +73,11 @@ pub(crate) async fn pass(worker: &Rc<Worker>, client: TcpStream, arrival: Arriva
 
 async fn relay(
     worker: &Rc<Worker>,
-    client: TcpStream,
-    mut upstream: TcpStream,
+    (client, mut upstream): (TcpStream, TcpStream),
     arrival: Arrival,
     send_proxy: Option<ProxyVersion>,
     settings: &StreamSettings,
+    ways: &Ways,
 ) -> io::Result<()> {
     if let Some(version) = send_proxy {
         let header = arrival.header(version, client.local_addr()?);
@@ -66,11 +86,11 @@ async fn relay(
     let deadline = worker.deadlines.deadline();
     deadline.set(settings.timeout);
     let buffers = &worker.buffers;
-    let (mut up, mut down) = (Way::default(), Way::default());
+    let (mut up, mut down) = (Direction::default(), Direction::default());
     poll_fn(|cx| {
         let mut moved = false;
-        let up = up.poll(&client, &upstream, buffers, &mut moved, cx)?;
-        let down = down.poll(&upstream, &client, buffers, &mut moved, cx)?;
+        let up = up.poll((&client, &upstream), buffers, &ways.up, &mut moved, cx)?;
+        let down = down.poll((&upstream, &client), buffers, &ways.down, &mut moved, cx)?;
         if up.is_ready() && down.is_ready() {
             return Poll::Ready(Ok(()));
         }
@@ -84,18 +104,18 @@ async fn relay(
 
 /// One direction. Holds a buffer only while something is in it.
 #[derive(Default)]
-struct Way {
+struct Direction {
     buffer: Option<Buffer>,
     ended: bool,
 }
 
-impl Way {
+impl Direction {
     /// Ready when the one side has ended and the other knows it.
     fn poll(
         &mut self,
-        from: &TcpStream,
-        to: &TcpStream,
+        (from, to): (&TcpStream, &TcpStream),
         buffers: &Buffers,
+        count: &Way,
         moved: &mut bool,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
@@ -105,6 +125,7 @@ impl Way {
                 match to.try_write(buffer.filled()) {
                     Ok(length) => {
                         *moved = true;
+                        count.wrote(length);
                         buffer.consume(length);
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -126,6 +147,7 @@ impl Way {
                 }
                 Ok(length) => {
                     *moved = true;
+                    count.read(length);
                     buffer.fill(length);
                     self.buffer = Some(buffer);
                 }

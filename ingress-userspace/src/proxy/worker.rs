@@ -5,7 +5,7 @@ use std::{
     mem,
     rc::Rc,
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::{
@@ -26,6 +26,7 @@ use super::{
     deadline::{Deadlines, TICK},
     endpoints,
     firewall::{self, Firewall},
+    held::Memory,
     http2, limits,
     listen::Sockets,
     message::ResponseHead,
@@ -66,6 +67,7 @@ pub(crate) struct Setup {
     pub(crate) access_log: access_log::Inlet,
     pub(crate) spans: spans::Inlet,
     pub(crate) firewall: Arc<firewall::Shared>,
+    pub(crate) memory: Arc<Memory>,
 }
 
 /// What the connections of a worker share.
@@ -94,6 +96,8 @@ pub(crate) struct Worker {
     port_texts: RefCell<Vec<(u16, Rc<str>)>>,
     pub(crate) access_log: access_log::Outlet,
     pub(crate) spans: spans::Outlet,
+    /// For what is passed on below HTTP.
+    pub(crate) stream_log: access_log::Outlet,
     pub(crate) log_clock: access_log::Clock,
     /// The machine's name.
     pub(crate) hostname: Box<str>,
@@ -101,9 +105,15 @@ pub(crate) struct Worker {
     pub(crate) credentials: Credentials,
     /// Where the rules of the firewall are run.
     pub(crate) firewall: Firewall,
+    /// For bodies that are held.
+    pub(crate) memory: Arc<Memory>,
     reader: Reader,
     view: RefCell<Rc<View>>,
     draining: Cell<bool>,
+    /// Clients are as good as gone: what is not answered yet is not answered any more.
+    is_cut: Cell<bool>,
+    /// Requests that are being answered.
+    answering: Cell<u64>,
     connections: Cell<u64>,
     idle: Notify,
 }
@@ -157,6 +167,30 @@ impl Worker {
         self.draining.get()
     }
 
+    /// Every client counts as one that has left: the process ends.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.is_cut.get()
+    }
+
+    pub(crate) fn answer_begun(&self) {
+        self.answering.set(self.answering.get() + 1);
+    }
+
+    pub(crate) fn answer_ended(&self) {
+        self.answering.set(self.answering.get().saturating_sub(1));
+    }
+
+    /// Ends the requests under way, so that they are counted and written down as what they came to.
+    /// One that waits for nothing with a deadline is not waited for.
+    async fn cut(&self) {
+        self.is_cut.set(true);
+        self.deadlines.wake_all();
+        let begun = Instant::now();
+        while self.answering.get() > 0 && begun.elapsed() < CUTTING {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Client connections that are open.
     pub(crate) fn connections(&self) -> u64 {
         self.connections.get()
@@ -175,6 +209,9 @@ impl Worker {
         }
     }
 }
+
+/// How long the end of a worker waits for its requests to be cut.
+const CUTTING: Duration = Duration::from_millis(200);
 
 /// Heads that a worker keeps.
 const HEADS: usize = 256;
@@ -229,6 +266,7 @@ async fn serve(setup: Setup) {
         access_log,
         spans,
         firewall,
+        memory,
     } = setup;
     let mut random = fastrand::Rng::new();
     let view = View::new(reader.current(), &mut random);
@@ -256,13 +294,17 @@ async fn serve(setup: Setup) {
         random: RefCell::new(random),
         port_texts: RefCell::default(),
         credentials: Credentials::new(credentials),
+        stream_log: access_log::Outlet::new(access_log.clone()),
         access_log: access_log::Outlet::new(access_log),
         spans: spans::Outlet::new(spans),
         log_clock: access_log::Clock::default(),
         hostname: access_log::hostname().into(),
         firewall: Firewall::new(firewall),
+        memory,
         view: RefCell::new(view),
         draining: Cell::new(false),
+        is_cut: Cell::new(false),
+        answering: Cell::new(0),
         connections: Cell::new(0),
         idle: Notify::new(),
         deadlines,
@@ -290,6 +332,7 @@ async fn serve(setup: Setup) {
                 worker.access_log.flush();
                 worker.spans.flush();
                 worker.counters.flush();
+                worker.stream_log.flush();
                 // Lets go of the snapshot before also where no request comes in.
                 drop(worker.view());
             }
@@ -297,6 +340,7 @@ async fn serve(setup: Setup) {
             changed = phase.changed() => {
                 let now = *phase.borrow_and_update();
                 if changed.is_err() || now == Phase::Stop {
+                    worker.cut().await;
                     break;
                 }
                 if now == Phase::Drain {
@@ -310,6 +354,8 @@ async fn serve(setup: Setup) {
     }
     worker.counters.flush();
     worker.pool.clear();
+    // Each has a line to write, as long as there is a worker.
+    worker.streams.datagrams.clear();
 }
 
 /// What the kernel accepted before the listeners close is taken, not reset; then all connections are

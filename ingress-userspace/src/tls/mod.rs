@@ -24,7 +24,7 @@ mod tests;
 pub(crate) use admission::{Admission, ClientHeaders, admit};
 pub(crate) use handshakes::{Answer, Handshakes};
 pub(crate) use verify::{
-    Agreed, Identity, Verifier, is_authority, is_revocation_list, subject_pattern,
+    Agreed, ClientVerdict, Identity, Verifier, is_authority, is_revocation_list, subject_pattern,
 };
 
 use std::sync::Arc;

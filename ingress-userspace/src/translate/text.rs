@@ -55,8 +55,16 @@ pub(super) fn unknown(name: &str, more: &str) -> String {
         "`${name}` is not known (known are {more}`$request_uri`, `$uri`, `$args`, `$host`, \
          `$remote_addr`, `$binary_remote_addr`, `$remote_port`, `$scheme`, `$server_name`, \
          `$server_port`, `$request_method`, `$escaped_request_uri`, `$request_id`, \
-         `$proxy_add_x_forwarded_for`, `$namespace`, `$ingress_name`, `$service_name`, `$service_port`, `$location_path`, `$opentelemetry_trace_id`, `$opentelemetry_span_id`, `$opentelemetry_context_traceparent`, `$opentelemetry_context_b3`, `$http_…`, \
-         `$cookie_…` and `$arg_…`)"
+         `$proxy_add_x_forwarded_for`, `$namespace`, `$ingress_name`, `$service_name`, \
+         `$service_port`, `$location_path`, `$opentelemetry_trace_id`, `$opentelemetry_span_id`, \
+         `$opentelemetry_context_traceparent`, `$opentelemetry_context_b3`, `$is_args`, `$https`, \
+         `$content_type`, \
+         `$content_length`, `$server_addr`, `$realip_remote_addr`, `$realip_remote_port`, \
+         `$proxy_protocol_addr`, `$proxy_protocol_port`, `$connection`, `$connection_requests`, \
+         `$connection_time`, `$ssl_protocol`, `$ssl_cipher`, `$ssl_server_name`, \
+         `$ssl_session_reused`, `$ssl_client_verify`, `$ssl_client_s_dn`, `$ssl_client_i_dn`, \
+         `$hostname`, `$pid`, `$msec`, `$time_local`, `$time_iso8601`, `$http_…`, `$cookie_…` \
+         and `$arg_…`)"
     )
 }
 

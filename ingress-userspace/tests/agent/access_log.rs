@@ -16,14 +16,18 @@ use crate::support::{
 };
 
 /// A site whose lines go to a file.
-struct Logged {
-    site: Site,
-    _folder: tempfile::TempDir,
-    path: PathBuf,
+pub(crate) struct Logged {
+    pub(crate) site: Site,
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) path: PathBuf,
 }
 
 impl Logged {
-    fn start(settings: &[(&str, &str)], annotations: &[(&str, &str)], shop: &Backend) -> Self {
+    pub(crate) fn start(
+        settings: &[(&str, &str)],
+        annotations: &[(&str, &str)],
+        shop: &Backend,
+    ) -> Self {
         Self::with(settings, annotations, &[shop.address])
     }
 
@@ -46,7 +50,11 @@ impl Logged {
         Self::on(settings, annotations, &documents(&[&services[0], &services[1]]))
     }
 
-    fn on(settings: &[(&str, &str)], annotations: &[(&str, &str)], services: &str) -> Self {
+    pub(crate) fn on(
+        settings: &[(&str, &str)],
+        annotations: &[(&str, &str)],
+        services: &str,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let path = folder.path().join("access.log");
         let named = path.display().to_string();
@@ -65,11 +73,11 @@ impl Logged {
         let arguments = ["--configmap=web/controller"];
         // Lines of one worker keep their order.
         let site = Site::start_with(&files, &arguments, |config| config.workers = 1);
-        Self { site, _folder: folder, path }
+        Self { site, folder, path }
     }
 
     /// So many lines, once they are there.
-    fn lines(&self, count: usize) -> Vec<String> {
+    pub(crate) fn lines(&self, count: usize) -> Vec<String> {
         let read = || fs::read_to_string(&self.path).unwrap_or_default();
         until("the lines are written", || read().lines().count() >= count);
         let lines: Vec<_> = read().lines().map(str::to_owned).collect();
@@ -77,12 +85,13 @@ impl Logged {
         lines
     }
 
-    fn ask(&self, text: &str) -> u16 {
+    pub(crate) fn ask(&self, text: &str) -> u16 {
         exchange(self.site.http, text).status
     }
 }
 
-const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nx-pod: a \"b\"\r\n\r\nhello";
+pub(crate) const ANSWER: &str =
+    "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nx-pod: a \"b\"\r\n\r\nhello";
 
 #[test]
 fn a_line_is_that_of_ingress_nginx() {
@@ -314,7 +323,7 @@ fn open_both(path: &Path) -> fs::File {
 #[test]
 fn the_last_lines_are_written_at_the_end() {
     let shop = saying(ANSWER);
-    let Logged { site, _folder, path } =
+    let Logged { site, folder: _folder, path } =
         Logged::start(&[("log-format-upstream", "$uri")], &[], &shop);
     assert_eq!(site.get("shop.example.com", "/last").status, 200);
     site.signal(ingress_userspace::lifecycle::Stop::Gracefully);

@@ -9,8 +9,8 @@ use rcgen::{
 use rustls::pki_types::PrivateKeyDer;
 
 use crate::support::{
-    Backend, Connection, Ingress, Pair, Reply, Site, TlsOptions, certificate, documents, secret_of,
-    service, tls_config, tls_over, until,
+    Backend, Connection, Ingress, Pair, Reply, Site, TlsOptions, certificate, config_map,
+    documents, secret_of, service, tls_config, tls_over, until,
 };
 
 struct Ca {
@@ -179,4 +179,41 @@ fn without_an_authority_nobody_gets_in() {
     assert_eq!(get(&mut open(&site, guarded, Some(ca.client("alice"))), guarded).status, 403);
     assert_eq!(site.get(guarded, "/").status, 403);
     assert_eq!(get(&mut open(&site, "open.example.com", None), "open.example.com").status, 200);
+}
+
+#[test]
+fn variables_say_who_showed_what_to_this_host() {
+    let (shop, ca) = (Backend::echo("shop"), Ca::new("ours"));
+    let (_, secret) = certificate("cert", &["*.example.com"]);
+    let snippet = "add_header X-Client \"$ssl_client_verify|$ssl_client_s_dn|$ssl_client_i_dn\";";
+    let ingress = |name, host, more: &[(&str, &str)]| {
+        let mut annotations = vec![("configuration-snippet", snippet)];
+        annotations.extend(more);
+        let paths = &[("Prefix", "/", "shop")];
+        Ingress { name, annotations: &annotations, host, paths, tls: Some("cert") }.yaml()
+    };
+    let guard = [("auth-tls-secret", "web/ca"), ("auth-tls-verify-client", "optional")];
+    let all = documents(&[
+        &ingress("guarded", "guarded.example.com", &guard),
+        &ingress("open", "open.example.com", &[]),
+        &secret,
+        &secret_of("ca", &[("ca.crt", &ca.pem)]),
+        &service("shop", &[shop.address]),
+        &config_map(&[
+            ("allow-snippet-annotations", "true"),
+            ("annotations-risk-level", "Critical"),
+        ]),
+    ]);
+    let site = Site::start_with(&[("all.yaml", &all)], &["--configmap=web/controller"], |_| {});
+    let (guarded, open_host) = ("guarded.example.com", "open.example.com");
+    let said = |connection: &mut Connection, host| {
+        let reply = get(connection, host);
+        assert_eq!(reply.status, 200);
+        reply.header("x-client").map(str::to_owned)
+    };
+    let mut connection = open(&site, guarded, Some(ca.client("alice")));
+    assert_eq!(said(&mut connection, guarded).as_deref(), Some("SUCCESS|CN=alice|CN=ours"));
+    assert_eq!(said(&mut connection, open_host).as_deref(), Some("NONE||"), "not shown to it");
+    let mut connection = open(&site, guarded, None);
+    assert_eq!(said(&mut connection, guarded).as_deref(), Some("NONE||"));
 }

@@ -6,7 +6,8 @@ use data_encoding::HEXLOWER;
 use md5::{Digest as _, Md5};
 
 use crate::support::{
-    Backend, Connection, Ingress, Reply, Site, documents, exchange, secret_of, service, until,
+    Backend, Connection, Ingress, Reply, Site, config_map, documents, exchange, read_request,
+    secret_of, service, until,
 };
 
 const HOST: &str = "shop.example.com";
@@ -205,4 +206,61 @@ fn a_password_that_changes_is_obeyed() {
     site.replace("secret.yaml", &file("other"));
     until("the new one is obeyed", || ask("other") == 200);
     assert_eq!(ask("secret"), 401);
+}
+
+#[test]
+fn a_page_of_an_error_needs_no_proof_of_its_own() {
+    let shop = Backend::echo("shop");
+    let snippet = "if ($arg_x) { return 404; }\nerror_page 404 /missing;\n\
+                   proxy_intercept_errors on;";
+    let annotations = [
+        ("auth-type", "digest"),
+        ("auth-secret", "users"),
+        ("auth-realm", "The Shop"),
+        ("configuration-snippet", snippet),
+    ];
+    let allowed = config_map(&[
+        ("allow-snippet-annotations", "true"),
+        ("annotations-risk-level", "Critical"),
+    ]);
+    let failing = Backend::scripted(|mut stream, _| {
+        let mut reader = std::io::BufReader::new(stream.try_clone().expect("a second handle"));
+        while let Some((head, _)) = read_request(&mut reader) {
+            let status = if head.contains("/missing") { "200 OK" } else { "404 Not Found" };
+            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 4\r\n\r\npage");
+            if std::io::Write::write_all(&mut stream, answer.as_bytes()).is_err() {
+                return;
+            }
+        }
+    });
+    for backend in [&shop, &failing] {
+        let paths = &[("Prefix", "/", "shop")];
+        let ingress =
+            Ingress { name: "shop", annotations: &annotations, host: HOST, paths, tls: None };
+        let parts = [ingress.yaml(), service("shop", &[backend.address]), allowed.clone()];
+        let all = documents(&[&parts[0], &parts[1], &parts[2]]);
+        let site = Site::start_with(
+            &[("all.yaml", &*all), ("secret.yaml", &file("secret"))],
+            &["--configmap=web/controller"],
+            |_| {},
+        );
+        // The step of the snippet comes before the proof is looked at, the endpoint's answer after.
+        let target = if std::ptr::eq(backend, &failing) { "/a" } else { "/a?x=1" };
+        let mut bob = Client::asked(&get(&site, "/b", ""), "bob", "secret");
+        for method in ["GET", "POST"] {
+            let proof = bob.proof(method, target);
+            let ask = || {
+                let text = format!(
+                    "{method} {target} HTTP/1.1\r\nhost: {HOST}\r\n{proof}connection: close\r\n\r\n"
+                );
+                exchange(site.http, &text)
+            };
+            let reply = ask();
+            let once = std::ptr::eq(backend, &failing) || method == "GET";
+            assert_eq!(reply.status, if once { 404 } else { 401 }, "{method} {target}");
+            if once {
+                assert!(stale(&ask()), "{method} {target}: it is good once");
+            }
+        }
+    }
 }

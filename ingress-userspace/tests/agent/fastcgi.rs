@@ -4,11 +4,13 @@ use std::{
     io::{BufReader, Read, Write as _},
     net::{SocketAddr, TcpStream},
     sync::{Mutex, mpsc},
+    thread,
+    time::Duration,
 };
 
 use crate::support::{
-    Backend, Connection, DEADLINE, Ingress, Site, certificate, documents, exchange, secret_of,
-    service, tls, until,
+    Backend, Connection, DEADLINE, Ingress, Site, certificate, config_map, documents, exchange,
+    secret_of, service, tls, until,
 };
 
 const HOST: &str = "shop.example.com";
@@ -219,6 +221,7 @@ fn an_application_is_told_what_nginx_tells() {
     for (name, value) in [
         ("QUERY_STRING", "x=1&y=%32"),
         ("REQUEST_METHOD", "GET"),
+        ("SERVER_ADDR", "127.0.0.1"),
         ("CONTENT_TYPE", "text/x"),
         ("CONTENT_LENGTH", ""),
         ("SCRIPT_NAME", "/a b/d/index.php"),
@@ -343,11 +346,41 @@ fn the_length_of_a_body_is_always_told() {
     let reply = post(5000);
     assert_eq!((reply.line("CONTENT_LENGTH="), reply.line("BODY=")), (Some("5000"), Some("5000")));
     assert_eq!(reply.line("HTTP_TRANSFER_ENCODING="), None);
-    // An application would not read what it is not told of.
-    assert_eq!(post(100_000).status, 413);
+    // More than a buffer, as nginx would write it to a file.
+    let reply = post(900_000);
+    assert_eq!(
+        (reply.line("CONTENT_LENGTH="), reply.line("BODY=")),
+        (Some("900000"), Some("900000"))
+    );
+    // `proxy-body-size`, of which 1m is the default.
+    assert_eq!(post(1_100_000).status, 413);
     let head = format!("POST / HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: 9000\r\n\r\n");
     let reply = exchange(site.http, &format!("{head}{}", "y".repeat(9000)));
     assert_eq!((reply.line("CONTENT_LENGTH="), reply.line("BODY=")), (Some("9000"), Some("9000")));
+}
+
+#[test]
+fn a_body_of_unknown_length_that_trickles_is_not_held_for_ever() {
+    let shop = echo();
+    let settings = config_map(&[("client-body-timeout", "1")]);
+    let site = site(&[], &[shop.address], &[settings]);
+    let mut stream = TcpStream::connect(site.http).expect("it listens");
+    stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+    let head = format!("POST / HTTP/1.1\r\nhost: {HOST}\r\ntransfer-encoding: chunked\r\n\r\n");
+    stream.write_all(head.as_bytes()).expect("it is open");
+    let mut slow = stream.try_clone().expect("a second handle");
+    // Each chunk is in time for itself; that it is slow is what the client is like.
+    let client = thread::spawn(move || {
+        while slow.write_all(b"1\r\nx\r\n").is_ok() {
+            thread::sleep(Duration::from_millis(100));
+        }
+    });
+    let mut connection = Connection::over(stream);
+    assert_eq!(connection.reply(false).expect("an answer").status, 408);
+    assert_eq!(shop.connections(), 0);
+    drop(connection);
+    drop(site);
+    client.join().expect("no panic");
 }
 
 #[test]

@@ -4,6 +4,8 @@
 
 mod access;
 mod access_log;
+mod access_log_ends;
+mod access_log_variables;
 mod aliases;
 mod balancing;
 mod basic_auth;
@@ -26,6 +28,7 @@ mod firewall;
 mod forwarding;
 mod http1;
 mod http2;
+mod keys;
 mod limits;
 mod limits_scripts;
 mod mirror;
@@ -41,6 +44,7 @@ mod smuggling;
 mod snippet_bodies;
 mod snippet_pages;
 mod snippets;
+mod stream_log;
 mod streaming;
 mod support;
 mod tcp_services;

@@ -9,9 +9,9 @@ use crate::support::{
     Backend, Connection, Ingress, Site, certificate, documents, ingress, service, tls, until,
 };
 
-const FLAG: &str = "--enable-ssl-passthrough";
+pub(crate) const FLAG: &str = "--enable-ssl-passthrough";
 
-fn passed(annotations: &[(&str, &str)]) -> String {
+pub(crate) fn passed(annotations: &[(&str, &str)]) -> String {
     Ingress {
         name: "passed",
         annotations,
@@ -23,7 +23,7 @@ fn passed(annotations: &[(&str, &str)]) -> String {
 }
 
 /// Sends back all that it gets, to its end.
-fn raw() -> Backend {
+pub(crate) fn raw() -> Backend {
     Backend::scripted(|mut stream, _| {
         let mut got = Vec::new();
         let _reset = stream.read_to_end(&mut got);
@@ -32,7 +32,7 @@ fn raw() -> Backend {
 }
 
 /// A ClientHello for this name, in records of `size` bytes.
-fn hello(name: &str, size: usize) -> Vec<u8> {
+pub(crate) fn hello(name: &str, size: usize) -> Vec<u8> {
     let name = name.as_bytes();
     let u16 = |number: usize| u16::try_from(number).expect("short").to_be_bytes();
     let entry = [&[0][..], &u16(name.len()), name].concat();
@@ -47,7 +47,7 @@ fn hello(name: &str, size: usize) -> Vec<u8> {
 }
 
 /// What comes back when these bytes were sent in pieces and no more follow.
-fn exchange(site: &Site, pieces: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn exchange(site: &Site, pieces: &[&[u8]]) -> Vec<u8> {
     let mut stream = TcpStream::connect_timeout(&site.https, crate::support::DEADLINE)
         .expect("somebody listens");
     stream.set_nodelay(true).expect("an option");

@@ -145,6 +145,19 @@ fn named_and_internal_locations_answer() {
 }
 
 #[test]
+fn rewrites_of_the_server_lead_to_internal_locations() {
+    let (shop, pages) = (Backend::echo("shop"), Backend::echo("pages"));
+    let server = "rewrite ^/old$ /inner; rewrite ^/kept$ /inner break;\n\
+                  if ($uri ~ ^/plain) { set $args x=1; }\n\
+                  location = /inner { internal; return 200 \"inner\"; }\n\
+                  location = /plain { internal; return 200 \"no\"; }";
+    let site = site(&[("server-snippet", server)], &shop, &pages, &[]);
+    for (target, status) in [("/old", 200), ("/kept", 200), ("/inner", 404), ("/plain", 404)] {
+        assert_eq!(site.get(HOST, target).status, status, "{target}");
+    }
+}
+
+#[test]
 fn a_page_has_none_itself_and_goes_through_what_protects_it() {
     let (shop, pages) = (Backend::echo("shop"), Backend::echo("pages"));
     // The page is where everybody is refused, too.

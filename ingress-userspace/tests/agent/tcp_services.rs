@@ -10,9 +10,9 @@ use ingress_userspace::lifecycle::Stop;
 
 use crate::support::{Backend, Connection, DEADLINE, Site, free_port, service, until};
 
-const FLAG: &str = "--tcp-services-configmap=web/tcp";
+pub(crate) const FLAG: &str = "--tcp-services-configmap=web/tcp";
 
-fn map(entries: &[(u16, &str)]) -> String {
+pub(crate) fn map(entries: &[(u16, &str)]) -> String {
     let mut text =
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: tcp, namespace: web}\ndata:\n  unrelated: x\n"
             .to_owned();
@@ -23,7 +23,7 @@ fn map(entries: &[(u16, &str)]) -> String {
 }
 
 /// Sends its name, then everything that it gets, then, at the end of that, `bye`.
-fn parrot(name: &str) -> Backend {
+pub(crate) fn parrot(name: &str) -> Backend {
     let name = name.to_owned();
     Backend::scripted(move |mut stream, _| {
         let _gone = stream.write_all(name.as_bytes());
@@ -50,14 +50,14 @@ fn connect(port: u16) -> std::io::Result<TcpStream> {
 }
 
 /// Waits until something listens there.
-fn open(port: u16) -> TcpStream {
+pub(crate) fn open(port: u16) -> TcpStream {
     // Not one connection to look and another to use: each takes a turn of the endpoints.
     let stream = std::cell::OnceCell::new();
     until("the port is open", || connect(port).is_ok_and(|open| stream.set(open).is_ok()));
     stream.into_inner().expect("it was waited for")
 }
 
-fn read(stream: &mut TcpStream, length: usize) -> String {
+pub(crate) fn read(stream: &mut TcpStream, length: usize) -> String {
     let mut bytes = vec![0; length];
     stream.read_exact(&mut bytes).expect("so many bytes");
     String::from_utf8(bytes).expect("text")

@@ -7,9 +7,9 @@ use std::{
 
 use crate::support::{Site, documents, free_port, until};
 
-const FLAG: &str = "--udp-services-configmap=web/udp";
+pub(crate) const FLAG: &str = "--udp-services-configmap=web/udp";
 
-fn map(entries: &[(u16, &str)]) -> String {
+pub(crate) fn map(entries: &[(u16, &str)]) -> String {
     let mut text =
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: udp, namespace: web}\ndata:\n  unrelated: x\n"
             .to_owned();
@@ -19,7 +19,7 @@ fn map(entries: &[(u16, &str)]) -> String {
     text
 }
 
-fn service(endpoints: &[SocketAddr]) -> String {
+pub(crate) fn service(endpoints: &[SocketAddr]) -> String {
     let mut parts = vec![
         "apiVersion: v1\nkind: Service\nmetadata: {name: dns, namespace: web}\n\
          spec: {ports: [{name: t, port: 53}, {name: u, port: 53, protocol: UDP}]}\n"
@@ -38,7 +38,7 @@ fn service(endpoints: &[SocketAddr]) -> String {
 }
 
 /// Answers each datagram with its name and the datagram, from the socket that the client sees.
-fn parrot(name: &'static str) -> SocketAddr {
+pub(crate) fn parrot(name: &'static str) -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
     let address = socket.local_addr().expect("bound");
     std::thread::spawn(move || {
@@ -52,7 +52,7 @@ fn parrot(name: &'static str) -> SocketAddr {
     address
 }
 
-fn client(port: u16) -> UdpSocket {
+pub(crate) fn client(port: u16) -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
     // Connected: an answer from anywhere else is not seen.
     socket.connect((Ipv4Addr::LOCALHOST, port)).expect("loopback");
@@ -61,7 +61,7 @@ fn client(port: u16) -> UdpSocket {
 }
 
 /// The answer; asks again when there is none, as clients of UDP do.
-fn ask(client: &UdpSocket, text: &[u8]) -> Vec<u8> {
+pub(crate) fn ask(client: &UdpSocket, text: &[u8]) -> Vec<u8> {
     let answer = Cell::new(None);
     until("an answer", || {
         let mut buffer = vec![0; 65_535];

@@ -34,18 +34,18 @@ impl Clock {
     }
 
     /// Since 1970.
-    pub(super) fn now() -> Duration {
+    pub(in crate::proxy) fn now() -> Duration {
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 
     /// Runs `with` with NGINX's `$time_local`: `21/Nov/2026:15:32:08 +0000`.
-    pub(super) fn local<T>(&self, now: Duration, with: impl FnOnce(&str) -> T) -> T {
+    pub(in crate::proxy) fn local<T>(&self, now: Duration, with: impl FnOnce(&str) -> T) -> T {
         self.move_to(now);
         with(&self.texts.borrow().local)
     }
 
     /// Runs `with` with `$time_iso8601`: `2026-11-21T15:32:08+00:00`.
-    pub(super) fn iso<T>(&self, now: Duration, with: impl FnOnce(&str) -> T) -> T {
+    pub(in crate::proxy) fn iso<T>(&self, now: Duration, with: impl FnOnce(&str) -> T) -> T {
         self.move_to(now);
         with(&self.texts.borrow().iso)
     }

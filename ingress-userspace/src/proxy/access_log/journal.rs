@@ -11,7 +11,9 @@ use std::{
 use data_encoding::BASE64;
 
 use crate::{
-    model::{AccessLog, HostName, LogPiece, LogVariable, Settings, Skipped, Variable},
+    model::{
+        AccessLog, ConnectionVariable, HostName, LogPiece, LogVariable, Settings, Skipped, Variable,
+    },
     proxy::{
         client::Client,
         counters::Subject,
@@ -35,6 +37,8 @@ pub(crate) struct Journal {
     pub(super) attempts: RefCell<Vec<Attempt>>,
     /// The answer reached its end.
     pub(super) complete: Cell<bool>,
+    /// What became of it where the route limits requests, and connections.
+    pub(super) limited: Cell<(Option<Limited>, Option<Limited>)>,
     /// Bytes of the request's head as HTTP/1.1 would write it, where it came over HTTP/2.
     pub(super) head_over_http2: u64,
 }
@@ -59,6 +63,13 @@ pub(super) struct Attempt {
     pub(super) status: u16,
     /// Bytes of the body.
     pub(super) length: u64,
+}
+
+/// What a limit says of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Limited {
+    Passed,
+    Rejected,
 }
 
 /// How a request ended.
@@ -94,9 +105,12 @@ impl Journal {
             values: RefCell::default(),
             attempts: RefCell::default(),
             complete: Cell::new(false),
+            limited: Cell::default(),
             head_over_http2: match head.version {
-                Version::Http2 => length_as_http1(head),
-                Version::Http10 | Version::Http11 => 0,
+                Version::Http2 if !head.authority.is_empty() || !head.fields.is_empty() => {
+                    length_as_http1(head)
+                }
+                _ => 0,
             },
         };
         journal.values.borrow_mut().places.resize(journal.pieces().len(), None);
@@ -160,10 +174,14 @@ impl Journal {
 
     /// Remembers what is asked of an endpoint's answer.
     pub(crate) fn upstream_answer(&self, head: &ResponseHead) {
-        self.remember(|variable, take| {
-            if let LogVariable::UpstreamHeader(name) = variable {
-                lines(&head.fields, name, take);
+        self.remember(|variable, take| match variable {
+            LogVariable::UpstreamHeader(name) => lines(&head.fields, name, take),
+            LogVariable::UpstreamCookie(name) => {
+                if let Some(value) = head.fields.set_cookie(name.as_bytes()) {
+                    take(value);
+                }
             }
+            _ => {}
         });
     }
 
@@ -256,6 +274,11 @@ impl Journal {
         });
     }
 
+    /// What limits of requests, and of connections, say of it.
+    pub(crate) fn limits(&self, requests: Option<Limited>, connections: Option<Limited>) {
+        self.limited.set((requests, connections));
+    }
+
     /// The client has all of its answer.
     pub(crate) fn completed(&self) {
         self.complete.set(true);
@@ -278,7 +301,7 @@ fn is_skipped(skipped: &Skipped, target: &str) -> bool {
 }
 
 /// The value has to be looked at before the stages change the request.
-fn is_early(variable: &Variable) -> bool {
+pub(super) fn is_early(variable: &Variable) -> bool {
     match variable {
         Variable::RequestUri
         | Variable::EscapedRequestUri
@@ -293,7 +316,14 @@ fn is_early(variable: &Variable) -> bool {
         | Variable::RequestMethod
         | Variable::Header(_)
         | Variable::Cookie(_)
-        | Variable::Argument(_) => true,
+        | Variable::Argument(_)
+        | Variable::QuestionMark
+        // These look at the host that was asked for.
+        | Variable::Connection(
+            ConnectionVariable::ClientVerified
+            | ConnectionVariable::ClientSubject
+            | ConnectionVariable::ClientIssuer,
+        ) => true,
         Variable::Uri
         | Variable::ServerName
         | Variable::RequestId
@@ -304,7 +334,8 @@ fn is_early(variable: &Variable) -> bool {
         | Variable::LocationPath
         | Variable::TraceId
         | Variable::SpanId
-        | Variable::TraceContext(_) => false,
+        | Variable::TraceContext(_)
+        | Variable::Connection(_) => false,
     }
 }
 

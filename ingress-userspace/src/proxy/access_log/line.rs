@@ -5,12 +5,16 @@ use std::{cell::OnceCell, io::Write as _, time::Duration};
 use super::{
     clock::Clock,
     escape,
-    journal::{Attempt, Ending, Journal, protocol},
+    journal::{Attempt, Ending, Journal, Limited, is_early, protocol},
 };
 use crate::{
-    model::{BackendKey, HostName, LogEscape, LogFormat, LogPiece, LogVariable, Target, Variable},
+    model::{
+        BackendKey, ConnectionVariable, HostName, LogEscape, LogFormat, LogPiece, LogVariable,
+        Target, Variable,
+    },
     proxy::{
         balance::View,
+        message::Version,
         pipeline::Seen,
         spans::{Attempted, Trace},
     },
@@ -28,7 +32,7 @@ impl Journal {
             && !policies.is_some_and(|own| own.silent)
         {
             let format = &log.format;
-            client.worker.access_log.line(log, |line| self.write(view, &ending, format, line));
+            client.worker.access_log.line(&log.destination, |line| self.write(view, &ending, format, line));
         }
         if let Some(trace) = &self.trace {
             self.trace(trace, view, &ending);
@@ -77,19 +81,7 @@ impl Journal {
         let Ending { client, subject, head, status, traffic } = ending;
         let attempts = || self.attempts.borrow();
         match variable {
-            LogVariable::Request(
-                own @ (Variable::Uri
-                | Variable::ServerName
-                | Variable::RequestId
-                | Variable::Namespace
-                | Variable::IngressName
-                | Variable::ServiceName
-                | Variable::ServicePort
-                | Variable::LocationPath
-                | Variable::TraceId
-                | Variable::SpanId
-                | Variable::TraceContext(_)),
-            ) => {
+            LogVariable::Request(own) if !is_early(own) => {
                 let route = subject.route.map(|route| &**route);
                 let service = match route.map(|route| &route.target) {
                     Some(Target::Backend(id)) => view.backend(*id),
@@ -111,19 +103,19 @@ impl Journal {
                 };
                 let mut value = Vec::new();
                 seen.variable(own, &mut |part| value.extend_from_slice(part));
-                to.value(Some(&*value).filter(|value| !value.is_empty()));
+                to.value(Some(&*value).filter(|value| !value.is_empty() || is_field(variable)));
             }
             LogVariable::Request(_)
             | LogVariable::RequestLine
             | LogVariable::RemoteUser
             | LogVariable::SentHeader(_)
+            | LogVariable::UpstreamCookie(_)
             | LogVariable::UpstreamHeader(_) => {
                 self.remembered(index, |value| {
                     to.value(value.filter(|value| !value.is_empty() || is_field(variable)));
                 });
             }
             LogVariable::Protocol => to.plain(protocol(head.version)),
-            LogVariable::PeerAddress => to.plain(client.peer_text.as_bytes()),
             LogVariable::TimeLocal => {
                 client.worker.log_clock.local(now, |text| to.plain(text.as_bytes()));
             }
@@ -167,39 +159,36 @@ impl Journal {
             LogVariable::UpstreamResponseLength => to.list(&attempts(), |attempt, line| {
                 push_number(line, attempt.length);
             }),
-            LogVariable::TlsVersion => to.value(tls(ending, |own| own.version)),
-            LogVariable::TlsCipher => to.value(tls(ending, |own| own.suite)),
-            LogVariable::TlsServerName => {
-                let identity = client.identity.get();
-                to.value(identity.and_then(|own| own.server_name.as_deref()).map(str::as_bytes));
-            }
-            LogVariable::TlsResumed => {
-                let resumed = tls(ending, |own| if own.resumed { "r" } else { "." });
-                to.value(resumed);
-            }
-            LogVariable::Hostname => to.plain(client.worker.hostname.as_bytes()),
-            LogVariable::Pid => to.number(u64::from(std::process::id())),
+            LogVariable::Http2 => to.plain(match (head.version, client.tls) {
+                (Version::Http2, true) => b"h2",
+                (Version::Http2, false) => b"h2c",
+                _ => b"",
+            }),
+            LogVariable::LimitRequests => to.value(said(self.limited.get().0)),
+            LogVariable::LimitConnections => to.value(said(self.limited.get().1)),
             LogVariable::Nothing => to.value(None),
         }
     }
 }
 
-/// An empty field is one, an empty query is none.
+fn said(limited: Option<Limited>) -> Option<&'static [u8]> {
+    Some(match limited? {
+        Limited::Passed => b"PASSED",
+        Limited::Rejected => b"REJECTED",
+    })
+}
+
+/// An empty field is one, an empty query is none; two are empty where nginx has them so.
 fn is_field(variable: &LogVariable) -> bool {
     matches!(
         variable,
-        LogVariable::Request(Variable::Header(_))
-            | LogVariable::SentHeader(_)
+        LogVariable::Request(
+            Variable::Header(_)
+                | Variable::QuestionMark
+                | Variable::Connection(ConnectionVariable::Https),
+        ) | LogVariable::SentHeader(_)
             | LogVariable::UpstreamHeader(_)
     )
-}
-
-fn tls<'r>(
-    ending: &Ending<'r>,
-    what: impl FnOnce(&crate::tls::Agreed) -> &'static str,
-) -> Option<&'static [u8]> {
-    let session = ending.client.identity.get()?.session.as_ref()?;
-    Some(what(session).as_bytes())
 }
 
 /// What `$proxy_upstream_name` names: the Service that the path leads to.
@@ -211,14 +200,14 @@ fn upstream(view: &View, ending: &Ending<'_>) -> Option<BackendKey> {
 }
 
 /// A line while it is written.
-struct Writing<'l> {
-    line: &'l mut Vec<u8>,
-    escape: LogEscape,
+pub(super) struct Writing<'l> {
+    pub(super) line: &'l mut Vec<u8>,
+    pub(super) escape: LogEscape,
 }
 
 impl Writing<'_> {
     /// What a client or an endpoint may have made up.
-    fn value(&mut self, value: Option<&[u8]>) {
+    pub(super) fn value(&mut self, value: Option<&[u8]>) {
         match value {
             Some(value) => escape::push(self.escape, value, self.line),
             None => self.line.extend_from_slice(escape::missing(self.escape)),
@@ -226,19 +215,19 @@ impl Writing<'_> {
     }
 
     /// What nobody made up.
-    fn plain(&mut self, value: &[u8]) {
+    pub(super) fn plain(&mut self, value: &[u8]) {
         self.line.extend_from_slice(value);
     }
 
-    fn number(&mut self, number: u64) {
+    pub(super) fn number(&mut self, number: u64) {
         push_number(self.line, number);
     }
 
-    fn seconds(&mut self, time: Duration) {
+    pub(super) fn seconds(&mut self, time: Duration) {
         push_seconds(self.line, time);
     }
 
-    fn key(&mut self, key: &BackendKey) {
+    pub(super) fn key(&mut self, key: &BackendKey) {
         let _infallible = write!(self.line, "{}-{}-{}", key.namespace, key.service, key.port);
     }
 

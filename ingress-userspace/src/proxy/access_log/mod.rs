@@ -7,12 +7,14 @@ mod escape;
 mod journal;
 mod line;
 mod outlet;
+mod stream;
 mod writer;
 
 pub(super) use self::{
     clock::Clock,
-    journal::{Ending, Journal},
+    journal::{Ending, Journal, Limited},
     outlet::Outlet,
+    stream::{Ends, Session, Way, Ways},
 };
 pub(crate) use self::{
     outlet::{Inlet, Lines},

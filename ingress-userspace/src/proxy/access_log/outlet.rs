@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::writer::Chunk;
-use crate::model::{AccessLog, LogDestination};
+use crate::model::LogDestination;
 
 /// A buffer is handed over when it is as large as this. Bytes.
 const FULL: usize = 32 * 1024;
@@ -56,23 +56,28 @@ pub(crate) struct Outlet {
     buffer: RefCell<Vec<u8>>,
     count: Cell<u64>,
     /// Where the lines in the buffer go.
-    log: RefCell<Option<Arc<AccessLog>>>,
+    destination: RefCell<Option<Arc<LogDestination>>>,
 }
 
 impl Outlet {
     pub(crate) fn new(inlet: Inlet) -> Self {
-        Self { inlet, buffer: RefCell::default(), count: Cell::new(0), log: RefCell::default() }
+        Self {
+            inlet,
+            buffer: RefCell::default(),
+            count: Cell::new(0),
+            destination: RefCell::default(),
+        }
     }
 
-    /// Appends a line; `write` writes it without its end.
-    pub(super) fn line(&self, log: &Arc<AccessLog>, write: impl FnOnce(&mut Vec<u8>)) {
-        let elsewhere = self.log.borrow().as_ref().is_some_and(|own| !Arc::ptr_eq(own, log));
-        if elsewhere {
+    /// Appends a line for this destination; `write` writes it without its end.
+    pub(super) fn line(&self, to: &Arc<LogDestination>, write: impl FnOnce(&mut Vec<u8>)) {
+        let differs = |own: &Arc<LogDestination>| !Arc::ptr_eq(own, to) && own != to;
+        if self.destination.borrow().as_ref().is_some_and(differs) {
             self.flush();
         }
         let mut buffer = self.buffer.borrow_mut();
         if buffer.is_empty() {
-            self.log.replace(Some(Arc::clone(log)));
+            self.destination.replace(Some(Arc::clone(to)));
         }
         write(&mut buffer);
         buffer.push(b'\n');
@@ -85,19 +90,19 @@ impl Outlet {
 
     /// Hands over what is there.
     pub(crate) fn flush(&self) {
-        let Some(log) = self.log.take() else { return };
+        let Some(destination) = self.destination.take() else { return };
         let capacity = FULL + FULL / 4;
         let text = mem::replace(&mut *self.buffer.borrow_mut(), Vec::with_capacity(capacity));
         let lines = self.count.replace(0);
-        let chunk = Chunk { destination: Destination(log), text, lines };
+        let chunk = Chunk { destination, text, lines };
         match self.inlet.chunks.try_send(chunk) {
             Ok(()) => {}
             // There is time: the next tick tries again.
             Err(TrySendError::Full(chunk)) if chunk.text.len() < MOST => {
-                let Chunk { destination: Destination(log), text, lines } = chunk;
+                let Chunk { destination, text, lines } = chunk;
                 self.buffer.replace(text);
                 self.count.set(lines);
-                self.log.replace(Some(log));
+                self.destination.replace(Some(destination));
             }
             Err(_) => self.inlet.lines.lose(lines),
         }
@@ -107,15 +112,5 @@ impl Outlet {
 impl Drop for Outlet {
     fn drop(&mut self) {
         self.flush();
-    }
-}
-
-/// The destination of a log.
-#[derive(Debug)]
-pub(super) struct Destination(Arc<AccessLog>);
-
-impl Destination {
-    pub(super) fn get(&self) -> &LogDestination {
-        &self.0.destination
     }
 }

@@ -17,7 +17,7 @@ use std::{
 
 use super::{
     clock::Clock,
-    outlet::{Destination, Inlet, Lines},
+    outlet::{Inlet, Lines},
 };
 use crate::model::{LogDestination, SyslogServer};
 
@@ -36,7 +36,7 @@ const PRIORITY: &str = "<190>";
 /// Some lines of one worker.
 #[derive(Debug)]
 pub(super) struct Chunk {
-    pub(super) destination: Destination,
+    pub(super) destination: Arc<LogDestination>,
     pub(super) text: Vec<u8>,
     pub(super) lines: u64,
 }
@@ -79,10 +79,10 @@ fn write(coming: &Receiver<Chunk>, lines: &Lines, stdout: bool) {
     let mut place = Place::Nowhere;
     let mut told: Option<Instant> = None;
     for chunk in coming {
-        if !stdout && *chunk.destination.get() == LogDestination::Stdout {
+        if !stdout && *chunk.destination == LogDestination::Stdout {
             continue;
         }
-        let written = place.at(chunk.destination.get()).and_then(|place| place.write(&chunk.text));
+        let written = place.at(&chunk.destination).and_then(|place| place.write(&chunk.text));
         match written {
             Ok(()) => {
                 lines.written.fetch_add(chunk.lines, Ordering::Relaxed);
@@ -94,7 +94,7 @@ fn write(coming: &Receiver<Chunk>, lines: &Lines, stdout: bool) {
                     told = Some(Instant::now());
                     tracing::warn!(
                         %error,
-                        destination = %show(chunk.destination.get()),
+                        destination = %show(&chunk.destination),
                         lines = chunk.lines,
                         "cannot write the access log"
                     );

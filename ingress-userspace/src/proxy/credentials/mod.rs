@@ -188,14 +188,15 @@ impl Credentials {
         identity(right)
     }
 
-    /// Whether this proves the password of one of the users of this realm.
+    /// Whether this proves the password of one of the users of this realm. `again`: this
+    /// request has used up its proof already.
     pub(super) fn digest(
         &self,
         users: &Users<HashedName>,
         realm: &str,
-        method: &str,
-        target: &str,
+        (method, target): (&str, &str),
         own: &Digest<'_>,
+        again: bool,
     ) -> Identity {
         let (name, asked) = (own.name(), own.is_for(realm, target));
         let known = users.get(&name);
@@ -205,7 +206,7 @@ impl Credentials {
         let right = own.proves(stored, method) && known.is_some() && asked;
         match right {
             // Only for those who know a password is anything written down.
-            true if self.shared.nonces.take(&self.shared, own.nonce(), own.count()) => {
+            true if again || self.shared.nonces.take(&self.shared, own.nonce(), own.count()) => {
                 Identity::Right
             }
             true => Identity::Stale,

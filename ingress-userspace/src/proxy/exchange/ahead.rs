@@ -1,4 +1,4 @@
-use crate::proxy::{buffer::Buffer, firewall::Held, sides::Read};
+use crate::proxy::{buffer::Buffer, held::Held, sides::Read};
 
 /// What was read of a body before its request was passed on.
 #[derive(Debug)]
@@ -15,6 +15,12 @@ pub(crate) struct Ahead {
 impl Ahead {
     pub(crate) fn new(bytes: Vec<u8>, whole: bool, held: Held) -> Self {
         Self { bytes, gone: 0, whole, held: Some(held) }
+    }
+
+    /// What of it has not gone on, whether that is all, and the count of its memory.
+    pub(crate) fn into_parts(mut self) -> (Vec<u8>, bool, Option<Held>) {
+        self.bytes.drain(..self.gone.min(self.bytes.len()));
+        (self.bytes, self.whole, self.held)
     }
 
     /// Moves as much as there is room for to the end of the buffer. `None`: what else there is of

@@ -25,7 +25,7 @@ pub(super) struct Download {
     state: State,
     /// Of an answer with `limit-rate`: counts what is sent, as nginx does.
     pace: Option<Box<Pace>>,
-    /// Bytes so far.
+    /// Bytes so far, as the client gets them.
     moved: u64,
 }
 
@@ -62,6 +62,14 @@ impl Download {
 
     pub(super) fn moved(&self) -> u64 {
         self.moved
+    }
+
+    /// Bytes of the body that the endpoint sent so far.
+    pub(super) fn received(&self) -> u64 {
+        match &self.coding {
+            Some(coding) => coding.received(),
+            None => self.moved + self.buffer.as_ref().map_or(0, Buffer::len) as u64,
+        }
     }
 
     /// Ready when the client's transport has all of it.

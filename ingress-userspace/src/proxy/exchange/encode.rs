@@ -148,11 +148,19 @@ pub(super) struct Coding {
     sent: usize,
     /// Something was written that may not have come out.
     held: bool,
+    /// What was written so far. Bytes.
+    received: u64,
 }
 
 impl Coding {
     pub(super) fn new(encoder: Box<Encoder>) -> Box<Self> {
-        Box::new(Self { encoder: Some(encoder), out: Vec::new(), sent: 0, held: false })
+        Box::new(Self {
+            encoder: Some(encoder),
+            out: Vec::new(),
+            sent: 0,
+            held: false,
+            received: 0,
+        })
     }
 
     /// What has come out and is not sent.
@@ -169,8 +177,14 @@ impl Coding {
         }
     }
 
+    /// As much of the body has come. Bytes.
+    pub(super) fn received(&self) -> u64 {
+        self.received
+    }
+
     /// More of the body.
     pub(super) fn write(&mut self, data: &[u8]) -> Result<(), Side> {
+        self.received += data.len() as u64;
         let Some(encoder) = self.encoder.as_mut().filter(|_| !data.is_empty()) else {
             return Ok(());
         };

@@ -28,7 +28,7 @@ use super::{
     sides::{ClientError, Downstream, Read, Upstream as _, UpstreamError},
     upstream::Connection,
 };
-use crate::model::{HttpVersion, Protocol, Proxying};
+use crate::model::Proxying;
 
 /// How much of an answer that the client does not get is read. Bytes.
 const DISCARDED: usize = 64 * 1024;
@@ -88,7 +88,7 @@ pub(super) async fn run<D: Downstream, A: Asker>(
         head.timing.waited();
     }
     if head.body != BodyLength::None
-        && let Err(failure) = hold_back(proxying, head, down, &mut upload).await
+        && let Err(failure) = hold_back(proxying, down, &mut upload).await
     {
         return Outcome::Unanswered(failure);
     }
@@ -126,7 +126,7 @@ pub(super) async fn run<D: Downstream, A: Asker>(
                     Verdict::Encode(encoder) => Some(encoder),
                     Verdict::Pass | Verdict::Discard => None,
                 };
-                let end = match answer.status {
+                let (end, received) = match answer.status {
                     101 => {
                         head.timing.waited();
                         tunnel(client, proxying, down, &mut connection).await
@@ -138,7 +138,7 @@ pub(super) async fn run<D: Downstream, A: Asker>(
                     }
                 };
                 if let Some(journal) = &head.journal {
-                    journal.ended(down.traffic().body_sent);
+                    journal.ended(received);
                 }
                 match end {
                     Ok(()) => {
@@ -191,16 +191,10 @@ async fn last_words<D: Downstream>(client: &Client, down: &mut D) {
 /// may wait for the answer before it sends more; nginx does not either.
 async fn hold_back<D: Downstream>(
     proxying: &Proxying,
-    head: &mut RequestHead,
     down: &mut D,
     upload: &mut Upload,
 ) -> Result<(), Failure> {
-    // HTTP/1.0 has no chunks, and FastCGI applications read as much as they are told that there is:
-    // the length must be known first.
-    let is_bound =
-        proxying.http_version == HttpVersion::Http10 || proxying.protocol == Protocol::Fcgi;
-    let measured = is_bound && head.body == BodyLength::Unknown;
-    if proxying.protocol.is_http2() || !(proxying.buffer_request || measured) {
+    if proxying.protocol.is_http2() || !proxying.buffer_request {
         return Ok(());
     }
     down.expect_body();
@@ -210,11 +204,7 @@ async fn hold_back<D: Downstream>(
         }
         upload.poll_fill(cx, down)
     });
-    filled.await.map_err(failure)?;
-    if measured {
-        head.body = BodyLength::Exact(upload.whole().ok_or(Failure::BodyTooLarge)?);
-    }
-    Ok(())
+    filled.await.map_err(failure)
 }
 
 fn failure(side: Side) -> Failure {
@@ -229,7 +219,7 @@ fn failure(side: Side) -> Failure {
 }
 
 /// Moves the answer's body to the client, through the encoder if there is one, and what is left of
-/// the request's to the endpoint.
+/// the request's to the endpoint. Returns how it ended, and how many bytes the endpoint sent.
 async fn relay<D: Downstream>(
     client: &Client,
     proxying: &Proxying,
@@ -238,10 +228,10 @@ async fn relay<D: Downstream>(
     upload: &mut Upload,
     encoder: Option<Box<Encoder>>,
     timing: &Timing,
-) -> Result<(), Side> {
+) -> (Result<(), Side>, u64) {
     let up = connection;
     let mut download = Download::begin(&client.worker.buffers, proxying.pace, encoder);
-    poll_fn(|cx| {
+    let end = poll_fn(|cx| {
         poll_upload(cx, down, up, upload)?;
         match download.poll(cx, up, down) {
             Poll::Pending => {
@@ -251,7 +241,8 @@ async fn relay<D: Downstream>(
             ready => ready,
         }
     })
-    .await
+    .await;
+    (end, download.received())
 }
 
 /// Sends what is left of the request's body while its answer comes already. An error: the client
@@ -296,12 +287,13 @@ async fn discard(client: &Client, mut connection: Connection, upload: &Upload) {
 }
 
 /// Carries bytes both ways after a 101, until both sides have ended or neither sends for too long.
+/// Returns the same.
 async fn tunnel<D: Downstream>(
     client: &Client,
     proxying: &Proxying,
     down: &mut D,
     connection: &mut Connection,
-) -> Result<(), Side> {
+) -> (Result<(), Side>, u64) {
     down.tunnel();
     let up = connection;
     let mut upload = Upload::tunnel(&client.worker.buffers);
@@ -311,7 +303,7 @@ async fn tunnel<D: Downstream>(
     let timeout = proxying.read_timeout;
     deadline.set(timeout);
     let mut moved = 0;
-    poll_fn(|cx| {
+    let end = poll_fn(|cx| {
         let uploaded = upload.poll(cx, down, up)?;
         let downloaded = download.poll(cx, up, down)?;
         let total = upload.moved() + download.moved();
@@ -324,5 +316,6 @@ async fn tunnel<D: Downstream>(
             _ => deadline.poll(cx).map(|()| Err(Side::Upstream(UpstreamError::Late))),
         }
     })
-    .await
+    .await;
+    (end, download.received())
 }

@@ -87,11 +87,6 @@ impl Upload {
         Poll::Ready(Ok(()))
     }
 
-    /// The length of the body, if all of it is there.
-    pub(super) fn whole(&self) -> Option<u64> {
-        (self.state == State::Read).then(|| self.unsent() as u64)
-    }
-
     /// The body, if all of it is there.
     pub(super) fn whole_body(&self) -> Option<&[u8]> {
         let whole = self.kept && self.state != State::Reading;

@@ -276,6 +276,13 @@ impl Http1 {
         .await;
     }
 
+    /// The client counts as gone, for the process ends.
+    fn is_cut(&mut self) -> bool {
+        let is_cut = self.client.worker.is_cut();
+        self.aborted |= is_cut;
+        is_cut
+    }
+
     fn wrote<T>(
         &mut self,
         cx: &Context<'_>,
@@ -291,7 +298,9 @@ impl Http1 {
                 Poll::Ready(Err(ClientError::Gone))
             }
             Poll::Pending => {
-                ready!(self.wait(cx, self.client.worker.timeouts.send));
+                if !self.is_cut() {
+                    ready!(self.wait(cx, self.client.worker.timeouts.send));
+                }
                 self.aborted = true;
                 Poll::Ready(Err(ClientError::Gone))
             }
@@ -326,6 +335,9 @@ impl Downstream for Http1 {
         cx: &mut Context<'_>,
         into: &mut Buffer,
     ) -> Poll<Result<Read, ClientError>> {
+        if self.is_cut() {
+            return Poll::Ready(Err(ClientError::Gone));
+        }
         let before = into.len();
         match self.inbound.poll_body(cx, &mut self.stream, into) {
             Poll::Ready(outcome) => {
@@ -458,6 +470,9 @@ impl Downstream for Http1 {
     }
 
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_cut() {
+            return Poll::Ready(());
+        }
         // What comes now is the next request, or the end: kept, as far as there is room.
         while !self.inbound.is_full() {
             match self.inbound.poll_fill(cx, &mut self.stream) {
@@ -473,7 +488,7 @@ impl Downstream for Http1 {
     }
 
     fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.stream.is_read_closed() {
+        if self.is_cut() || self.stream.is_read_closed() {
             self.aborted = true;
             return Poll::Ready(());
         }

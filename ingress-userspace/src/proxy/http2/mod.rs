@@ -39,6 +39,12 @@ pub(crate) trait Environment: 'static {
     /// deadlines.
     fn draining(&self) -> bool;
 
+    /// Clients count as gone. Likewise.
+    fn cut(&self) -> bool;
+
+    /// A request was answered with this status, without anyone's work.
+    fn refused(self: &Rc<Self>, status: u16);
+
     /// Answers a request. Each runs as a task of its own on the worker's thread.
     fn answer(
         self: &Rc<Self>,

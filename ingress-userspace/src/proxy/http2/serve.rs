@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     Environment, Http2Stream,
-    connection::Connection,
+    connection::{Connection, TOO_LARGE},
     pump::{Pump, again},
     setup::Setup,
 };
@@ -77,6 +77,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin, E: Environment> Driver<T, E> {
     /// Ready: the connection has ended.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.connection.borrow_mut().attend(cx.waker());
+        if self.environment.cut() {
+            self.connection.borrow_mut().lose();
+            return Poll::Ready(());
+        }
         match self.advance(cx) {
             Poll::Ready(outcome) => {
                 if let Err(error) = outcome {
@@ -138,6 +142,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin, E: Environment> Driver<T, E> {
             let shared = Rc::clone(&self.connection);
             let stream = Http2Stream::new(shared, Rc::clone(&self.setup), key);
             drop(tokio::task::spawn_local(self.environment.answer(head, stream)));
+        }
+        for _ in 0..connection.take_refused() {
+            self.environment.refused(TOO_LARGE);
         }
         connection.take_stirred()
     }

@@ -73,6 +73,14 @@ impl Fields {
         self.entries.len()
     }
 
+    /// What the first `Set-Cookie` of this name sets it to.
+    pub(crate) fn set_cookie(&self, name: &[u8]) -> Option<&[u8]> {
+        self.get_all(Known::SetCookie).find_map(|line| {
+            let pair = line.split(|byte| *byte == b';').next()?.trim_ascii();
+            pair.strip_prefix(name)?.strip_prefix(b"=")
+        })
+    }
+
     /// There is none.
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()

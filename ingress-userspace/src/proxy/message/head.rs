@@ -55,6 +55,9 @@ pub(crate) struct RequestHead {
     /// What a FastCGI application is told beside the fields; `None` for all others. Values may hold
     /// any bytes but NUL.
     pub(crate) parameters: Option<Box<Fields>>,
+    /// The method that its client has proved a password for: a proof is good for one request, of
+    /// which the page of an error is a part, whatever its own method.
+    pub(crate) proved: Option<Box<str>>,
 }
 
 impl RequestHead {
@@ -70,6 +73,7 @@ impl RequestHead {
         self.body = BodyLength::None;
         self.journal = None;
         self.parameters = None;
+        self.proved = None;
     }
 
     /// Its part in a trace, where somebody takes spans.

@@ -7,6 +7,7 @@ use std::{future::poll_fn, net::SocketAddr, pin::pin, rc::Rc, sync::Arc, task::P
 use super::{
     admission::Admission,
     authority::without_port,
+    held::Begun,
     stages::{self, Decision, Located},
 };
 use crate::{
@@ -17,10 +18,10 @@ use crate::{
         client::Client,
         counters::Judged,
         exchange::Ahead,
-        firewall::Held,
+        held::Asking,
         message::{BodyLength, Known, RequestHead, Version},
         respond::{self, Answer, Failure},
-        sides::{ClientError, Downstream, Read},
+        sides::Downstream,
     },
 };
 
@@ -32,13 +33,6 @@ pub(super) struct Admitted<'v> {
     pub(super) located: Box<Located<'v>>,
     pub(super) admission: Box<Admission>,
     pub(super) firewall: &'v model::Firewall,
-}
-
-/// What was read of a body.
-struct Begun {
-    bytes: Vec<u8>,
-    whole: bool,
-    held: Held,
 }
 
 /// Inspects the request, and takes it through the rest of the stages if it may go on.
@@ -102,7 +96,8 @@ async fn judge<D: Downstream>(
     };
     let request = request(client, head, located, body);
     let rules = Arc::clone(&firewall.rules);
-    let mut verdict = pin!(client.worker.firewall.run(move || {
+    let asking = asking(located);
+    let mut verdict = pin!(client.worker.firewall.run(&asking, move || {
         let outcome = rules.evaluate(&request);
         (outcome, request)
     }));
@@ -153,50 +148,22 @@ async fn read<D: Downstream>(
     down: &mut D,
 ) -> Result<Begun, Failure> {
     let allowed = located.route.proxying.max_body.unwrap_or(u64::MAX);
-    let mut held = client.worker.firewall.hold();
     if let BodyLength::Exact(length) = head.body
         && rejects
         && length > most as u64
     {
         return Err(Failure::BodyTooLarge);
     }
-    down.expect_body();
-    let mut bytes = Vec::new();
-    while bytes.len() <= most {
-        let before = bytes.len();
-        let read = poll_fn(|cx| {
-            if let Poll::Ready(Err(error)) = down.poll_flush(cx) {
-                return Poll::Ready(Err(error));
-            }
-            let mut buffer = client.worker.buffers.take();
-            let read = down.poll_body(cx, &mut buffer);
-            bytes.extend_from_slice(buffer.filled());
-            read
-        });
-        let read = read.await.map_err(|error| match error {
-            ClientError::Gone => Failure::ClientGone,
-            ClientError::Late => Failure::ClientTimeout,
-            ClientError::Malformed => Failure::BadRequest,
-            ClientError::TooLarge => Failure::BodyTooLarge,
-        })?;
-        if bytes.len() as u64 > allowed {
-            return Err(Failure::BodyTooLarge);
-        }
-        if !held.grow(bytes.len() - before) {
-            return Err(Failure::Busy);
-        }
-        if read == Read::End {
-            let whole = bytes.len() <= most;
-            return match rejects && !whole {
-                true => Err(Failure::BodyTooLarge),
-                false => Ok(Begun { bytes, whole: true, held }),
-            };
-        }
-    }
-    match rejects {
+    let mut begun = Begun::new(client, &asking(located));
+    begun.read(client, most, allowed, down).await?;
+    match rejects && begun.bytes.len() > most {
         true => Err(Failure::BodyTooLarge),
-        false => Ok(Begun { bytes, whole: false, held }),
+        false => Ok(begun),
     }
+}
+
+fn asking(located: &Located<'_>) -> Asking {
+    Asking::new(&located.route.ingress, located.origin.ip)
 }
 
 /// The request as the client sent it.

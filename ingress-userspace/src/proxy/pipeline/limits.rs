@@ -6,6 +6,7 @@ use super::stages::Located;
 use crate::{
     model::{LimitKey, Limits, Policies},
     proxy::{
+        access_log::Limited,
         client::Client,
         limits::{Rejected, Slot},
         message::RequestHead,
@@ -40,7 +41,21 @@ pub(super) fn admit(
     }
     let access = &client.worker.zones;
     let zones = access.zones(&located.route.ingress, policies);
-    zones.admit(limits, &key, access.now()).map_err(|rejected| {
+    let admitted = zones.admit(limits, &key, access.now());
+    if let Some(journal) = &head.journal {
+        let rejected = admitted.as_ref().err();
+        let of = |exists: bool, rejects: bool| {
+            exists.then_some(if rejects { Limited::Rejected } else { Limited::Passed })
+        };
+        let by_rate = matches!(rejected, Some(Rejected::Requests));
+        let requests = limits.per_second.is_some() || limits.per_minute.is_some();
+        // Connections are counted after requests, and not at all of one that is turned away.
+        journal.limits(
+            of(requests, by_rate),
+            of(limits.connections.is_some() && !by_rate, rejected.is_some()),
+        );
+    }
+    admitted.map_err(|rejected| {
         client.worker.counters.limited(rejected);
         tracing::debug!(?rejected, client.address = %located.origin.address, "turned away");
         match rejected {

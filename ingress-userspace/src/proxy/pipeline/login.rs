@@ -14,7 +14,7 @@ use crate::{
 /// Whether the client is one of those who may ask.
 pub(super) async fn check(
     client: &Client,
-    head: &RequestHead,
+    head: &mut RequestHead,
     located: &Located<'_>,
     login: &Login,
 ) -> Verdict {
@@ -35,11 +35,19 @@ pub(super) async fn check(
         Login::Digest { realm, users } => {
             let target = located.original.as_deref().unwrap_or(&head.target);
             let identity = given.and_then(Digest::of).map_or(Identity::Wrong, |own| {
-                credentials.digest(users, realm, head.method.as_str(), target, &own)
+                let (method, again) = match &head.proved {
+                    Some(method) => (&**method, true),
+                    None => (head.method.as_str(), false),
+                };
+                credentials.digest(users, realm, (method, target), &own, again)
             });
             // A client that can prove it with another nonce does so without asking its user.
             let stale = match identity {
-                Identity::Right => return Verdict::Allowed,
+                Identity::Right => {
+                    let method = head.method.as_str();
+                    head.proved.get_or_insert_with(|| method.into());
+                    return Verdict::Allowed;
+                }
                 Identity::Stale => ", stale=true",
                 Identity::Wrong | Identity::Busy => "",
             };

@@ -10,6 +10,7 @@ mod blocked;
 mod canary;
 mod client_auth;
 mod compression;
+mod connection;
 mod cors;
 mod errors;
 mod external;
@@ -18,6 +19,7 @@ mod finish;
 mod firewall;
 mod forwarded;
 mod headers;
+mod held;
 mod limits;
 mod login;
 mod mirror;
@@ -61,9 +63,9 @@ use super::{
     client::Client,
     counters::Subject,
     exchange::{self, Outcome, Terms, Verdict},
-    message::{BodyLength, Known, RequestHead, ResponseHead},
+    message::{BodyLength, Known, RequestHead, ResponseHead, Version},
     respond::{self, Answer, Failure, Instead},
-    sides::Downstream,
+    sides::{Downstream, Traffic},
 };
 use crate::model::Route;
 
@@ -77,12 +79,15 @@ pub(super) async fn answer<D: Downstream>(
     let method = head.method.clone();
     client.worker.counters.begin(&head.timing);
     let _in_progress = client.worker.counters.in_progress();
+    client.requests.set(client.requests.get().saturating_add(1));
     head.journal = Journal::begin(client, head, &view.snapshot.model.settings);
+    client.worker.answer_begun();
     let (subject, status) = match attend(client, &view, head, None, down).await {
         Attended::Done(subject, status) => (subject, status),
         Attended::Not(instead, pristine) => {
             if let Some(pristine) = pristine {
-                *head = *pristine;
+                let proved = head.proved.take();
+                *head = RequestHead { proved, ..*pristine };
             }
             page::turn(head, &instead.target);
             // Rare and large. What stands in the place of a page has none itself.
@@ -97,6 +102,7 @@ pub(super) async fn answer<D: Downstream>(
             }
         }
     };
+    client.worker.answer_ended();
     client.worker.counters.request(subject, &method, status, &head.timing, down.traffic());
     if let Some(journal) = head.journal.take() {
         journal.end(&view, Ending { client, subject, head, status, traffic: down.traffic() });
@@ -135,6 +141,19 @@ async fn attend<'v, D: Downstream>(
     };
     let plan = planned.plan.as_deref();
     let mut meant = Meant { subject, prepared: false, admission: None, plan };
+    if let Ok(Decision::Forward(forward)) = &mut decision
+        && held::is_measured(forward.route, head)
+    {
+        let (route, ahead) = (forward.route, forward.ahead.take());
+        // Of few routes, and large.
+        match Box::pin(held::measure(client, route, head, ahead, down)).await {
+            Ok(ahead) => forward.ahead = ahead,
+            Err(failure) => {
+                meant.prepared = true;
+                decision = Err(failure);
+            }
+        }
+    }
     // Taken out by reference: what is moved out of it would have room of its own in every task.
     let mut answer = match &mut decision {
         Ok(Decision::Forward(forward)) => {
@@ -161,8 +180,9 @@ async fn attend<'v, D: Downstream>(
                     answer.reason.clear();
                 }
                 let host = head.fields.get(Known::Host).unwrap_or_default();
-                let observed =
-                    plan.map(|plan| plan.observe(&mut answer.fields)).unwrap_or_default();
+                let observed = plan
+                    .map(|plan| plan.observe(&mut answer.fields, admission))
+                    .unwrap_or_default();
                 rewrites::apply(route, client.https, host, &mut answer.fields);
                 settings::hide(&mut answer.fields, &view.snapshot.model.settings.fields);
                 session_cookie(client, head, route, answer, attempts);
@@ -269,6 +289,18 @@ pub(super) async fn refuse<D: Downstream>(client: &Rc<Client>, failure: Failure,
     }
 }
 
+/// Counts and writes down what was answered before it could become a request.
+pub(super) fn note(client: &Rc<Client>, version: Version, status: u16, traffic: Traffic) {
+    let view = client.worker.view();
+    let head = RequestHead { version, ..RequestHead::default() };
+    let subject = Subject::default();
+    client.worker.counters.request(subject, &head.method, status);
+    if let Some(journal) = Journal::begin(client, &head, &view.snapshot.model.settings) {
+        journal.completed();
+        journal.end(&view, Ending { client, subject, head: &head, status, traffic });
+    }
+}
+
 /// What an answer of our own is the answer to.
 #[derive(Clone, Copy)]
 struct Meant<'r> {
@@ -319,8 +351,9 @@ async fn own<D: Downstream>(
     }
     answered.finish(&mut answer.head);
     if let Some(plan) = plan {
-        plan.apply(&mut answer.head, &Observed::default());
-        plan.substitute_text(&mut answer);
+        let observed = Observed::of(admission);
+        plan.apply(&mut answer.head, &observed);
+        plan.substitute_text(&mut answer, &observed);
     }
     if let Some(journal) = &head.journal {
         journal.answer(&answer.head);

@@ -478,7 +478,7 @@ pub(super) fn forward<'v>(
         errors::describe(&mut head.fields, Failure::NoEndpoint.status(), route, Some(missing));
     }
     if let Some(applied) = applied {
-        applied.to_upstream(&mut head.fields);
+        applied.to_upstream(&mut head.fields, admission.as_deref());
     }
     // After all that is done to what the client said: it must not have a say in these.
     if let (Some(admission), Some(policies)) = (&admission, &route.policies)

@@ -4,7 +4,7 @@ use std::{cell::OnceCell, net::IpAddr};
 
 use http::Method;
 
-use super::authority::without_port;
+use super::{authority::without_port, connection};
 use crate::{
     model::{BackendKey, HostName, Piece, Route, Text, Variable},
     proxy::{
@@ -124,6 +124,11 @@ impl Seen<'_> {
                     take(field.value);
                 }
             }
+            Variable::QuestionMark => take(match self.query() {
+                "" => b"",
+                _ => b"?",
+            }),
+            Variable::Connection(own) => connection::variable(self.client, self.host, *own, take),
             Variable::Cookie(name) => take(cookie(self.fields, name).unwrap_or_default()),
             Variable::Argument(name) => {
                 let is_it = |(key, _): &(&str, &str)| key.eq_ignore_ascii_case(name);

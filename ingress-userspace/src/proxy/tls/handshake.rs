@@ -14,7 +14,10 @@ use tokio_rustls::{LazyConfigAcceptor, StartHandshake, server::TlsStream};
 
 use super::{FirstByte, HandshakeFailure};
 use crate::{
-    proxy::{client::Client, deadline::before, respond, stream::Stream},
+    proxy::{
+        client::Client, deadline::before, message::Version, pipeline, respond, sides::Traffic,
+        stream::Stream,
+    },
     tls::{Agreed, Answer, Identity, Verifier},
 };
 
@@ -69,8 +72,12 @@ pub(in crate::proxy) async fn handshake(
         }
         Err(Failed { reason, last_words }) => {
             client.worker.counters.handshake_failed(reason);
+            let is_request = reason == HandshakeFailure::PlainHttp;
             if let Some((tcp, words)) = last_words {
                 say(client, tcp, &words).await;
+                if is_request {
+                    told_to_use_tls(client, &words);
+                }
             }
             None
         }
@@ -147,6 +154,17 @@ fn failed(client: &Client, error: &io::Error) -> Failed {
     let reason = HandshakeFailure::of(error);
     tracing::debug!(%error, ?reason, client.address = %client.peer, "TLS handshake failed");
     Failed { reason, last_words: None }
+}
+
+/// Plain HTTP on this port is a request that is answered, as for nginx.
+fn told_to_use_tls(client: &Rc<Client>, answer: &[u8]) {
+    let head = answer.windows(4).position(|end| end == b"\r\n\r\n").map_or(0, |end| end + 4);
+    let traffic = Traffic {
+        head_sent: u32::try_from(head).unwrap_or(u32::MAX),
+        body_sent: answer.len().saturating_sub(head) as u64,
+        ..Traffic::default()
+    };
+    pipeline::note(client, Version::Http11, 400, traffic);
 }
 
 /// The last words to a client.

@@ -21,9 +21,12 @@ pub(crate) use table::Table;
 
 use self::{
     datagram::{LARGEST, receive, reply},
-    table::{Key, Session, Upstream},
+    table::{Key, Upstream},
 };
-use super::worker::{Phase, Worker};
+use super::{
+    access_log::{Ends, Session},
+    worker::{Phase, Worker},
+};
 use crate::model::UdpService;
 
 /// Datagrams that are passed on before others get a turn.
@@ -111,6 +114,10 @@ fn pass(worker: &Rc<Worker>, listener: &Rc<UdpSocket>, key: Key, datagram: &[u8]
         match SockRef::from(&upstream.socket).send(datagram) {
             Ok(_length) => {
                 upstream.sent(settings.timeout);
+                if let Some(log) = &upstream.log {
+                    log.ways.up.read(datagram.len());
+                    log.ways.up.wrote(datagram.len());
+                }
                 worker.counters.datagram_in();
                 if settings.responses == 0 {
                     table.remove(&key, None);
@@ -135,14 +142,27 @@ fn open(
     key: Key,
 ) -> io::Result<Rc<Upstream>> {
     let endpoints = &service.endpoints;
+    let client = SocketAddr::new(key.client.ip().to_canonical(), key.client.port());
+    let server = key.local.map(|own| SocketAddr::new(own, key.port));
+    let ends = Ends { protocol: "UDP", client, peer: key.client, server };
+    let log = Session::begin(worker, ends, &service.backend, None);
     let place = worker.streams.turn(worker, &service.backend, endpoints.len());
     let address = place.and_then(|place| endpoints.get(place));
-    let address = *address.ok_or_else(|| io::Error::other("no endpoint is ready"))?;
-    let socket = connected(address)?;
-    let upstream = Rc::new(Upstream::new(socket, address, worker.deadlines.deadline()));
+    let socket = address
+        .ok_or_else(|| io::Error::other("no endpoint is ready"))
+        .and_then(|address| Ok((*address, connected(*address)?)));
+    let (address, socket) = socket.inspect_err(|_error| {
+        if let Some(log) = &log {
+            log.failed();
+        }
+    })?;
+    if let Some(log) = &log {
+        log.connected(address);
+    }
+    let upstream = Rc::new(Upstream::new(socket, address, worker.deadlines.deadline(), log));
     let task = answer(Rc::clone(worker), Rc::clone(listener), key, Rc::clone(&upstream));
     let task = tokio::task::spawn_local(task).abort_handle();
-    worker.streams.datagrams.insert(key, Session::new(Rc::clone(&upstream), task));
+    worker.streams.datagrams.insert(key, table::Session::new(Rc::clone(&upstream), task));
     Ok(upstream)
 }
 
@@ -183,8 +203,14 @@ fn pass_answers(worker: &Worker, listener: &UdpSocket, key: Key, upstream: &Upst
         match upstream.socket.try_recv(&mut scratch) {
             Ok(length) => {
                 let sent = reply(listener, key, scratch.get(..length).unwrap_or_default());
+                if let Some(log) = &upstream.log {
+                    log.ways.down.read(length);
+                }
                 if sent.is_ok() {
                     worker.counters.datagram_out();
+                    if let Some(log) = &upstream.log {
+                        log.ways.down.wrote(length);
+                    }
                 }
                 if upstream.answered(timeout, expected) {
                     return false;

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{net::UdpSocket, task::AbortHandle};
 
-use crate::proxy::deadline::Deadline;
+use crate::proxy::{access_log, deadline::Deadline};
 
 /// Sessions of one worker, over all ports. Each is a socket and some hundred bytes.
 const MOST: usize = 4096;
@@ -33,11 +33,19 @@ pub(super) struct Upstream {
     pub(super) deadline: Deadline,
     requests: Cell<u64>,
     answers: Cell<u64>,
+    /// What is remembered for its line.
+    pub(super) log: Option<access_log::Session>,
 }
 
 impl Upstream {
-    pub(super) fn new(socket: UdpSocket, address: SocketAddr, deadline: Deadline) -> Self {
-        Self { socket, address, deadline, requests: Cell::new(0), answers: Cell::new(0) }
+    pub(super) fn new(
+        socket: UdpSocket,
+        address: SocketAddr,
+        deadline: Deadline,
+        log: Option<access_log::Session>,
+    ) -> Self {
+        let (requests, answers) = (Cell::new(0), Cell::new(0));
+        Self { socket, address, deadline, requests, answers, log }
     }
 
     /// A datagram went to the endpoint.
@@ -116,6 +124,14 @@ impl Table {
         }
     }
 
+    /// Ends all sessions.
+    pub(crate) fn clear(&self) {
+        let keys: Vec<Key> = self.sessions.borrow().keys().copied().collect();
+        for key in keys {
+            self.remove(&key, None);
+        }
+    }
+
     /// Ends the sessions of a port.
     pub(super) fn close(&self, port: u16) {
         let keys: Vec<Key> =
@@ -153,7 +169,7 @@ mod tests {
             // One socket for all: the test is about the table.
             let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
             let address = socket.local_addr().unwrap();
-            let upstream = Rc::new(Upstream::new(socket, address, deadlines.deadline()));
+            let upstream = Rc::new(Upstream::new(socket, address, deadlines.deadline(), None));
             let session = || {
                 let task = tokio::task::spawn_local(std::future::pending::<()>());
                 Session::new(Rc::clone(&upstream), task.abort_handle())

@@ -70,6 +70,7 @@ pub(super) fn parse(parser: &mut Parser<'_, '_>) -> Option<ExternalRequest> {
         signin,
         response_headers: response_headers.unwrap_or_default(),
         request_headers: request_headers.into(),
+        noted: Box::default(),
         request_redirect,
         cache,
         always_set_cookie: always_set_cookie.unwrap_or(false),

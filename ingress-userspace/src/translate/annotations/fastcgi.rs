@@ -17,7 +17,7 @@ const MAP: &str = "fastcgi-params-configmap";
 const LENGTH: &str = "CONTENT_LENGTH";
 
 /// nginx's file `fastcgi_params`, which ingress-nginx includes, but for `CONTENT_LENGTH`.
-const DEFAULTS: [(&str, &str); 18] = [
+const DEFAULTS: [(&str, &str); 19] = [
     ("QUERY_STRING", "$query_string"),
     ("REQUEST_METHOD", "$request_method"),
     ("CONTENT_TYPE", "$content_type"),
@@ -34,6 +34,7 @@ const DEFAULTS: [(&str, &str); 18] = [
     ("REMOTE_ADDR", "$remote_addr"),
     ("REMOTE_PORT", "$remote_port"),
     ("REMOTE_USER", "$remote_user"),
+    ("SERVER_ADDR", "$server_addr"),
     ("SERVER_PORT", "$server_port"),
     ("SERVER_NAME", "$server_name"),
     // PHP runs nothing without it where it was built with `--enable-force-cgi-redirect`.

@@ -148,7 +148,13 @@ impl Annotations {
         let host_denial = snippets.host_denial.clone();
         let policies = parser.policies(&snippets);
         let error_pages = error_pages::parse(&mut parser);
-        let external_auth = external_auth::parse(&mut parser);
+        let mut external_auth = external_auth::parse(&mut parser);
+        if let Some(own) = &mut external_auth {
+            own.auth.noted.clone_from(&snippets.noted);
+        } else if !snippets.noted.is_empty() {
+            let message = "has `auth_request_set`, which says nothing without `auth-url`";
+            parser.warn("configuration-snippet", message);
+        }
         Self {
             redirects,
             aliases,

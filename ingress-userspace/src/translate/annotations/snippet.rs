@@ -15,6 +15,8 @@ pub(in crate::translate) struct Snippets {
     /// `configuration-snippet`, and the ConfigMap's `location-snippet` after it.
     pub(super) location: Option<Arc<Program>>,
     pub(super) overrides: Overrides,
+    /// The fields of the answer of `auth-url` that it looks at.
+    pub(super) noted: Box<[Arc<str>]>,
     /// `server-snippet`, and the ConfigMap's after it.
     pub(in crate::translate) server: Option<Arc<ServerProgram>>,
     /// The `server-snippet` cannot be obeyed: all paths of its hosts answer 503.
@@ -147,6 +149,7 @@ fn location(parser: &mut Parser<'_, '_>, variables: &BTreeSet<String>, snippets:
         Ok(location) => {
             notes(parser, KEY, &location.notes);
             snippets.overrides = location.overrides;
+            snippets.noted = location.noted.into();
             // What changes nothing costs nothing.
             let program = Some(location.program).filter(|program| !program.is_idle());
             snippets.location = program.map(Arc::new);

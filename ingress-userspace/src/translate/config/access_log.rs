@@ -5,7 +5,10 @@ use std::{net::IpAddr, path::Path, sync::Arc};
 use super::{Reader, list};
 use crate::{
     expression::{Case, Expression},
-    model::{AccessLog, LogDestination, LogEscape, LogFormat, Skipped, SyslogServer},
+    model::{
+        AccessLog, LogDestination, LogEscape, LogFormat, Skipped, StreamFormat, StreamLog,
+        SyslogServer,
+    },
     translate::annotations::Invalid,
 };
 
@@ -15,22 +18,46 @@ const STDOUT: [&str; 2] = ["/var/log/nginx/access.log", "/dev/stdout"];
 const SYSLOG_PORT: u16 = 514;
 
 impl Reader<'_, '_> {
-    /// What is written about requests; `None`: nothing.
-    pub(super) fn access_log(&mut self) -> Option<Arc<AccessLog>> {
-        let (mut all, mut http, mut json, mut syslog) = (false, false, false, false);
+    /// What is written about requests, and about connections below HTTP; `None`: nothing.
+    pub(super) fn access_logs(&mut self) -> (Option<Arc<AccessLog>>, Option<Arc<StreamLog>>) {
+        let (mut all, mut http, mut stream) = (false, false, false);
+        let (mut json, mut syslog) = (false, false);
         self.boolean("disable-access-log", &mut all);
         self.boolean("disable-http-access-log", &mut http);
+        self.boolean("disable-stream-access-log", &mut stream);
         self.boolean("log-format-escape-json", &mut json);
         self.boolean("enable-syslog", &mut syslog);
         let escape = if json { LogEscape::Json } else { LogEscape::Text };
-        let format = self.format(escape);
+        let (format, of_streams) = (self.format(escape), self.stream_format(escape));
         let skipped = self.skipped();
-        let destination = match syslog {
-            true => self.syslog(),
-            false => Some(self.path()),
+        let (destination, streams_to) = match syslog {
+            true => {
+                let server = self.syslog();
+                (server.clone(), server)
+            }
+            false => (self.path("http-access-log-path"), self.path("stream-access-log-path")),
         };
-        let destination = destination.filter(|_| !all && !http)?;
-        Some(Arc::new(AccessLog { format: Arc::new(format), destination, skipped }))
+        let requests = (!all && !http).then(|| {
+            let destination = Arc::new(destination);
+            Arc::new(AccessLog { format: Arc::new(format), destination, skipped })
+        });
+        let streams = (!all && !stream)
+            .then(|| Arc::new(StreamLog { format: of_streams, destination: Arc::new(streams_to) }));
+        (requests, streams)
+    }
+
+    fn stream_format(&mut self, escape: LogEscape) -> StreamFormat {
+        let key = "log-format-stream";
+        let wanted = self.get(key).filter(|text| !text.is_empty());
+        let format = wanted.map(StreamFormat::parse).and_then(|parsed| match parsed {
+            Ok(format) => Some(format),
+            Err(why) => {
+                let message = format!("{why}; ingress-nginx's own format applies");
+                self.report.error(format!("data.{key}"), message);
+                None
+            }
+        });
+        StreamFormat { escape, ..format.unwrap_or_default() }
     }
 
     fn format(&mut self, escape: LogEscape) -> LogFormat {
@@ -77,8 +104,9 @@ impl Reader<'_, '_> {
         skipped.into()
     }
 
-    fn path(&mut self) -> LogDestination {
-        let key = ["http-access-log-path", "access-log-path"]
+    /// `own`: the key of this log alone.
+    fn path(&mut self, own: &'static str) -> LogDestination {
+        let key = [own, "access-log-path"]
             .into_iter()
             .find(|key| self.get(key).is_some_and(|path| !path.is_empty()));
         let Some((key, path)) = key.and_then(|key| Some((key, self.get(key)?))) else {
@@ -95,8 +123,8 @@ impl Reader<'_, '_> {
         LogDestination::File(path.into())
     }
 
-    /// `None`: there is no server, and as in ingress-nginx no log.
-    fn syslog(&mut self) -> Option<LogDestination> {
+    /// Standard output where there is no server.
+    fn syslog(&mut self) -> LogDestination {
         let mut port = SYSLOG_PORT;
         self.value("syslog-port", &mut port, |value| {
             value.parse().ok().filter(|port| *port != 0).ok_or(Invalid("a port, 1 to 65535"))
@@ -105,16 +133,16 @@ impl Reader<'_, '_> {
         match self.get(key).filter(|host| !host.is_empty()) {
             Some(host) => {
                 let bare = host.trim_start_matches('[').trim_end_matches(']');
-                Some(LogDestination::Syslog(match bare.parse::<IpAddr>() {
+                LogDestination::Syslog(match bare.parse::<IpAddr>() {
                     Ok(address) => SyslogServer::Address((address, port).into()),
                     Err(_) => SyslogServer::Name(host.into(), port),
-                }))
+                })
             }
             None => {
                 let message = "must name a server, for `enable-syslog` is on; lines go to standard \
                                output";
                 self.report.error(format!("data.{key}"), message.to_owned());
-                Some(LogDestination::Stdout)
+                LogDestination::Stdout
             }
         }
     }

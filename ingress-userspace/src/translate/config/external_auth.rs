@@ -70,6 +70,7 @@ impl Reader<'_, '_> {
             signin,
             response_headers: response_headers.unwrap_or_default(),
             request_headers: Box::default(),
+            noted: Box::default(),
             request_redirect: redirect,
             cache,
             always_set_cookie,

@@ -259,6 +259,9 @@ const OBEYED: &[&str] = &[
     "proxy-ssl-location-only",
     "proxy-add-original-uri-header",
     "log-format-upstream",
+    "log-format-stream",
+    "stream-access-log-path",
+    "disable-stream-access-log",
     "log-format-escape-json",
     "disable-access-log",
     "disable-http-access-log",
@@ -411,7 +414,7 @@ impl<'a> Reader<'a, '_> {
         settings.compression = self.compression();
         settings.address = self.address();
         settings.tls = self.tls();
-        settings.access_log = self.access_log();
+        (settings.access_log, settings.stream_log) = self.access_logs();
         settings.tracing = self.tracing();
         self.value("error-log-level", &mut settings.log_level, |value| {
             let levels = "`debug`, `info`, `notice`, `warn`, `error`, `crit`, `alert` or `emerg`";

@@ -50,8 +50,6 @@ const GRPC: &str = "no more than 64 KiB of an answer wait for a slow client";
 const NO_OWN_LOG: &str =
     "the default backend is no server of its own; what it answers is in the log like all else";
 const LOG_PARAMS: &str = "lines are handed over every 100 ms, or when there are 32 KiB of them";
-const NO_STREAM_LOG: &str =
-    "connections of TCP and UDP services are counted in /metrics, not logged";
 const ESCAPED: &str = "what a client sends is always escaped: it could write lines of its own else";
 
 const OTEL_FILE: &str = "there is no file: the collector is named by otlp-collector-host";
@@ -60,11 +58,8 @@ const OTEL_FILE: &str = "there is no file: the collector is named by otlp-collec
 pub(super) const OTHERS: &[(&str, Other)] = &[
     ("allow-backend-server-header", Unless("false", HIDDEN)),
     ("access-log-params", Needless(LOG_PARAMS)),
-    ("stream-access-log-path", Needless(NO_STREAM_LOG)),
     ("enable-access-log-for-default-backend", Unless("true", NO_OWN_LOG)),
-    ("disable-stream-access-log", Unless("true", NO_STREAM_LOG)),
     ("log-format-escape-none", Unless("false", ESCAPED)),
-    ("log-format-stream", Needless(NO_STREAM_LOG)),
     ("error-log-path", Needless(LOG_PATH)),
     ("client-header-buffer-size", Needless(HEADER_BUFFER)),
     ("enable-ocsp", Unless("false", OCSP)),

@@ -6,7 +6,7 @@ use super::{
     fields::{cleared, named, rule},
     lower::{Lower, Place},
     parse::Directive,
-    steps::of_answer,
+    steps::{judged, of_answer},
     token::Fault,
     value::value,
 };
@@ -148,6 +148,8 @@ impl Lower {
                 let access = Access { range, allowed: name == "allow" };
                 self.at(context).access.get_or_insert_default().push(access);
             }
+            // It was taken before all else.
+            ("auth_request_set", _) if place == Place::Location => {}
             ("satisfy", ["all"]) => {}
             ("satisfy", ["any"]) => self.satisfy_any = Some(directive.line),
             ("default_type", [kind]) if place != Place::Location => {
@@ -243,6 +245,9 @@ impl Lower {
 
     fn page_value(&self, text: &str) -> Result<Value, String> {
         let value = value(text, self.known())?;
+        if judged(&value) {
+            return Err("refers to what `auth-url` says, which may not be asked yet".into());
+        }
         if of_answer(&value) {
             return Err("refers to the answer, which is not there yet".into());
         }

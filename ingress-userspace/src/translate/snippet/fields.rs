@@ -121,6 +121,9 @@ pub(super) fn cleared(
         if value.iter().flat_map(|value| &value.parts).any(Part::is_of_answer) {
             return Err("refers to the answer, which is not there yet".into());
         }
+        if value.iter().flat_map(|value| &value.parts).any(Part::is_judged) {
+            return Err("refers to what `auth-url` says, which is asked later".into());
+        }
         Ok(InputRule { name, prefix, value, replace })
     };
     fields.iter().map(rule).collect()

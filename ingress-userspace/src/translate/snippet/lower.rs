@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    alternative::alternative, overrides::Overrides, parse::Directive, steps::pattern, token::Fault,
-    value::Known,
+    alternative::alternative, judged::Made, overrides::Overrides, parse::Directive, steps::pattern,
+    token::Fault, value::Known,
 };
 use crate::model::{Effects, Matching, Program, SnippetLocation, Step};
 
@@ -47,6 +47,8 @@ impl Place {
 pub(super) struct Lower {
     /// The variables that are set somewhere.
     pub(super) names: BTreeSet<String>,
+    /// Those that an `auth_request_set` makes.
+    pub(super) judged: Made,
     pub(super) contexts: Vec<Effects>,
     pub(super) locations: Vec<SnippetLocation>,
     /// What replaces annotations.
@@ -106,7 +108,7 @@ impl Lower {
 
     /// What values may refer to, once there is an answer.
     pub(super) fn known(&self) -> Known<'_> {
-        Known { own: &self.names, answer: true }
+        Known { own: &self.names, judged: &self.judged, answer: true }
     }
 
     fn location(&mut self, directive: &Directive) -> Result<(), Fault> {
@@ -173,7 +175,8 @@ fn unknown(directive: &Directive, place: Place) -> Fault {
             "`if` in `if` is not known to nginx either".to_owned()
         }
         ("location", Place::Location | Place::LocationIf) => {
-            "`location` in a location is not supported; it can stand in a `server-snippet`"
+            "`location` in a location is not supported: ingress-nginx makes an exact location of \
+             most paths too, in which nginx allows none; it can stand in a `server-snippet`"
                 .to_owned()
         }
         (_, place) if place.is_conditional() => format!("`{name}` is not supported in `if`"),

@@ -6,6 +6,7 @@ mod alternative;
 mod bodies;
 mod effects;
 mod fields;
+mod judged;
 mod lower;
 mod overrides;
 mod parse;
@@ -20,7 +21,7 @@ use self::lower::{Lower, Place};
 pub(super) use self::{
     alternative::of_key, overrides::Overrides, parse::Directive, question::question, token::Fault,
 };
-use crate::model::{Effects, Program, ServerProgram};
+use crate::model::{Effects, Part, Program, ServerProgram};
 
 /// Effects of a location with an `if` for each, at most so many: each is worked out beneath its
 /// server.
@@ -38,6 +39,8 @@ pub(super) struct Location {
     pub(super) satisfy_any: Option<usize>,
     /// Where the first directive about TLS to endpoints stands.
     pub(super) tls: Option<usize>,
+    /// The fields of the answer of `auth-url` that it looks at.
+    pub(super) noted: Vec<Arc<str>>,
     /// What does nothing, and why.
     pub(super) notes: Vec<(usize, String)>,
 }
@@ -68,6 +71,7 @@ pub(super) fn location(
 ) -> Result<Location, Vec<Fault>> {
     let mut lower = Lower { names: variables.clone(), ..Lower::default() };
     steps::names(directives, &mut lower.names);
+    lower.judged = judged::made(directives, &lower.names, &mut lower.faults);
     let context = lower.new_context();
     let steps = lower.block(directives, Place::Location, context);
     lower.faults.extend(many(lower.contexts.len()));
@@ -84,8 +88,18 @@ pub(super) fn location(
         tls: lower.overrides.tls_line,
         overrides: lower.overrides,
         satisfy_any: lower.satisfy_any,
+        noted: noted(&lower.judged),
         notes: lower.notes,
     })
+}
+
+/// Each field once.
+fn noted(judged: &judged::Made) -> Vec<Arc<str>> {
+    let fields = judged.values().flatten().filter_map(|part| match part {
+        Part::Judged(own) => own.field(),
+        _ => None,
+    });
+    fields.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// What a `server-snippet` amounts to, beneath an `http-snippet`.

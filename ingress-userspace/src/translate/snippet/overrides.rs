@@ -142,7 +142,10 @@ impl Lower {
                 let name = tls_name(text).ok_or("is no name or address".to_owned());
                 name.map(|name| own.tls_name = Some(name))
             }
-            ("proxy_ssl_name", [_]) => Err("variables are not supported in it".to_owned()),
+            // Connections to endpoints are kept by how their TLS is done, which the request has no say in.
+            ("proxy_ssl_name", [_]) => Err("variables are not supported in it; a name, or the \
+                                            annotation `proxy-ssl-name`, of an Ingress for each host"
+                .to_owned()),
             _ => return Ok(false),
         };
         taken.map_err(fault)?;

@@ -19,7 +19,7 @@ impl Lower {
         let fault =
             |why: String| Fault::new(directive.line, format!("`{}`: {why}", directive.name));
         let arguments: Vec<&str> = directive.arguments.iter().map(|word| &**word).collect();
-        let known = Known { own: &self.names, answer: false };
+        let known = Known { own: &self.names, judged: &self.judged, answer: false };
         let step = match (&*directive.name, &*arguments) {
             ("set", [name, text]) => {
                 let name =
@@ -188,6 +188,11 @@ pub(super) fn names(directives: &[Directive], names: &mut std::collections::BTre
         }
         self::names(directive.block.as_deref().unwrap_or_default(), names);
     }
+}
+
+/// Some value of it is known only after the server of `auth-url` has answered.
+pub(super) fn judged(value: &Value) -> bool {
+    value.parts.iter().any(Part::is_judged)
 }
 
 /// Some value of it is known only after the endpoint has answered.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::judged::Made;
 use crate::model::{Part, Value, Variable};
 
 /// What values may refer to.
@@ -9,6 +10,8 @@ use crate::model::{Part, Value, Variable};
 pub(super) struct Known<'k> {
     /// The variables that some `set` makes.
     pub(super) own: &'k BTreeSet<String>,
+    /// Those that an `auth_request_set` makes.
+    pub(super) judged: &'k Made,
     /// There is an answer already.
     pub(super) answer: bool,
 }
@@ -34,7 +37,10 @@ pub(super) fn value(text: &str, known: Known<'_>) -> Result<Value, String> {
                 after.split_at(after.find(|c| !is_part(c)).unwrap_or(after.len()))
             }
         };
-        parts.push(variable(name, known)?);
+        match known.judged.get(name) {
+            Some(own) if known.answer => parts.extend(own.iter().cloned()),
+            _ => parts.push(variable(name, known)?),
+        }
     }
     if !rest.is_empty() {
         parts.push(Part::Text(rest.into()));
@@ -46,6 +52,9 @@ pub(super) fn value(text: &str, known: Known<'_>) -> Result<Value, String> {
 pub(super) fn variable(name: &str, known: Known<'_>) -> Result<Part, String> {
     if known.own.contains(name) {
         return Ok(Part::Own(name.into()));
+    }
+    if known.judged.contains_key(name) {
+        return Err(format!("`${name}` is not known before `auth-url` was asked, which is later"));
     }
     let part = match name {
         "http_host" | "best_http_host" | "this_host" => Part::Authority,
@@ -73,8 +82,8 @@ pub(super) fn variable(name: &str, known: Known<'_>) -> Result<Part, String> {
 
 /// nginx has this variable itself, so that no `set` can make it.
 pub(super) fn is_builtin(name: &str) -> bool {
-    let own = BTreeSet::new();
-    variable(name, Known { own: &own, answer: true }).is_ok()
+    let (own, judged) = (BTreeSet::new(), Made::new());
+    variable(name, Known { own: &own, judged: &judged, answer: true }).is_ok()
         || ["upstream_", "sent_http_", "ssl_", "proxy_", "geoip", "nginx_", "time_", "auth_cookie"]
             .iter()
             .any(|family| name.starts_with(family))
@@ -89,7 +98,8 @@ mod tests {
     #[test]
     fn values_are_text_variables_and_groups() {
         let own = BTreeSet::from(["mine".to_owned()]);
-        let known = Known { own: &own, answer: false };
+        let judged = Made::new();
+        let known = Known { own: &own, judged: &judged, answer: false };
         let parts = value("https://$host/${mine}x$12$http_host", known).expect("known");
         assert_eq!(
             parts.parts.into_vec(),
@@ -113,9 +123,10 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_cut_or_refused(text in any::<String>(), dollars in "[$a-z{}1-9_]{0,20}") {
-            let own = BTreeSet::new();
-            let _any = value(&text, Known { own: &own, answer: true });
-            let _any = value(&dollars, Known { own: &own, answer: true });
+            let (own, judged) = (BTreeSet::new(), Made::new());
+            let known = Known { own: &own, judged: &judged, answer: true };
+            let _any = value(&text, known);
+            let _any = value(&dollars, known);
         }
     }
 }

@@ -36,7 +36,7 @@ fn the_defaults_are_those_of_nginx() {
     let translation = with(&[], "");
     says_nothing(&translation);
     let own = own(&translation);
-    assert_eq!((own.index.as_deref(), own.parameters.len()), (None, 18));
+    assert_eq!((own.index.as_deref(), own.parameters.len()), (None, 19));
     assert!(own.parameters.is_sorted_by(|one, other| one.name < other.name));
     let script = parameter(&own, "SCRIPT_NAME");
     assert_eq!(*script.value, [FastCgiPiece::Variable(FastCgiVariable::ScriptName)]);
@@ -53,7 +53,7 @@ fn a_config_map_adds_and_replaces_parameters() {
     let translation = with(&annotations, &map("default", data));
     says_nothing(&translation);
     let own = own(&translation);
-    assert_eq!((own.index.as_deref(), own.parameters.len()), (Some("index.php"), 21));
+    assert_eq!((own.index.as_deref(), own.parameters.len()), (Some("index.php"), 22));
     let text = |text: &str| FastCgiPiece::Text(text.into());
     assert_eq!(*parameter(&own, "DOCUMENT_ROOT").value, [text("/srv")]);
     let header = FastCgiVariable::Request(Variable::Header("x-a".into()));

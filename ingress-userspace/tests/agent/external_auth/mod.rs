@@ -4,6 +4,7 @@ mod fields;
 mod kept;
 mod servers;
 mod signin;
+mod snippet;
 mod verdicts;
 
 use std::{

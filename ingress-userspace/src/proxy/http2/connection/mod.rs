@@ -30,6 +30,9 @@ const SHARE: usize = frame::LONGEST;
 /// Bytes.
 const FULL: usize = 256 * 1024;
 
+/// The status of a request whose head is too large (RFC 6585, section 5).
+pub(super) const TOO_LARGE: u16 = 431;
+
 /// What the PING says that measures a round trip before the connection is left.
 const DRAIN_PING: [u8; 8] = *b"penstock";
 
@@ -51,6 +54,8 @@ pub(crate) struct Connection {
     /// The highest identifier of a stream that was opened.
     highest: u32,
     requests: u32,
+    /// Heads that were refused, and of which nobody was told yet.
+    refused: u32,
     /// Requests that nobody works for yet.
     accepted: VecDeque<(usize, Box<RequestHead>)>,
     /// Streams that wait for their turn to send.
@@ -131,6 +136,7 @@ impl Connection {
             leaving: Leaving::No,
             highest: 0,
             requests: 0,
+            refused: 0,
             accepted: VecDeque::new(),
             waiting: VecDeque::new(),
             turn: 0,
@@ -152,6 +158,11 @@ impl Connection {
             self.release(key);
             self.setup.heads.give(head);
         }
+    }
+
+    /// How many requests were answered 431 since the last call.
+    pub(super) fn take_refused(&mut self) -> u32 {
+        std::mem::take(&mut self.refused)
     }
 
     /// What is to be written.

@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use super::{Connection, DRAIN_PING, Leaving};
+use super::{Connection, DRAIN_PING, Leaving, TOO_LARGE};
 use crate::proxy::{
     http2::{
         error::{Code, Fault},
@@ -392,7 +392,8 @@ impl Connection {
     /// 431, without anyone's work.
     fn refuse_head(&mut self, id: u32, end: bool) -> Result<(), Code> {
         let head = ResponseHead::default();
-        self.write_block(id, true, |queue| encode_response(queue, &head, 431));
+        self.write_block(id, true, |queue| encode_response(queue, &head, TOO_LARGE));
+        self.refused = self.refused.saturating_add(1);
         if end {
             self.streams.remember(id, false);
         } else {

@@ -116,6 +116,15 @@ impl Environment for Server {
         self.draining.get()
     }
 
+    fn cut(&self) -> bool {
+        false
+    }
+
+    fn refused(self: &Rc<Self>, status: u16) {
+        // What becomes of it, the agent's tests look at.
+        assert_eq!(status, 431);
+    }
+
     fn answer(
         self: &Rc<Self>,
         head: Box<RequestHead>,

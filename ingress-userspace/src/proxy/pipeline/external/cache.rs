@@ -88,7 +88,11 @@ impl Verdicts {
         now: u64,
         time: Duration,
     ) {
-        let fields = judgement.to_upstream.iter().map(|own| own.name.len() + own.value.len());
+        let fields = judgement
+            .to_upstream
+            .iter()
+            .chain(judgement.noted.iter())
+            .map(|own| own.name.len() + own.value.len());
         let challenges = judgement.challenges.iter().map(|own| own.len());
         let bytes = key.0.len() + fields.chain(challenges).sum::<usize>();
         let until = now.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));

@@ -17,7 +17,7 @@ use super::{
     variables::Seen,
 };
 use crate::{
-    model::{ExternalAuth, Proxying, Text, Variable},
+    model::{ExternalAuth, Judged, Proxying, Text, Variable},
     proxy::{
         balance::View,
         client::Client,
@@ -52,6 +52,9 @@ impl Judges {
 pub(super) struct Granted {
     /// `auth-response-headers`.
     to_upstream: Rc<Fields>,
+    /// What snippets look at.
+    noted: Rc<Fields>,
+    status: u16,
     cookies: Vec<Box<[u8]>>,
     /// They go to the client whatever the status.
     always: bool,
@@ -63,8 +66,49 @@ struct Judgement {
     status: u16,
     /// `auth-response-headers`, of each name one.
     to_upstream: Rc<Fields>,
+    /// What snippets look at.
+    noted: Rc<Fields>,
     /// Of a 401.
     challenges: Vec<Box<[u8]>>,
+}
+
+/// What snippets see of a server's answer; nothing where none was asked.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Noted {
+    status: u16,
+    fields: Rc<Fields>,
+}
+
+impl Noted {
+    /// Of the answer that let this request pass.
+    pub(super) fn of(admission: Option<&Admission>) -> Self {
+        let granted = admission.and_then(|admission| admission.external.as_ref());
+        granted.map_or_else(Self::default, |own| Self {
+            status: own.status,
+            fields: Rc::clone(&own.noted),
+        })
+    }
+
+    /// Appends what it says.
+    pub(super) fn append(&self, part: &Judged, out: &mut Vec<u8>) {
+        match part {
+            Judged::Status if self.status == 0 => {}
+            Judged::Status => out.extend_from_slice(self.status.to_string().as_bytes()),
+            Judged::Header(name) => {
+                let named = self.fields.iter().filter(|field| field.is_named(name.as_bytes()));
+                for (index, field) in named.enumerate() {
+                    if index > 0 {
+                        out.extend_from_slice(b", ");
+                    }
+                    out.extend_from_slice(field.value);
+                }
+            }
+            Judged::Cookie(name) => {
+                let value = self.fields.set_cookie(name.as_bytes()).unwrap_or_default();
+                out.extend_from_slice(value);
+            }
+        }
+    }
 }
 
 /// Asks the server of the route whether the request may pass. What upstream and client are to get
@@ -118,6 +162,8 @@ async fn judge(
     if let Some(kept) = key.as_ref().and_then(|key| judges.verdicts.get(key, auth, now)) {
         admission.external = Some(Granted {
             to_upstream: Rc::clone(&kept.to_upstream),
+            noted: Rc::clone(&kept.noted),
+            status: kept.status,
             always: auth.always_set_cookie,
             cookies: Vec::new(),
         });
@@ -137,6 +183,8 @@ async fn judge(
         let cookies = answer.fields.get_all(Known::SetCookie).map(Into::into).collect();
         admission.external = Some(Granted {
             to_upstream: Rc::clone(&judgement.to_upstream),
+            noted: Rc::clone(&judgement.noted),
+            status: judgement.status,
             cookies,
             always: auth.always_set_cookie,
         });
@@ -166,11 +214,18 @@ impl Judgement {
                 to_upstream.push(name.as_bytes(), &value);
             }
         }
+        let mut noted = Fields::default();
+        for field in answer.fields.iter() {
+            if auth.noted.iter().any(|name| field.is_named(name.as_bytes())) {
+                noted.push(field.name, field.value);
+            }
+        }
         let challenges = match answer.status {
             401 => answer.fields.get_all(Known::WwwAuthenticate).map(Into::into).collect(),
             _ => Vec::new(),
         };
-        Self { status: answer.status, to_upstream: Rc::new(to_upstream), challenges }
+        let (to_upstream, noted) = (Rc::new(to_upstream), Rc::new(noted));
+        Self { status: answer.status, to_upstream, noted, challenges }
     }
 }
 

@@ -15,7 +15,7 @@ pub(super) use self::{
     place::Next,
     plan::{Observed, Plan},
 };
-use super::{authority::without_port, origin::Origin};
+use super::{admission::Admission, authority::without_port, origin::Origin};
 use crate::{
     model::{Access, BackendKey, Effects, HostName, Program, Route, ServerProgram, Settings},
     proxy::{
@@ -49,6 +49,8 @@ pub(super) struct Script<'v> {
     args: String,
     /// One of these is not the client's any more.
     pub(super) replaced: bool,
+    /// A rewrite made the path: it may lead to what is `internal` (nginx's `r->internal`).
+    internal: bool,
     /// The path is to be looked up again.
     changed: bool,
     /// No further step of the location, the rewrite of its route included.
@@ -81,7 +83,7 @@ pub(super) struct Planned<'v> {
 /// What is left to do for a request that is passed on.
 pub(super) struct Applied<'v> {
     effects: &'v Effects,
-    to_upstream: Vec<(&'v Arc<str>, Vec<u8>)>,
+    to_upstream: Vec<(&'v Arc<str>, plan::Settled)>,
 }
 
 impl<'v> Script<'v> {
@@ -106,6 +108,7 @@ impl<'v> Script<'v> {
             uri: path.to_owned(),
             args: head.query().unwrap_or_default().to_owned(),
             replaced: false,
+            internal: false,
             changed: false,
             broken: false,
             escaped: head.path().contains(['%', '+']),
@@ -144,10 +147,11 @@ impl<'v> Script<'v> {
         plan: &mut Option<Box<Plan<'v>>>,
     ) -> Result<Option<Answer>, Failure> {
         let (uri, args) = (self.uri.clone(), self.args.clone());
-        let (replaced, jumps) = (self.replaced, self.jumps);
+        let (replaced, jumps, internal) = (self.replaced, self.jumps, self.internal);
         let _answered = self.steps(&server.steps, &head.fields);
         (self.uri, self.args) = (uri, args);
         (self.replaced, self.jumps, self.changed, self.broken) = (replaced, jumps, false, false);
+        self.internal = internal;
         *plan = Some(self.plan(&server.effects, &head.fields));
         Ok(None)
     }
@@ -245,7 +249,7 @@ impl<'v> Script<'v> {
             }
             plan::put(fields, &rule.name, rule.prefix, value.as_deref());
         }
-        let value = |(name, value)| (name, self.value(value, fields, false));
+        let value = |(name, value)| (name, self.settled(value, fields));
         let pairs = effects.to_upstream.iter().flatten().map(|(name, value)| (name, value));
         let to_upstream = pairs.map(value).collect();
         if let Some(id) = self.request_id.get() {
@@ -309,10 +313,14 @@ impl Applied<'_> {
     }
 
     /// `proxy_set_header`: an empty value removes the field.
-    pub(super) fn to_upstream(&self, fields: &mut Fields) {
+    pub(super) fn to_upstream(&self, fields: &mut Fields, admission: Option<&Admission>) {
+        if self.to_upstream.is_empty() {
+            return;
+        }
+        let observed = Observed::of(admission);
         for (name, value) in &self.to_upstream {
             fields.remove_alike(name.as_bytes());
-            plan::put(fields, name, false, Some(value));
+            plan::put(fields, name, false, Some(&plan::text(value, 0, &observed)));
         }
     }
 }

@@ -36,7 +36,7 @@ impl<'v> Script<'v> {
         let own = if app_root { None } else { self.search(server, host, &found, &uri)? };
         match own {
             // Only rewrites and pages get there.
-            Some(location) if location.internal && !self.is_page && self.jumps == 0 => {
+            Some(location) if location.internal && !self.is_page && !self.internal => {
                 Err(Failure::NoRoute)
             }
             Some(location) => self.serve(location, head, plan),

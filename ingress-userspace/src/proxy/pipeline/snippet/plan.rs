@@ -8,11 +8,15 @@ use std::{
 };
 
 use super::{
-    super::compression::{forget_digests, weaken},
+    super::{
+        admission::Admission,
+        compression::{forget_digests, weaken},
+        external::Noted,
+    },
     Script,
 };
 use crate::{
-    model::{Compression, Effects, ErrorPage, Expires, PageTarget, Part, Value},
+    model::{Compression, Effects, ErrorPage, Expires, Judged, PageTarget, Part, Value},
     proxy::{
         exchange::Substituter,
         message::{BodyLength, Fields, Known, ResponseHead},
@@ -36,17 +40,28 @@ pub(in super::super) struct Plan<'v> {
 const LONGEST_TEXT: usize = 1 << 20;
 
 /// A value of which only the answer's parts are open.
-type Settled = Vec<Piece>;
+pub(super) type Settled = Vec<Piece>;
 
-enum Piece {
+pub(super) enum Piece {
     Bytes(Vec<u8>),
     Status,
     Upstream(Arc<str>),
+    Judged(Judged),
 }
 
-/// What an endpoint's answer said, for the variables about it.
+/// What an endpoint's answer said, and that of a server of `auth-url`, for the variables about them.
 #[derive(Default)]
-pub(in super::super) struct Observed(Vec<(Arc<str>, Vec<u8>)>);
+pub(in super::super) struct Observed {
+    fields: Vec<(Arc<str>, Vec<u8>)>,
+    noted: Noted,
+}
+
+impl Observed {
+    /// Of a request that no endpoint answered.
+    pub(in super::super) fn of(admission: Option<&Admission>) -> Self {
+        Self { fields: Vec::new(), noted: Noted::of(admission) }
+    }
+}
 
 impl<'v> Script<'v> {
     pub(super) fn plan(&self, effects: &'v Effects, fields: &Fields) -> Box<Plan<'v>> {
@@ -65,12 +80,13 @@ impl<'v> Script<'v> {
         Box::new(Plan { effects, rules, added, pages, replacements, accepted: None })
     }
 
-    fn settled(&self, value: &Value, fields: &Fields) -> Settled {
+    pub(super) fn settled(&self, value: &Value, fields: &Fields) -> Settled {
         let mut pieces = Vec::new();
         for part in &value.parts {
             pieces.push(match part {
                 Part::Status => Piece::Status,
                 Part::Upstream(name) => Piece::Upstream(Arc::clone(name)),
+                Part::Judged(part) => Piece::Judged(part.clone()),
                 part => {
                     let mut bytes = Vec::new();
                     self.part(part, fields, false, &mut bytes);
@@ -180,9 +196,9 @@ impl Plan<'_> {
     }
 
     /// The same with a text of our own.
-    pub(in super::super) fn substitute_text(&self, answer: &mut Answer) {
+    pub(in super::super) fn substitute_text(&self, answer: &mut Answer, observed: &Observed) {
         let length = answer.head.body;
-        let Some(mut substituter) = self.substitute(&mut answer.head, &Observed::default()) else {
+        let Some(mut substituter) = self.substitute(&mut answer.head, observed) else {
             return;
         };
         substituter.feed(answer.body.as_bytes());
@@ -198,9 +214,13 @@ impl Plan<'_> {
     }
 
     /// Remembers what variables will ask for, and hides what clients do not get.
-    pub(in super::super) fn observe(&self, fields: &mut Fields) -> Observed {
+    pub(in super::super) fn observe(
+        &self,
+        fields: &mut Fields,
+        admission: Option<&Admission>,
+    ) -> Observed {
         let values = self.rules.iter().flatten().chain(&self.added);
-        let mut observed = Observed::default();
+        let mut observed = Observed::of(admission);
         for piece in values.flatten() {
             if let Piece::Upstream(name) = piece {
                 let all: Vec<_> = fields
@@ -208,7 +228,7 @@ impl Plan<'_> {
                     .filter(|one| one.is_named(name.as_bytes()))
                     .map(|one| one.value)
                     .collect();
-                observed.0.push((Arc::clone(name), all.join(&b", "[..])));
+                observed.fields.push((Arc::clone(name), all.join(&b", "[..])));
             }
         }
         for name in self.effects.hidden.iter().flatten() {
@@ -276,14 +296,15 @@ fn has_type(head: &ResponseHead, kind: &str) -> bool {
     own.trim_ascii().eq_ignore_ascii_case(kind.as_bytes())
 }
 
-fn text(value: &Settled, status: u16, observed: &Observed) -> Vec<u8> {
+pub(super) fn text(value: &Settled, status: u16, observed: &Observed) -> Vec<u8> {
     let mut whole = Vec::new();
     for piece in value {
         match piece {
             Piece::Bytes(bytes) => whole.extend_from_slice(bytes),
+            Piece::Judged(part) => observed.noted.append(part, &mut whole),
             Piece::Status => whole.extend_from_slice(status.to_string().as_bytes()),
             Piece::Upstream(name) => {
-                let found = observed.0.iter().find(|(own, _)| own == name);
+                let found = observed.fields.iter().find(|(own, _)| own == name);
                 whole.extend_from_slice(found.map_or(&[], |(_, value)| value));
             }
         }

@@ -131,7 +131,7 @@ impl Script<'_> {
             None => {}
         }
         self.uri = to_text(path);
-        self.replaced = true;
+        (self.replaced, self.internal) = (true, true);
         Ok(match step.then {
             Jump::Break => {
                 (self.changed, self.broken) = (false, true);
@@ -153,7 +153,7 @@ impl Script<'_> {
         let text = text.as_ref().map(|text| self.value(text, fields, false));
         match (status, text) {
             // The connection ends without a word.
-            (444, _) => Err(Failure::ClientGone),
+            (444, _) => Err(Failure::Silence),
             (301 | 302 | 303 | 307 | 308, Some(location)) => self.elsewhere(*status, location),
             (300.., None) => {
                 Ok(Flow::Answer { answer: respond::stock(*status), is_page: *status >= 300 })

@@ -37,7 +37,7 @@ impl Script<'_> {
             Part::QuestionMark => out.push(b'?'),
             Part::Https if self.client.tls => out.extend_from_slice(b"on"),
             Part::Variable(variable) => self.variable(variable, fields, out),
-            Part::Https | Part::Status | Part::Upstream(_) => {}
+            Part::Https | Part::Status | Part::Upstream(_) | Part::Judged(_) => {}
         }
     }
 

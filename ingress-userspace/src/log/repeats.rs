@@ -5,6 +5,7 @@
 use std::{
     collections::HashMap,
     fmt,
+    hash::{BuildHasher as _, RandomState},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -26,10 +27,19 @@ const SHOWN: usize = 200;
 
 /// What was written lately.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Repeats(Arc<Mutex<HashMap<(Identifier, Box<str>), Count>>>);
+pub(super) struct Repeats(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    hasher: RandomState,
+    /// By place in the code, and what the message hashes to: messages may be long.
+    counts: Mutex<HashMap<(Identifier, u64), Count>>,
+}
 
 #[derive(Debug)]
 struct Count {
+    /// As much of the message as a summary shows.
+    message: Box<str>,
     level: Level,
     since: Instant,
     written: u32,
@@ -48,14 +58,16 @@ struct Summary {
 
 impl Repeats {
     /// The message may be written.
-    fn admit(&self, place: Identifier, level: Level, message: Box<str>, now: Instant) -> bool {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut key = (place, message);
+    fn admit(&self, place: Identifier, level: Level, message: &str, now: Instant) -> bool {
+        let mut counts = self.0.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut key = (place, self.0.hasher.hash_one(message));
         if counts.len() >= MESSAGES && !counts.contains_key(&key) {
-            key.1 = Box::default();
+            key.1 = 0;
         }
-        let fresh = Count { level, since: now, written: 0, suppressed: 0, untold: now };
-        let count = counts.entry(key).or_insert(fresh);
+        let count = counts.entry(key).or_insert_with(|| {
+            let message = message.chars().take(SHOWN).collect();
+            Count { message, level, since: now, written: 0, suppressed: 0, untold: now }
+        });
         if now.duration_since(count.since) >= WHILE {
             (count.since, count.written) = (now, 0);
         }
@@ -72,11 +84,11 @@ impl Repeats {
 
     /// What is to be told; what does not come any more is forgotten.
     fn due(&self, now: Instant) -> Vec<Summary> {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.0.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let mut due = Vec::new();
-        counts.retain(|(_, message), count| {
+        counts.retain(|_, count| {
             if count.suppressed > 0 && now.duration_since(count.untold) >= WHILE {
-                let message = message.chars().take(SHOWN).collect();
+                let message = count.message.to_string();
                 let suppressed = std::mem::take(&mut count.suppressed);
                 due.push(Summary { level: count.level, message, suppressed });
             }
@@ -108,7 +120,7 @@ impl<S: Subscriber> Layer<S> for Repeats {
         }
         let mut message = Message(String::new());
         event.record(&mut message);
-        self.admit(metadata.callsite(), *metadata.level(), message.0.into(), Instant::now())
+        self.admit(metadata.callsite(), *metadata.level(), &message.0, Instant::now())
     }
 }
 
@@ -179,7 +191,7 @@ mod tests {
         let due = repeats.due(Instant::now() + WHILE);
         let message = "the collector is gone".to_owned();
         assert_eq!(due, [Summary { level: Level::WARN, message, suppressed: 90 }]);
-        assert!(repeats.0.lock().expect("nobody panics").is_empty());
+        assert!(repeats.0.counts.lock().expect("nobody panics").is_empty());
     }
 
     #[test]
@@ -192,6 +204,6 @@ mod tests {
         });
         // Those beyond count as one.
         assert_eq!(lines.len(), MESSAGES + 10);
-        assert_eq!(repeats.0.lock().expect("nobody panics").len(), MESSAGES + 1);
+        assert_eq!(repeats.0.counts.lock().expect("nobody panics").len(), MESSAGES + 1);
     }
 }

@@ -30,7 +30,7 @@ pub(crate) struct Journal {
     /// `None`: no line is written.
     pub(super) log: Option<Arc<AccessLog>>,
     /// `None`: there are no spans.
-    pub(crate) trace: Option<Trace>,
+    pub(crate) trace: Option<Box<Trace>>,
     pub(super) begun: Instant,
     /// Values that are known before the line is written, by the piece of the format.
     values: RefCell<Values>,
@@ -94,7 +94,7 @@ impl Journal {
             !log.skipped.iter().any(|skipped| is_skipped(skipped, &head.target))
         };
         let log = settings.access_log.as_ref().filter(is_wanted);
-        let trace = Trace::begin(head, settings);
+        let trace = Trace::begin(head, settings).map(Box::new);
         if log.is_none() && trace.is_none() {
             return None;
         }

@@ -99,7 +99,7 @@ impl Journal {
                     route,
                     service: service.map(|service| &service.key),
                     request_id: OnceCell::new(),
-                    trace: self.trace.as_ref(),
+                    trace: self.trace.as_deref(),
                 };
                 let mut value = Vec::new();
                 seen.variable(own, &mut |part| value.extend_from_slice(part));

@@ -83,8 +83,6 @@ pub(super) async fn find<D: Downstream>(
     let by_method = !matches!(head.method.as_str(), "POST" | "LOCK" | "PATCH");
     let repeatable = by_method || proxying.retry.conditions.contains(Conditions::NON_IDEMPOTENT);
     let mut budget = Budget { proxying, repeatable, tries: 0, begun: worker.deadlines.now() };
-    let journal = head.journal.clone();
-    let journal = journal.as_deref();
     // After a pooled connection turned out to be closed, the others to that endpoint are too.
     let mut fresh_only = None;
     loop {
@@ -99,10 +97,10 @@ pub(super) async fn find<D: Downstream>(
             None
         };
         budget.tries += 1;
-        if let Some(journal) = journal {
+        if let Some(journal) = &head.journal {
             journal.attempt(address);
-            if let Some(trace) = &journal.trace {
-                trace.announce(client, proxying, head);
+            if journal.trace.is_some() {
+                announce(client, proxying, head);
             }
         }
         head.timing.ask();
@@ -117,7 +115,7 @@ pub(super) async fn find<D: Downstream>(
                     connection
                 }
                 Err(Side::Upstream(error)) => {
-                    failed(journal, error);
+                    failed(head.journal.as_deref(), error);
                     let condition = match error {
                         UpstreamError::Late => Conditions::TIMEOUT,
                         _ => Conditions::ERROR,
@@ -132,7 +130,7 @@ pub(super) async fn find<D: Downstream>(
             },
         };
         let reused = connection.is_reused();
-        if let Some(journal) = journal {
+        if let Some(journal) = &head.journal {
             journal.connected();
         }
         head.timing.connected(reused);
@@ -149,7 +147,7 @@ pub(super) async fn find<D: Downstream>(
         let can_repeat = upload.is_repeatable();
         let error = match outcome {
             Ok(()) => {
-                if let Some(journal) = journal {
+                if let Some(journal) = &head.journal {
                     journal.answered(answer.status);
                 }
                 head.timing.answered();
@@ -165,11 +163,11 @@ pub(super) async fn find<D: Downstream>(
             Err(side) => return Err(super::failure(side)),
         };
         tracing::debug!(?error, upstream.address = %address, "no answer");
-        failed(journal, error);
+        failed(head.journal.as_deref(), error);
         // A connection that was idle may have been closing: that was no attempt at the endpoint.
         if reused && may_be_stale && error == UpstreamError::Closed && repeatable && can_repeat {
             budget.tries -= 1;
-            if let Some(journal) = journal {
+            if let Some(journal) = &head.journal {
                 journal.forget_attempt();
             }
             fresh_only = Some(address);
@@ -178,6 +176,15 @@ pub(super) async fn find<D: Downstream>(
         if !(can_repeat && budget.covers(error) && budget.is_left(worker.deadlines.now())) {
             return Err(super::failure(Side::Upstream(error)));
         }
+    }
+}
+
+/// Tells the endpoint whose span it is asked in.
+fn announce(client: &Client, proxying: &Proxying, head: &mut RequestHead) {
+    if let Some(journal) = head.journal.clone()
+        && let Some(trace) = &journal.trace
+    {
+        trace.announce(client, proxying, head);
     }
 }
 

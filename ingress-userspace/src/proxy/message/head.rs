@@ -78,7 +78,7 @@ impl RequestHead {
 
     /// Its part in a trace, where somebody takes spans.
     pub(crate) fn trace(&self) -> Option<&Trace> {
-        self.journal.as_deref()?.trace.as_ref()
+        self.journal.as_deref()?.trace.as_deref()
     }
 
     /// The target's path, without query.

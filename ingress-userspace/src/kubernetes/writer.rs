@@ -86,7 +86,7 @@ pub(crate) fn start(
     Ok(Some(thread))
 }
 
-async fn run(
+pub(super) async fn run(
     access: Access,
     writes: Writes,
     options: Options,

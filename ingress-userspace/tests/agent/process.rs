@@ -279,3 +279,33 @@ fn an_agent_without_file_descriptors_still_drains() {
     until("it ends", || child.borrow_mut().try_wait().expect("it is ours").is_some());
     drop(clients);
 }
+
+/// Signals that the process has a handler for, as `/proc/PID/status` has them; none once it has ended.
+fn caught(child: &Child) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()));
+    let status = status.unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+/// A container's first process ignores what it does not catch: whoever stops a pod that has just begun
+/// would wait for the kill.
+#[test]
+fn a_signal_in_the_first_moment_is_obeyed() {
+    for _ in 0..10 {
+        // Nobody answers there, so that it waits for objects for good.
+        let arguments = ["run", "--apiserver-host=http://127.0.0.1:1", "--l4=off", "--http-port=0"];
+        let more = ["--https-port=0", "--healthz-port=0", "--bind-address=127.0.0.1"];
+        let mut child = penstock(&[&arguments[..], &more].concat()).spawn().expect("it starts");
+        let terminate = 1 << (nix::sys::signal::Signal::SIGTERM as u32 - 1);
+        until("it catches SIGTERM", || caught(&child) & terminate != 0);
+        let pid = nix::unistd::Pid::from_raw(child.id().try_into().expect("a pid"));
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it runs");
+        let mut ended = None;
+        until("it ends", || {
+            ended = child.try_wait().expect("it is ours");
+            ended.is_some()
+        });
+        assert_eq!(ended.and_then(|status| status.code()), Some(0), "{ended:?}");
+    }
+}

@@ -208,4 +208,9 @@ fn snippets_pass_where_they_are_allowed() {
     let allowed = "controller.allowSnippetAnnotations=true";
     let Some(place) = policed("snippets_pass_where_they_are_allowed", allowed) else { return };
     assert_eq!(refused(&place, &snippet), None);
+    // What a ConfigMap says that is not the chart's, the policy cannot know.
+    let other = "controller.extraArgs.configmap=other/settings";
+    let Some(place) = policed("snippets_pass_where_they_are_allowed", other) else { return };
+    assert_eq!(refused(&place, &snippet), None);
+    assert!(refused(&place, &[("ssl-redirect", WRONG)]).is_some());
 }

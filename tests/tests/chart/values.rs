@@ -107,6 +107,9 @@ fn rules_for_annotations_follow_the_values() {
     assert!(!policy(by_config).contains(snippets));
     let lax = policy("controller.config.strict-validate-path-type=false");
     assert!(!lax.contains("strict-validate-path-type"));
+    // Another ConfigMap than the chart's may say either.
+    let other = policy("controller.extraArgs.configmap=other/settings");
+    assert!(!other.contains(snippets) && !other.contains("strict-validate-path-type"));
     let renamed = policy("controller.extraArgs.annotations-prefix=example.com");
     assert!(renamed.contains("'example.com/'") || renamed.contains("\\\"example.com/\\\""));
     let none = chart.objects(&["--set", "controller.admissionPolicy.enabled=false"]);

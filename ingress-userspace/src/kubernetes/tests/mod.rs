@@ -15,6 +15,7 @@ use tokio::{runtime::Builder, sync::watch};
 
 use self::server::Server;
 use super::{
+    Access,
     account::Account,
     address_or_name,
     moment::Moments,
@@ -40,6 +41,16 @@ struct Replica {
 
 impl Replica {
     fn start(server: &Server, name: &str, change: impl FnOnce(&mut Writes)) -> Self {
+        Self::with(server, name, None, change)
+    }
+
+    /// One that asks as this says it.
+    fn with(
+        server: &Server,
+        name: &str,
+        access: Option<Access>,
+        change: impl FnOnce(&mut Writes),
+    ) -> Self {
         let mut writes = Writes {
             identity: Identity { name: Some(name.to_owned()), namespace: Some("edge".to_owned()) },
             election: Some(Election { id: "leader".to_owned(), ttl: TTL }),
@@ -55,7 +66,7 @@ impl Replica {
         let (diagnostics, told) = watch::channel(Vec::new());
         let moments = server.watched(told);
         let (power, cut) = watch::channel(false);
-        let thread = run(server, writes, moments, stopped, cut);
+        let thread = run(server, access, writes, moments, stopped, cut);
         Self { stop, power, thread, diagnostics }
     }
 
@@ -74,6 +85,7 @@ impl Replica {
 /// Writes on a thread of its own, like the agent.
 fn run(
     server: &Server,
+    access: Option<Access>,
     writes: Writes,
     moments: Moments,
     stop: watch::Receiver<bool>,
@@ -83,9 +95,22 @@ fn run(
     thread::spawn(move || {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
-            let account = Account::fixed(server.client());
+            let options = Options::default();
+            let writing = async {
+                match access {
+                    Some(access) => {
+                        let ledger = Default::default();
+                        writer::run(access, writes, options, moments, ledger, stop).await;
+                    }
+                    None => {
+                        let account = Account::fixed(server.client());
+                        let ledger = Default::default();
+                        writer::write(account, writes, options, moments, ledger, stop).await;
+                    }
+                }
+            };
             tokio::select! {
-                () = writer::write(account, writes, Options::default(), moments, Arc::default(), stop) => {}
+                () = writing => {}
                 _ = cut.wait_for(|cut| *cut) => {}
             }
         });
@@ -281,6 +306,25 @@ async fn a_leader_that_cannot_renew_writes_no_more() {
     server.until("a look", |server| server.requests("GET", "/leases/") > before).await;
     assert_eq!(server.requests("PATCH", "/status"), 0);
     replica.die();
+}
+
+#[tokio::test]
+async fn who_writes_and_is_not_known_any_more_reads_the_account_again() {
+    let server = Server::start().await;
+    server.know_only("first");
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("config");
+    std::fs::write(&file, server.kubeconfig("first")).expect("writable");
+    let access = Access { kubeconfig: Some(file.clone()), ..Access::default() };
+    let replica = Replica::with(&server, "a", Some(access), |_| {});
+    server.until("a leader", |server| holder(server) == "a").await;
+
+    server.know_only("second");
+    std::fs::write(&file, server.kubeconfig("second")).expect("writable");
+    server.put(&place("ours"), Some(ingress("penstock")));
+    server.until("a status", |server| addresses(server, &place("ours")) == ["192.0.2.1"]).await;
+    replica.stop().await;
+    assert_eq!(holder(&server), "", "the Lease is released, by the new account too");
 }
 
 fn diagnostic(severity: Severity, message: &str) -> Diagnostic {

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, header::AUTHORIZATION};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -53,6 +53,8 @@ struct State {
     refusals: VecDeque<(Method, &'static str, u16)>,
     /// Nothing is answered any more.
     silent: bool,
+    /// Who does not bring it is not known; `None`: everybody is.
+    token: Option<String>,
 }
 
 impl Server {
@@ -143,6 +145,23 @@ impl Server {
         self.state().refusals.push_back((method, part, code));
     }
 
+    /// Knows nobody from now on but who brings this token.
+    pub(super) fn know_only(&self, token: &str) {
+        self.state().token = Some(format!("Bearer {token}"));
+    }
+
+    /// A kubeconfig with this token.
+    pub(super) fn kubeconfig(&self, token: &str) -> String {
+        let server = format!("http://{}", self.0.address);
+        json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "it",
+            "clusters": [{"name": "it", "cluster": {"server": server}}],
+            "users": [{"name": "it", "user": {"token": token}}],
+            "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
+        })
+        .to_string()
+    }
+
     /// Answers nothing any more, or again.
     pub(super) fn be_silent(&self, silent: bool) {
         self.state().silent = silent;
@@ -207,20 +226,26 @@ impl Server {
         let now = self.0.under_way.fetch_add(1, Ordering::Relaxed) + 1;
         self.0.most.fetch_max(now, Ordering::Relaxed);
         let (method, uri) = (request.method().clone(), request.uri().clone());
+        let brought = request.headers().get(AUTHORIZATION).cloned();
         let body = request.into_body().collect().await.expect("a body").to_bytes();
         let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
         // Others get a turn, as over a network.
         tokio::task::yield_now().await;
         let path = uri.path().to_owned();
-        let silent = {
+        let (silent, known) = {
             let mut state = self.state();
             state.requests.push(format!("{method} {path}"));
-            state.silent
+            let token = state.token.as_deref();
+            let is_it = |token: &str| brought.as_ref().is_some_and(|brought| brought == token);
+            (state.silent, token.is_none_or(is_it))
         };
         if silent {
             std::future::pending::<()>().await;
         }
-        let (code, answer) = self.answer(&method, &path, uri.query().unwrap_or_default(), body);
+        let (code, answer) = match known {
+            true => self.answer(&method, &path, uri.query().unwrap_or_default(), body),
+            false => failure(401, "Unauthorized"),
+        };
         self.0.under_way.fetch_sub(1, Ordering::Relaxed);
         let mut response = Response::new(Full::new(Bytes::from(answer.to_string())));
         *response.status_mut() = StatusCode::from_u16(code).expect("a status");

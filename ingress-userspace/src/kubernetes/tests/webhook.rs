@@ -8,8 +8,12 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
 use serde_json::{Value, json};
-use tokio::sync::watch;
-use tokio_rustls::TlsConnector;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::watch,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::super::{
     moment::{Moment, Moments},
@@ -43,7 +47,7 @@ impl Webhook {
         Self { address, root, stop, thread, _dir: dir }
     }
 
-    async fn post(&self, body: impl Into<Bytes>) -> (StatusCode, Value) {
+    async fn connect(&self) -> TlsStream<TcpStream> {
         let mut roots = RootCertStore::empty();
         roots.add(self.root.clone()).expect("a certificate");
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -52,10 +56,14 @@ impl Webhook {
             .expect("known")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let stream = tokio::net::TcpStream::connect(self.address).await.expect("it listens");
+        let stream = TcpStream::connect(self.address).await.expect("it listens");
         let name = "webhook.test".try_into().expect("a name");
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
-        let stream = TokioIo::new(stream.expect("a handshake"));
+        stream.expect("a handshake")
+    }
+
+    async fn post(&self, body: impl Into<Bytes>) -> (StatusCode, Value) {
+        let stream = TokioIo::new(self.connect().await);
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(stream).await.expect("a connection");
         tokio::spawn(connection);
@@ -163,5 +171,42 @@ async fn before_the_objects_are_known_nothing_is_judged() {
     assert_eq!(webhook.post(review("CREATE", json!({}))).await.0, StatusCode::SERVICE_UNAVAILABLE);
     sender.send_replace(known().borrow().clone());
     assert_eq!(webhook.post(review("CREATE", json!({}))).await.0, StatusCode::OK);
+    webhook.end();
+}
+
+/// Reads a frame of HTTP/2 (RFC 9113, section 4.1): its type, flags and payload.
+async fn frame(stream: &mut TlsStream<TcpStream>) -> Option<(u8, u8, Vec<u8>)> {
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await.ok()?;
+    let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
+    let mut payload = vec![0; length];
+    stream.read_exact(&mut payload).await.ok()?;
+    Some((head[3], head[4], payload))
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_told_that_it_ends() {
+    const SETTINGS: u8 = 4;
+    const PING: u8 = 6;
+    const GOAWAY: u8 = 7;
+    const ACK: u8 = 1;
+    let webhook = Webhook::start(known());
+    let mut stream = webhook.connect().await;
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.expect("it reads");
+    stream.write_all(&[0, 0, 0, SETTINGS, 0, 0, 0, 0, 0]).await.expect("it reads");
+    let first = frame(&mut stream).await.expect("its settings");
+    assert_eq!(first.0, SETTINGS);
+    webhook.stop.send_replace(true);
+    let mut said = false;
+    while let Some((kind, flags, payload)) = frame(&mut stream).await {
+        said |= kind == GOAWAY;
+        if (kind, flags & ACK) == (PING, 0) {
+            let mut answer = vec![0, 0, 8, PING, ACK, 0, 0, 0, 0];
+            answer.extend(payload);
+            // It may be gone already.
+            let _closed = stream.write_all(&answer).await;
+        }
+    }
+    assert!(said, "the connection ended without a word");
     webhook.end();
 }

@@ -15,6 +15,7 @@ pub mod flow;
 pub mod limits;
 pub mod net;
 pub mod node;
+pub mod observe;
 #[cfg(feature = "user")]
 mod pod;
 pub mod reason;

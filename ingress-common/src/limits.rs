@@ -2,7 +2,7 @@
 
 /// Version of every layout in this crate and of the maps' shapes. Part of the pin directory's name
 /// and of the `META` map.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Rows per table and generation. With n nodes of equal weight the fullest carries 1 + ~2.5/sqrt(ROWS/n)
 /// of its share: 1 % at 3 nodes, 8 % at 50.
@@ -21,6 +21,19 @@ pub const VIP_ADDRESSES: u32 = 4096;
 pub const NODES: u32 = 16_384;
 /// Addresses that tunnel packets are taken from.
 pub const PEERS: u32 = 4096;
+/// Virtual services that are counted one by one; a power of two. Slot 0 counts what belongs to none,
+/// and the services beyond the last share it.
+pub const VIP_SLOTS: u32 = 128;
+/// Room for reasons in the counters of a service; a power of two.
+pub const REASON_SLOTS: u32 = 64;
+/// Entries of the counters, each 16 bytes on each CPU: 128 KiB.
+pub const COUNTERS: u32 = VIP_SLOTS * REASON_SLOTS;
+/// Nodes that are counted one by one, each 32 bytes on each CPU: 32 KiB. Slot 0 is for the others.
+pub const NODE_SLOTS: u32 = 1024;
+/// Size of the ring buffer of events. Bytes.
+pub const EVENTS: u32 = 256 * 1024;
+/// Size of a capture's ring buffer, which is there only while the capture runs. Bytes.
+pub const CAPTURED: u32 = 1024 * 1024;
 /// Entries of the program array; see [`tail`].
 pub const TAILS: u32 = 8;
 
@@ -37,4 +50,6 @@ pub mod tail {
     pub const SYN_COOKIE: u32 = 3;
     /// Copies packets to whoever looks.
     pub const CAPTURE: u32 = 4;
+    /// Samples flows and drops for the agent.
+    pub const EVENTS: u32 = 5;
 }

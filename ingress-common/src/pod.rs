@@ -4,6 +4,7 @@
 
 use crate::{
     Address, Config, Counters, Flow, Group, Meta, Node, Peer, Row, VipAddress, VipKey, VipValue,
+    observe::{CaptureFilter, Forwards, NodeLabel, Observe, Seen},
 };
 
 macro_rules! aya_pod {
@@ -20,4 +21,5 @@ macro_rules! aya_pod {
 
 aya_pod!(
     Address, Config, Counters, Flow, Group, Meta, Node, Peer, Row, VipAddress, VipKey, VipValue,
+    CaptureFilter, Forwards, NodeLabel, Observe, Seen,
 );

@@ -34,7 +34,9 @@ impl VipKey {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
 pub struct VipAddress {
     /// None defined yet.
-    pub flags: u32,
+    pub flags: u16,
+    /// Index into the per-service counters, for packets to the address that no service has.
+    pub slot: u16,
 }
 const _: () = assert!(size_of::<VipAddress>() == 4);
 
@@ -42,7 +44,8 @@ const _: () = assert!(size_of::<VipAddress>() == 4);
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
 pub struct VipValue {
-    /// Index into the per-service counters.
+    /// Index into the per-service counters; 0 for a service that is not counted by itself. The map's
+    /// writer sets it.
     pub vip_id: u16,
     /// Index of the replica group, and so of its table of rows, that serves it.
     pub group: u16,

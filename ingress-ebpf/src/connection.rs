@@ -44,6 +44,9 @@ impl<'p> Connection<'p> {
                 world.vip(&key).ok_or(Reason::OtherPort)?
             }
         };
+        if let Segment::Opening(_) = transport.segment {
+            world.opening();
+        }
         let flow = Flow::new(
             (source, transport.source),
             (destination, transport.destination),

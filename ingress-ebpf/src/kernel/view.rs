@@ -1,17 +1,34 @@
 //! The core's questions, answered from the maps and the socket table.
 
-use aya_ebpf::programs::XdpContext;
+use core::cell::Cell;
+
 use ingress_common::{
     Address, Config, Flow, Group, Node, NodeId, Peer, Row, VipAddress, VipKey, VipValue,
 };
 use ingress_ebpf::{Socket, World};
 
-use super::{maps, socket};
+use super::{hook::Hook, maps, socket};
 
-/// The kernel as a program sees it.
-pub(super) struct View<'c>(pub(super) &'c XdpContext);
+/// The kernel as a program sees it, and what it has asked: whose packet it was, which the counters
+/// and watchers want to know in the end.
+pub(super) struct View<'c, H> {
+    hook: &'c H,
+    /// The slot of the virtual service, or of the address.
+    pub(super) slot: Cell<u16>,
+    /// The slot of the node that was asked for last.
+    pub(super) node: Cell<u16>,
+    /// The packet begins a flow.
+    pub(super) opening: Cell<bool>,
+}
 
-impl World for View<'_> {
+impl<'c, H: Hook> View<'c, H> {
+    #[inline(always)]
+    pub(super) fn new(hook: &'c H) -> Self {
+        Self { hook, slot: Cell::new(0), node: Cell::new(0), opening: Cell::new(false) }
+    }
+}
+
+impl<H: Hook> World for View<'_, H> {
     #[inline(always)]
     fn config(&self) -> Config {
         maps::CONFIG.get(0).copied().unwrap_or_default()
@@ -19,20 +36,24 @@ impl World for View<'_> {
 
     #[inline(always)]
     fn interface(&self) -> u32 {
-        self.0.ingress_ifindex() as u32
+        self.hook.interface()
     }
 
     #[inline(always)]
     fn vip_address(&self, address: &Address) -> Option<VipAddress> {
         // SAFETY: The map is preallocated: the memory stays, and a racing update shows one value or
         // the other, both of which were meant.
-        unsafe { maps::VIPADDR.get(address) }.copied()
+        let value = unsafe { maps::VIPADDR.get(address) }.copied()?;
+        self.slot.set(value.slot);
+        Some(value)
     }
 
     #[inline(always)]
     fn vip(&self, key: &VipKey) -> Option<VipValue> {
         // SAFETY: As in `vip_address`; the value is one aligned word.
-        unsafe { maps::VIPS.get(key) }.copied()
+        let value = unsafe { maps::VIPS.get(key) }.copied()?;
+        self.slot.set(value.vip_id);
+        Some(value)
     }
 
     #[inline(always)]
@@ -47,7 +68,9 @@ impl World for View<'_> {
 
     #[inline(always)]
     fn node(&self, id: NodeId) -> Option<&Node> {
-        maps::NODES.get(u32::from(id.0))
+        let node = maps::NODES.get(u32::from(id.0))?;
+        self.node.set(node.slot as u16);
+        Some(node)
     }
 
     #[inline(always)]
@@ -57,7 +80,12 @@ impl World for View<'_> {
     }
 
     #[inline(always)]
+    fn opening(&self) {
+        self.opening.set(true);
+    }
+
+    #[inline(always)]
     fn socket(&self, flow: &Flow, segment: &[u8; 20]) -> Socket {
-        socket::look_up(self.0, flow, segment)
+        socket::look_up(self.hook, flow, segment)
     }
 }

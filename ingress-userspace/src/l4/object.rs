@@ -1,6 +1,6 @@
 //! The eBPF object that the build embedded, and how its programs get into the kernel.
 
-use aya::programs::{ProgramError, Xdp};
+use aya::programs::{ProgramError, SchedClassifier, Xdp};
 use nix::sys::signal::{SigSet, SigmaskHow};
 
 /// The object's bytes, aligned as the ELF parser wants them; empty in a build without a BPF
@@ -16,22 +16,43 @@ pub fn embedded() -> Option<&'static [u8]> {
 /// How often the kernel is asked to take a program that it only put off.
 const ATTEMPTS: u32 = 5;
 
+/// A program of one of the kinds that the object has.
+pub trait Loadable {
+    /// Asks the kernel once.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn attempt(&mut self) -> Result<(), ProgramError>;
+}
+
+impl Loadable for Xdp {
+    fn attempt(&mut self) -> Result<(), ProgramError> {
+        self.load()
+    }
+}
+
+impl Loadable for SchedClassifier {
+    fn attempt(&mut self) -> Result<(), ProgramError> {
+        self.load()
+    }
+}
+
 /// Loads a program. Signals to this thread wait until that is done.
 ///
 /// # Errors
 /// The kernel's, with the words of its verifier.
-pub fn load(program: &mut Xdp) -> Result<(), ProgramError> {
+pub fn load(program: &mut impl Loadable) -> Result<(), ProgramError> {
     // The verifier gives up with EAGAIN once its thread has a signal pending, even one that nobody
     // listens to, such as a child's end (`do_check` of kernel/bpf/verifier.c). It takes
     // milliseconds, which is long enough to meet one now and then.
     let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK);
-    let mut outcome = program.load();
+    let mut outcome = program.attempt();
     // What cannot be blocked, such as a stop or the freezer, interrupts it as well.
     for _ in 1..ATTEMPTS {
         if !outcome.as_ref().is_err_and(put_off) {
             break;
         }
-        outcome = program.load();
+        outcome = program.attempt();
     }
     if let Ok(before) = before {
         // A set that this thread had can be set again.

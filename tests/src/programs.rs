@@ -356,6 +356,26 @@ impl Programs {
         self.set("NODES", u32::from(id.0), node)
     }
 
+    /// Changes how a node is reached.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn change_node(&mut self, id: NodeId, change: impl FnOnce(&mut Node)) -> Result<()> {
+        let map = self.ebpf.map("NODES").context("no map NODES")?;
+        let mut node = Array::<_, Node>::try_from(map)?.get(&u32::from(id.0), 0)?;
+        change(&mut node);
+        self.set_node(id, node)
+    }
+
+    /// Makes an address a virtual one, with counters of its own.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn add_counted_vip_address(&mut self, address: IpAddr, slot: u16) -> Result<()> {
+        self.slots = self.slots.max(slot + 1);
+        self.insert("VIPADDR", Address::from(address), VipAddress { slot, ..Default::default() })
+    }
+
     /// Makes an address a virtual one.
     ///
     /// # Errors

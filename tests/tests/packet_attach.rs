@@ -16,7 +16,7 @@ use std::{
 use aya::programs::links::PinnedLink;
 use ingress_common::{HashKey, Reason, limits::ABI_VERSION};
 use ingress_userspace::{
-    l4::{self, L4Error, Mode, Options, XdpMode, command, object},
+    l4::{self, L4Error, Mode, Options, AttachKind, command, object},
     model::Member,
 };
 use nix::sys::{
@@ -189,7 +189,7 @@ fn is_mounted(path: &Path) -> bool {
 fn what_is_loaded_survives_its_agent_and_unload_removes_all_of_it() {
     let Some(place) = Place::new() else { return };
     let handle = l4::start(place.options(&["eth0"])).expect("started").expect("there are VIPs");
-    assert_eq!(handle.status().interfaces["eth0"], XdpMode::Native);
+    assert_eq!(handle.status().interfaces["eth0"], AttachKind::Native);
     let (first, native) = attached("eth0").expect("a program");
     assert!(native);
     assert!(loopback_has(VIP) && loopback_has(VIP6));
@@ -271,11 +271,12 @@ fn an_address_that_was_there_before_stays() {
 }
 
 #[test]
-fn an_interface_without_native_xdp_gets_the_generic_kind() {
+fn an_interface_without_native_xdp_gets_the_generic_kind_where_xdp_is_asked_for() {
     let Some(place) = Place::new() else { return };
     // The loopback driver has no XDP.
-    let handle = l4::start(place.options(&["lo"])).expect("started").expect("there are VIPs");
-    assert_eq!(handle.status().interfaces["lo"], XdpMode::Generic);
+    let options = Options { mode: Mode::Xdp, ..place.options(&["lo"]) };
+    let handle = l4::start(options).expect("started").expect("there are VIPs");
+    assert_eq!(handle.status().interfaces["lo"], AttachKind::Generic);
     assert!(attached("lo").is_some_and(|(_, native)| !native));
 }
 

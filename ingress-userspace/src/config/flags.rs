@@ -117,13 +117,14 @@ pub struct RunFlags {
     #[arg(long, value_name = "SECONDS", default_value = "240")]
     pub drain_timeout: String,
 
-    /// Steer packets in the kernel: auto (where --vip is given) or off (needs no rights).
-    #[arg(long, value_name = "off|auto", default_value = "auto")]
+    /// Steer packets in the kernel where --vip is given: auto (XDP if the driver has it, else tc),
+    /// xdp (generic where the driver has none), tc, or off (needs no rights).
+    #[arg(long, value_name = "off|auto|xdp|tc", default_value = "auto")]
     pub l4: String,
     /// Virtual addresses, repeatable or comma-separated.
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     pub vip: Vec<String>,
-    /// Interfaces to attach the XDP program to, repeatable or comma-separated.
+    /// Interfaces to attach the program to, repeatable or comma-separated.
     #[arg(long, value_name = "IF", value_delimiter = ',')]
     pub interface: Vec<String>,
     /// This node's name, as the Node object has it.

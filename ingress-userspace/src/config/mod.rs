@@ -135,8 +135,12 @@ pub struct L4 {
 pub enum L4Mode {
     /// No: plain listeners, no right needed but to the ports.
     Off,
-    /// Yes, as soon as there is a virtual address.
+    /// Yes, as soon as there is a virtual address: by XDP where the driver has it, else by tc.
     Auto,
+    /// Yes, by XDP, whatever it costs.
+    Xdp,
+    /// Yes, by tc.
+    Tc,
 }
 
 /// How long peers may take where neither the ConfigMap nor an annotation says it.

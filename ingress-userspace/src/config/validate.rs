@@ -272,8 +272,10 @@ impl RunFlags {
         let mode = match self.l4.as_str() {
             "off" => L4Mode::Off,
             "auto" => L4Mode::Auto,
+            "xdp" => L4Mode::Xdp,
+            "tc" => L4Mode::Tc,
             other => {
-                faults.add("--l4", other, "off or auto");
+                faults.add("--l4", other, "off, auto, xdp or tc");
                 L4Mode::Off
             }
         };
@@ -286,7 +288,7 @@ impl RunFlags {
             tunnel_port: faults.port("--tunnel-port", &self.tunnel_port),
             key_secret: faults.object("--l4-key-secret", self.l4_key_secret.as_ref()),
         };
-        if mode == L4Mode::Auto && !l4.vips.is_empty() {
+        if mode != L4Mode::Off && !l4.vips.is_empty() {
             if l4.node_name.is_empty() {
                 faults.0.push(
                     "--node-name NAME (or the variable NODE_NAME) is required with --vip: it says \

@@ -1,6 +1,6 @@
 //! Operations → maps.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use aya::maps::{Array, HashMap as BpfHashMap, MapData};
 use bytemuck::Zeroable as _;
@@ -9,7 +9,11 @@ use ingress_common::{
     table::row_index,
 };
 
-use super::{L4Error, Operation, diff::Table};
+use super::{
+    L4Error, NodeStatus, Operation,
+    diff::Table,
+    slots::{Service, Slots},
+};
 
 /// What can be written to: the kernel's maps, or a test's.
 pub trait MapStore {
@@ -33,6 +37,8 @@ pub struct KernelMaps {
     /// The rows that the two generations of each group are known to hold, so that only those that
     /// differ are written: there is no call that writes many.
     written: HashMap<(u16, u32), Vec<Row>>,
+    /// Which counters belong to whom. Plans know nothing of it: a plan's values have no slots.
+    slots: Slots,
 }
 
 impl KernelMaps {
@@ -50,6 +56,11 @@ impl KernelMaps {
             groups: open(object, "GROUPS")?,
             table: open(object, "TABLE")?,
             written: HashMap::new(),
+            slots: Slots::new(
+                open(object, "REASONS")?,
+                open(object, "FORWARDS")?,
+                open(object, "NAMES")?,
+            )?,
         })
     }
 
@@ -58,18 +69,35 @@ impl KernelMaps {
     ///
     /// # Errors
     /// [`L4Error::Map`].
-    pub fn read(&self) -> Result<super::Desired, L4Error> {
+    pub fn read(&mut self) -> Result<super::Desired, L4Error> {
         let config = self.config.get(&0, 0).map_err(cannot("CONFIG", "read"))?;
         let peers = self.peers.iter().collect::<Result<_, _>>().map_err(cannot("PEERS", "read"))?;
-        let vips = self.vips.iter().collect::<Result<_, _>>().map_err(cannot("VIPS", "read"))?;
+        let mut vips = HashMap::new();
+        for entry in self.vips.iter() {
+            let (key, value): (VipKey, VipValue) = entry.map_err(cannot("VIPS", "read"))?;
+            self.slots.note(Service::Port(key), value.vip_id);
+            vips.insert(key, VipValue { vip_id: 0, ..value });
+        }
+        for entry in self.vip_addresses.iter() {
+            let (address, value) = entry.map_err(cannot("VIPADDR", "read"))?;
+            self.slots.note(Service::Address(address), value.slot);
+        }
         let mut nodes = HashMap::new();
         for number in 1..self.nodes.len() {
             let node = self.nodes.get(&number, 0).map_err(cannot("NODES", "read"))?;
             if node != Node::zeroed() {
-                nodes.insert(NodeId(number as u16), node);
+                nodes.insert(NodeId(number as u16), Node { slot: 0, ..node });
             }
         }
         Ok(super::Desired { config, nodes, peers, vips, tables: HashMap::new() })
+    }
+
+    /// Writes what the nodes are called, and how they are, for whoever reads the maps.
+    ///
+    /// # Errors
+    /// [`L4Error::Map`].
+    pub fn name(&mut self, nodes: &BTreeMap<String, NodeStatus>) -> Result<(), L4Error> {
+        self.slots.name(nodes)
     }
 
     fn publish(&mut self, number: u16, wanted: &Table) -> Result<(), L4Error> {
@@ -91,18 +119,22 @@ impl KernelMaps {
     }
 
     fn set_vip(&mut self, key: &VipKey, value: &VipValue) -> Result<(), L4Error> {
+        let value = VipValue { vip_id: self.slots.service(Service::Port(*key))?, ..*value };
         self.vips.insert(key, value, 0).map_err(cannot("VIPS", "written"))?;
         // Last: from here on packets are looked at.
-        let address = VipAddress::default();
+        let slot = self.slots.service(Service::Address(key.address))?;
+        let address = VipAddress { slot, ..VipAddress::default() };
         self.vip_addresses.insert(key.address, address, 0).map_err(cannot("VIPADDR", "written"))
     }
 
     fn remove_vip(&mut self, key: &VipKey) -> Result<(), L4Error> {
         absent_is_fine(self.vips.remove(key)).map_err(cannot("VIPS", "written"))?;
+        self.slots.release(Service::Port(*key));
         let left = self.vips.keys().flatten().any(|other| other.address == key.address);
         if !left {
             absent_is_fine(self.vip_addresses.remove(&key.address))
                 .map_err(cannot("VIPADDR", "written"))?;
+            self.slots.release(Service::Address(key.address));
         }
         Ok(())
     }
@@ -115,12 +147,14 @@ impl MapStore for KernelMaps {
                 self.config.set(0, config, 0).map_err(cannot("CONFIG", "written"))
             }
             Operation::SetNode(id, node) => {
+                let node = Node { slot: self.slots.node(*id)?, ..*node };
                 self.nodes.set(u32::from(id.0), node, 0).map_err(cannot("NODES", "written"))
             }
-            Operation::RemoveNode(id) => self
-                .nodes
-                .set(u32::from(id.0), Node::zeroed(), 0)
-                .map_err(cannot("NODES", "written")),
+            Operation::RemoveNode(id) => {
+                self.slots.leave(*id);
+                let nobody = Node::zeroed();
+                self.nodes.set(u32::from(id.0), nobody, 0).map_err(cannot("NODES", "written"))
+            }
             Operation::SetPeer(address, peer) => {
                 self.peers.insert(address, peer, 0).map_err(cannot("PEERS", "written"))
             }

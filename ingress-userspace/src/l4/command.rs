@@ -73,7 +73,7 @@ impl Command {
             }),
             Self::Unload { bpf_dir } => unload(&bpf_dir),
             Self::Counters { json, bpf_dir } => {
-                let counters = counters::pinned(&bpf_dir)?;
+                let counters = counters::totals(&bpf_dir)?;
                 let _ = if json { print_json(out, &counters) } else { print(out, &counters) };
                 Ok(())
             }

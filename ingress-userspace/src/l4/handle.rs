@@ -7,16 +7,15 @@ use std::{
     thread,
 };
 
-use aya::maps::{MapData, PerCpuArray};
 use ingress_common::{Counters, NodeId, Reason};
 use tokio::sync::mpsc;
 
 use super::{
     KernelMaps, L4Error, MapStore as _, Mode, Options,
-    apply::open,
     attach::{self, Loaded},
+    link::Kind,
     command::discard,
-    counters,
+    counters::Reader,
     diff::diff,
     directory::directory,
     log, loopback, machine,
@@ -32,7 +31,7 @@ use crate::model::Member;
 /// being steered as they were.
 pub struct Handle {
     members: mpsc::UnboundedSender<Vec<Member>>,
-    counters: PerCpuArray<MapData, Counters>,
+    reader: Reader,
     status: Arc<Mutex<Status>>,
 }
 
@@ -40,7 +39,7 @@ pub struct Handle {
 #[derive(Clone, Debug, Default)]
 pub struct Status {
     /// How the program is attached to each interface.
-    pub interfaces: BTreeMap<String, attach::Mode>,
+    pub interfaces: BTreeMap<String, Kind>,
     /// The nodes, by name.
     pub nodes: BTreeMap<String, NodeStatus>,
     /// How many of the table's rows each node comes first in, by name.
@@ -96,9 +95,9 @@ fn begin(options: &Options) -> Result<Handle, L4Error> {
         .build()
         .map_err(L4Error::Thread)?;
 
-    let mut loaded = Loaded::new(&options.bpf_dir)?;
+    let mut loaded = Loaded::new(&options.bpf_dir, options.mode)?;
     let mut maps = KernelMaps::new(&mut loaded.object)?;
-    let counters = open(&mut loaded.object, counters::MAP)?;
+    let reader = Reader::open(&options.bpf_dir)?;
     let have = maps.read()?;
     let mut members = Members::new(options);
     members.set(options.members.clone());
@@ -132,7 +131,7 @@ fn begin(options: &Options) -> Result<Handle, L4Error> {
     let log = log::follow(&mut loaded.object);
     let status = Arc::new(Mutex::new(Status { interfaces, ..Status::default() }));
     let (sender, updates) = mpsc::unbounded_channel();
-    let worker = Worker {
+    let mut worker = Worker {
         members,
         maps,
         have: want,
@@ -154,7 +153,7 @@ fn begin(options: &Options) -> Result<Handle, L4Error> {
             });
         })
         .map_err(L4Error::Thread)?;
-    Ok(Handle { members: sender, counters, status })
+    Ok(Handle { members: sender, reader, status })
 }
 
 impl Handle {
@@ -169,7 +168,12 @@ impl Handle {
     /// # Errors
     /// [`L4Error::Map`].
     pub fn counters(&self) -> Result<Vec<(Reason, Counters)>, L4Error> {
-        counters::sum(&self.counters)
+        self.reader.totals()
+    }
+
+    /// The counters in full, by service and by node.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
     }
 
     /// What the kernel tier is doing now.

@@ -39,10 +39,10 @@ impl Members {
     /// Nobody yet: this node alone.
     pub(super) fn new(options: &Options) -> Self {
         let mut vips = HashMap::new();
-        for (number, address) in (0u16..).zip(&options.vips) {
+        for address in &options.vips {
             for port in &options.ports {
                 let key = VipKey::new(Address::from(*address), Port::new(*port), TCP);
-                vips.insert(key, VipValue { vip_id: number, group: GROUP, flags: 0 });
+                vips.insert(key, VipValue { vip_id: 0, group: GROUP, flags: 0 });
             }
         }
         Self {

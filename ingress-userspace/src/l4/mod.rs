@@ -22,6 +22,7 @@ mod directory;
 mod error;
 mod handle;
 pub mod health;
+mod link;
 mod log;
 mod loopback;
 mod machine;
@@ -32,6 +33,7 @@ pub mod object;
 pub mod plan;
 mod reach;
 mod segment;
+mod slots;
 mod worker;
 
 use std::{net::IpAddr, path::PathBuf};
@@ -41,10 +43,11 @@ use ingress_common::HashKey;
 use crate::model::Member;
 
 pub use apply::{KernelMaps, MapStore};
-pub use attach::{MAPS, Mode as XdpMode};
-pub use counters::pinned as pinned_counters;
+pub use attach::MAPS;
+pub use counters::{NodeCounts, Reader, ServiceCounts, totals as pinned_counters};
 pub use diff::{Desired, Operation, diff};
 pub use error::L4Error;
+pub use link::Kind as AttachKind;
 pub use handle::{Handle, NodeStatus, Status, start};
 pub use segment::largest_segment;
 
@@ -54,8 +57,12 @@ pub enum Mode {
     /// Never: no rights beyond the ports are needed.
     #[default]
     Off,
-    /// If there is a virtual address.
+    /// If there is a virtual address: by XDP where the driver has it, else by tc.
     Auto,
+    /// By XDP, in the driver or, where that has none, in the network stack.
+    Xdp,
+    /// By tc.
+    Tc,
 }
 
 /// What the kernel tier is told once.

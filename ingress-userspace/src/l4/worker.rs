@@ -151,8 +151,11 @@ impl Worker {
     }
 
     /// Shows what is known of the nodes.
-    pub(super) fn publish_status(&self) {
+    pub(super) fn publish_status(&mut self) {
         let nodes = self.members.nodes(self.reach.nodes());
+        if let Err(error) = self.maps.name(&nodes) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "nodes have no names in maps");
+        }
         let rows = self.members.rows();
         let mut status = self.status();
         status.nodes = nodes;

@@ -59,7 +59,7 @@ pub fn l4_exit_code(error: &L4Error) -> u8 {
 
 /// The maximum segment size for connections that may be steered; `None` where nothing is.
 pub(super) fn largest_segment(flags: &L4) -> Option<u32> {
-    (flags.mode == L4Mode::Auto && !flags.vips.is_empty())
+    (flags.mode != L4Mode::Off && !flags.vips.is_empty())
         .then(|| l4::largest_segment(&flags.interfaces))
         .flatten()
 }
@@ -90,7 +90,12 @@ impl Steering {
         let port = |list: &[std::net::SocketAddr]| list.first().map(std::net::SocketAddr::port);
         let ports = [port(&addresses.http), port(&addresses.https)].into_iter().flatten();
         let options = l4::Options {
-            mode: l4::Mode::Auto,
+            mode: match flags.mode {
+                L4Mode::Off => l4::Mode::Off,
+                L4Mode::Auto => l4::Mode::Auto,
+                L4Mode::Xdp => l4::Mode::Xdp,
+                L4Mode::Tc => l4::Mode::Tc,
+            },
             interfaces: flags.interfaces.clone(),
             vips: flags.vips.clone(),
             ports: ports.collect(),

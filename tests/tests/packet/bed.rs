@@ -21,6 +21,9 @@ pub(crate) const PASS: u32 = 2;
 pub(crate) const TX: u32 = 3;
 pub(crate) const REDIRECT: u32 = 4;
 
+/// tc's actions (include/uapi/linux/pkt_cls.h): go on, drop, redirect.
+const TC_ACTIONS: [u32; 3] = [-1i32 as u32, 2, 7];
+
 pub(crate) const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 80);
 pub(crate) const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x80);
 pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
@@ -63,6 +66,8 @@ const KEY: [u64; 2] = [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210];
 pub(crate) struct Bed {
     pub(crate) programs: Programs,
     runs: u64,
+    /// What comes is nothing that tc can do.
+    pub(crate) xdp_only: bool,
 }
 
 /// Runs `case` against a fresh node in a fresh namespace, or says that it cannot.
@@ -72,7 +77,7 @@ pub(crate) fn bed<F: FnOnce(&mut Bed) + Send>(case: F) {
     let Some(object) = requirement::bpf(name) else { return };
     let addresses = [VIP.into(), VIP6.into(), CLIENT.into(), CLIENT6.into()];
     in_own_namespace(&addresses, || {
-        let mut bed = Bed { programs: Programs::load(&object).unwrap(), runs: 0 };
+        let mut bed = Bed { programs: Programs::load(&object).unwrap(), runs: 0, xdp_only: false };
         bed.fill();
         case(&mut bed);
         bed.every_packet_was_counted_once();
@@ -191,6 +196,28 @@ impl Bed {
         let run = self.run(frame);
         assert_eq!((run.action, run.reason), (action, reason), "for {frame:02x?}");
         assert_eq!(run.frame, expected, "after {}\nfor {frame:02x?}", reason.name());
+        self.check_tc(frame, action, reason, expected);
+    }
+
+    /// Checks that tc's program does what XDP's does. Of a frame whose tag is in it, rather than
+    /// beside it as the kernel has the outer one by then, tc cannot change the headers.
+    #[track_caller]
+    fn check_tc(&mut self, frame: &[u8], action: u32, reason: Reason, expected: &[u8]) {
+        let tagged = matches!(frame.get(12..14), Some([0x81, 0x00] | [0x88, 0xa8]));
+        if tagged && frame != expected || self.xdp_only {
+            return;
+        }
+        self.runs += 1;
+        let run = self.programs.run_tc(frame).unwrap();
+        let [go_on, drop, redirect] = TC_ACTIONS;
+        let action = match action {
+            PASS => go_on,
+            DROP => drop,
+            _ => redirect,
+        };
+        assert_eq!((run.action, run.reason), (action, reason), "in tc, for {frame:02x?}");
+        let after = reason.name();
+        assert_eq!(run.frame, expected, "in tc, after {after}\nfor {frame:02x?}");
     }
 
     /// Checks that the packet goes to the first candidate of its row, `node`, with `rest` to try

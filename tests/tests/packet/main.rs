@@ -6,6 +6,7 @@
 
 mod affinity;
 mod bed;
+mod counters;
 mod decapsulate;
 mod extensions;
 mod foreign;

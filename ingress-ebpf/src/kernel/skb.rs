@@ -72,6 +72,18 @@ impl<'c> Skb<'c> {
         }
     }
 
+    /// Makes room for outer headers of the other version of IP, of this EtherType, in place of those
+    /// that are there. Not for merged segments: the kernel would take the inner ones to be of that
+    /// version too.
+    #[inline(always)]
+    fn exchange(&mut self, protocol: u16) -> bool {
+        let skb = self.0.skb.skb;
+        // SAFETY: The pointer is the context that the kernel passed to the program.
+        let merged = unsafe { (*skb).gso_size } != 0;
+        // SAFETY: As in `grow`.
+        !merged && unsafe { bpf_skb_change_proto(skb, protocol.to_be(), 0) == 0 }
+    }
+
     /// Takes outer headers of `BY` bytes away.
     #[inline(always)]
     fn shrink<const BY: usize>(&mut self) -> bool {
@@ -162,6 +174,8 @@ impl Packet for Skb<'_> {
             OVER_V6 => self.grow(OVER_V6, ENCAP_V6),
             by if by == -OVER_V4 => self.shrink::<{ OVER_V4 as usize }>(),
             by if by == -OVER_V6 => self.shrink::<{ OVER_V6 as usize }>(),
+            by if by == OVER_V6 - OVER_V4 => self.exchange(0x86dd),
+            by if by == OVER_V4 - OVER_V6 => self.exchange(0x0800),
             _ => false,
         }
     }

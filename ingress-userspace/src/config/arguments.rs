@@ -28,6 +28,10 @@ enum Command {
     /// Work on the kernel tier by hand, without an agent.
     #[command(subcommand)]
     L4(l4::command::Command),
+    /// Say what the kernel tier would do with a packet, beside an agent or without one.
+    Explain(l4::Explain),
+    /// Show what the kernel tier does, live.
+    Top(l4::Top),
 }
 
 /// What the process is asked to do.
@@ -87,10 +91,15 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>, cores: usize) -> Par
         }
     };
     match cli.command {
-        Command::L4(_) | Command::Check(_) if !faults.is_empty() => Parsed::Faults(listed(&faults)),
+        Command::L4(_) | Command::Check(_) | Command::Explain(_) | Command::Top(_)
+            if !faults.is_empty() => Parsed::Faults(listed(&faults)),
         Command::Annotations => Parsed::Print(crate::translate::annotations_document()),
         Command::Check(command) => Parsed::Go(Invocation::Check(command)),
         Command::L4(command) => Parsed::Go(Invocation::L4(command)),
+        Command::Explain(explain) => {
+            Parsed::Go(Invocation::L4(l4::command::Command::Explain(explain)))
+        }
+        Command::Top(top) => Parsed::Go(Invocation::L4(l4::command::Command::Top(top))),
         Command::Run(mut flags) => {
             if let Some((_, run)) = matches.subcommand() {
                 flags.ignored = ignored::FLAGS

@@ -61,6 +61,23 @@ pub(super) fn loader<'l>(directory: &Path) -> EbpfLoader<'l> {
     loader
 }
 
+/// What a run on a made packet must not disturb, and has of its own.
+const DISTURBED: [&str; 8] =
+    ["REASONS", "FORWARDS", "OBSERVE", "SEEN", "BUDGET", "EVENTS", "PROGS", "TCPROGS"];
+
+/// As [`loader`], with counters and watchers of its own.
+pub(super) fn explain_loader<'l>(directory: &Path) -> EbpfLoader<'l> {
+    let mut loader = EbpfLoader::new();
+    for map in MAPS {
+        if !DISTURBED.contains(&map) {
+            loader.map_pin_path(map, directory.join(map));
+        }
+    }
+    loader.map_max_entries(PRIVATE, 4096);
+    loader.map_max_entries("EVENTS", 4096);
+    loader
+}
+
 impl Loaded {
     /// Loads the programs over the pinned maps, or new ones.
     ///

@@ -13,7 +13,10 @@ use super::{
     L4Error, Mode, Options, counters,
     detach::{self, Detached},
     directory::{directory, versions},
+    explain::Explain,
     loopback, netlink, start,
+    top::Top,
+    watch::{self, Wanted},
 };
 
 /// Works on the kernel tier.
@@ -40,6 +43,40 @@ pub enum Command {
         #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/penstock")]
         bpf_dir: PathBuf,
     },
+    /// Shows flows that begin and packets that are dropped, as lines of JSON.
+    Events {
+        /// Only of this virtual service, ADDRESS:PORT, or of this ADDRESS; may be repeated.
+        #[arg(long = "vip", value_name = "VIP")]
+        vips: Vec<String>,
+        /// Stop after so many.
+        #[arg(long, value_name = "N")]
+        count: Option<u64>,
+        /// Where programs and maps are pinned.
+        #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/penstock")]
+        bpf_dir: PathBuf,
+    },
+    /// Shows packets as they leave the programs, or writes them to a file.
+    Capture {
+        /// Write a pcapng file, for Wireshark or tcpdump; - is standard output.
+        #[arg(short, long, value_name = "FILE")]
+        write: Option<PathBuf>,
+        /// Only of this virtual service, ADDRESS:PORT, or of this ADDRESS; may be repeated.
+        #[arg(long = "vip", value_name = "VIP")]
+        vips: Vec<String>,
+        /// Only for this reason; may be repeated. Without it, all but not_vip and not_ip.
+        #[arg(long = "reason", value_name = "REASON")]
+        reasons: Vec<String>,
+        /// Stop after so many.
+        #[arg(long, value_name = "N")]
+        count: Option<u64>,
+        /// Where programs and maps are pinned.
+        #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/penstock")]
+        bpf_dir: PathBuf,
+    },
+    /// Says what would become of a packet.
+    Explain(Explain),
+    /// Shows virtual services, nodes, flows and drops, live.
+    Top(Top),
     /// Shows packets and bytes by reason.
     Counters {
         /// As JSON.
@@ -72,6 +109,16 @@ impl Command {
                 members: Vec::new(),
             }),
             Self::Unload { bpf_dir } => unload(&bpf_dir),
+            Self::Events { vips, count, bpf_dir } => {
+                let wanted = Wanted { vips, count, events_only: true, ..Wanted::default() };
+                watch::events(&bpf_dir, &wanted, out)
+            }
+            Self::Capture { write, vips, reasons, count, bpf_dir } => {
+                let wanted = Wanted { vips, reasons, count, events_only: false };
+                watch::capture(&bpf_dir, &wanted, write, out)
+            }
+            Self::Explain(explain) => explain.run(out),
+            Self::Top(top) => top.run(out),
             Self::Counters { json, bpf_dir } => {
                 let counters = counters::totals(&bpf_dir)?;
                 let _ = if json { print_json(out, &counters) } else { print(out, &counters) };

@@ -18,11 +18,13 @@ use super::{
     counters::Reader,
     diff::diff,
     directory::directory,
+    events::{Kept, Sampler},
     log, loopback, machine,
     members::Members,
     netlink,
     plan::State,
     reach::Reach,
+    record::Event,
     worker::Worker,
 };
 use crate::model::Member;
@@ -33,6 +35,7 @@ pub struct Handle {
     members: mpsc::UnboundedSender<Vec<Member>>,
     reader: Reader,
     status: Arc<Mutex<Status>>,
+    events: Kept,
 }
 
 /// What the kernel tier is doing.
@@ -131,6 +134,14 @@ fn begin(options: &Options) -> Result<Handle, L4Error> {
     let log = log::follow(&mut loaded.object);
     let status = Arc::new(Mutex::new(Status { interfaces, ..Status::default() }));
     let (sender, updates) = mpsc::unbounded_channel();
+    let events = Kept::default();
+    let sampler = Sampler::start(&options.bpf_dir, Arc::clone(&events))
+        .inspect_err(|error| {
+            // Packets go where they should all the same.
+            let error = error as &dyn std::error::Error;
+            tracing::warn!(error, "flows and drops are not sampled");
+        })
+        .ok();
     let mut worker = Worker {
         members,
         maps,
@@ -140,6 +151,7 @@ fn begin(options: &Options) -> Result<Handle, L4Error> {
         probes: HashMap::new(),
         attached,
         loaded,
+        sampler,
     };
     worker.publish_status();
     thread::Builder::new()
@@ -153,7 +165,7 @@ fn begin(options: &Options) -> Result<Handle, L4Error> {
             });
         })
         .map_err(L4Error::Thread)?;
-    Ok(Handle { members: sender, reader, status })
+    Ok(Handle { members: sender, reader, status, events })
 }
 
 impl Handle {
@@ -174,6 +186,11 @@ impl Handle {
     /// The counters in full, by service and by node.
     pub fn reader(&self) -> &Reader {
         &self.reader
+    }
+
+    /// Samples of flows that began and of drops, the last ones, in the order of time.
+    pub fn events(&self) -> Vec<Event> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// What the kernel tier is doing now.

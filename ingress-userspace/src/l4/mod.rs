@@ -4,22 +4,27 @@
 //! members, health ─→ plan (pure) ─→ rows ┐
 //! neighbor ─→ reach ─→ each node's hop   ├→ diff (pure) ─→ apply ─→ BPF maps
 //! options ─→ virtual services            ┘
-//! object, machine, attach, detach        what runs in the kernel, and survives the agent
+//! object, machine, attach, link, detach  what runs in the kernel, and survives the agent
 //! directory, loopback                    where it is pinned, and the addresses that go with it
-//! worker, counters                       what goes on while it runs
-//! handle, command                        the two ways in
+//! worker                                 what goes on while it runs
+//! slots, counters                        whose counters are whose, and what they say
+//! record, events, capture, pcapng        single packets, for the agent and for people
+//! handle, command, watch, explain, top   the ways in
 //! ```
 //!
 //! Programs, maps and links are pinned: the death of the agent stops no packet.
 
 mod apply;
 mod attach;
+mod capture;
 pub mod command;
 mod counters;
 mod detach;
 mod diff;
 mod directory;
 mod error;
+mod events;
+mod explain;
 mod handle;
 pub mod health;
 mod link;
@@ -30,10 +35,14 @@ mod members;
 mod neighbor;
 mod netlink;
 pub mod object;
+mod pcapng;
 pub mod plan;
 mod reach;
+mod record;
 mod segment;
 mod slots;
+mod top;
+mod watch;
 mod worker;
 
 use std::{net::IpAddr, path::PathBuf};
@@ -47,6 +56,9 @@ pub use attach::MAPS;
 pub use counters::{NodeCounts, Reader, ServiceCounts, totals as pinned_counters};
 pub use diff::{Desired, Operation, diff};
 pub use error::L4Error;
+pub use explain::Explain;
+pub use record::Event;
+pub use top::Top;
 pub use link::Kind as AttachKind;
 pub use handle::{Handle, NodeStatus, Status, start};
 pub use segment::largest_segment;

@@ -14,6 +14,7 @@ use super::{
     Desired, KernelMaps, MapStore as _, Status,
     attach::{self, Loaded},
     diff::diff,
+    events::Sampler,
     health::{self, Probe},
     members::Members,
     plan::State,
@@ -38,6 +39,8 @@ pub(super) struct Worker {
     pub(super) attached: BTreeMap<String, u32>,
     /// Programs without a pin, such as those for rare paths, live as long as the object.
     pub(super) loaded: Loaded,
+    /// Samples of flows and drops; `None` if the programs could not be asked for them.
+    pub(super) sampler: Option<Sampler>,
 }
 
 struct Seen {
@@ -65,7 +68,12 @@ impl Worker {
                     let Some(health) = self.observe(&name, probe) else { continue };
                     tracing::info!(node = name, state = ?health, "a node's health changed");
                 }
-                _ = refresh.tick() => self.follow_interfaces(),
+                _ = refresh.tick() => {
+                    self.follow_interfaces();
+                    if let Some(sampler) = &mut self.sampler {
+                        sampler.drain();
+                    }
+                }
             }
             self.reconcile().await;
         }

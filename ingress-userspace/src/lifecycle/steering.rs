@@ -136,6 +136,16 @@ impl Steering {
         self.0.handle.get().map(l4::Handle::counters)
     }
 
+    /// What is counted by service and by node; `None` where nothing is steered.
+    pub(crate) fn reader(&self) -> Option<&l4::Reader> {
+        self.0.handle.get().map(l4::Handle::reader)
+    }
+
+    /// The last samples of flows and drops.
+    pub(crate) fn events(&self) -> Vec<l4::Event> {
+        self.0.handle.get().map(l4::Handle::events).unwrap_or_default()
+    }
+
     /// What it is doing; `None` where nothing is steered.
     pub(crate) fn status(&self) -> Option<l4::Status> {
         self.0.handle.get().map(l4::Handle::status)

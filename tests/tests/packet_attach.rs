@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aya::programs::links::PinnedLink;
+use aya::programs::{SchedClassifier, TcAttachType, links::PinnedLink};
 use ingress_common::{HashKey, Reason, limits::ABI_VERSION};
 use ingress_userspace::{
     l4::{self, L4Error, Mode, Options, AttachKind, command, object},
@@ -93,6 +93,17 @@ fn ip(arguments: &str) {
 fn run(arguments: &str) -> (bool, String) {
     let output = Command::new("ip").args(arguments.split(' ')).output().expect("iproute2");
     (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// How many tc programs an interface has at its entrance, by links and by filters.
+fn tc_programs(interface: &str) -> (usize, usize) {
+    let (_, links) = SchedClassifier::query_tcx(interface, TcAttachType::Ingress).expect("root may");
+    let output = Command::new("tc")
+        .args(["filter", "show", "dev", interface, "ingress"])
+        .output()
+        .expect("iproute2");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    (links.len(), text.matches("tc_steer").count())
 }
 
 /// The number of the XDP program of an interface, and whether it runs in the driver.
@@ -393,4 +404,158 @@ fn an_interface_that_is_made_anew_under_a_running_agent_is_attached_again() {
         attached("eth0").is_some() && attached("old0").is_none()
     });
     drop(handle);
+}
+
+#[test]
+fn an_interface_without_native_xdp_gets_tc() {
+    let Some(place) = Place::new() else { return };
+    // The loopback driver has no XDP.
+    let handle = l4::start(place.options(&["lo"])).expect("started").expect("there are VIPs");
+    assert_eq!(handle.status().interfaces["lo"], AttachKind::Tc);
+    assert_eq!((attached("lo"), tc_programs("lo")), (None, (1, 0)));
+    drop(handle);
+    // The next agent replaces the program of the link, and adds none.
+    drop(l4::start(place.options(&["lo"])).expect("started"));
+    assert_eq!(tc_programs("lo"), (1, 0));
+    place.unload().expect("unloaded");
+    eventually("the link is gone", || tc_programs("lo") == (0, 0));
+}
+
+#[test]
+fn the_kind_of_program_can_be_changed_under_an_interface() {
+    let Some(place) = Place::new() else { return };
+    let tc = || Options { mode: Mode::Tc, ..place.options(&["eth0"]) };
+    drop(l4::start(place.options(&["eth0"])).expect("started"));
+    assert!(attached("eth0").is_some() && tc_programs("eth0").0 == 0);
+    drop(l4::start(tc()).expect("started"));
+    eventually("tc has taken the place of XDP", || {
+        attached("eth0").is_none() && tc_programs("eth0").0 == 1
+    });
+    // What is there is good enough for whoever leaves the choice.
+    let handle = l4::start(place.options(&["eth0"])).expect("started").expect("there are VIPs");
+    assert_eq!(handle.status().interfaces["eth0"], AttachKind::Tc);
+    drop(handle);
+    let xdp = Options { mode: Mode::Xdp, ..place.options(&["eth0"]) };
+    drop(l4::start(xdp).expect("started"));
+    eventually("XDP has taken the place of tc", || {
+        attached("eth0").is_some_and(|(_, native)| native) && tc_programs("eth0").0 == 0
+    });
+}
+
+#[test]
+fn an_agent_takes_over_from_one_of_an_older_version() {
+    let Some(place) = Place::new() else { return };
+    drop(l4::start(place.options(&["eth0", "wire"])).expect("started"));
+    let (first, _) = attached("eth0").expect("a program");
+    let current = place.bpf_dir().join(format!("v{ABI_VERSION}"));
+    let older = place.bpf_dir().join(format!("v{}", ABI_VERSION - 1));
+    std::fs::rename(&current, &older).expect("pins can be moved");
+
+    // Watched all the time: the interface is never without a program.
+    let (done, without) = (AtomicBool::new(false), AtomicBool::new(false));
+    let namespace = std::fs::File::open("/proc/thread-self/ns/net").expect("a namespace");
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            nix::sched::setns(&namespace, nix::sched::CloneFlags::CLONE_NEWNET).expect("root may");
+            while !done.load(Ordering::Relaxed) {
+                without.fetch_or(attached("eth0").is_none(), Ordering::Relaxed);
+            }
+        });
+        let started = l4::start(place.options(&["eth0"]));
+        done.store(true, Ordering::Relaxed);
+        drop(started.expect("started"));
+    });
+    assert!(!without.load(Ordering::Relaxed));
+    let (second, native) = attached("eth0").expect("a program");
+    assert!(second != first && native);
+    assert!(current.join("link-eth0-native").exists() && !older.exists());
+    eventually("the interface that is not named is left", || attached("wire").is_none());
+    // What the older one added is taken away by the newer one's end.
+    assert!(loopback_has(VIP) && loopback_has(VIP6));
+    place.unload().expect("unloaded");
+    assert!(attached("eth0").is_none() && !loopback_has(VIP) && !loopback_has(VIP6));
+}
+
+#[test]
+fn what_a_newer_version_attached_is_left_to_it() {
+    let Some(place) = Place::new() else { return };
+    drop(l4::start(place.options(&["eth0"])).expect("started"));
+    let before = attached("eth0");
+    let current = place.bpf_dir().join(format!("v{ABI_VERSION}"));
+    let newer = place.bpf_dir().join(format!("v{}", ABI_VERSION + 1));
+    std::fs::rename(&current, &newer).expect("pins can be moved");
+    match l4::start(place.options(&["eth0"])) {
+        Err(L4Error::AbiMismatch { found, needed, .. }) => {
+            assert_eq!((found, needed), (ABI_VERSION + 1, ABI_VERSION));
+        }
+        other => panic!("{:?}", other.map(|handle| handle.is_some())),
+    }
+    assert!(before.is_some() && attached("eth0") == before && newer.exists());
+}
+
+/// What a command prints.
+fn printed(command: command::Command) -> String {
+    let mut out = Vec::new();
+    command.run(&mut out).expect("it works");
+    String::from_utf8(out).expect("text")
+}
+
+fn parsed(arguments: &str, place: &Place) -> command::Command {
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(subcommand)]
+        command: command::Command,
+    }
+    let directory = place.bpf_dir();
+    let words = arguments.split(' ').chain(["--bpf-dir", directory.to_str().expect("text")]);
+    <Line as clap::Parser>::parse_from(std::iter::once("l4").chain(words)).command
+}
+
+#[test]
+fn a_packet_is_explained_without_an_agent_and_disturbs_no_counter() {
+    let Some(place) = Place::new() else { return };
+    let mut options = place.options(&["eth0"]);
+    let member = |name: &str, address: &str| Member {
+        name: name.into(),
+        address: address.parse::<IpAddr>().expect("an address"),
+        ready: true,
+    };
+    let _peer = Peer::start();
+    ip(&format!("neighbor add 10.0.0.2 lladdr {} dev eth0", Peer::MAC));
+    options.members = vec![member("n1", "10.0.0.1"), member("n2", "10.0.0.2")];
+    drop(l4::start(options).expect("started"));
+    let listener = std::net::TcpListener::bind((VIP, 80)).expect("the address is on lo");
+
+    let before = l4::pinned_counters(&place.bpf_dir()).expect("pinned");
+    let (mut here, mut there) = (0, 0);
+    for port in 1000..1064 {
+        let line = format!("explain --output json --flow 192.0.2.1:{port}-{VIP}:80");
+        let story: serde_json::Value =
+            serde_json::from_str(&printed(parsed(&line, &place))).expect("JSON");
+        let first = &story["candidates"][0];
+        assert_eq!(story["candidates"].as_array().map(Vec::len), Some(2));
+        assert_eq!((&story["service"], &first["state"]), (&format!("{VIP}:80/tcp").into(), &"ready".into()));
+        match first["name"].as_str() {
+            Some("n1") => {
+                here += 1;
+                assert_eq!((&story["reason"], &first["own"]), (&"local".into(), &true.into()));
+            }
+            Some("n2") => {
+                there += 1;
+                assert_eq!((&story["reason"], &story["node"]), (&"forwarded".into(), &"n2".into()));
+                assert_eq!(first["address"], "10.0.0.2");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(here > 0 && there > 0);
+    assert_eq!(l4::pinned_counters(&place.bpf_dir()).expect("pinned"), before);
+
+    drop(listener);
+    let text = printed(parsed(&format!("explain --flow 192.0.2.1:1-{VIP}:22 --ack"), &place));
+    assert!(text.contains("nothing is steered") && text.contains("pass: other_port"), "{text}");
+    let top = printed(parsed("top --once --output json", &place));
+    let top: serde_json::Value = serde_json::from_str(&top).expect("JSON");
+    assert_eq!(top["nodes"].as_array().map(Vec::len), Some(2));
+    assert!(printed(parsed("top --once", &place)).contains("n2"));
 }

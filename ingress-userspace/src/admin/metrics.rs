@@ -3,7 +3,7 @@
 
 use std::{fmt::Write as _, sync::atomic::Ordering};
 
-use super::Board;
+use super::{Board, packets};
 use crate::{
     model::Severity,
     proxy::{HandshakeFailure, counters::Judged},
@@ -105,7 +105,7 @@ pub(super) fn render(board: &Board) -> String {
     out.line(SOURCE_CONNECTED, &[], u64::from(troubles.is_empty()));
     out.head(SOURCE_OUTAGE, "gauge", "for how long some objects may have been out of date");
     out.line(SOURCE_OUTAGE, &[], troubles.first().map_or(0, |trouble| trouble.lasting.as_secs()));
-    packets(&mut out, board);
+    steering(&mut out, board);
     out.0
 }
 
@@ -128,7 +128,29 @@ fn requests(out: &mut Exposition, board: &Board) {
     }
 }
 
-fn packets(out: &mut Exposition, board: &Board) {
+fn steering(out: &mut Exposition, board: &Board) {
+    xdp_packets(out, board);
+    let (Some(reader), Some(status)) = (board.steering.reader(), board.steering.status()) else {
+        return;
+    };
+    match packets::families(reader, &status) {
+        Ok(families) => {
+            for packets::Family { name, kind, help, samples } in families {
+                out.head(name, kind, help);
+                for packets::Sample { labels, value } in samples {
+                    let labels: Vec<(&str, &str)> =
+                        labels.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                    out.line(name, &labels, value);
+                }
+            }
+        }
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "no counters by service");
+        }
+    }
+}
+
+fn xdp_packets(out: &mut Exposition, board: &Board) {
     let counters = match board.steering.counters() {
         Some(Ok(counters)) => counters,
         Some(Err(error)) => {

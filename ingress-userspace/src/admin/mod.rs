@@ -4,6 +4,7 @@
 
 mod explain;
 mod metrics;
+mod packets;
 mod state;
 
 use std::{

@@ -36,7 +36,7 @@ use super::{
 
 /// The flow of a packet: `SRC:PORT-DST:PORT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ends {
+pub(super) struct Ends {
     source: SocketAddr,
     destination: SocketAddr,
 }

@@ -26,6 +26,52 @@ fn xdp_decap(context: XdpContext) -> u32 {
     finish(&context, bytes, outcome)
 }
 
+/// Slot [`ICMP`](ingress_common::limits::tail::ICMP): ICMP for virtual addresses.
+#[xdp]
+fn xdp_icmp(context: XdpContext) -> u32 {
+    let mut frame = Frame(&context);
+    let bytes = frame.length() as u64;
+    let outcome = ingress_ebpf::steer_icmp(&mut frame, &View(&context));
+    finish(&context, bytes, outcome)
+}
+
+/// Slot [`DECAP_ICMP`](ingress_common::limits::tail::DECAP_ICMP): ICMP out of the tunnel.
+#[xdp]
+fn xdp_decap_icmp(context: XdpContext) -> u32 {
+    let mut frame = Frame(&context);
+    let bytes = frame.length() as u64;
+    let outcome = ingress_ebpf::receive_icmp(&mut frame, &View(&context));
+    finish(&context, bytes, outcome)
+}
+
+/// Slot [`FRAGMENT`](ingress_common::limits::tail::FRAGMENT): fragments for virtual addresses.
+#[xdp]
+fn xdp_frag(context: XdpContext) -> u32 {
+    let mut frame = Frame(&context);
+    let bytes = frame.length() as u64;
+    let outcome = ingress_ebpf::steer_fragment(&mut frame, &View(&context));
+    finish(&context, bytes, outcome)
+}
+
+/// Slot [`DECAP_FRAGMENT`](ingress_common::limits::tail::DECAP_FRAGMENT): fragments out of the
+/// tunnel.
+#[xdp]
+fn xdp_decap_frag(context: XdpContext) -> u32 {
+    let mut frame = Frame(&context);
+    let bytes = frame.length() as u64;
+    let outcome = ingress_ebpf::receive_fragment(&mut frame, &View(&context));
+    finish(&context, bytes, outcome)
+}
+
+/// Slot [`TOO_BIG`](ingress_common::limits::tail::TOO_BIG): what does not fit into the tunnel.
+#[xdp]
+fn xdp_too_big(context: XdpContext) -> u32 {
+    let mut frame = Frame(&context);
+    let bytes = frame.length() as u64;
+    let outcome = ingress_ebpf::too_big(&mut frame, &View(&context));
+    finish(&context, bytes, outcome)
+}
+
 /// For the far ends of veth pairs: a veth takes frames that were sent by `XDP_TX` or a redirect
 /// only if its own end runs a program.
 #[xdp]
@@ -57,7 +103,10 @@ fn finish(context: &XdpContext, bytes: u64, outcome: Outcome) -> u32 {
             // SAFETY: No value of this program has a destructor that the jump would skip.
             unsafe { maps::PROGS.tail_call(context, slot) };
             count(context, otherwise, bytes);
-            xdp_action::XDP_PASS
+            match otherwise.verdict() {
+                Verdict::Pass => xdp_action::XDP_PASS,
+                Verdict::Forward | Verdict::Drop => xdp_action::XDP_DROP,
+            }
         }
     }
 }

@@ -18,10 +18,7 @@ use aya::{
         xdp::XdpLink,
     },
 };
-use ingress_common::{
-    Meta,
-    limits::{ABI_VERSION, tail},
-};
+use ingress_common::{Meta, limits::ABI_VERSION};
 use nix::{errno::Errno, net::if_::if_nametoindex};
 
 use super::{
@@ -33,8 +30,23 @@ use super::{
 };
 
 /// All maps, by the names of their pins.
-pub const MAPS: [&str; 10] =
-    ["META", "CONFIG", "VIPADDR", "VIPS", "GROUPS", "TABLE", "NODES", "PEERS", "REASONS", "PROGS"];
+pub const MAPS: [&str; 15] = [
+    "META",
+    "CONFIG",
+    "VIPFILTER",
+    "VIPADDR",
+    "VIPS",
+    "GROUPS",
+    "TABLE",
+    "NODES",
+    "PEERS",
+    "HEART",
+    "FLOWS",
+    "FRAGMENTS",
+    "SCRATCH",
+    "REASONS",
+    "PROGS",
+];
 
 /// How a program is attached to an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,14 +90,16 @@ impl Loaded {
             loader.map_pin_path(map, directory.join(map));
         }
         let mut object = loader.load(bytes).map_err(|error| L4Error::Load(Box::new(error)))?;
-        for name in ["xdp_steer", "xdp_decap", "xdp_pass"] {
+        for name in object::PROGRAMS {
             let program = program(&mut object, name)?;
             object::load(program).map_err(|source| refused(name, source))?;
         }
         let mut programs: ProgramArray<MapData> = open(&mut object, "PROGS")?;
-        let decap = program(&mut object, "xdp_decap")?;
-        let decap = decap.fd().map_err(|source| refused("xdp_decap", source))?;
-        programs.set(tail::DECAP, decap, 0).map_err(cannot("PROGS", "written"))?;
+        for (slot, name) in object::TAILS {
+            let target = program(&mut object, name)?;
+            let target = target.fd().map_err(|source| refused(name, source))?;
+            programs.set(slot, target, 0).map_err(cannot("PROGS", "written"))?;
+        }
         let mut meta: Array<MapData, Meta> = open(&mut object, "META")?;
         meta.set(0, Meta::CURRENT, 0).map_err(cannot("META", "written"))?;
         Ok(Self { object, directory })

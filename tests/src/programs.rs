@@ -15,17 +15,14 @@ use aya::{
     programs::Xdp,
 };
 use ingress_common::{
-    Address, Config, Counters, Group, Node, NodeId, Peer, Reason, Row, VipAddress, VipKey,
-    VipValue, limits::tail,
+    Address, Config, Counters, Group, Heart, Node, NodeId, Peer, Reason, Row, VipAddress, VipKey,
+    VipValue, vip::filter_bit,
 };
 use ingress_userspace::l4::object;
 use nix::sched::{CloneFlags, unshare};
 
 /// The most bytes that a test run gives back.
 const FRAME: usize = 4096;
-
-/// The programs.
-const NAMES: [&str; 3] = ["xdp_pass", "xdp_decap", "xdp_steer"];
 
 /// The object's programs and maps. The maps are empty, the decapsulating program is in its slot.
 #[derive(Debug)]
@@ -53,12 +50,12 @@ impl Programs {
     /// Whatever the kernel has against it.
     pub fn load(object: &Path) -> Result<Self> {
         let mut ebpf = EbpfLoader::new().load_file(object)?;
-        for name in NAMES {
+        for name in object::PROGRAMS {
             let program = xdp_mut(&mut ebpf, name)?;
             object::load(program).with_context(|| format!("{name} is refused"))?;
         }
         let mut programs = Self { ebpf, counters: Vec::new(), metadata: 0 };
-        programs.fill_decap_slot()?;
+        programs.fill_slots()?;
         programs.counters = programs.read_counters()?;
         // Filled with ones it shows what the program leaves unwritten at the new front of a frame;
         // otherwise the kernel has zeros there. Old kernels allow 32 bytes only.
@@ -73,22 +70,23 @@ impl Programs {
         Ok(programs)
     }
 
-    /// Puts the decapsulating program into its slot.
+    /// Puts the programs of the rare paths into their slots.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn fill_decap_slot(&mut self) -> Result<()> {
-        let decap = xdp(&self.ebpf, "xdp_decap")?.fd()?.try_clone()?;
-        self.slots()?.set(tail::DECAP, &decap, 0)?;
+    pub fn fill_slots(&mut self) -> Result<()> {
+        for (slot, name) in object::TAILS {
+            let program = xdp(&self.ebpf, name)?.fd()?.try_clone()?;
+            self.slots()?.set(slot, &program, 0)?;
+        }
         Ok(())
     }
 
-    /// Takes the decapsulating program out of its slot.
+    /// Takes the program out of a slot.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn empty_decap_slot(&mut self) -> Result<()> {
-        let slot = tail::DECAP;
+    pub fn empty_slot(&mut self, slot: u32) -> Result<()> {
         self.slots()?.clear_index(&slot)?;
         Ok(())
     }
@@ -223,7 +221,7 @@ impl Programs {
                 let (data, each, extra) = match map {
                     Map::Array(data) | Map::ProgramArray(data) => (data, 1, 0),
                     Map::PerCpuArray(data) => (data, cpus as u64, 0),
-                    Map::HashMap(data) => {
+                    Map::HashMap(data) | Map::LruHashMap(data) => {
                         let key = data.info()?.key_size().next_multiple_of(8);
                         (data, 1, u64::from(key) + 48 + 16)
                     }
@@ -273,7 +271,13 @@ impl Programs {
     /// # Errors
     /// The kernel's.
     pub fn add_vip_address(&mut self, address: IpAddr) -> Result<()> {
-        self.insert("VIPADDR", Address::from(address), VipAddress::default())
+        let address = Address::from(address);
+        self.insert("VIPADDR", address, VipAddress::new([]))?;
+        let bit = filter_bit(&address);
+        let map = self.ebpf.map_mut("VIPFILTER").context("no map VIPFILTER")?;
+        let mut words = Array::<_, u64>::try_from(map)?;
+        let word = words.get(&(bit >> 6), 0)?;
+        Ok(words.set(bit >> 6, word | 1 << (bit & 63), 0)?)
     }
 
     /// Adds a virtual service.
@@ -281,7 +285,22 @@ impl Programs {
     /// # Errors
     /// The kernel's.
     pub fn add_vip(&mut self, key: VipKey, value: VipValue) -> Result<()> {
-        self.insert("VIPS", key, value)
+        self.insert("VIPS", key, value)?;
+        let map = self.ebpf.map("VIPS").context("no map VIPS")?;
+        let all = HashMap::<_, VipKey, VipValue>::try_from(map)?;
+        let mut services = all.iter().collect::<Result<Vec<_>, _>>()?;
+        services.retain(|(other, _)| other.address == key.address);
+        services.sort_unstable_by_key(|(key, _)| (key.protocol, key.port.number()));
+        let value = VipAddress::new(services.iter().map(|(key, value)| (key, value)));
+        self.insert("VIPADDR", key.address, value)
+    }
+
+    /// Sets when the agent last said that it runs, in nanoseconds of the monotonic clock.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn set_heart(&mut self, beat: u64) -> Result<()> {
+        self.set("HEART", 0, Heart { beat })
     }
 
     /// Adds a peer.
@@ -328,7 +347,7 @@ pub fn verify(object: &Path) -> Result<Vec<(&'static str, Result<Verified>)>> {
             bytes: info.size_translated().unwrap_or_default(),
         })
     };
-    Ok(NAMES.map(|name| (name, load(name))).into())
+    Ok(object::PROGRAMS.map(|name| (name, load(name))).into())
 }
 
 fn xdp<'e>(ebpf: &'e Ebpf, name: &str) -> Result<&'e Xdp> {

@@ -140,7 +140,7 @@ impl Bed {
 
     /// Puts a generation of the table in force.
     pub(crate) fn publish(&mut self, generation: u32) {
-        let group = Group { generation, ready: 1, key: HashKey(KEY) };
+        let group = Group { generation, ready: 1, key: HashKey(KEY), transition_until: 0 };
         self.programs.set_group(1, group).unwrap();
     }
 

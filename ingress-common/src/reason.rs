@@ -121,6 +121,8 @@ reasons! {
     /// for the path, or there is no room for the tunnel's headers. A reset would end a healthy
     /// connection. Or the packet came out of a tunnel, of which the local stack knows nothing.
     RelayFailed = 24, "relay_failed", Drop;
+    /// A peer's question whether this node would take a new connection; answered on the spot.
+    Probe = 25, "probe", Forward;
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub struct TunnelHeader {
     pub version_hops: u8,
     /// How many candidates of the row the packet has passed, the receiver included.
     pub tried: u8,
-    /// [`TunnelHeader::SKIPPED`]. Others are zero when sent and ignored when received.
+    /// [`TunnelHeader::SKIPPED`], [`TunnelHeader::PROBE`]. Others are zero when sent and ignored when received.
     pub flags: u8,
     /// IP protocol number of the inner packet: 4 (IPv4) or 41 (IPv6).
     pub inner_protocol: u8,
@@ -61,6 +61,14 @@ impl TunnelHeader {
     /// Flag: a candidate was left out because it could not be reached. It may own the connection,
     /// so that the last hop must not answer for it with a reset.
     pub const SKIPPED: u8 = 1;
+    /// Flag: not a client's packet but the question of a peer's agent whether this node would take
+    /// it, which the program answers: the inner packet is a SYN to a virtual service, and what
+    /// follows its TCP header is there for its length.
+    pub const PROBE: u8 = 0x20;
+    /// Flag of an answer to [`PROBE`](Self::PROBE).
+    pub const ANSWER: u8 = 0x40;
+    /// Flag of an answer: a new connection would be taken.
+    pub const TAKES_NEW: u8 = 0x80;
     /// IP protocol number of an inner IPv4 packet.
     pub const INNER_V4: u8 = 4;
     /// IP protocol number of an inner IPv6 packet.

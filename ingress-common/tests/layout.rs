@@ -39,7 +39,7 @@ fn sizes_and_offsets_are_pinned() {
     layout!(Mac, 6, 2, {});
     layout!(NodeId, 2, 2, { 0: 0 });
     layout!(HashKey, 16, 8, { 0: 0 });
-    layout!(Config, 8, 4, { node: 0, tunnel_port: 2, reserved: 4 });
+    layout!(Config, 8, 4, { node: 0, tunnel_port: 2, flags: 4 });
     layout!(Meta, 8, 4, { abi_version: 0, reserved: 4 });
     layout!(Flow, 40, 4, {
         source: 0, destination: 16, source_port: 32, destination_port: 34, protocol: 36,
@@ -83,7 +83,7 @@ fn addresses_return_from_the_standard_librarys() {
 #[cfg(target_endian = "little")]
 #[test]
 fn values_of_maps_have_their_golden_bytes() {
-    let config = Config { node: NodeId(0x0102), tunnel_port: Port::new(6082), reserved: 0 };
+    let config = Config { node: NodeId(0x0102), tunnel_port: Port::new(6082), flags: 0 };
     assert_eq!(bytes_of(&config), [2, 1, 0x17, 0xc2, 0, 0, 0, 0]);
     assert_eq!(bytes_of(&Meta::CURRENT), [1, 0, 0, 0, 0, 0, 0, 0]);
 
@@ -191,11 +191,12 @@ fn reasons_keep_their_numbers_names_and_verdicts() {
         ("no_headroom", Pass),
         ("rewrite_failed", Drop),
         ("relay_failed", Drop),
+        ("probe", Forward),
     ];
     let found: Vec<_> =
         Reason::ALL.iter().map(|reason| (reason.name(), reason.verdict())).collect();
     assert_eq!(found, expected);
-    assert_eq!(Reason::COUNT, 25);
+    assert_eq!(Reason::COUNT, 26);
 }
 
 #[test]

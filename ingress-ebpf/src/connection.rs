@@ -66,7 +66,11 @@ impl<'p> Connection<'p> {
         match self.segment {
             // A SYN for a connection that is known already is a repetition, or reuses a port that
             // is in TIME-WAIT: either way this node's.
-            Segment::Opening(header) => world.socket(&self.flow, header) != Socket::Unknown,
+            Segment::Opening(header) => match world.socket(&self.flow, header) {
+                Socket::Known => true,
+                Socket::Listening => !world.is_draining(),
+                Socket::Unknown => false,
+            },
             Segment::Ongoing(header) => world.socket(&self.flow, header) == Socket::Known,
             Segment::Datagram => true,
         }

@@ -4,6 +4,7 @@
 mod enter;
 mod link;
 mod outer;
+mod probe;
 mod receive;
 
 pub use enter::enter;

@@ -5,6 +5,7 @@ use ingress_common::{Reason, TunnelHeader};
 use super::{
     Outer, enter,
     link::{self, Tags},
+    probe,
 };
 use crate::{
     Outcome, Packet, World,
@@ -47,7 +48,11 @@ fn try_receive<P: Packet, W: World>(packet: &mut P, world: &W) -> Result<Outcome
     let connection = Connection::read(packet, inner, network, world).map_err(not_a_client)?;
 
     let sent_skipped = outer.header.flags & TunnelHeader::SKIPPED != 0;
-    if connection.is_mine(world) {
+    let mine = connection.is_mine(world);
+    if outer.header.flags & TunnelHeader::PROBE != 0 {
+        return probe::answer(packet, world, &link, &outer, mine);
+    }
+    if mine {
         return leave(packet, &link, &outer, network, Reason::Decapsulated);
     }
     let mut walk = Walk::new(rest);

@@ -67,6 +67,14 @@ impl TunnelHeader {
     /// Flag: the receiver is where all fragments of this packet meet. Set once: who receives it
     /// decides by its own table.
     pub const FRAGMENT_HOME: u8 = 4;
+    /// Flag: not a client's packet but the question of a peer's agent whether this node would take
+    /// it, which the program answers: the inner packet is a SYN to a virtual service, and what
+    /// follows its TCP header is there for its length.
+    pub const PROBE: u8 = 0x20;
+    /// Flag of an answer to [`PROBE`](Self::PROBE).
+    pub const ANSWER: u8 = 0x40;
+    /// Flag of an answer: a new connection would be taken.
+    pub const TAKES_NEW: u8 = 0x80;
     /// IP protocol number of an inner IPv4 packet.
     pub const INNER_V4: u8 = 4;
     /// IP protocol number of an inner IPv6 packet.

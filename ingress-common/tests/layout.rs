@@ -39,7 +39,7 @@ fn sizes_and_offsets_are_pinned() {
     layout!(Mac, 6, 2, {});
     layout!(NodeId, 2, 2, { 0: 0 });
     layout!(HashKey, 16, 8, { 0: 0 });
-    layout!(Config, 8, 4, { node: 0, tunnel_port: 2, reserved: 4 });
+    layout!(Config, 8, 4, { node: 0, tunnel_port: 2, flags: 4 });
     layout!(Meta, 8, 4, { abi_version: 0, reserved: 4 });
     layout!(Flow, 40, 4, {
         source: 0, destination: 16, source_port: 32, destination_port: 34, protocol: 36,
@@ -90,7 +90,7 @@ fn addresses_return_from_the_standard_librarys() {
 #[cfg(target_endian = "little")]
 #[test]
 fn values_of_maps_have_their_golden_bytes() {
-    let config = Config { node: NodeId(0x0102), tunnel_port: Port::new(6082), reserved: 0 };
+    let config = Config { node: NodeId(0x0102), tunnel_port: Port::new(6082), flags: 0 };
     assert_eq!(bytes_of(&config), [2, 1, 0x17, 0xc2, 0, 0, 0, 0]);
     assert_eq!(bytes_of(&Meta::CURRENT), [2, 0, 0, 0, 0, 0, 0, 0]);
 
@@ -207,6 +207,7 @@ fn reasons_keep_their_numbers_names_and_verdicts() {
         ("no_headroom", Pass),
         ("rewrite_failed", Drop),
         ("relay_failed", Drop),
+        ("probe", Forward),
         ("icmp", Pass),
         ("too_big", Drop),
         ("too_big_without_df", Drop),
@@ -218,7 +219,7 @@ fn reasons_keep_their_numbers_names_and_verdicts() {
     let found: Vec<_> =
         Reason::ALL.iter().map(|reason| (reason.name(), reason.verdict())).collect();
     assert_eq!(found, expected);
-    assert_eq!(Reason::COUNT, 32);
+    assert_eq!(Reason::COUNT, 33);
 }
 
 #[test]

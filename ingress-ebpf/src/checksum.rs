@@ -36,6 +36,16 @@ pub const fn of(sum: u64) -> u16 {
     finish(sum as u32)
 }
 
+/// The UDP checksum after one of the words under it has changed (RFC 1624, equation 3).
+#[inline(always)]
+pub const fn changed(sum: [u8; 2], before: [u8; 2], after: [u8; 2]) -> [u8; 2] {
+    let sum = !u16::from_be_bytes(sum) as u32;
+    let result =
+        finish(sum + !u16::from_be_bytes(before) as u32 + u16::from_be_bytes(after) as u32);
+    // Zero would say that there is no checksum (RFC 768).
+    if result == 0 { [0xff, 0xff] } else { result.to_be_bytes() }
+}
+
 /// Folds the carries of a sum of up to 65537 16-bit words and complements it.
 #[inline(always)]
 const fn finish(sum: u32) -> u16 {
@@ -81,6 +91,21 @@ mod tests {
             let found = found.to_ne_bytes();
             let same = found == expected;
             prop_assert!(same, "{:?} and {:?}", found, expected);
+        }
+
+        #[test]
+        fn a_changed_word_equals_a_full_recomputation(
+            mut words: [u8; 12],
+            at in 0usize..6,
+            new: [u8; 2],
+        ) {
+            let sum = recompute(&words).to_be_bytes();
+            let before = [words[2 * at], words[2 * at + 1]];
+            words[2 * at..2 * at + 2].copy_from_slice(&new);
+            let expected = match recompute(&words) { 0 => 0xffff, other => other };
+            // Both stand for zero in the arithmetic of ones' complement.
+            let found = u16::from_be_bytes(changed(sum, before, new));
+            prop_assert_eq!(found % 0xffff, expected % 0xffff);
         }
     }
 

@@ -100,7 +100,9 @@ impl<'p> Connection<'p> {
             // A SYN for a connection that is known already is a repetition, or reuses a port that
             // is in TIME-WAIT: either way this node's.
             Socket::Known => true,
-            Socket::Listening => opening && !probe && !world.is_stale(),
+            Socket::Listening => {
+                opening && !probe && !world.is_draining() && !world.is_stale()
+            },
             Socket::Unknown => false,
         }
     }

@@ -2,6 +2,7 @@
 
 use ingress_common::{
     Address, Config, Flow, Fragmented, Group, Node, NodeId, Peer, Row, VipAddress, VipKey, VipValue,
+    config::CONFIG_DRAINING,
 };
 
 /// The kernel's answer to "whose connection is this?".
@@ -20,6 +21,11 @@ pub enum Socket {
 pub trait World {
     /// The node and its settings.
     fn config(&self) -> Config;
+    /// This node takes no new connections if there is another that does.
+    #[inline(always)]
+    fn is_draining(&self) -> bool {
+        self.config().flags & CONFIG_DRAINING != 0
+    }
     /// The interface that the frame came in on.
     fn interface(&self) -> u32;
     /// Nanoseconds of the coarse monotonic clock.

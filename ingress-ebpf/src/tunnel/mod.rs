@@ -4,6 +4,7 @@
 mod enter;
 mod link;
 mod outer;
+mod probe;
 pub(crate) mod receive;
 
 pub use enter::{enter, room};

@@ -5,6 +5,7 @@ use ingress_common::{Reason, TunnelHeader, VipAddress, limits::tail};
 use super::{
     Outer, enter,
     link::{self, Tags},
+    probe,
 };
 use crate::{
     Outcome, Packet, World,
@@ -94,6 +95,8 @@ pub(crate) enum Next<'w> {
     Leave(Reason),
     /// Another node is asked.
     On(Sending<'w>),
+    /// A peer's agent is told whether this node would take the packet.
+    Answer(bool),
 }
 
 /// Asks this node, and then the candidates that the header names.
@@ -107,7 +110,11 @@ pub(crate) fn hand_on<'w, W: World>(
     let rest = received.rest().ok_or(Reason::BadTunnel)?;
     let sent_skipped = received.flags & TunnelHeader::SKIPPED != 0;
     let probe = received.flags & TunnelHeader::SYN_PROBE != 0;
-    if connection.is_mine(probe, world) {
+    let mine = connection.is_mine(probe, world);
+    if received.flags & TunnelHeader::PROBE != 0 {
+        return Ok(Next::Answer(mine));
+    }
+    if mine {
         return Ok(Next::Leave(Reason::Decapsulated));
     }
     let mut walk = Walk::new(rest);
@@ -148,6 +155,7 @@ pub(crate) fn carry_out<P: Packet, W: World>(
     let sending = match next {
         Next::Leave(reason) => return leave(packet, link, outer, *network, reason),
         Next::On(sending) => sending,
+        Next::Answer(takes) => return probe::answer(packet, world, link, outer, takes),
     };
     let Sending { node, header, length, entropy, reason, .. } = sending;
     enter::replace(packet, world, link, outer.length, length, node, &header, entropy)

@@ -69,7 +69,7 @@ fn addresses(id: u16, v6: bool) -> (Address, Address) {
 
 pub(crate) fn world(from: &mut Source<'_>) -> World {
     let mut world = World {
-        config: Config { node: NodeId(OWN), tunnel_port: Port::new(TUNNEL_PORT), reserved: 0 },
+        config: Config { node: NodeId(OWN), tunnel_port: Port::new(TUNNEL_PORT), flags: 0 },
         interface: 1,
         ..World::default()
     };

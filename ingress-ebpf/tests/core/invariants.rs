@@ -69,7 +69,10 @@ fn examine(world: &World, before: &[u8], outcome: Outcome, after: &[u8], unpack:
         }
         Outcome::Send { reason, interface } => {
             assert_eq!(reason.verdict(), Verdict::Forward);
-            sent(world, before, after, interface);
+            match reason {
+                Reason::Probe => answered(world, before, after, interface),
+                _ => sent(world, before, after, interface),
+            }
             reason
         }
         Outcome::Tail { .. } => unreachable!("a tail call's target calls on"),
@@ -134,6 +137,26 @@ impl Origin {
             Self { inner: sight.start, candidates, tunnel: None }
         }
     }
+}
+
+/// A peer's question goes back to it: addresses and ports change places, the flags and perhaps the
+/// checksum are others, and nothing else is.
+fn answered(world: &World, before: &[u8], after: &[u8], interface: u32) {
+    assert_eq!(interface, world.interface);
+    let (question, answer) = (sight::packet(before), sight::packet(after));
+    let question = question.expect("only IP is answered");
+    let answer = answer.expect("an IP packet was sent");
+    assert!(question.is_of_a_peer(before, world));
+    assert_eq!((question.source, question.destination), (answer.destination, answer.source));
+    assert_eq!(before.len(), after.len());
+    assert_eq!((&before[..6], &before[6..12]), (&after[6..12], &after[..6]));
+    let tunnel = question.tunnel(before).expect("a tunnel packet has a header");
+    assert_eq!(before[12..question.start], after[12..question.start]);
+    // Of the tunnel header, the flags alone.
+    let header = tunnel.inner - ingress_common::TunnelHeader::LEN;
+    assert_eq!(before[header..header + 2], after[header..header + 2]);
+    assert!(matches!(after[header + 2], 0x40 | 0xc0), "flags {:#x}", after[header + 2]);
+    assert_eq!(before[header + 3..], after[header + 3..]);
 }
 
 /// The client's packet stays to the byte; before it are headers to a candidate that can be reached,

@@ -288,7 +288,7 @@ mod tests {
             table in prop::option::of(0u16..3),
         ) -> Desired {
             Desired {
-                config: Config { node: NodeId(node), tunnel_port: Port::new(6082), reserved: 0 },
+                config: Config { node: NodeId(node), tunnel_port: Port::new(6082), flags: 0 },
                 nodes,
                 peers: peers
                     .into_iter()

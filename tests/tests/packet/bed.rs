@@ -106,11 +106,7 @@ impl Bed {
         let programs = &mut self.programs;
         let (tcp, udp) = (6, 17);
         programs
-            .set_config(Config {
-                node: NodeId(OWN),
-                tunnel_port: Port::new(TUNNEL_PORT),
-                reserved: 0,
-            })
+            .set_config(Config { node: NodeId(OWN), tunnel_port: Port::new(TUNNEL_PORT), flags: 0 })
             .unwrap();
         for address in [IpAddr::from(VIP), IpAddr::from(VIP6)] {
             programs.add_vip_address(address).unwrap();

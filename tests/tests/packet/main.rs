@@ -12,6 +12,7 @@ mod foreign;
 mod forward;
 mod malformed;
 mod memory;
+mod probe;
 mod random;
 mod sockets;
 mod table;

@@ -16,6 +16,7 @@ pub mod limits;
 pub mod memory;
 pub mod net;
 pub mod node;
+pub mod observe;
 #[cfg(feature = "user")]
 mod pod;
 pub mod reason;

@@ -21,6 +21,19 @@ pub const VIP_ADDRESSES: u32 = 4096;
 pub const NODES: u32 = 16_384;
 /// Addresses that tunnel packets are taken from.
 pub const PEERS: u32 = 4096;
+/// Virtual services that are counted one by one; a power of two. Slot 0 counts what belongs to none,
+/// and the services beyond the last share it.
+pub const VIP_SLOTS: u32 = 128;
+/// Room for reasons in the counters of a service; a power of two.
+pub const REASON_SLOTS: u32 = 64;
+/// Entries of the counters, each 16 bytes on each CPU: 128 KiB.
+pub const COUNTERS: u32 = VIP_SLOTS * REASON_SLOTS;
+/// Nodes that are counted one by one, each 32 bytes on each CPU: 32 KiB. Slot 0 is for the others.
+pub const NODE_SLOTS: u32 = 1024;
+/// Size of the ring buffer of events. Bytes.
+pub const EVENTS: u32 = 256 * 1024;
+/// Size of a capture's ring buffer, which is there only while the capture runs. Bytes.
+pub const CAPTURED: u32 = 1024 * 1024;
 /// Entries of the program array; see [`tail`].
 pub const TAILS: u32 = 16;
 /// Words of the filter in front of the map of virtual addresses: 65536 bits, 8 KiB. Of packets to
@@ -56,10 +69,12 @@ pub mod tail {
     pub const SYN_COOKIE: u32 = 3;
     /// Copies packets to whoever looks.
     pub const CAPTURE: u32 = 4;
+    /// Samples flows and drops for the agent.
+    pub const EVENTS: u32 = 5;
     /// ICMP errors out of the tunnel.
-    pub const DECAP_ICMP: u32 = 5;
+    pub const DECAP_ICMP: u32 = 6;
     /// Fragments out of the tunnel.
-    pub const DECAP_FRAGMENT: u32 = 6;
+    pub const DECAP_FRAGMENT: u32 = 7;
     /// Tells the sender of a packet that does not fit into the tunnel.
-    pub const TOO_BIG: u32 = 7;
+    pub const TOO_BIG: u32 = 8;
 }

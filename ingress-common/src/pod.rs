@@ -5,6 +5,7 @@
 use crate::{
     Address, Config, Counters, Flow, FlowNode, Fragmented, Group, Heart, Meta, Node, Peer, Row,
     Scratch, VipAddress, VipKey, VipValue,
+    observe::{CaptureFilter, Forwards, NodeLabel, Observe, Seen},
 };
 
 macro_rules! aya_pod {
@@ -21,5 +22,5 @@ macro_rules! aya_pod {
 
 aya_pod!(
     Address, Config, Counters, Flow, FlowNode, Fragmented, Group, Heart, Meta, Node, Peer, Row,
-    Scratch, VipAddress, VipKey, VipValue,
+    Scratch, VipAddress, VipKey, VipValue, CaptureFilter, Forwards, NodeLabel, Observe, Seen,
 );

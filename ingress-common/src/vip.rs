@@ -45,10 +45,14 @@ pub struct VipAddress {
     /// Services of the address; unused ones are zero.
     pub services: [Service; VipAddress::SERVICES],
     /// 1 if the address has more services than these: the map of virtual services has them all.
-    pub more: u32,
+    pub more: u16,
+    /// Index into the per-service counters, for packets to the address that no service has.
+    pub slot: u16,
     /// The replica group to which fragments go of which nobody knows the service: that of the
     /// first.
-    pub group: u32,
+    pub group: u16,
+    /// Always zero.
+    pub reserved: u16,
 }
 const _: () = assert!(size_of::<VipAddress>() == 56);
 
@@ -61,7 +65,7 @@ impl VipAddress {
         let mut address = Self::zeroed();
         for (position, (key, value)) in services.into_iter().enumerate() {
             if position == 0 {
-                address.group = u32::from(value.group);
+                address.group = value.group;
             }
             match address.services.get_mut(position) {
                 Some(slot) => *slot = Service { key: key.service(), value: *value },
@@ -114,7 +118,8 @@ pub const fn filter_bit(address: &Address) -> u32 {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
 pub struct VipValue {
-    /// Index into the per-service counters.
+    /// Index into the per-service counters; 0 for a service that is not counted by itself. The map's
+    /// writer sets it.
     pub vip_id: u16,
     /// Index of the replica group, and so of its table of rows, that serves it.
     pub group: u16,

@@ -11,7 +11,9 @@ use bytemuck::bytes_of;
 use ingress_common::{
     Address, Config, Counters, Flow, FlowNode, Fragmented, Group, HashKey, Heart, Hops, Mac, Meta,
     Node, NodeId, Peer, Port, Reason, Row, Scratch, Service, TunnelHeader, VipAddress, VipKey,
-    VipValue, limits, node, reason::Verdict, table, vip,
+    VipValue, limits, node,
+    observe::{CaptureFilter, EVENT_SNAP, Forwards, NodeLabel, Observe, Record, Seen},
+    reason::Verdict, table, vip,
 };
 
 const V4: Address = Address::v4([192, 0, 2, 80]);
@@ -47,7 +49,7 @@ fn sizes_and_offsets_are_pinned() {
     });
     layout!(Node, 56, 4, {
         address: 0, source: 16, next_hop: 32, source_mac: 38, ifindex: 44, mtu: 48, flags: 50,
-        reserved: 52,
+        slot: 52,
     });
     layout!(Peer, 20, 4, { local: 0, node: 16, reserved: 18 });
     layout!(Counters, 16, 8, { packets: 0, bytes: 8 });
@@ -63,9 +65,20 @@ fn sizes_and_offsets_are_pinned() {
         version_hops: 0, tried: 1, flags: 2, inner_protocol: 3, generation: 4, hops: 6,
     });
     layout!(VipKey, 20, 4, { address: 0, port: 16, protocol: 18, reserved: 19 });
-    layout!(VipAddress, 56, 4, { services: 0, more: 48, group: 52 });
+    layout!(VipAddress, 56, 4, { services: 0, more: 48, slot: 50, group: 52, reserved: 54 });
     layout!(Service, 12, 4, { key: 0, value: 4 });
     layout!(VipValue, 8, 4, { vip_id: 0, group: 2, flags: 4 });
+    layout!(Forwards, 32, 8, { first: 0, next: 8, relayed: 16, bytes: 24 });
+    layout!(NodeLabel, 64, 2, { id: 0, state: 2, length: 3, text: 4 });
+    layout!(Observe, 24, 8, {
+        flags: 0, flow_mask: 4, drop_budget: 8, reserved: 12, capture_until: 16,
+    });
+    layout!(CaptureFilter, 16, 8, { reasons: 0, slot: 8, events_only: 12 });
+    layout!(Seen, 40, 8, {
+        time: 0, reason: 8, action: 12, interface: 16, bytes: 20, left: 24, snap: 28, slot: 32,
+        node_slot: 34, flags: 36,
+    });
+    layout!(Record<EVENT_SNAP>, 168, 8, { seen: 0, data: 40 });
 }
 
 #[test]
@@ -231,5 +244,5 @@ fn capacities_and_slots_are_pinned() {
     assert_eq!((limits::NODES, limits::PEERS, limits::TAILS), (16_384, 4096, 16));
     let slots = [tail::DECAP, tail::ICMP, tail::FRAGMENT, tail::SYN_COOKIE, tail::CAPTURE];
     assert_eq!(slots, [0, 1, 2, 3, 4]);
-    assert_eq!([tail::DECAP_ICMP, tail::DECAP_FRAGMENT, tail::TOO_BIG], [5, 6, 7]);
+    assert_eq!([tail::DECAP_ICMP, tail::DECAP_FRAGMENT, tail::TOO_BIG], [6, 7, 8]);
 }

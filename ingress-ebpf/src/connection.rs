@@ -42,6 +42,9 @@ impl<'p> Connection<'p> {
         let (source, destination) = addresses(packet, offset, network).ok_or(Reason::Malformed)?;
         let key = VipKey::new(destination, transport.destination, ip.protocol);
         let vip = service(&key, address, world).ok_or(Reason::OtherPort)?;
+        if transport.segment == Segment::Opening {
+            world.opening();
+        }
         let flow = Flow::new(
             (source, transport.source),
             (destination, transport.destination),
@@ -121,17 +124,18 @@ pub(crate) fn service<W: World>(
     address: &VipAddress,
     world: &W,
 ) -> Option<VipValue> {
-    if let Some(value) = address.service(key.service()) {
-        return Some(value);
-    }
     let any = VipKey { port: Port::ANY, ..*key };
-    if address.more != 0 {
-        if let Some(value) = world.vip(key) {
-            return Some(value);
-        }
-        return world.vip(&any);
+    let mut found = address.service(key.service());
+    if found.is_none() {
+        found = if address.more == 0 {
+            address.service(any.service())
+        } else {
+            world.vip(key).or_else(|| world.vip(&any))
+        };
     }
-    address.service(any.service())
+    let value = found?;
+    world.serving(value);
+    Some(value)
 }
 
 /// The virtual address that the packet at `offset` is for.

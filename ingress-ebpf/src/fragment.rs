@@ -106,7 +106,7 @@ impl Fragment {
             return Err(Reason::Malformed);
         };
         let (source, destination) = addresses(packet, offset, network).ok_or(Reason::Malformed)?;
-        let group = address.group as u16;
+        let group = address.group;
         let key = pick::group(group, world)?.key;
         // RFC 8200 section 4.5: over IPv6 the protocol does not count.
         let protocol = if network == Network::V4 { ip.protocol } else { 0 };

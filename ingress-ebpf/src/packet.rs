@@ -11,6 +11,11 @@ pub trait Packet {
     fn bytes_mut<const N: usize>(&mut self, offset: usize) -> Option<&mut [u8; N]>;
     /// Length of the frame in bytes. Ethernet padding counts.
     fn length(&self) -> usize;
+    /// The longest packet that one of this length is on the wire: less than the length where it
+    /// stands for several segments, which are cut apart when it is sent.
+    fn longest(&self, length: usize) -> usize {
+        length
+    }
     /// Moves the front of the frame by `delta` bytes: outwards if negative. New bytes have any
     /// value. `false`, and nothing changed, if there is no room.
     fn move_front(&mut self, delta: i32) -> bool;

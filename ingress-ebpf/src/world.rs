@@ -40,10 +40,14 @@ pub trait World {
     fn group(&self, number: u16) -> Option<&Group>;
     /// A row; see [`row_index`](ingress_common::table::row_index).
     fn row(&self, index: u32) -> Option<Row>;
-    /// How to reach a node.
+    /// How to reach a node. The last one that was asked for is the one that a packet is sent to.
     fn node(&self, id: NodeId) -> Option<&Node>;
     /// The peer that has this address.
     fn peer(&self, address: &Address) -> Option<&Peer>;
+    /// Told which virtual service the packet is for.
+    fn serving(&self, _vip: VipValue) {}
+    /// Told that the packet begins a flow, for whoever watches.
+    fn opening(&self) {}
     /// The TCP socket of this node that would get the flow's segment with this header.
     fn socket(&self, flow: &Flow, segment: Option<&[u8; 20]>) -> Socket;
     /// Where the UDP flow with this hash goes, if it was remembered lately.

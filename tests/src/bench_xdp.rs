@@ -163,7 +163,7 @@ fn fill(programs: &mut Programs) -> Result<()> {
         ifindex: 1,
         mtu: 1500,
         flags: NODE_USABLE,
-        reserved: 0,
+        slot: 0,
     };
     programs.set_node(NodeId(2), node(PEER.into(), OWN.into()))?;
     programs.set_node(NodeId(3), node(PEER6.into(), OWN6.into()))?;

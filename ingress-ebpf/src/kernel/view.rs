@@ -1,18 +1,36 @@
 //! The core's questions, answered from the maps and the socket table.
 
-use aya_ebpf::{helpers::generated::bpf_ktime_get_coarse_ns, programs::XdpContext};
+use core::cell::Cell;
+
+use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
 use ingress_common::{
     Address, Config, Flow, FlowNode, Fragmented, Group, Node, NodeId, Peer, Row, Scratch,
     VipAddress, VipKey, VipValue, limits, vip,
 };
 use ingress_ebpf::{Socket, World};
 
-use super::{maps, socket};
+use super::{hook::Hook, maps, socket};
 
-/// The kernel as a program sees it.
-pub(super) struct View<'c>(pub(super) &'c XdpContext);
+/// The kernel as a program sees it, and what it has asked: whose packet it was, which the counters
+/// and watchers want to know in the end.
+pub(super) struct View<'c, H> {
+    hook: &'c H,
+    /// The slot of the virtual service, or of the address.
+    pub(super) slot: Cell<u16>,
+    /// The slot of the node that was asked for last.
+    pub(super) node: Cell<u16>,
+    /// The packet begins a flow.
+    pub(super) opening: Cell<bool>,
+}
 
-impl World for View<'_> {
+impl<'c, H: Hook> View<'c, H> {
+    #[inline(always)]
+    pub(super) fn new(hook: &'c H) -> Self {
+        Self { hook, slot: Cell::new(0), node: Cell::new(0), opening: Cell::new(false) }
+    }
+}
+
+impl<H: Hook> World for View<'_, H> {
     #[inline(always)]
     fn config(&self) -> Config {
         maps::CONFIG.get(0).copied().unwrap_or_default()
@@ -20,13 +38,7 @@ impl World for View<'_> {
 
     #[inline(always)]
     fn interface(&self) -> u32 {
-        let mut index = self.0.ingress_ifindex() as u32;
-        // SAFETY: The assembly is empty. It keeps the compiler from joining this read of the context
-        // with a read of other memory at the same distance: the verifier takes no pointer for both.
-        unsafe {
-            core::arch::asm!("{0} = {0}", inout(reg) index, options(nomem, nostack));
-        }
-        index
+        self.hook.interface()
     }
 
     #[inline(always)]
@@ -51,7 +63,9 @@ impl World for View<'_> {
         }
         // SAFETY: The map is preallocated: the memory stays, and a racing update shows one value or
         // the other, both of which were meant.
-        unsafe { maps::VIPADDR.get(address) }
+        let value = unsafe { maps::VIPADDR.get(address) }?;
+        self.slot.set(value.slot);
+        Some(value)
     }
 
     #[inline(always)]
@@ -72,7 +86,9 @@ impl World for View<'_> {
 
     #[inline(always)]
     fn node(&self, id: NodeId) -> Option<&Node> {
-        maps::NODES.get(u32::from(id.0))
+        let node = maps::NODES.get(u32::from(id.0))?;
+        self.node.set(node.slot as u16);
+        Some(node)
     }
 
     #[inline(always)]
@@ -82,8 +98,18 @@ impl World for View<'_> {
     }
 
     #[inline(always)]
+    fn serving(&self, vip: VipValue) {
+        self.slot.set(vip.vip_id);
+    }
+
+    #[inline(always)]
+    fn opening(&self) {
+        self.opening.set(true);
+    }
+
+    #[inline(always)]
     fn socket(&self, flow: &Flow, segment: Option<&[u8; 20]>) -> Socket {
-        socket::look_up(self.0, flow, segment)
+        socket::look_up(self.hook, flow, segment)
     }
 
     #[inline(always)]

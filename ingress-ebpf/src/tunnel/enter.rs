@@ -63,7 +63,7 @@ pub(super) fn replace<P: Packet, W: World>(
     let network = if v4.is_some() { Network::V4 } else { Network::V6 };
     let udp_length = UDP_HEADER + TunnelHeader::LEN + inner;
     let total = ip_header(network) + udp_length;
-    if total > usize::from(node.mtu) {
+    if packet.longest(total) > usize::from(node.mtu) {
         return Err(Reason::TooLong);
     }
     // Tags name a VLAN of the interface that they came in on, and mean nothing on another.

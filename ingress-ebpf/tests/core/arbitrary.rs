@@ -97,7 +97,7 @@ pub(crate) fn world(from: &mut Source<'_>) -> World {
             ifindex: if from.once_in(4) { 2 } else { 1 },
             mtu: if from.once_in(4) { from.word() } else { 1500 },
             flags: if from.once_in(4) { 0 } else { NODE_USABLE },
-            reserved: 0,
+            slot: 0,
         });
         for v6 in [false, true] {
             let (address, local) = addresses(id, v6);

@@ -275,7 +275,7 @@ mod tests {
             ifindex: 3,
             mtu,
             flags: 1,
-            reserved: 0,
+            slot: 0,
         })
     }
 

@@ -90,7 +90,7 @@ impl Loaded {
             loader.map_pin_path(map, directory.join(map));
         }
         let mut object = loader.load(bytes).map_err(|error| L4Error::Load(Box::new(error)))?;
-        for name in object::PROGRAMS {
+        for name in object::PROGRAMS.into_iter().filter(|name| name.starts_with("xdp_")) {
             let program = program(&mut object, name)?;
             object::load(program).map_err(|source| refused(name, source))?;
         }

@@ -97,7 +97,7 @@ pub(crate) fn node(id: u16, source: IpAddr, address: IpAddr, ifindex: u32) -> No
         ifindex,
         mtu: MTU,
         flags: NODE_USABLE,
-        reserved: 0,
+        slot: 0,
     }
 }
 

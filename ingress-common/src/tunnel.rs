@@ -28,7 +28,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::{NodeId, Row};
 
 /// The tunnel header, in network order.
-#[repr(C)]
+#[repr(C, align(4))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
 pub struct TunnelHeader {
     /// [`TunnelHeader::VERSION`] in the upper four bits, the number of hops in the lower four.

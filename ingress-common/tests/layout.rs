@@ -56,12 +56,12 @@ fn sizes_and_offsets_are_pinned() {
     layout!(Row, 8, 8, { nodes: 0 });
     layout!(Group, 32, 8, { generation: 0, ready: 4, key: 8, transition_until: 24 });
     layout!(Heart, 8, 8, { beat: 0 });
-    layout!(FlowNode, 8, 4, { seen: 0, node: 4, reserved: 6 });
-    layout!(Fragmented, 8, 2, {
+    layout!(FlowNode, 8, 8, { seen: 0, node: 4, reserved: 6 });
+    layout!(Fragmented, 8, 8, {
         source: 0, destination: 2, protocol: 4, flags: 5, reserved: 6,
     });
     layout!(Scratch, 24, 8, { refilled: 0, answers: 8, limit: 12, second: 16, inserts: 20 });
-    layout!(TunnelHeader, 12, 1, {
+    layout!(TunnelHeader, 12, 4, {
         version_hops: 0, tried: 1, flags: 2, inner_protocol: 3, generation: 4, hops: 6,
     });
     layout!(VipKey, 20, 4, { address: 0, port: 16, protocol: 18, reserved: 19 });

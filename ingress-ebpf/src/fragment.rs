@@ -8,7 +8,7 @@
 //! the first one comes: what is before it is dropped.
 
 use ingress_common::{
-    Address, Flow, Fragmented, HashKey, Hops, NodeId, Reason, TunnelHeader, VipAddress, VipKey,
+    Address, Flow, Fragmented, HashKey, Hops, NodeId, Port, Reason, TunnelHeader, VipAddress, VipKey,
     flow::hash_words, table::row_index,
 };
 
@@ -150,13 +150,8 @@ impl Fragment {
         };
         if self.first {
             let opening = matches!(segment, Segment::Opening);
-            let fragmented = Fragmented {
-                source: ports.0,
-                destination: ports.1,
-                protocol,
-                flags: if opening { Fragmented::OPENING } else { 0 },
-                reserved: 0,
-            };
+            let flags = if opening { Fragmented::OPENING } else { 0 };
+            let fragmented = Fragmented::new(ports.0, ports.1, protocol, flags);
             world.remember_fragmented(self.hash, fragmented);
         }
         let flow = Flow::new((self.source, ports.0), (self.destination, ports.1), protocol);
@@ -166,8 +161,7 @@ impl Fragment {
     #[inline(always)]
     fn foreign<T, W: World>(&self, world: &W) -> Result<T, Reason> {
         if self.first {
-            let flags = Fragmented::FOREIGN;
-            let fragmented = Fragmented { flags, ..bytemuck::Zeroable::zeroed() };
+            let fragmented = Fragmented::new(Port::ANY, Port::ANY, 0, Fragmented::FOREIGN);
             world.remember_fragmented(self.hash, fragmented);
         }
         Err(Reason::OtherPort)

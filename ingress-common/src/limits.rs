@@ -35,7 +35,26 @@ pub const EVENTS: u32 = 256 * 1024;
 /// Size of a capture's ring buffer, which is there only while the capture runs. Bytes.
 pub const CAPTURED: u32 = 1024 * 1024;
 /// Entries of the program array; see [`tail`].
-pub const TAILS: u32 = 8;
+pub const TAILS: u32 = 16;
+/// Words of the filter in front of the map of virtual addresses: 65536 bits, 8 KiB. Of packets to
+/// other addresses it lets through one in 65536 for each virtual address.
+pub const VIP_FILTER: u32 = 1024;
+/// UDP flows that are remembered, the least recently used forgotten first: 80 bytes each, 10 MiB.
+pub const FLOWS: u32 = 131_072;
+/// Fragmented packets that are remembered: 80 bytes each, 640 KiB.
+pub const FRAGMENTS: u32 = 8192;
+/// UDP flows that one CPU remembers in a second. An insertion into a full map costs the time of
+/// thirty look-ups, so that a flood of them is an attack; what is not remembered goes by the row.
+pub const FLOW_INSERTS: u32 = 20_000;
+/// Seconds without a datagram after which a UDP flow is forgotten. RFC 4787 section 4.3 has two
+/// minutes as the least for a NAT; nothing breaks here but that the row decides again.
+pub const FLOW_SECONDS: u32 = 120;
+/// Answers "packet too big" that one CPU sends at once, and then one in [`ANSWER_INTERVAL`].
+pub const ANSWERS: u32 = 64;
+/// Nanoseconds in which a CPU may send one more answer.
+pub const ANSWER_INTERVAL: u64 = 10_000_000;
+/// Nanoseconds without a heartbeat after which an agent is taken for hung.
+pub const HEART_STALE: u64 = 2_000_000_000;
 
 /// Slots of the program array. A rare path gets a stack and a verifier budget of its own. An empty
 /// slot is no error: the caller goes on as if the path did not exist.
@@ -52,4 +71,10 @@ pub mod tail {
     pub const CAPTURE: u32 = 4;
     /// Samples flows and drops for the agent.
     pub const EVENTS: u32 = 5;
+    /// ICMP errors out of the tunnel.
+    pub const DECAP_ICMP: u32 = 6;
+    /// Fragments out of the tunnel.
+    pub const DECAP_FRAGMENT: u32 = 7;
+    /// Tells the sender of a packet that does not fit into the tunnel.
+    pub const TOO_BIG: u32 = 8;
 }

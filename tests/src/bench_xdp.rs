@@ -144,9 +144,9 @@ fn median(values: &mut [f64]) -> f64 {
 /// Two services, one of which has all its flows here and the other there.
 fn fill(programs: &mut Programs) -> Result<()> {
     let tunnel_port = Port::new(TUNNEL);
-    programs.set_config(Config { node: NodeId(1), tunnel_port, reserved: 0 })?;
+    programs.set_config(Config { node: NodeId(1), tunnel_port, flags: 0 })?;
     for group in 0..2 {
-        programs.set_group(group, Group { generation: 0, ready: 1, key: KEY })?;
+        programs.set_group(group, Group { generation: 0, ready: 1, key: KEY, transition_until: 0 })?;
     }
     for vip in [IpAddr::from(VIP), VIP6.into()] {
         programs.add_vip_address(vip)?;

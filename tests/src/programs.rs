@@ -15,29 +15,16 @@ use aya::{
     programs::{Program, SchedClassifier, Xdp},
 };
 use ingress_common::{
-    Address, Config, Counters, Group, Node, NodeId, Peer, Reason, Row, VipAddress, VipKey,
+    Address, Config, Counters, Group, Heart, Node, NodeId, Peer, Reason, Row, VipAddress, VipKey,
     VipValue,
-    limits::tail,
     observe::{Forwards, counter_index},
+    vip::filter_bit,
 };
 use ingress_userspace::l4::object;
 use nix::sched::{CloneFlags, unshare};
 
 /// The most bytes that a test run gives back.
 const FRAME: usize = 4096;
-
-/// The programs.
-const NAMES: [&str; 9] = [
-    "xdp_pass",
-    "xdp_decap",
-    "xdp_steer",
-    "xdp_events",
-    "xdp_capture",
-    "tc_decap",
-    "tc_steer",
-    "tc_events",
-    "tc_capture",
-];
 
 /// The object's programs and maps. The maps are empty, the decapsulating program is in its slot.
 #[derive(Debug)]
@@ -67,11 +54,11 @@ impl Programs {
     /// Whatever the kernel has against it.
     pub fn load(object: &Path) -> Result<Self> {
         let mut ebpf = EbpfLoader::new().load_file(object)?;
-        for name in NAMES {
+        for name in object::PROGRAMS {
             load(&mut ebpf, name).with_context(|| format!("{name} is refused"))?;
         }
         let mut programs = Self { ebpf, counters: Vec::new(), metadata: 0, slots: 1 };
-        programs.fill_decap_slot()?;
+        programs.fill_slots()?;
         programs.counters = programs.read_counters()?;
         // Filled with ones it shows what the program leaves unwritten at the new front of a frame;
         // otherwise the kernel has zeros there. Old kernels allow 32 bytes only.
@@ -86,21 +73,25 @@ impl Programs {
         Ok(programs)
     }
 
-    /// Puts the decapsulating program into its slot.
+    /// Puts the programs of the rare paths into their slots.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn fill_decap_slot(&mut self) -> Result<()> {
-        self.fill("PROGS", tail::DECAP, "xdp_decap")?;
-        self.fill("TCPROGS", tail::DECAP, "tc_decap")
+    pub fn fill_slots(&mut self) -> Result<()> {
+        for (slot, name) in object::TAILS {
+            self.fill("PROGS", slot, name)?;
+        }
+        for (slot, name) in object::TC_TAILS {
+            self.fill("TCPROGS", slot, name)?;
+        }
+        Ok(())
     }
 
-    /// Takes the decapsulating program out of its slot.
+    /// Takes the program out of a slot.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn empty_decap_slot(&mut self) -> Result<()> {
-        let slot = tail::DECAP;
+    pub fn empty_slot(&mut self, slot: u32) -> Result<()> {
         self.slots("PROGS")?.clear_index(&slot)?;
         self.slots("TCPROGS")?.clear_index(&slot)?;
         Ok(())
@@ -311,7 +302,7 @@ impl Programs {
                     // Its entries are bytes, and a value has none.
                     Map::RingBuf(data) => return Ok((name.to_owned(), data.info()?.max_entries().into())),
                     Map::PerCpuArray(data) => (data, cpus as u64, 0),
-                    Map::HashMap(data) => {
+                    Map::HashMap(data) | Map::LruHashMap(data) => {
                         let key = data.info()?.key_size().next_multiple_of(8);
                         (data, 1, u64::from(key) + 48 + 16)
                     }
@@ -381,7 +372,13 @@ impl Programs {
     /// # Errors
     /// The kernel's.
     pub fn add_vip_address(&mut self, address: IpAddr) -> Result<()> {
-        self.insert("VIPADDR", Address::from(address), VipAddress::default())
+        let address = Address::from(address);
+        self.insert("VIPADDR", address, VipAddress::new([]))?;
+        let bit = filter_bit(&address);
+        let map = self.ebpf.map_mut("VIPFILTER").context("no map VIPFILTER")?;
+        let mut words = Array::<_, u64>::try_from(map)?;
+        let word = words.get(&(bit >> 6), 0)?;
+        Ok(words.set(bit >> 6, word | 1 << (bit & 63), 0)?)
     }
 
     /// Adds a virtual service.
@@ -390,7 +387,22 @@ impl Programs {
     /// The kernel's.
     pub fn add_vip(&mut self, key: VipKey, value: VipValue) -> Result<()> {
         self.slots = self.slots.max(value.vip_id + 1);
-        self.insert("VIPS", key, value)
+        self.insert("VIPS", key, value)?;
+        let map = self.ebpf.map("VIPS").context("no map VIPS")?;
+        let all = HashMap::<_, VipKey, VipValue>::try_from(map)?;
+        let mut services = all.iter().collect::<Result<Vec<_>, _>>()?;
+        services.retain(|(other, _)| other.address == key.address);
+        services.sort_unstable_by_key(|(key, _)| (key.protocol, key.port.number()));
+        let value = VipAddress::new(services.iter().map(|(key, value)| (key, value)));
+        self.insert("VIPADDR", key.address, value)
+    }
+
+    /// Sets when the agent last said that it runs, in nanoseconds of the monotonic clock.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn set_heart(&mut self, beat: u64) -> Result<()> {
+        self.set("HEART", 0, Heart { beat })
     }
 
     /// Adds a peer.
@@ -440,7 +452,7 @@ pub fn verify(object: &Path) -> Result<Vec<(&'static str, Result<Verified>)>> {
             bytes: info.size_translated().unwrap_or_default(),
         })
     };
-    Ok(NAMES.map(|name| (name, load(name))).into())
+    Ok(object::PROGRAMS.map(|name| (name, load(name))).into())
 }
 
 fn xdp<'e>(ebpf: &'e Ebpf, name: &str) -> Result<&'e Xdp> {

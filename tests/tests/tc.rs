@@ -151,6 +151,28 @@ fn counted(bpf_dir: &Path) -> BTreeMap<&'static str, (u64, u64)> {
     counters.into_iter().map(|(reason, count)| (reason.name(), (count.packets, count.bytes))).collect()
 }
 
+/// Checks a file of captured packets: ten that went into the tunnel, each with the reason.
+fn packets(file: &[u8]) {
+    let word = |at: usize| u32::from_ne_bytes(file[at..at + 4].try_into().expect("four bytes"));
+    let (mut at, mut count) = (0, 0);
+    while at < file.len() {
+        let (kind, length) = (word(at), word(at + 4) as usize);
+        if kind == 6 {
+            let block = &file[at..at + length];
+            let captured = word(at + 20) as usize;
+            let frame = &block[28..28 + captured];
+            // UDP to the port of the tunnel, over IPv4.
+            assert_eq!((&frame[12..14], frame[23], &frame[36..38]), (&[8, 0][..], 17, &[0x17, 0xc2][..]));
+            assert!(word(at + 24) as usize >= captured);
+            let text = b"forward: forwarded, service 203.0.113.1:80/tcp, node n2";
+            assert!(block.windows(text.len()).any(|window| window == text));
+            count += 1;
+        }
+        at += length;
+    }
+    assert_eq!(count, 10);
+}
+
 #[test]
 fn merged_segments_go_through_the_tunnel_of_tc() {
     let Some(_object) = requirement::bpf("merged_segments_go_through_the_tunnel_of_tc") else {
@@ -191,6 +213,15 @@ fn merged_segments_go_through_the_tunnel_of_tc() {
                 thread::sleep(Duration::from_millis(10));
             }
 
+            let file = directory.path().join("packets.pcapng");
+            let capture = l4::command::Command::Capture {
+                write: Some(file.clone()),
+                vips: vec![VIPS[0].to_owned()],
+                reasons: vec!["forwarded".to_owned()],
+                count: Some(10),
+                bpf_dir: bpf_dir[0].clone(),
+            };
+            let capture = thread::spawn(move || capture.run(&mut Vec::new()));
             for vip in VIPS {
                 let before = counted(&bpf_dir[0]);
                 let mut taken: BTreeMap<String, u32> = BTreeMap::new();
@@ -211,6 +242,13 @@ fn merged_segments_go_through_the_tunnel_of_tc() {
                 }
                 assert!(counted(&bpf_dir[1])["decapsulated"].0 > 0);
             }
+            // It had begun before the last connections at the latest, or sees one more.
+            while !capture.is_finished() {
+                client.run(|| upload(VIPS[0]));
+                assert!(Instant::now() < deadline, "ten packets are not captured");
+            }
+            capture.join().expect("no panic").expect("it works");
+            packets(&std::fs::read(file).expect("it is written"));
             drop(handles);
             for (host, bpf_dir) in [(&n1, &bpf_dir[0]), (&n2, &bpf_dir[1])] {
                 let unload = l4::command::Command::Unload { bpf_dir: bpf_dir.clone() };

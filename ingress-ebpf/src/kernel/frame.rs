@@ -1,6 +1,6 @@
 //! The only raw packet pointers: bounds-checked access to the frame of an XDP program.
 
-use aya_ebpf::{EbpfContext as _, helpers::generated::bpf_xdp_adjust_head, programs::XdpContext};
+use aya_ebpf::{EbpfContext as _, helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail}, programs::XdpContext};
 use ingress_ebpf::Packet;
 
 /// The frame that an XDP program runs on.
@@ -62,6 +62,13 @@ impl Packet for Frame<'_> {
         // SAFETY: The pointer is the context that the kernel passed to the program. All packet
         // pointers become invalid, and `&mut self` guarantees that nobody holds one.
         unsafe { bpf_xdp_adjust_head(self.0.as_ptr().cast(), delta) == 0 }
+    }
+
+    #[inline(always)]
+    fn truncate(&mut self, length: usize) -> bool {
+        let delta = length as i32 - self.length() as i32;
+        // SAFETY: As in `move_front`.
+        delta < 0 && unsafe { bpf_xdp_adjust_tail(self.0.as_ptr().cast(), delta) == 0 }
     }
 
     #[inline(always)]

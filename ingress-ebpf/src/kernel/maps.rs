@@ -2,10 +2,11 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, ProgramArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
 };
 use ingress_common::{
-    Address, Config, Counters, Group, Meta, Node, Peer, Row, VipAddress, VipKey, VipValue, limits,
+    Address, Config, Counters, FlowNode, Fragmented, Group, Heart, Meta, Node, Peer, Row, Scratch,
+    VipAddress, VipKey, VipValue, limits,
     observe::{CaptureFilter, Forwards, NodeLabel, Observe, Seen},
 };
 
@@ -15,7 +16,10 @@ static META: Array<Meta> = Array::with_max_entries(1, 0);
 /// This node's number and the tunnel's port.
 #[map]
 pub(super) static CONFIG: Array<Config> = Array::with_max_entries(1, 0);
-/// Virtual addresses: the first question to every packet.
+/// A bit for each virtual address: the first question to every packet.
+#[map]
+pub(super) static VIPFILTER: Array<u64> = Array::with_max_entries(limits::VIP_FILTER, 0);
+/// Virtual addresses.
 #[map]
 pub(super) static VIPADDR: HashMap<Address, VipAddress> =
     HashMap::with_max_entries(limits::VIP_ADDRESSES, 0);
@@ -34,6 +38,20 @@ pub(super) static NODES: Array<Node> = Array::with_max_entries(limits::NODES, 0)
 /// Whose tunnel packets are taken.
 #[map]
 pub(super) static PEERS: HashMap<Address, Peer> = HashMap::with_max_entries(limits::PEERS, 0);
+/// The agent's heartbeat.
+#[map]
+pub(super) static HEART: Array<Heart> = Array::with_max_entries(1, 0);
+/// Where UDP flows go.
+#[map]
+pub(super) static FLOWS: LruHashMap<u64, FlowNode> =
+    LruHashMap::with_max_entries(limits::FLOWS, 0);
+/// What first fragments said.
+#[map]
+pub(super) static FRAGMENTS: LruHashMap<u64, Fragmented> =
+    LruHashMap::with_max_entries(limits::FRAGMENTS, 0);
+/// What a CPU remembers for itself.
+#[map]
+pub(super) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 /// Packets and bytes by virtual service and reason: see `counter_index`.
 #[map]
 pub(super) static REASONS: PerCpuArray<Counters> =

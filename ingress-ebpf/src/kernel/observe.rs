@@ -37,6 +37,10 @@ pub(super) fn count(slot: u16, reason: Reason, bytes: u64) {
 /// Counts a packet that is sent to the node that the view was asked for last.
 #[inline(always)]
 pub(super) fn count_forward(node: u16, reason: Reason, bytes: u64) {
+    // An answer goes to whoever asked.
+    if matches!(reason.verdict(), Verdict::Drop) || matches!(reason, Reason::Probe) {
+        return;
+    }
     if let Some(forwards) = maps::FORWARDS.get_ptr_mut(u32::from(node)) {
         // SAFETY: As in `count`.
         let forwards: &mut Forwards = unsafe { &mut *forwards };

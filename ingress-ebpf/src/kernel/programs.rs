@@ -5,7 +5,7 @@ use aya_ebpf::{
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
-use ingress_common::reason::Verdict;
+use ingress_common::{Reason, reason::Verdict};
 use ingress_ebpf::Outcome;
 
 use super::{frame::Frame, hook::Hook, observe, skb::Skb, view::View};
@@ -38,6 +38,51 @@ fn xdp_events(context: XdpContext) -> u32 {
 #[xdp]
 fn xdp_capture(context: XdpContext) -> u32 {
     observe::capture(&context)
+}
+
+/// Slot [`ICMP`](ingress_common::limits::tail::ICMP): ICMP for virtual addresses.
+#[xdp]
+fn xdp_icmp(context: XdpContext) -> u32 {
+    let view = View::new(&context);
+    let bytes = context.length();
+    let outcome = ingress_ebpf::steer_icmp(&mut Frame(&context), &view);
+    finish(&context, &view, bytes, outcome)
+}
+
+/// Slot [`DECAP_ICMP`](ingress_common::limits::tail::DECAP_ICMP): ICMP out of the tunnel.
+#[xdp]
+fn xdp_decap_icmp(context: XdpContext) -> u32 {
+    let view = View::new(&context);
+    let bytes = context.length();
+    let outcome = ingress_ebpf::receive_icmp(&mut Frame(&context), &view);
+    finish(&context, &view, bytes, outcome)
+}
+
+/// Slot [`FRAGMENT`](ingress_common::limits::tail::FRAGMENT): fragments for virtual addresses.
+#[xdp]
+fn xdp_frag(context: XdpContext) -> u32 {
+    let view = View::new(&context);
+    let bytes = context.length();
+    let outcome = ingress_ebpf::steer_fragment(&mut Frame(&context), &view);
+    finish(&context, &view, bytes, outcome)
+}
+
+/// Slot [`DECAP_FRAGMENT`](ingress_common::limits::tail::DECAP_FRAGMENT): fragments out of the tunnel.
+#[xdp]
+fn xdp_decap_frag(context: XdpContext) -> u32 {
+    let view = View::new(&context);
+    let bytes = context.length();
+    let outcome = ingress_ebpf::receive_fragment(&mut Frame(&context), &view);
+    finish(&context, &view, bytes, outcome)
+}
+
+/// Slot [`TOO_BIG`](ingress_common::limits::tail::TOO_BIG): what does not fit into the tunnel.
+#[xdp]
+fn xdp_too_big(context: XdpContext) -> u32 {
+    let view = View::new(&context);
+    let bytes = context.length();
+    let outcome = ingress_ebpf::too_big(&mut Frame(&context), &view);
+    finish(&context, &view, bytes, outcome)
 }
 
 /// For the far ends of veth pairs: a veth takes frames that were sent by `XDP_TX` or a redirect
@@ -77,21 +122,54 @@ fn tc_capture(context: TcContext) -> i32 {
     observe::capture(&context) as i32
 }
 
+/// As `xdp_icmp`.
+#[classifier]
+fn tc_icmp(context: TcContext) -> i32 {
+    let view = View::new(&context);
+    let bytes = context.length();
+    let outcome = ingress_ebpf::steer_icmp(&mut Skb::new(&context), &view);
+    finish(&context, &view, bytes, outcome) as i32
+}
+
+/// As `xdp_decap_icmp`.
+#[classifier]
+fn tc_decap_icmp(context: TcContext) -> i32 {
+    let view = View::new(&context);
+    let bytes = context.length();
+    let outcome = ingress_ebpf::receive_icmp(&mut Skb::new(&context), &view);
+    finish(&context, &view, bytes, outcome) as i32
+}
+
+/// As `xdp_frag`.
+#[classifier]
+fn tc_frag(context: TcContext) -> i32 {
+    let view = View::new(&context);
+    let bytes = context.length();
+    let outcome = ingress_ebpf::steer_fragment(&mut Skb::new(&context), &view);
+    finish(&context, &view, bytes, outcome) as i32
+}
+
+/// As `xdp_decap_frag`.
+#[classifier]
+fn tc_decap_frag(context: TcContext) -> i32 {
+    let view = View::new(&context);
+    let bytes = context.length();
+    let outcome = ingress_ebpf::receive_fragment(&mut Skb::new(&context), &view);
+    finish(&context, &view, bytes, outcome) as i32
+}
+
 #[inline(always)]
 fn finish<H: Hook>(hook: &H, view: &View<'_, H>, bytes: u32, outcome: Outcome) -> u32 {
     let bytes = u64::from(bytes);
     let (reason, action, sent) = match outcome {
-        Outcome::Done(reason) => match reason.verdict() {
-            Verdict::Pass => (reason, H::PASS, false),
-            Verdict::Forward | Verdict::Drop => (reason, H::DROP, false),
-        },
+        Outcome::Done(reason) => (reason, action::<H>(reason), false),
         Outcome::Send { reason, interface } => {
             observe::count_forward(view.node.get(), reason, bytes);
             (reason, hook.send(interface), true)
         }
         Outcome::Tail { slot, otherwise } => {
             hook.jump(slot);
-            (otherwise, H::PASS, false)
+            (otherwise, action::<H>(otherwise), false)
         }
     };
     #[cfg(feature = "log")]
@@ -99,4 +177,13 @@ fn finish<H: Hook>(hook: &H, view: &View<'_, H>, bytes: u32, outcome: Outcome) -
     observe::count(view.slot.get(), reason, bytes);
     observe::offer(hook, view, reason, action, bytes, sent);
     action
+}
+
+/// What becomes of a frame that is not sent.
+#[inline(always)]
+const fn action<H: Hook>(reason: Reason) -> u32 {
+    match reason.verdict() {
+        Verdict::Pass => H::PASS,
+        Verdict::Forward | Verdict::Drop => H::DROP,
+    }
 }

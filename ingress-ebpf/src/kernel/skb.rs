@@ -180,6 +180,12 @@ impl Packet for Skb<'_> {
         }
     }
 
+    /// Not needed: no program that runs on socket buffers cuts one off.
+    #[inline(always)]
+    fn truncate(&mut self, _length: usize) -> bool {
+        false
+    }
+
     #[inline(always)]
     fn merged<const MASK: usize>(&self, value: usize) -> usize {
         unknown_zero(self.0.data_end() - self.0.data(), value) & MASK

@@ -14,7 +14,7 @@ pub enum Network {
     V6,
 }
 
-/// A packet of either version that is whole and no fragment.
+/// A packet of either version that the frame has all of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ip {
     /// The version.
@@ -28,6 +28,15 @@ pub struct Ip {
     pub protocol: u8,
 }
 
+/// What makes a packet a fragment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// The identification that all fragments of one packet share.
+    pub identification: u32,
+    /// It begins with the transport header.
+    pub first: bool,
+}
+
 impl Ip {
     /// Reads the packet at `offset`.
     ///
@@ -36,12 +45,29 @@ impl Ip {
     /// header lies behind too many extension headers.
     #[inline(always)]
     pub fn read<P: Packet>(packet: &P, offset: usize, network: Network) -> Result<Self, Reason> {
-        let mut ip = match network {
+        match Self::read_piece(packet, offset, network)? {
+            (ip, None) => Ok(ip),
+            (_, Some(_)) => Err(Reason::Fragment),
+        }
+    }
+
+    /// Reads the packet at `offset`, which may be a fragment. Of one that is not the first,
+    /// everything behind the fragment header counts as data.
+    ///
+    /// # Errors
+    /// [`Reason::Malformed`].
+    #[inline(always)]
+    pub fn read_piece<P: Packet>(
+        packet: &P,
+        offset: usize,
+        network: Network,
+    ) -> Result<(Self, Option<Piece>), Reason> {
+        let (mut ip, piece) = match network {
             Network::V4 => ipv4::read(packet, offset),
             Network::V6 => ipv6::read(packet, offset),
         }?;
         ip.header = packet.merged::<{ ipv6::HEADERS }>(ip.header);
-        Ok(ip)
+        Ok((ip, piece))
     }
 }
 

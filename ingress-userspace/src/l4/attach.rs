@@ -17,7 +17,7 @@ use aya::{
     programs::{ProgramFd, SchedClassifier, Xdp},
 };
 use ingress_common::{
-    Group, Meta,
+    FlowNode, Group, Meta,
     limits::{ABI_VERSION, GROUPS, tail},
 };
 use nix::net::if_::if_nametoindex;
@@ -25,6 +25,7 @@ use nix::net::if_::if_nametoindex;
 use super::{
     L4Error, Mode,
     apply::{cannot, open},
+    counters::pinned,
     detach::{Detached, is_link},
     directory::{directory, directory_error, entries, prepare, version, versions},
     link::{self, Kind},
@@ -32,9 +33,29 @@ use super::{
 };
 
 /// All maps that are pinned, by the names of their pins.
-pub const MAPS: [&str; 17] = [
-    "META", "CONFIG", "VIPADDR", "VIPS", "GROUPS", "TABLE", "NODES", "PEERS", "REASONS", "FORWARDS",
-    "NAMES", "OBSERVE", "SEEN", "BUDGET", "EVENTS", "PROGS", "TCPROGS",
+pub const MAPS: [&str; 22] = [
+    "META",
+    "CONFIG",
+    "VIPFILTER",
+    "VIPADDR",
+    "VIPS",
+    "GROUPS",
+    "TABLE",
+    "NODES",
+    "PEERS",
+    "HEART",
+    "FLOWS",
+    "FRAGMENTS",
+    "SCRATCH",
+    "REASONS",
+    "FORWARDS",
+    "NAMES",
+    "OBSERVE",
+    "SEEN",
+    "BUDGET",
+    "EVENTS",
+    "PROGS",
+    "TCPROGS",
 ];
 
 /// Maps of a capture, which belong to whoever captures: here they are as small as can be.
@@ -62,8 +83,38 @@ pub(super) fn loader<'l>(directory: &Path) -> EbpfLoader<'l> {
 }
 
 /// What a run on a made packet must not disturb, and has of its own.
-const DISTURBED: [&str; 8] =
-    ["REASONS", "FORWARDS", "OBSERVE", "SEEN", "BUDGET", "EVENTS", "PROGS", "TCPROGS"];
+const DISTURBED: [&str; 9] = [
+    "SCRATCH", "REASONS", "FORWARDS", "OBSERVE", "SEEN", "BUDGET", "EVENTS", "PROGS", "TCPROGS",
+];
+
+/// Loads the XDP programs that steer, and puts those behind tail calls into their slots.
+///
+/// # Errors
+/// What keeps them out of the kernel.
+pub(super) fn load_xdp(object: &mut Ebpf) -> Result<(), L4Error> {
+    let mut slots: ProgramArray<MapData> = open(object, "PROGS")?;
+    for (slot, name) in object::TAILS.into_iter().chain([(tail::EVENTS, "xdp_events")]) {
+        let target: &mut Xdp = program(object, name)?;
+        object::load(target).map_err(|source| link::refused(name, source))?;
+        let fd: &ProgramFd = target.fd().map_err(|source| link::refused(name, source))?;
+        slots.set(slot, fd, 0).map_err(cannot("PROGS", "written"))?;
+    }
+    let steer: &mut Xdp = program(object, "xdp_steer")?;
+    object::load(steer).map_err(|source| link::refused("xdp_steer", source))
+}
+
+/// The same for tc.
+fn load_tc(object: &mut Ebpf) -> Result<(), L4Error> {
+    let mut slots: ProgramArray<MapData> = open(object, "TCPROGS")?;
+    for (slot, name) in object::TC_TAILS.into_iter().chain([(tail::EVENTS, "tc_events")]) {
+        let target: &mut SchedClassifier = program(object, name)?;
+        object::load(target).map_err(|source| link::refused(name, source))?;
+        let fd: &ProgramFd = target.fd().map_err(|source| link::refused(name, source))?;
+        slots.set(slot, fd, 0).map_err(cannot("TCPROGS", "written"))?;
+    }
+    let steer: &mut SchedClassifier = program(object, "tc_steer")?;
+    object::load(steer).map_err(|source| link::refused("tc_steer", source))
+}
 
 /// As [`loader`], with counters and watchers of its own.
 pub(super) fn explain_loader<'l>(directory: &Path) -> EbpfLoader<'l> {
@@ -91,16 +142,7 @@ impl Loaded {
 
         let object = loader(&directory).load(bytes);
         let mut object = object.map_err(|error| L4Error::Load(Box::new(error)))?;
-        for name in ["xdp_steer", "xdp_decap", "xdp_events", "xdp_pass"] {
-            let program: &mut Xdp = program(&mut object, name)?;
-            object::load(program).map_err(|source| link::refused(name, source))?;
-        }
-        let mut programs: ProgramArray<MapData> = open(&mut object, "PROGS")?;
-        for (slot, name) in [(tail::DECAP, "xdp_decap"), (tail::EVENTS, "xdp_events")] {
-            let program: &mut Xdp = program(&mut object, name)?;
-            let fd = program.fd().map_err(|source| link::refused(name, source))?;
-            programs.set(slot, fd, 0).map_err(cannot("PROGS", "written"))?;
-        }
+        load_xdp(&mut object)?;
         for older in &older {
             carry(older, &directory)?;
         }
@@ -114,16 +156,7 @@ impl Loaded {
         if self.tc {
             return Ok(());
         }
-        for name in ["tc_steer", "tc_decap", "tc_events"] {
-            let program: &mut SchedClassifier = program(&mut self.object, name)?;
-            object::load(program).map_err(|source| link::refused(name, source))?;
-        }
-        let mut programs: ProgramArray<MapData> = open(&mut self.object, "TCPROGS")?;
-        for (slot, name) in [(tail::DECAP, "tc_decap"), (tail::EVENTS, "tc_events")] {
-            let program: &mut SchedClassifier = program(&mut self.object, name)?;
-            let fd: &ProgramFd = program.fd().map_err(|source| link::refused(name, source))?;
-            programs.set(slot, fd, 0).map_err(cannot("TCPROGS", "written"))?;
-        }
+        load_tc(&mut self.object)?;
         self.tc = true;
         Ok(())
     }
@@ -312,21 +345,36 @@ fn check_versions(bpf_dir: &Path, directory: &Path) -> Result<Vec<PathBuf>, L4Er
 }
 
 /// Copies what a newer version can use of an older one's maps: the numbers of the tables, so that
-/// those published go on counting. All else follows from members and settings and is written before
-/// a packet meets the new programs; counters begin anew. Whoever changes what one of the maps here
-/// means, without changing its size, leaves it out.
+/// those published go on counting, and where UDP flows go. All else follows from members and
+/// settings and is written before a packet meets the new programs; counters begin anew. Whoever
+/// changes what one of these maps means, without changing its size, leaves it out.
 fn carry(older: &Path, directory: &Path) -> Result<(), L4Error> {
-    let groups = |path: PathBuf| {
-        MapData::from_pin(path).and_then(|data| Array::<_, Group>::try_from(Map::Array(data)))
+    let groups = |directory: &Path| {
+        pinned(directory, "GROUPS", |data| Array::<_, Group>::try_from(Map::Array(data)))
     };
     // Of another size, or gone: then there is nothing to go on with.
-    let Ok(from) = groups(older.join("GROUPS")) else { return Ok(()) };
-    let mut to = groups(directory.join("GROUPS")).map_err(cannot("GROUPS", "opened"))?;
-    for number in 0..GROUPS {
-        let mut group = from.get(&number, 0).map_err(cannot("GROUPS", "read"))?;
-        // Its rows are not there yet.
-        group.ready = 0;
-        to.set(number, group, 0).map_err(cannot("GROUPS", "written"))?;
+    if let Ok(from) = groups(older) {
+        let mut to = groups(directory)?;
+        for number in 0..GROUPS {
+            let mut group = from.get(&number, 0).map_err(cannot("GROUPS", "read"))?;
+            // Its rows are not there yet.
+            group.ready = 0;
+            to.set(number, group, 0).map_err(cannot("GROUPS", "written"))?;
+        }
+    }
+    let flows = |directory: &Path| {
+        pinned(directory, "FLOWS", |data| {
+            LruFlows::try_from(Map::LruHashMap(data))
+        })
+    };
+    if let Ok(from) = flows(older) {
+        let mut to = flows(directory)?;
+        // One that is forgotten meanwhile is none to take along.
+        for (hash, node) in from.iter().flatten() {
+            to.insert(hash, node, 0).map_err(cannot("FLOWS", "written"))?;
+        }
     }
     Ok(())
 }
+
+type LruFlows = aya::maps::HashMap<MapData, u64, FlowNode>;

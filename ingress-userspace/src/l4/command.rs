@@ -16,7 +16,7 @@ use super::{
     explain::Explain,
     loopback, netlink, start,
     top::Top,
-    watch::{self, Wanted},
+    follow::{self, Wanted},
 };
 
 /// Works on the kernel tier.
@@ -111,11 +111,11 @@ impl Command {
             Self::Unload { bpf_dir } => unload(&bpf_dir),
             Self::Events { vips, count, bpf_dir } => {
                 let wanted = Wanted { vips, count, events_only: true, ..Wanted::default() };
-                watch::events(&bpf_dir, &wanted, out)
+                follow::events(&bpf_dir, &wanted, out)
             }
             Self::Capture { write, vips, reasons, count, bpf_dir } => {
                 let wanted = Wanted { vips, reasons, count, events_only: false };
-                watch::capture(&bpf_dir, &wanted, write, out)
+                follow::capture(&bpf_dir, &wanted, write, out)
             }
             Self::Explain(explain) => explain.run(out),
             Self::Top(top) => top.run(out),

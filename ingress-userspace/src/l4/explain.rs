@@ -11,12 +11,12 @@ use std::{
 
 use aya::{
     TestRun as _, TestRunOptions,
-    maps::{MapData, PerCpuArray, ProgramArray},
+    maps::{MapData, PerCpuArray},
     programs::Xdp,
 };
 use ingress_common::{
     Address, Counters, Flow, NodeId, Port, Reason, VipValue,
-    limits::{VIP_SLOTS, tail},
+    limits::VIP_SLOTS,
     node::NODE_USABLE,
     observe::{Forwards, counter_index},
     table::row_index,
@@ -27,10 +27,9 @@ use serde_json::{Value, json};
 use super::{
     L4Error, Reader,
     apply::{cannot, open},
-    attach::{explain_loader, program},
+    attach::{explain_loader, load_xdp, program},
     counters::{by_number, display, state},
     directory::directory,
-    link::refused,
     object,
 };
 
@@ -208,14 +207,7 @@ fn run(bpf_dir: &Path, frame: &[u8]) -> Result<(Option<Reason>, Option<u32>), L4
     let bytes = object::embedded().ok_or(L4Error::NoObject)?;
     let object = explain_loader(&directory(bpf_dir)).load(bytes);
     let mut object = object.map_err(|error| L4Error::Load(Box::new(error)))?;
-    for name in ["xdp_steer", "xdp_decap"] {
-        let program: &mut Xdp = program(&mut object, name)?;
-        object::load(program).map_err(|source| refused(name, source))?;
-    }
-    let mut slots: ProgramArray<MapData> = open(&mut object, "PROGS")?;
-    let decap: &mut Xdp = program(&mut object, "xdp_decap")?;
-    let fd = decap.fd().map_err(|source| refused("xdp_decap", source))?;
-    slots.set(tail::DECAP, fd, 0).map_err(cannot("PROGS", "written"))?;
+    load_xdp(&mut object)?;
     let reasons: PerCpuArray<MapData, Counters> = open(&mut object, "REASONS")?;
     let forwards: PerCpuArray<MapData, Forwards> = open(&mut object, "FORWARDS")?;
 

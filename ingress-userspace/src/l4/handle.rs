@@ -82,6 +82,7 @@ pub fn start(options: Options) -> Result<Option<Handle>, L4Error> {
         attach::index_of(interface)?;
     }
     machine::warn_about_settings(&options.interfaces);
+    machine::warn_about_surroundings(&options.interfaces, &options.vips);
     let anew = !directory(&options.bpf_dir).exists();
     begin(&options).map(Some).inspect_err(|_failure| {
         // Programs without an agent, and addresses that nobody serves, would take packets.

@@ -193,7 +193,7 @@ impl Members {
         }
         let tunnel_port = Port::new(self.tunnel_port);
         Desired {
-            config: Config { node: own, tunnel_port, reserved: 0 },
+            config: Config { node: own, tunnel_port, flags: 0 },
             nodes,
             peers,
             vips: self.vips.clone(),

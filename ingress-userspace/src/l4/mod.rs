@@ -4,12 +4,13 @@
 //! members, health ─→ plan (pure) ─→ rows ┐
 //! neighbor ─→ reach ─→ each node's hop   ├→ diff (pure) ─→ apply ─→ BPF maps
 //! options ─→ virtual services            ┘
-//! object, machine, attach, link, detach  what runs in the kernel, and survives the agent
+//! object, machine, translation           what this build has, and what this machine allows
+//! attach, link, detach                   what runs in the kernel, and survives the agent
 //! directory, loopback                    where it is pinned, and the addresses that go with it
 //! worker                                 what goes on while it runs
 //! slots, counters                        whose counters are whose, and what they say
 //! record, events, capture, pcapng        single packets, for the agent and for people
-//! handle, command, watch, explain, top   the ways in
+//! handle, command, follow, explain, top  the ways in
 //! ```
 //!
 //! Programs, maps and links are pinned: the death of the agent stops no packet.
@@ -42,7 +43,8 @@ mod record;
 mod segment;
 mod slots;
 mod top;
-mod watch;
+mod translation;
+mod follow;
 mod worker;
 
 use std::{net::IpAddr, path::PathBuf};
@@ -56,6 +58,7 @@ pub use attach::MAPS;
 pub use counters::{NodeCounts, Reader, ServiceCounts, totals as pinned_counters};
 pub use diff::{Desired, Operation, diff};
 pub use error::L4Error;
+pub use translation::{Translation, translations};
 pub use explain::Explain;
 pub use record::Event;
 pub use top::Top;

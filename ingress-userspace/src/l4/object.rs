@@ -1,11 +1,54 @@
 //! The eBPF object that the build embedded, and how its programs get into the kernel.
 
 use aya::programs::{ProgramError, SchedClassifier, Xdp};
+use ingress_common::limits::tail;
 use nix::sys::signal::{SigSet, SigmaskHow};
 
 /// The object's bytes, aligned as the ELF parser wants them; empty in a build without a BPF
 /// toolchain.
 static EMBEDDED: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/penstock.bpf.o"));
+
+/// All programs of the object.
+pub const PROGRAMS: [&str; 18] = [
+    "xdp_steer",
+    "xdp_decap",
+    "xdp_icmp",
+    "xdp_decap_icmp",
+    "xdp_frag",
+    "xdp_decap_frag",
+    "xdp_too_big",
+    "xdp_events",
+    "xdp_capture",
+    "xdp_pass",
+    "tc_steer",
+    "tc_decap",
+    "tc_icmp",
+    "tc_decap_icmp",
+    "tc_frag",
+    "tc_decap_frag",
+    "tc_events",
+    "tc_capture",
+];
+
+/// The programs behind tail calls, each with its slot.
+pub const TAILS: [(u32, &str); 6] = [
+    (tail::DECAP, "xdp_decap"),
+    (tail::ICMP, "xdp_icmp"),
+    (tail::DECAP_ICMP, "xdp_decap_icmp"),
+    (tail::FRAGMENT, "xdp_frag"),
+    (tail::DECAP_FRAGMENT, "xdp_decap_frag"),
+    (tail::TOO_BIG, "xdp_too_big"),
+];
+
+/// The same for tc. A packet that is too long is not answered there: the room that
+/// `bpf_skb_adjust_room` makes is not where the answer's headers go.
+pub const TC_TAILS: [(u32, &str); 5] = [
+    (tail::DECAP, "tc_decap"),
+    (tail::ICMP, "tc_icmp"),
+    (tail::DECAP_ICMP, "tc_decap_icmp"),
+    (tail::FRAGMENT, "tc_frag"),
+    (tail::DECAP_FRAGMENT, "tc_decap_frag"),
+];
 
 /// The object, or `None` if this build has none: then there is nothing to steer with, and
 /// everything else works.

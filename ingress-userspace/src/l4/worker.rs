@@ -25,6 +25,9 @@ use crate::model::Member;
 /// Between two looks at the neighbour table.
 const REFRESH: Duration = Duration::from_secs(1);
 
+/// Between two heartbeats; the programs take the agent for hung after two seconds without one.
+const BEAT: Duration = Duration::from_millis(250);
+
 /// All that the thread works with.
 pub(super) struct Worker {
     pub(super) members: Members,
@@ -55,8 +58,16 @@ impl Worker {
         self.watch_peers(&seen);
         let mut refresh = tokio::time::interval(REFRESH);
         refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut beat = tokio::time::interval(BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                _ = beat.tick() => {
+                    if let Err(error) = self.maps.beat() {
+                        tracing::error!(error = &error as &dyn std::error::Error, "no heartbeat");
+                    }
+                    continue;
+                }
                 members = updates.recv() => match members {
                     Some(members) => {
                         self.members.set(members);

@@ -111,11 +111,7 @@ impl Bed {
         let programs = &mut self.programs;
         let (tcp, udp) = (6, 17);
         programs
-            .set_config(Config {
-                node: NodeId(OWN),
-                tunnel_port: Port::new(TUNNEL_PORT),
-                reserved: 0,
-            })
+            .set_config(Config { node: NodeId(OWN), tunnel_port: Port::new(TUNNEL_PORT), flags: 0 })
             .unwrap();
         for address in [IpAddr::from(VIP), IpAddr::from(VIP6)] {
             programs.add_vip_address(address).unwrap();
@@ -145,7 +141,7 @@ impl Bed {
 
     /// Puts a generation of the table in force.
     pub(crate) fn publish(&mut self, generation: u32) {
-        let group = Group { generation, ready: 1, key: HashKey(KEY) };
+        let group = Group { generation, ready: 1, key: HashKey(KEY), transition_until: 0 };
         self.programs.set_group(1, group).unwrap();
     }
 

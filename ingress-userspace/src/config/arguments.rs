@@ -410,4 +410,28 @@ mod tests {
         );
         assert!(matches!(parsed("--version"), Parsed::Print(_)));
     }
+
+    #[test]
+    fn what_looks_into_the_kernel_tier_is_there_by_its_own_name() {
+        let parsed = |line: &str| {
+            parse(line.split(' ').map(OsString::from).collect::<Vec<_>>(), 1)
+        };
+        for line in [
+            "penstock explain --flow 192.0.2.1:4000-203.0.113.1:80 --ack --output json",
+            "penstock top --once --output json",
+            "penstock l4 top --interval 5",
+            "penstock l4 events --count 1",
+            "penstock l4 capture -w - --vip 203.0.113.1:80 --reason forwarded",
+        ] {
+            assert!(matches!(parsed(line), Parsed::Go(Invocation::L4(_))), "{line}");
+        }
+        for line in [
+            "penstock explain --flow nonsense",
+            "penstock explain --flow 192.0.2.1:1-203.0.113.1:80 --ack --udp",
+            "penstock top --output xml",
+            "penstock top --interval 0",
+        ] {
+            assert!(matches!(parsed(line), Parsed::Faults(_)), "{line}");
+        }
+    }
 }

@@ -16,7 +16,7 @@ use std::{
 use aya::programs::links::PinnedLink;
 use ingress_common::{HashKey, Reason, limits::ABI_VERSION};
 use ingress_userspace::{
-    l4::{self, L4Error, Mode, Options, XdpMode, command, object},
+    l4::{self, L4Error, Mode, Options, Services, XdpMode, command, object},
     model::Member,
 };
 use nix::sys::{
@@ -62,14 +62,22 @@ impl Place {
         Options {
             mode: Mode::Auto,
             interfaces: interfaces.iter().map(|name| (*name).to_owned()).collect(),
-            vips: vec![VIP.parse().expect("an address"), VIP6.parse().expect("an address")],
-            ports: vec![80, 443],
+            services: Services {
+                addresses: vec![
+                    VIP.parse().expect("an address"),
+                    VIP6.parse().expect("an address"),
+                ],
+                tcp: vec![80, 443],
+                udp: Vec::new(),
+            },
             node_name: "n1".to_owned(),
             bpf_dir: self.bpf_dir(),
             tunnel_port: 6082,
             health_port: 10_254,
             key: HashKey([1, 2]),
             members: Vec::new(),
+            candidates: 4,
+            settings: false,
         }
     }
 
@@ -313,8 +321,7 @@ fn nothing_to_do_touches_nothing() {
     let Some(place) = Place::new() else { return };
     let off = Options { mode: Mode::Off, ..place.options(&["eth0"]) };
     assert!(l4::start(off).expect("fine").is_none());
-    let no_vips = Options { vips: vec![], ..place.options(&["eth0"]) };
-    assert!(l4::start(no_vips).expect("fine").is_none());
+    assert!(l4::start(place.options(&[])).expect("fine").is_none());
     assert!(attached("eth0").is_none() && !place.bpf_dir().exists());
 }
 

@@ -5,7 +5,8 @@
 //! neighbor ─→ reach ─→ each node's hop   ├→ diff (pure) ─→ apply ─→ BPF maps
 //! options ─→ virtual services            ┘
 //! object, machine, attach, detach        what runs in the kernel, and survives the agent
-//! directory, loopback                    where it is pinned, and the addresses that go with it
+//! directory, loopback, settings          where it is pinned, and the addresses that go with it
+//! question, watch                        what peers are asked, and how often
 //! worker, counters                       what goes on while it runs
 //! handle, command                        the two ways in
 //! ```
@@ -30,11 +31,14 @@ mod neighbor;
 mod netlink;
 pub mod object;
 pub mod plan;
+mod question;
 mod reach;
 mod segment;
+mod settings;
+mod watch;
 mod worker;
 
-use std::{net::IpAddr, path::PathBuf};
+use std::path::PathBuf;
 
 use ingress_common::HashKey;
 
@@ -42,11 +46,14 @@ use crate::model::Member;
 
 pub use apply::{KernelMaps, MapStore};
 pub use attach::{MAPS, Mode as XdpMode};
+pub use command::leave;
 pub use counters::pinned as pinned_counters;
 pub use diff::{Desired, Operation, diff};
 pub use error::L4Error;
 pub use handle::{Handle, NodeStatus, Status, start};
+pub use members::Services;
 pub use segment::largest_segment;
+pub use watch::SETTLED;
 
 /// Whether to steer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,7 +61,7 @@ pub enum Mode {
     /// Never: no rights beyond the ports are needed.
     #[default]
     Off,
-    /// If there is a virtual address.
+    /// If there is an interface to do it on.
     Auto,
 }
 
@@ -65,10 +72,8 @@ pub struct Options {
     pub mode: Mode,
     /// The interfaces that packets for virtual addresses, and tunnel packets, come in on.
     pub interfaces: Vec<String>,
-    /// The virtual addresses.
-    pub vips: Vec<IpAddr>,
-    /// The TCP ports that are served at each of them.
-    pub ports: Vec<u16>,
+    /// What is served, to begin with; [`Handle::serve`] names others.
+    pub services: Services,
     /// This node's name, as in [`Member::name`](crate::model::Member::name).
     pub node_name: String,
     /// Where programs, maps and links are pinned, e.g. `/sys/fs/bpf/penstock`.
@@ -81,4 +86,8 @@ pub struct Options {
     pub key: HashKey,
     /// The nodes to begin with; none stands for this node alone. [`Handle::update`] names others.
     pub members: Vec<Member>,
+    /// How many candidates a row gets, 1 to 4: fewer than all only to show what they are good for.
+    pub candidates: usize,
+    /// Settings of the network stack that steering needs are made.
+    pub settings: bool,
 }

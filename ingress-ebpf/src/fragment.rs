@@ -8,8 +8,8 @@
 //! the first one comes: what is before it is dropped.
 
 use ingress_common::{
-    Address, Flow, Fragmented, HashKey, Hops, NodeId, Port, Reason, TunnelHeader, VipAddress, VipKey,
-    flow::hash_words, table::row_index,
+    Address, Flow, Fragmented, HashKey, Hops, NodeId, Port, Reason, TunnelHeader, VipAddress,
+    VipKey, flow::hash_words, table::row_index,
 };
 
 use crate::{

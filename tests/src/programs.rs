@@ -300,7 +300,9 @@ impl Programs {
                 let (data, each, extra) = match map {
                     Map::Array(data) | Map::ProgramArray(data) => (data, 1, 0),
                     // Its entries are bytes, and a value has none.
-                    Map::RingBuf(data) => return Ok((name.to_owned(), data.info()?.max_entries().into())),
+                    Map::RingBuf(data) => {
+                        return Ok((name.to_owned(), data.info()?.max_entries().into()));
+                    }
                     Map::PerCpuArray(data) => (data, cpus as u64, 0),
                     Map::HashMap(data) | Map::LruHashMap(data) => {
                         let key = data.info()?.key_size().next_multiple_of(8);
@@ -358,13 +360,16 @@ impl Programs {
         self.set_node(id, node)
     }
 
-    /// Makes an address a virtual one, with counters of its own.
+    /// Gives a virtual address counters of its own.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn add_counted_vip_address(&mut self, address: IpAddr, slot: u16) -> Result<()> {
+    pub fn count_vip_address(&mut self, address: IpAddr, slot: u16) -> Result<()> {
         self.slots = self.slots.max(slot + 1);
-        self.insert("VIPADDR", Address::from(address), VipAddress { slot, ..Default::default() })
+        let address = Address::from(address);
+        let map = self.ebpf.map("VIPADDR").context("no map VIPADDR")?;
+        let value = HashMap::<_, Address, VipAddress>::try_from(map)?.get(&address, 0)?;
+        self.insert("VIPADDR", address, VipAddress { slot, ..value })
     }
 
     /// Makes an address a virtual one.

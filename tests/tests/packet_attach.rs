@@ -16,7 +16,7 @@ use std::{
 use aya::programs::{SchedClassifier, TcAttachType, links::PinnedLink};
 use ingress_common::{HashKey, Reason, limits::ABI_VERSION};
 use ingress_userspace::{
-    l4::{self, L4Error, Mode, Options, AttachKind, command, object},
+    l4::{self, AttachKind, L4Error, Mode, Options, Services, command, object},
     model::Member,
 };
 use nix::sys::{
@@ -62,14 +62,22 @@ impl Place {
         Options {
             mode: Mode::Auto,
             interfaces: interfaces.iter().map(|name| (*name).to_owned()).collect(),
-            vips: vec![VIP.parse().expect("an address"), VIP6.parse().expect("an address")],
-            ports: vec![80, 443],
+            services: Services {
+                addresses: vec![
+                    VIP.parse().expect("an address"),
+                    VIP6.parse().expect("an address"),
+                ],
+                tcp: vec![80, 443],
+                udp: Vec::new(),
+            },
             node_name: "n1".to_owned(),
             bpf_dir: self.bpf_dir(),
             tunnel_port: 6082,
             health_port: 10_254,
             key: HashKey([1, 2]),
             members: Vec::new(),
+            candidates: 4,
+            settings: false,
         }
     }
 
@@ -97,7 +105,8 @@ fn run(arguments: &str) -> (bool, String) {
 
 /// How many tc programs an interface has at its entrance, by links and by filters.
 fn tc_programs(interface: &str) -> (usize, usize) {
-    let (_, links) = SchedClassifier::query_tcx(interface, TcAttachType::Ingress).expect("root may");
+    let (_, links) =
+        SchedClassifier::query_tcx(interface, TcAttachType::Ingress).expect("root may");
     let output = Command::new("tc")
         .args(["filter", "show", "dev", interface, "ingress"])
         .output()
@@ -325,8 +334,7 @@ fn nothing_to_do_touches_nothing() {
     let Some(place) = Place::new() else { return };
     let off = Options { mode: Mode::Off, ..place.options(&["eth0"]) };
     assert!(l4::start(off).expect("fine").is_none());
-    let no_vips = Options { vips: vec![], ..place.options(&["eth0"]) };
-    assert!(l4::start(no_vips).expect("fine").is_none());
+    assert!(l4::start(place.options(&[])).expect("fine").is_none());
     assert!(attached("eth0").is_none() && !place.bpf_dir().exists());
 }
 
@@ -339,6 +347,7 @@ fn members_become_rows_and_a_silent_peer_loses_its_own() {
         name: name.into(),
         address: address.parse::<IpAddr>().expect("an address"),
         ready: true,
+        weight: Member::WEIGHT,
     };
     let _peer = Peer::start();
     ip(&format!("neighbor add 10.0.0.2 lladdr {} dev eth0", Peer::MAC));
@@ -519,6 +528,7 @@ fn a_packet_is_explained_without_an_agent_and_disturbs_no_counter() {
         name: name.into(),
         address: address.parse::<IpAddr>().expect("an address"),
         ready: true,
+        weight: Member::WEIGHT,
     };
     let _peer = Peer::start();
     ip(&format!("neighbor add 10.0.0.2 lladdr {} dev eth0", Peer::MAC));
@@ -540,7 +550,10 @@ fn a_packet_is_explained_without_an_agent_and_disturbs_no_counter() {
             serde_json::from_str(&printed(parsed(&line, &place))).expect("JSON");
         let first = &story["candidates"][0];
         assert_eq!(story["candidates"].as_array().map(Vec::len), Some(2));
-        assert_eq!((&story["service"], &first["state"]), (&format!("{VIP}:80/tcp").into(), &"ready".into()));
+        assert_eq!(
+            (&story["service"], &first["state"]),
+            (&format!("{VIP}:80/tcp").into(), &"ready".into())
+        );
         match first["name"].as_str() {
             Some("n1") => {
                 here += 1;
@@ -591,6 +604,10 @@ fn rules_that_rewrite_destinations_are_found() {
     let rule = |chain: &str, address| ("rewriting".to_owned(), chain.to_owned(), address);
     assert_eq!(
         found,
-        [rule("prerouting", None), rule("prerouting", Some(vips[0])), rule("services", Some(vips[1]))]
+        [
+            rule("prerouting", None),
+            rule("prerouting", Some(vips[0])),
+            rule("services", Some(vips[1]))
+        ]
     );
 }

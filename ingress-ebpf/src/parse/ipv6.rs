@@ -20,10 +20,7 @@ const AUTHENTICATION: u8 = 51;
 const DESTINATION_OPTIONS: u8 = 60;
 
 #[inline(always)]
-pub(super) fn read<P: Packet>(
-    packet: &P,
-    offset: usize,
-) -> Result<(Ip, Option<Piece>), Reason> {
+pub(super) fn read<P: Packet>(packet: &P, offset: usize) -> Result<(Ip, Option<Piece>), Reason> {
     let fixed: &[u8; 40] = packet.bytes(offset).ok_or(Reason::Malformed)?;
     let length = 40 + usize::from(u16::from_be_bytes([fixed[4], fixed[5]]));
     let protocol = fixed[6];

@@ -158,6 +158,8 @@ fn steering(board: &Board, status: &l4::Status) -> Value {
             "address": node.address.to_string(),
             "state": format!("{:?}", node.state).to_lowercase(),
             "reachable": node.reachable,
+            "weight": node.weight,
+            "full-size": node.full_size,
             "rows": status.rows.get(name),
         })).collect::<Vec<_>>(),
         "error": status.error,

@@ -92,7 +92,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>, cores: usize) -> Par
     };
     match cli.command {
         Command::L4(_) | Command::Check(_) | Command::Explain(_) | Command::Top(_)
-            if !faults.is_empty() => Parsed::Faults(listed(&faults)),
+            if !faults.is_empty() =>
+        {
+            Parsed::Faults(listed(&faults))
+        }
         Command::Annotations => Parsed::Print(crate::translate::annotations_document()),
         Command::Check(command) => Parsed::Go(Invocation::Check(command)),
         Command::L4(command) => Parsed::Go(Invocation::L4(command)),
@@ -413,9 +416,7 @@ mod tests {
 
     #[test]
     fn what_looks_into_the_kernel_tier_is_there_by_its_own_name() {
-        let parsed = |line: &str| {
-            parse(line.split(' ').map(OsString::from).collect::<Vec<_>>(), 1)
-        };
+        let parsed = |line: &str| parse(line.split(' ').map(OsString::from).collect::<Vec<_>>(), 1);
         for line in [
             "penstock explain --flow 192.0.2.1:4000-203.0.113.1:80 --ack --output json",
             "penstock top --once --output json",

@@ -10,13 +10,13 @@ use clap::Subcommand;
 use ingress_common::{Counters, HashKey, Reason, TunnelHeader};
 
 use super::{
-    L4Error, Mode, Options, counters,
+    L4Error, Mode, Options, Services, counters,
     detach::{self, Detached},
     directory::{directory, versions},
     explain::Explain,
-    loopback, netlink, start,
-    top::Top,
     follow::{self, Wanted},
+    loopback, netlink, settings, start,
+    top::Top,
 };
 
 /// Works on the kernel tier.
@@ -98,8 +98,7 @@ impl Command {
             Self::Load { interfaces, vips, ports, bpf_dir } => load(Options {
                 mode: Mode::Auto,
                 interfaces,
-                vips,
-                ports,
+                services: Services { addresses: vips, tcp: ports, udp: Vec::new() },
                 node_name: "self".to_owned(),
                 bpf_dir,
                 tunnel_port: TunnelHeader::PORT,
@@ -107,6 +106,8 @@ impl Command {
                 // One node: there is nobody to aim a connection at.
                 key: HashKey([0, 0]),
                 members: Vec::new(),
+                candidates: 4,
+                settings: false,
             }),
             Self::Unload { bpf_dir } => unload(&bpf_dir),
             Self::Events { vips, count, bpf_dir } => {
@@ -137,6 +138,24 @@ fn unload(bpf_dir: &Path) -> Result<(), L4Error> {
     remove(versions(bpf_dir), || detach::unload(bpf_dir))
 }
 
+/// Takes the virtual addresses and the settings of the stack back, of a node that leaves. The
+/// programs stay: what comes in here goes to other nodes.
+///
+/// # Errors
+/// [`L4Error::VirtualAddress`] and others.
+pub fn leave(bpf_dir: &Path) -> Result<(), L4Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(L4Error::Thread)?;
+    runtime.block_on(async {
+        let directory = directory(bpf_dir);
+        loopback::remove_except(&netlink::connect()?, &directory, &[]).await?;
+        settings::restore(&directory);
+        Ok(())
+    })
+}
+
 /// Takes back what a start has done that failed, and that found nothing of an earlier one.
 pub(super) fn discard(bpf_dir: &Path) -> Result<(), L4Error> {
     remove(vec![directory(bpf_dir)], || detach::discard(bpf_dir))
@@ -155,6 +174,7 @@ fn remove(
         let netlink = netlink::connect()?;
         for directory in directories {
             loopback::remove_except(&netlink, &directory, &[]).await?;
+            settings::restore(&directory);
         }
         pins()?.settled(&netlink).await
     })

@@ -1,7 +1,7 @@
 //! The kernel tier at work: how it starts, and what is known of it from outside its thread.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -11,28 +11,29 @@ use ingress_common::{Counters, NodeId, Reason};
 use tokio::sync::mpsc;
 
 use super::{
-    KernelMaps, L4Error, MapStore as _, Mode, Options,
+    KernelMaps, L4Error, MapStore as _, Mode, Options, Services,
     attach::{self, Loaded},
-    link::Kind,
     command::discard,
     counters::Reader,
     diff::diff,
     directory::directory,
     events::{Kept, Sampler},
+    link::Kind,
     log, loopback, machine,
     members::Members,
     netlink,
     plan::State,
     reach::Reach,
     record::Event,
-    worker::Worker,
+    settings,
+    worker::{Update, Worker},
 };
 use crate::model::Member;
 
 /// A running kernel tier. Dropping it ends the probes and leaves everything pinned: packets go on
 /// being steered as they were.
 pub struct Handle {
-    members: mpsc::UnboundedSender<Vec<Member>>,
+    updates: mpsc::UnboundedSender<Update>,
     reader: Reader,
     status: Arc<Mutex<Status>>,
     events: Kept,
@@ -62,27 +63,33 @@ pub struct NodeStatus {
     pub state: State,
     /// It is this node, or its next hop on the link is known.
     pub reachable: bool,
+    /// Its share of new connections, relative to the others'.
+    pub weight: u32,
+    /// Whether packets as long as the link takes get through the tunnel; `None`: not known.
+    pub full_size: Option<bool>,
 }
 
 /// Loads and attaches the programs, puts the virtual addresses on the loopback interface, and
 /// starts to steer to the members. Packets that a program pinned by an earlier agent steers go on
 /// being steered meanwhile: nothing is taken out of its maps before what replaces it is known.
 ///
-/// `None` if the mode is off, or there is no virtual address or no interface.
+/// `None` if the mode is off, or there is no interface.
 ///
 /// # Errors
 /// Whatever keeps the kernel tier from working; see [`L4Error`]. Nothing is left behind then,
 /// except what an earlier agent had pinned.
 pub fn start(options: Options) -> Result<Option<Handle>, L4Error> {
-    if options.mode == Mode::Off || options.vips.is_empty() || options.interfaces.is_empty() {
+    if options.mode == Mode::Off || options.interfaces.is_empty() {
         return Ok(None);
     }
     machine::check()?;
     for interface in &options.interfaces {
         attach::index_of(interface)?;
     }
-    machine::warn_about_settings(&options.interfaces);
-    machine::warn_about_surroundings(&options.interfaces, &options.vips);
+    if !options.settings {
+        machine::warn_about_settings(&options.interfaces);
+    }
+    machine::warn_about_surroundings(&options.interfaces, &options.services.addresses);
     let anew = !directory(&options.bpf_dir).exists();
     begin(&options).map(Some).inspect_err(|_failure| {
         // Programs without an agent, and addresses that nobody serves, would take packets.
@@ -107,7 +114,8 @@ fn begin(options: &Options) -> Result<Handle, L4Error> {
     members.set(options.members.clone());
     let (netlink, reach) = runtime.block_on(async {
         let netlink = netlink::connect()?;
-        loopback::ensure(&netlink, &directory(&options.bpf_dir), &options.vips).await?;
+        let addresses = &options.services.addresses;
+        loopback::ensure(&netlink, &directory(&options.bpf_dir), addresses).await?;
         let mut reach = Reach::new(netlink.clone(), have.nodes.values().copied());
         reach.acquaint(&members).await;
         Ok::<_, L4Error>((netlink, reach))
@@ -117,6 +125,11 @@ fn begin(options: &Options) -> Result<Handle, L4Error> {
     let want = members.desired(reach.nodes());
     for operation in diff(&have, &want) {
         maps.apply(&operation)?;
+    }
+    if options.settings {
+        for interface in &options.interfaces {
+            settings::make(&directory(&options.bpf_dir), interface);
+        }
     }
     let mut interfaces = BTreeMap::new();
     let mut attached = BTreeMap::new();
@@ -149,7 +162,10 @@ fn begin(options: &Options) -> Result<Handle, L4Error> {
         have: want,
         reach,
         status: Arc::clone(&status),
-        probes: HashMap::new(),
+        netlink,
+        directory: directory(&options.bpf_dir),
+        unaddressed: false,
+        settings: options.settings,
         attached,
         loaded,
         sampler,
@@ -166,14 +182,28 @@ fn begin(options: &Options) -> Result<Handle, L4Error> {
             });
         })
         .map_err(L4Error::Thread)?;
-    Ok(Handle { members: sender, reader, status, events })
+    Ok(Handle { updates: sender, reader, status, events })
 }
 
 impl Handle {
     /// Names the nodes. Takes effect soon; never blocks.
     pub fn update(&self, members: &[Member]) {
+        self.send(Update::Members(members.to_vec()));
+    }
+
+    /// Names what is served. Takes effect soon; never blocks.
+    pub fn serve(&self, services: Services) {
+        self.send(Update::Services(services));
+    }
+
+    /// Sends new connections to other nodes from now on. Takes effect soon; never blocks.
+    pub fn drain(&self) {
+        self.send(Update::Drain);
+    }
+
+    fn send(&self, update: Update) {
         // The worker is gone only if it panicked, which it has reported.
-        let _ = self.members.send(members.to_vec());
+        let _ = self.updates.send(update);
     }
 
     /// Packets and bytes by reason, summed over all CPUs, since the maps were made.

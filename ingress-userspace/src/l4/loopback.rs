@@ -27,6 +27,19 @@ pub(super) async fn ensure(
     directory: &Path,
     addresses: &[IpAddr],
 ) -> Result<(), L4Error> {
+    add(netlink, directory, addresses).await?;
+    remove_except(netlink, directory, addresses).await
+}
+
+/// Adds the addresses that are missing.
+///
+/// # Errors
+/// [`L4Error::VirtualAddress`].
+pub(super) async fn add(
+    netlink: &Handle,
+    directory: &Path,
+    addresses: &[IpAddr],
+) -> Result<(), L4Error> {
     let present: Vec<IpAddr> = list(netlink).await.iter().filter_map(address_of).collect();
     for address in addresses {
         if present.contains(address) {
@@ -51,7 +64,7 @@ pub(super) async fn ensure(
             }
         }
     }
-    remove_except(netlink, directory, addresses).await
+    Ok(())
 }
 
 /// Removes the addresses that were added, except these.

@@ -10,11 +10,14 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{diagnostics::DiagnosticsLog, steering::Steering};
+use super::{
+    diagnostics::DiagnosticsLog,
+    steering::{Fixed, Steering},
+};
 use crate::{
     admin::Board,
     kubernetes::{Moment, Moments},
-    model::{Diagnostic, Model},
+    model::{Diagnostic, Member, Model},
     names::Names,
     proxy::Ports,
     resolve::Wanted,
@@ -35,6 +38,11 @@ pub(super) struct Control {
     publisher: Publisher,
     board: Arc<Board>,
     steering: Steering,
+    /// What of it never changes.
+    fixed: Fixed,
+    /// The nodes of `--members`, which stand for those of the objects, and what is wrong with them.
+    roster: Option<Vec<Member>>,
+    bad_roster: Option<Diagnostic>,
     log: DiagnosticsLog,
     /// Tells the resolver what to look up.
     wanted: Wanted,
@@ -55,7 +63,7 @@ impl Control {
         tls: Lasting,
         publisher: Publisher,
         board: Arc<Board>,
-        steering: Steering,
+        (steering, fixed): (Steering, Fixed),
         wanted: Wanted,
         ports: Ports,
     ) -> Self {
@@ -66,6 +74,9 @@ impl Control {
             publisher,
             board,
             steering,
+            fixed,
+            roster: None,
+            bad_roster: None,
             log: DiagnosticsLog::default(),
             wanted,
             asked: BTreeSet::new(),
@@ -85,6 +96,18 @@ impl Control {
     /// The objects are these now.
     pub(super) fn apply(&mut self, update: Update) {
         self.stores = Some((update.stores, update.diagnostics));
+        self.renew();
+    }
+
+    /// The nodes of `--members` are these now; if they cannot be told, those of before.
+    pub(super) fn named(&mut self, members: Result<Vec<Member>, Diagnostic>) {
+        match members {
+            Ok(members) => {
+                self.roster = Some(members);
+                self.bad_roster = None;
+            }
+            Err(fault) => self.bad_roster = Some(fault),
+        }
         self.renew();
     }
 
@@ -127,7 +150,8 @@ impl Control {
         let generation = self.publisher.publish(Arc::clone(&model), routes, handshakes);
         self.warm_firewall();
         self.board.readiness.published();
-        self.steering.update(&model.members);
+        let services = self.fixed.services(stores, &model);
+        self.steering.update(self.roster.as_ref().unwrap_or(&model.members), services);
         if !same_hosts {
             self.board.registry.prune(&model);
             self.board.zones.prune(&model);
@@ -138,6 +162,7 @@ impl Control {
             self.wanted.tell(translation.names);
         }
 
+        diagnostics.extend(self.bad_roster.clone());
         diagnostics.extend(self.ports.update(&model.streams));
         diagnostics.extend(translation.diagnostics);
         diagnostics.extend_from_slice(&self.bad_routes);

@@ -14,7 +14,8 @@ pub const fn counter_index(slot: u16, reason: u32) -> u32 {
     (slot as u32 & (limits::VIP_SLOTS - 1)) * limits::REASON_SLOTS
         + (reason & (limits::REASON_SLOTS - 1))
 }
-const _: () = assert!(limits::VIP_SLOTS.is_power_of_two() && limits::REASON_SLOTS.is_power_of_two());
+const _: () =
+    assert!(limits::VIP_SLOTS.is_power_of_two() && limits::REASON_SLOTS.is_power_of_two());
 const _: () = assert!(Reason::COUNT <= limits::REASON_SLOTS);
 
 /// Packets that were sent to a node through the tunnel, by the way that they took there. Index

@@ -21,6 +21,25 @@ macro_rules! aya_pod {
 }
 
 aya_pod!(
-    Address, Config, Counters, Flow, FlowNode, Fragmented, Group, Heart, Meta, Node, Peer, Row,
-    Scratch, VipAddress, VipKey, VipValue, CaptureFilter, Forwards, NodeLabel, Observe, Seen,
+    Address,
+    Config,
+    Counters,
+    Flow,
+    FlowNode,
+    Fragmented,
+    Group,
+    Heart,
+    Meta,
+    Node,
+    Peer,
+    Row,
+    Scratch,
+    VipAddress,
+    VipKey,
+    VipValue,
+    CaptureFilter,
+    Forwards,
+    NodeLabel,
+    Observe,
+    Seen,
 );

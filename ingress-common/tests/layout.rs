@@ -13,7 +13,8 @@ use ingress_common::{
     Node, NodeId, Peer, Port, Reason, Row, Scratch, Service, TunnelHeader, VipAddress, VipKey,
     VipValue, limits, node,
     observe::{CaptureFilter, EVENT_SNAP, Forwards, NodeLabel, Observe, Record, Seen},
-    reason::Verdict, table, vip,
+    reason::Verdict,
+    table, vip,
 };
 
 const V4: Address = Address::v4([192, 0, 2, 80]);
@@ -114,9 +115,10 @@ fn values_of_maps_have_their_golden_bytes() {
     let others = [5, 6, 7, 8].map(|port| VipKey::new(V4, Port::new(port), 17));
     let services = [&key].into_iter().chain(&others).map(|key| (key, &value));
     let address = VipAddress::new(services);
-    assert_eq!(bytes_of(&address)[..24], [
-        0x01, 0xbb, 6, 0, 2, 1, 3, 0, 1, 0, 0, 0, 0, 5, 17, 0, 2, 1, 3, 0, 1, 0, 0, 0,
-    ]);
+    assert_eq!(
+        bytes_of(&address)[..24],
+        [0x01, 0xbb, 6, 0, 2, 1, 3, 0, 1, 0, 0, 0, 0, 5, 17, 0, 2, 1, 3, 0, 1, 0, 0, 0,]
+    );
     assert_eq!(bytes_of(&address)[48..], [1, 0, 0, 0, 3, 0, 0, 0]);
     assert_eq!(address.service(key.service()), Some(value));
     assert_eq!(address.service(others[3].service()), None, "the fifth of four");

@@ -40,7 +40,7 @@ impl<'p> Connection<'p> {
         let ip = Ip::read(packet, offset, network)?;
         let transport = Transport::read(packet, offset, &ip)?;
         let (source, destination) = addresses(packet, offset, network).ok_or(Reason::Malformed)?;
-        let key = VipKey::new(destination, transport.destination, ip.protocol);
+        let key = VipKey::new(destination, transport.destination, ip.protocol());
         let vip = service(&key, address, world).ok_or(Reason::OtherPort)?;
         if transport.segment == Segment::Opening {
             world.opening();
@@ -48,7 +48,7 @@ impl<'p> Connection<'p> {
         let flow = Flow::new(
             (source, transport.source),
             (destination, transport.destination),
-            ip.protocol,
+            ip.protocol(),
         );
         Ok(Self { ip, flow, segment: transport.segment, vip })
     }
@@ -103,9 +103,7 @@ impl<'p> Connection<'p> {
             // A SYN for a connection that is known already is a repetition, or reuses a port that
             // is in TIME-WAIT: either way this node's.
             Socket::Known => true,
-            Socket::Listening => {
-                opening && !probe && !world.is_draining() && !world.is_stale()
-            },
+            Socket::Listening => opening && !probe && !world.is_draining() && !world.is_stale(),
             Socket::Unknown => false,
         }
     }
@@ -119,11 +117,7 @@ impl<'p> Connection<'p> {
 
 /// The virtual service with this key, or the one for all ports of its address.
 #[inline(always)]
-pub(crate) fn service<W: World>(
-    key: &VipKey,
-    address: &VipAddress,
-    world: &W,
-) -> Option<VipValue> {
+pub(crate) fn service<W: World>(key: &VipKey, address: &VipAddress, world: &W) -> Option<VipValue> {
     let any = VipKey { port: Port::ANY, ..*key };
     let mut found = address.service(key.service());
     if found.is_none() {

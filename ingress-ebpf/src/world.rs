@@ -1,8 +1,8 @@
 //! What the core asks the world outside the frame: maps, the clock and the kernel's socket table.
 
 use ingress_common::{
-    Address, Config, Flow, Fragmented, Group, Node, NodeId, Peer, Row, VipAddress, VipKey, VipValue,
-    config::CONFIG_DRAINING,
+    Address, Config, Flow, Fragmented, Group, Node, NodeId, Peer, Row, VipAddress, VipKey,
+    VipValue, config::CONFIG_DRAINING,
 };
 
 /// The kernel's answer to "whose connection is this?".

@@ -146,7 +146,8 @@ fn fill(programs: &mut Programs) -> Result<()> {
     let tunnel_port = Port::new(TUNNEL);
     programs.set_config(Config { node: NodeId(1), tunnel_port, flags: 0 })?;
     for group in 0..2 {
-        programs.set_group(group, Group { generation: 0, ready: 1, key: KEY, transition_until: 0 })?;
+        programs
+            .set_group(group, Group { generation: 0, ready: 1, key: KEY, transition_until: 0 })?;
     }
     for vip in [IpAddr::from(VIP), VIP6.into()] {
         programs.add_vip_address(vip)?;

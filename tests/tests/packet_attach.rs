@@ -16,7 +16,7 @@ use std::{
 use aya::programs::{SchedClassifier, TcAttachType, links::PinnedLink};
 use ingress_common::{HashKey, Reason, limits::ABI_VERSION};
 use ingress_userspace::{
-    l4::{self, L4Error, Mode, Options, AttachKind, command, object},
+    l4::{self, AttachKind, L4Error, Mode, Options, command, object},
     model::Member,
 };
 use nix::sys::{
@@ -97,7 +97,8 @@ fn run(arguments: &str) -> (bool, String) {
 
 /// How many tc programs an interface has at its entrance, by links and by filters.
 fn tc_programs(interface: &str) -> (usize, usize) {
-    let (_, links) = SchedClassifier::query_tcx(interface, TcAttachType::Ingress).expect("root may");
+    let (_, links) =
+        SchedClassifier::query_tcx(interface, TcAttachType::Ingress).expect("root may");
     let output = Command::new("tc")
         .args(["filter", "show", "dev", interface, "ingress"])
         .output()
@@ -540,7 +541,10 @@ fn a_packet_is_explained_without_an_agent_and_disturbs_no_counter() {
             serde_json::from_str(&printed(parsed(&line, &place))).expect("JSON");
         let first = &story["candidates"][0];
         assert_eq!(story["candidates"].as_array().map(Vec::len), Some(2));
-        assert_eq!((&story["service"], &first["state"]), (&format!("{VIP}:80/tcp").into(), &"ready".into()));
+        assert_eq!(
+            (&story["service"], &first["state"]),
+            (&format!("{VIP}:80/tcp").into(), &"ready".into())
+        );
         match first["name"].as_str() {
             Some("n1") => {
                 here += 1;
@@ -591,6 +595,10 @@ fn rules_that_rewrite_destinations_are_found() {
     let rule = |chain: &str, address| ("rewriting".to_owned(), chain.to_owned(), address);
     assert_eq!(
         found,
-        [rule("prerouting", None), rule("prerouting", Some(vips[0])), rule("services", Some(vips[1]))]
+        [
+            rule("prerouting", None),
+            rule("prerouting", Some(vips[0])),
+            rule("services", Some(vips[1]))
+        ]
     );
 }

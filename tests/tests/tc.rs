@@ -148,7 +148,10 @@ fn upload(vip: &str) -> String {
 
 fn counted(bpf_dir: &Path) -> BTreeMap<&'static str, (u64, u64)> {
     let counters = l4::pinned_counters(bpf_dir).expect("pinned");
-    counters.into_iter().map(|(reason, count)| (reason.name(), (count.packets, count.bytes))).collect()
+    counters
+        .into_iter()
+        .map(|(reason, count)| (reason.name(), (count.packets, count.bytes)))
+        .collect()
 }
 
 /// Checks a file of captured packets: ten that went into the tunnel, each with the reason.
@@ -162,7 +165,10 @@ fn packets(file: &[u8]) {
             let captured = word(at + 20) as usize;
             let frame = &block[28..28 + captured];
             // UDP to the port of the tunnel, over IPv4.
-            assert_eq!((&frame[12..14], frame[23], &frame[36..38]), (&[8, 0][..], 17, &[0x17, 0xc2][..]));
+            assert_eq!(
+                (&frame[12..14], frame[23], &frame[36..38]),
+                (&[8, 0][..], 17, &[0x17, 0xc2][..])
+            );
             assert!(word(at + 24) as usize >= captured);
             let text = b"forward: forwarded, service 203.0.113.1:80/tcp, node n2";
             assert!(block.windows(text.len()).any(|window| window == text));
@@ -201,13 +207,19 @@ fn merged_segments_go_through_the_tunnel_of_tc() {
             }
             // All enters at n1.
             client.run(|| {
-                ip(&format!("route add {} via 10.0.0.1\nroute add {} via fd00::1\n", VIPS[0], VIPS[1]));
+                ip(&format!(
+                    "route add {} via 10.0.0.1\nroute add {} via fd00::1\n",
+                    VIPS[0], VIPS[1]
+                ));
             });
             let deadline = Instant::now() + LIMIT;
             while !handles.iter().all(|handle| {
                 let status = handle.status();
                 status.nodes.len() == 2
-                    && status.nodes.values().all(|n| n.reachable && n.state == l4::plan::State::Ready)
+                    && status
+                        .nodes
+                        .values()
+                        .all(|n| n.reachable && n.state == l4::plan::State::Ready)
             }) {
                 assert!(Instant::now() < deadline, "{:?}", handles[0].status());
                 thread::sleep(Duration::from_millis(10));

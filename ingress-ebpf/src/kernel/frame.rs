@@ -1,6 +1,10 @@
 //! The only raw packet pointers: bounds-checked access to the frame of an XDP program.
 
-use aya_ebpf::{EbpfContext as _, helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail}, programs::XdpContext};
+use aya_ebpf::{
+    EbpfContext as _,
+    helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail},
+    programs::XdpContext,
+};
 use ingress_ebpf::Packet;
 
 /// The frame that an XDP program runs on.

@@ -43,8 +43,7 @@ pub(super) static PEERS: HashMap<Address, Peer> = HashMap::with_max_entries(limi
 pub(super) static HEART: Array<Heart> = Array::with_max_entries(1, 0);
 /// Where UDP flows go.
 #[map]
-pub(super) static FLOWS: LruHashMap<u64, FlowNode> =
-    LruHashMap::with_max_entries(limits::FLOWS, 0);
+pub(super) static FLOWS: LruHashMap<u64, FlowNode> = LruHashMap::with_max_entries(limits::FLOWS, 0);
 /// What first fragments said.
 #[map]
 pub(super) static FRAGMENTS: LruHashMap<u64, Fragmented> =

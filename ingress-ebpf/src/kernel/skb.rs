@@ -67,9 +67,7 @@ impl<'c> Skb<'c> {
         // The segments of a merged packet become as much shorter as the headers are long
         // (`bpf_skb_net_grow`): what fitted into the link still does.
         // SAFETY: The context is the program's own; `&mut self` ends all borrows of the frame.
-        unsafe {
-            bpf_skb_adjust_room(self.0.skb.skb, by, ROOM_AFTER_LINK, flags | ENCAP_UDP) == 0
-        }
+        unsafe { bpf_skb_adjust_room(self.0.skb.skb, by, ROOM_AFTER_LINK, flags | ENCAP_UDP) == 0 }
     }
 
     /// Makes room for outer headers of the other version of IP, of this EtherType, in place of those

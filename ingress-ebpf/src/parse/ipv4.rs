@@ -11,10 +11,7 @@ const FRAGMENT: u16 = 0x3fff;
 const OFFSET: u16 = 0x1fff;
 
 #[inline(always)]
-pub(super) fn read<P: Packet>(
-    packet: &P,
-    offset: usize,
-) -> Result<(Ip, Option<Piece>), Reason> {
+pub(super) fn read<P: Packet>(packet: &P, offset: usize) -> Result<(Ip, Option<Piece>), Reason> {
     let fixed: &[u8; 20] = packet.bytes(offset).ok_or(Reason::Malformed)?;
     let header = usize::from(fixed[0] & 0xf) * 4;
     let length = usize::from(u16::from_be_bytes([fixed[2], fixed[3]]));
@@ -24,9 +21,8 @@ pub(super) fn read<P: Packet>(
         return Err(Reason::Malformed);
     }
     let identification = u32::from(u16::from_ne_bytes([fixed[4], fixed[5]]));
-    let piece =
-        (fragment != 0).then_some(Piece { identification, first: fragment & OFFSET == 0 });
-    Ok((Ip { network: Network::V4, length, header, protocol }, piece))
+    let piece = (fragment != 0).then_some(Piece { identification, first: fragment & OFFSET == 0 });
+    Ok((Ip::new(Network::V4, length, header, protocol), piece))
 }
 
 /// The beginning of a packet that an ICMP error quotes: length of its header, and its protocol.

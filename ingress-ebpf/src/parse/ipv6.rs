@@ -20,10 +20,7 @@ const AUTHENTICATION: u8 = 51;
 const DESTINATION_OPTIONS: u8 = 60;
 
 #[inline(always)]
-pub(super) fn read<P: Packet>(
-    packet: &P,
-    offset: usize,
-) -> Result<(Ip, Option<Piece>), Reason> {
+pub(super) fn read<P: Packet>(packet: &P, offset: usize) -> Result<(Ip, Option<Piece>), Reason> {
     let fixed: &[u8; 40] = packet.bytes(offset).ok_or(Reason::Malformed)?;
     let length = 40 + usize::from(u16::from_be_bytes([fixed[4], fixed[5]]));
     let protocol = fixed[6];
@@ -31,13 +28,13 @@ pub(super) fn read<P: Packet>(
         return Err(Reason::Malformed);
     }
     if !is_extension(protocol) {
-        return Ok((Ip { network: Network::V6, length, header: 40, protocol }, None));
+        return Ok((Ip::new(Network::V6, length, 40, protocol), None));
     }
     let (header, protocol, piece) = walk(packet, offset, protocol)?;
     if header > length {
         return Err(Reason::Malformed);
     }
-    Ok((Ip { network: Network::V6, length, header, protocol }, piece))
+    Ok((Ip::new(Network::V6, length, header, protocol), piece))
 }
 
 /// The beginning of a packet that an ICMP error quotes: length of its headers, and its protocol.

@@ -105,7 +105,9 @@ pub(crate) fn world(from: &mut Source<'_>) -> World {
         reserved: 0,
     });
     world.idle = Row { nodes: [0; Row::WIDTH].map(|_| NodeId(u16::from(from.below(8)))) };
-    world.groups.resize(limits::GROUPS as usize, Group { generation, ready, key, transition_until });
+    world
+        .groups
+        .resize(limits::GROUPS as usize, Group { generation, ready, key, transition_until });
     world.row = Row { nodes: [0; Row::WIDTH].map(|_| NodeId(u16::from(from.below(8)))) };
     for id in 0..=NODES {
         let (address, source) = addresses(id, from.once_in(2));
@@ -214,7 +216,8 @@ fn error(
 ) -> (u8, Vec<u8>) {
     let mut about = transport.to_vec();
     if let Some(ports) = about.first_chunk_mut::<4>() {
-        *ports = [service.to_be_bytes(), client.to_be_bytes()].concat().try_into().unwrap_or([0; 4]);
+        *ports =
+            [service.to_be_bytes(), client.to_be_bytes()].concat().try_into().unwrap_or([0; 4]);
     }
     let (stranger, extensions) = (from.once_in(8), if from.once_in(4) { from.below(4) } else { 0 });
     let mut quoted = if v6 {

@@ -43,8 +43,7 @@ fn run(frame: &[u8], headroom: usize, world: &World, unpack: bool) -> (Outcome, 
         assert_eq!(buffer.frame(), frame, "changed before the tail call");
         let sight = sight::packet(frame).expect("only IP is looked at");
         let tunnel = sight.is_of_a_peer(frame, world);
-        let expected_tunnel =
-            matches!(slot, tail::DECAP | tail::DECAP_ICMP | tail::DECAP_FRAGMENT);
+        let expected_tunnel = matches!(slot, tail::DECAP | tail::DECAP_ICMP | tail::DECAP_FRAGMENT);
         assert_eq!(tunnel, expected_tunnel, "slot {slot}");
         outcome = match slot {
             tail::DECAP => {
@@ -122,8 +121,7 @@ fn left_alone_if_foreign(world: &World, before: &[u8], reason: Reason) {
         assert_eq!(reason, Reason::NotIp);
         return;
     };
-    let ours =
-        world.is_virtual(&sight.destination) || sight.is_of_a_peer(before, world);
+    let ours = world.is_virtual(&sight.destination) || sight.is_of_a_peer(before, world);
     assert_eq!(foreign.contains(&reason), !ours, "{reason:?} for {sight:?}");
 }
 

@@ -92,7 +92,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>, cores: usize) -> Par
     };
     match cli.command {
         Command::L4(_) | Command::Check(_) | Command::Explain(_) | Command::Top(_)
-            if !faults.is_empty() => Parsed::Faults(listed(&faults)),
+            if !faults.is_empty() =>
+        {
+            Parsed::Faults(listed(&faults))
+        }
         Command::Annotations => Parsed::Print(crate::translate::annotations_document()),
         Command::Check(command) => Parsed::Go(Invocation::Check(command)),
         Command::L4(command) => Parsed::Go(Invocation::L4(command)),

@@ -131,7 +131,8 @@ impl KernelMaps {
         self.written.insert(key, wanted.rows.to_vec());
         // By another secret the rows before were others' rows.
         let follows = group.ready != 0 && group.key == wanted.key;
-        let transition_until = if follows { monotonic().saturating_add(TRANSITION) } else { Duration::ZERO };
+        let transition_until =
+            if follows { monotonic().saturating_add(TRANSITION) } else { Duration::ZERO };
         let transition_until = nanoseconds(transition_until);
         let group = Group { generation, ready: 1, key: wanted.key, transition_until };
         self.groups.set(index, group, 0).map_err(cannot("GROUPS", "written"))
@@ -162,7 +163,8 @@ impl KernelMaps {
             self.set_filter(bit, false)?;
         }
         self.slots.release(Service::Address(key.address));
-        absent_is_fine(self.vip_addresses.remove(&key.address)).map_err(cannot("VIPADDR", "written"))
+        absent_is_fine(self.vip_addresses.remove(&key.address))
+            .map_err(cannot("VIPADDR", "written"))
     }
 
     /// The services of an address, always in the same order.

@@ -83,9 +83,8 @@ pub(super) fn loader<'l>(directory: &Path) -> EbpfLoader<'l> {
 }
 
 /// What a run on a made packet must not disturb, and has of its own.
-const DISTURBED: [&str; 9] = [
-    "SCRATCH", "REASONS", "FORWARDS", "OBSERVE", "SEEN", "BUDGET", "EVENTS", "PROGS", "TCPROGS",
-];
+const DISTURBED: [&str; 9] =
+    ["SCRATCH", "REASONS", "FORWARDS", "OBSERVE", "SEEN", "BUDGET", "EVENTS", "PROGS", "TCPROGS"];
 
 /// Loads the XDP programs that steer, and puts those behind tail calls into their slots.
 ///
@@ -363,9 +362,7 @@ fn carry(older: &Path, directory: &Path) -> Result<(), L4Error> {
         }
     }
     let flows = |directory: &Path| {
-        pinned(directory, "FLOWS", |data| {
-            LruFlows::try_from(Map::LruHashMap(data))
-        })
+        pinned(directory, "FLOWS", |data| LruFlows::try_from(Map::LruHashMap(data)))
     };
     if let Ok(from) = flows(older) {
         let mut to = flows(directory)?;

@@ -14,9 +14,9 @@ use super::{
     detach::{self, Detached},
     directory::{directory, versions},
     explain::Explain,
+    follow::{self, Wanted},
     loopback, netlink, start,
     top::Top,
-    follow::{self, Wanted},
 };
 
 /// Works on the kernel tier.

@@ -263,10 +263,7 @@ pub(super) fn by_number(labels: Vec<(u32, NodeLabel)>) -> HashMap<NodeId, NodeLa
     labels.into_iter().map(|(_, label)| (label.id, label)).collect()
 }
 
-fn array<V: aya::Pod>(
-    directory: &Path,
-    name: &'static str,
-) -> Result<Array<MapData, V>, L4Error> {
+fn array<V: aya::Pod>(directory: &Path, name: &'static str) -> Result<Array<MapData, V>, L4Error> {
     pinned(directory, name, |data| Array::try_from(Map::Array(data)))
 }
 

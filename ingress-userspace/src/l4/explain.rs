@@ -44,7 +44,8 @@ impl FromStr for Ends {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is no SRC:PORT-DST:PORT, such as 192.0.2.1:4000-203.0.113.1:80");
+        let wrong =
+            || format!("{text:?} is no SRC:PORT-DST:PORT, such as 192.0.2.1:4000-203.0.113.1:80");
         let (source, destination) = text.split_once('-').ok_or_else(wrong)?;
         let parse = |part: &str| part.trim().parse::<SocketAddr>().map_err(|_no_address| wrong());
         let (source, destination) = (parse(source)?, parse(destination)?);
@@ -167,12 +168,7 @@ fn tell(bpf_dir: &Path, ends: Ends, kind: Kind) -> Result<Story, L4Error> {
 }
 
 /// The row as the programs find it, by the same function.
-fn look_up(
-    reader: &Reader,
-    ends: Ends,
-    kind: Kind,
-    service: VipValue,
-) -> Result<Steered, L4Error> {
+fn look_up(reader: &Reader, ends: Ends, kind: Kind, service: VipValue) -> Result<Steered, L4Error> {
     let names = reader.service_names()?;
     let labels = by_number(reader.labels()?);
     let group = reader.group(service.group)?;
@@ -303,7 +299,9 @@ impl Story {
         let Self { ends, kind, .. } = self;
         writeln!(out, "packet       {}, {} > {}", kind.name(), ends.source, ends.destination)?;
         match &self.steered {
-            None => writeln!(out, "service      none: nothing is steered at that address and port")?,
+            None => {
+                writeln!(out, "service      none: nothing is steered at that address and port")?
+            }
             Some(steered) => {
                 let Steered { service, group, generation, row, candidates } = steered;
                 writeln!(out, "service      {service}, group {group}, generation {generation}")?;

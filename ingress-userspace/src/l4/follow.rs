@@ -91,11 +91,7 @@ enum Sink<'o> {
 ///
 /// # Errors
 /// [`L4Error`].
-pub(super) fn events(
-    bpf_dir: &Path,
-    wanted: &Wanted,
-    out: &mut impl Write,
-) -> Result<(), L4Error> {
+pub(super) fn events(bpf_dir: &Path, wanted: &Wanted, out: &mut impl Write) -> Result<(), L4Error> {
     follow(bpf_dir, wanted, &mut Sink::Json(out)).map(drop)
 }
 

@@ -13,12 +13,12 @@ use tokio::sync::mpsc;
 use super::{
     KernelMaps, L4Error, MapStore as _, Mode, Options,
     attach::{self, Loaded},
-    link::Kind,
     command::discard,
     counters::Reader,
     diff::diff,
     directory::directory,
     events::{Kept, Sampler},
+    link::Kind,
     log, loopback, machine,
     members::Members,
     netlink,

@@ -104,7 +104,8 @@ pub(super) fn replace(
     let outcome = PinnedLink::from_pin(pin).map_err(|source| failed(interface, source));
     let link = FdLink::from(outcome?);
     let outcome = if kind == Kind::Tc {
-        let link = SchedClassifierLink::try_from(link).map_err(|source| failed(interface, source))?;
+        let link =
+            SchedClassifierLink::try_from(link).map_err(|source| failed(interface, source))?;
         let steer: &mut SchedClassifier = program(object, "tc_steer")?;
         steer.attach_to_link(link).and_then(|link| steer.take_link(link)).map(|link| {
             // Only links for tc that have a descriptor are pinned.
@@ -178,9 +179,7 @@ pub(super) fn tc(object: &mut Ebpf, interface: &str, directory: &Path) -> Result
             link.pin(pin).map(drop).map_err(|source| failed(interface, source))
         }
         // Linux before 6.6.
-        Err(error) if errno(&error) == Some(Errno::EINVAL) => {
-            filter(object, interface, &pin)
-        }
+        Err(error) if errno(&error) == Some(Errno::EINVAL) => filter(object, interface, &pin),
         Err(error) => Err(failed(interface, error)),
     }
 }

@@ -83,7 +83,10 @@ pub(super) fn warn_about_surroundings(interfaces: &[String], vips: &[IpAddr]) {
         return;
     }
     for interface in interfaces {
-        if is_container_end(&setting_of_link(interface, "iflink"), &setting_of_link(interface, "ifindex")) {
+        if is_container_end(
+            &setting_of_link(interface, "iflink"),
+            &setting_of_link(interface, "ifindex"),
+        ) {
             tracing::warn!(
                 interface,
                 "{interface} is the end of a pair whose other end is elsewhere, as in a pod: if this \

@@ -26,6 +26,7 @@ mod directory;
 mod error;
 mod events;
 mod explain;
+mod follow;
 mod handle;
 pub mod health;
 mod link;
@@ -44,7 +45,6 @@ mod segment;
 mod slots;
 mod top;
 mod translation;
-mod follow;
 mod worker;
 
 use std::{net::IpAddr, path::PathBuf};
@@ -58,13 +58,13 @@ pub use attach::MAPS;
 pub use counters::{NodeCounts, Reader, ServiceCounts, totals as pinned_counters};
 pub use diff::{Desired, Operation, diff};
 pub use error::L4Error;
-pub use translation::{Translation, translations};
 pub use explain::Explain;
-pub use record::Event;
-pub use top::Top;
-pub use link::Kind as AttachKind;
 pub use handle::{Handle, NodeStatus, Status, start};
+pub use link::Kind as AttachKind;
+pub use record::Event;
 pub use segment::largest_segment;
+pub use top::Top;
+pub use translation::{Translation, translations};
 
 /// Whether to steer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

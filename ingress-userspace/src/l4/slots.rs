@@ -173,7 +173,5 @@ impl Slots {
 /// What a per-CPU entry is reset to.
 fn zeros<T: aya::Pod + bytemuck::Zeroable>() -> Result<impl Fn() -> PerCpuValues<T>, L4Error> {
     let cpus = nr_cpus().map_err(|(_, source)| L4Error::Netlink(source))?;
-    Ok(move || {
-        PerCpuValues::try_from(vec![T::zeroed(); cpus]).expect("one value for each CPU")
-    })
+    Ok(move || PerCpuValues::try_from(vec![T::zeroed(); cpus]).expect("one value for each CPU"))
 }

@@ -82,11 +82,7 @@ impl Top {
         }
         let keys = Keys::new();
         // Beginnings of flows, and drops: without them if somebody else captures.
-        let filter = CaptureFilter {
-            reasons: u64::MAX,
-            slot: CaptureFilter::ANY,
-            events_only: 1,
-        };
+        let filter = CaptureFilter { reasons: u64::MAX, slot: CaptureFilter::ANY, events_only: 1 };
         let mut capture = if json { None } else { Capture::start(&self.bpf_dir, filter).ok() };
         let mut flows = VecDeque::new();
         let mut before: Option<Look> = None;
@@ -243,7 +239,11 @@ fn print(
         .flat_map(|before| &before.nodes)
         .map(|node| (&*node.name, sent(node)))
         .collect();
-    write!(out, "{end}{:<29} {:<10} {:>12} {:>12} {:>12}{end}", "node", "state", "first", "next", "relayed")?;
+    write!(
+        out,
+        "{end}{:<29} {:<10} {:>12} {:>12} {:>12}{end}",
+        "node", "state", "first", "next", "relayed"
+    )?;
     for node in &look.nodes {
         let then = known.get(&*node.name).copied().unwrap_or_default();
         let now = sent(node);

@@ -96,7 +96,8 @@ fn judge(rule: &[u8], addresses: &[IpAddr]) -> Option<Translation> {
     while let (Some(length), Some(kind)) = (half(rest, 0), half(rest, 2)) {
         let length = usize::from(length);
         let Some(value) = rest.get(4..length) else { break };
-        let text = || String::from_utf8_lossy(value.strip_suffix(&[0]).unwrap_or(value)).into_owned();
+        let text =
+            || String::from_utf8_lossy(value.strip_suffix(&[0]).unwrap_or(value)).into_owned();
         match kind & 0x3fff {
             TABLE => table = text(),
             CHAIN => chain = text(),
@@ -105,9 +106,8 @@ fn judge(rule: &[u8], addresses: &[IpAddr]) -> Option<Translation> {
         }
         rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
-    let rewrites = ["nat", "redir", "DNAT", "REDIRECT"]
-        .iter()
-        .any(|name| contains(expressions, &named(name)));
+    let rewrites =
+        ["nat", "redir", "DNAT", "REDIRECT"].iter().any(|name| contains(expressions, &named(name)));
     let named = addresses.iter().find(|address| match address {
         IpAddr::V4(v4) => contains(expressions, &v4.octets()),
         IpAddr::V6(v6) => contains(expressions, &v6.octets()),
@@ -120,8 +120,11 @@ fn judge(rule: &[u8], addresses: &[IpAddr]) -> Option<Translation> {
     // Where packets come in, without a look at where they go: `redirect` of a port, for example.
     let entrance = ["prerouting", "dstnat"].contains(&&*chain.to_lowercase());
     let selective = DESTINATIONS.iter().any(|load| contains(expressions, load));
-    (rewrites && entrance && !selective && !contains(expressions, &FIB))
-        .then_some(Translation { table, chain, address: None })
+    (rewrites && entrance && !selective && !contains(expressions, &FIB)).then_some(Translation {
+        table,
+        chain,
+        address: None,
+    })
 }
 
 /// How a rule that looks at destination addresses begins: it loads from the network header (base 1),

@@ -29,7 +29,8 @@ fn a_packet_is_counted_for_its_service_and_for_the_node_that_it_goes_to() {
         let run = bed.run(&counted.frame());
         assert_eq!(run.reason, Reason::ForwardedNext);
 
-        let of = |bed: &crate::bed::Bed, slot, reason| bed.programs.counted_for(slot, reason).unwrap();
+        let of =
+            |bed: &crate::bed::Bed, slot, reason| bed.programs.counted_for(slot, reason).unwrap();
         assert_eq!(of(bed, 0, Reason::Forwarded), 1);
         assert_eq!(of(bed, 9, Reason::Forwarded), 2);
         assert_eq!(of(bed, 9, Reason::ForwardedNext), 1);

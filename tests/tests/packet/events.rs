@@ -37,13 +37,8 @@ fn ring(bed: &mut Bed, name: &str) -> RingBuf<MapData> {
     RingBuf::try_from(map).unwrap()
 }
 
-const EVENTS: Observe = Observe {
-    flags: OBSERVE_EVENTS,
-    flow_mask: 0,
-    drop_budget: 2,
-    reserved: 0,
-    capture_until: 0,
-};
+const EVENTS: Observe =
+    Observe { flags: OBSERVE_EVENTS, flow_mask: 0, drop_budget: 2, reserved: 0, capture_until: 0 };
 
 #[test]
 fn beginnings_and_some_drops_are_events() {
@@ -119,9 +114,11 @@ fn a_capture_shows_what_its_filter_asks_for_and_ends_by_itself() {
         assert_eq!(shown(bed), 1);
         wants(bed, &[Reason::Forwarded], 0, 0);
         assert_eq!(shown(bed), 1);
-        for (reasons, slot, events_only) in
-            [(&[Reason::Local][..], any, 0), (&[Reason::Forwarded], 7, 0), (&[Reason::Forwarded], any, 1)]
-        {
+        for (reasons, slot, events_only) in [
+            (&[Reason::Local][..], any, 0),
+            (&[Reason::Forwarded], 7, 0),
+            (&[Reason::Forwarded], any, 1),
+        ] {
             wants(bed, reasons, slot, events_only);
             assert_eq!(shown(bed), 0, "{reasons:?} {slot} {events_only}");
         }

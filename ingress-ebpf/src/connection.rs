@@ -40,7 +40,7 @@ impl<'p> Connection<'p> {
         let ip = Ip::read(packet, offset, network)?;
         let transport = Transport::read(packet, offset, &ip)?;
         let (source, destination) = addresses(packet, offset, network).ok_or(Reason::Malformed)?;
-        let key = VipKey::new(destination, transport.destination, ip.protocol);
+        let key = VipKey::new(destination, transport.destination, ip.protocol());
         let vip = service(&key, address, world).ok_or(Reason::OtherPort)?;
         if transport.segment == Segment::Opening {
             world.opening();
@@ -48,7 +48,7 @@ impl<'p> Connection<'p> {
         let flow = Flow::new(
             (source, transport.source),
             (destination, transport.destination),
-            ip.protocol,
+            ip.protocol(),
         );
         Ok(Self { ip, flow, segment: transport.segment, vip })
     }

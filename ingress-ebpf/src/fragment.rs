@@ -58,11 +58,9 @@ fn try_receive<P: Packet, W: World>(packet: &mut P, world: &W) -> Result<Outcome
     let (inner, network) = (arrival.inner, arrival.network);
     let fragment = Fragment::read(packet, inner, network, arrival.address, world)
         .map_err(tunnel::receive::not_a_client)?;
-    let connection = match fragment.connection(packet, inner, arrival.address, world) {
-        Ok(connection) => connection,
-        Err(reason @ (Reason::FragmentUnknown | Reason::FragmentShort)) => return Err(reason),
-        Err(reason) => return Err(tunnel::receive::not_a_client(reason)),
-    };
+    let connection = fragment
+        .connection(packet, inner, arrival.address, world)
+        .map_err(tunnel::receive::not_a_client)?;
     let at_home = arrival.outer.header.flags & TunnelHeader::FRAGMENT_HOME != 0;
     let next = if at_home {
         match decide(&connection, world) {
@@ -109,7 +107,7 @@ impl Fragment {
         let group = address.group;
         let key = pick::group(group, world)?.key;
         // RFC 8200 section 4.5: over IPv6 the protocol does not count.
-        let protocol = if network == Network::V4 { ip.protocol } else { 0 };
+        let protocol = if network == Network::V4 { ip.protocol() } else { 0 };
         let hash = hash(key, source, destination, identification, protocol);
         Ok(Self { ip, first, source, destination, group, hash })
     }
@@ -130,7 +128,7 @@ impl Fragment {
                 Err(_) => return self.foreign(world),
                 Ok(transport) => transport,
             };
-            ((transport.source, transport.destination), transport.segment, self.ip.protocol)
+            ((transport.source, transport.destination), transport.segment, self.ip.protocol())
         } else {
             let Fragmented { source, destination, protocol, flags, .. } =
                 world.fragmented(self.hash).ok_or(Reason::FragmentUnknown)?;

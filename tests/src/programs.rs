@@ -364,12 +364,10 @@ impl Programs {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn count_vip_address(&mut self, address: IpAddr, slot: u16) -> Result<()> {
+    pub fn add_counted_vip_address(&mut self, address: IpAddr, slot: u16) -> Result<()> {
         self.slots = self.slots.max(slot + 1);
-        let address = Address::from(address);
-        let map = self.ebpf.map("VIPADDR").context("no map VIPADDR")?;
-        let value = HashMap::<_, Address, VipAddress>::try_from(map)?.get(&address, 0)?;
-        self.insert("VIPADDR", address, VipAddress { slot, ..value })
+        self.add_vip_address(address)?;
+        self.set_services(Address::from(address), Some(slot))
     }
 
     /// Makes an address a virtual one.
@@ -378,7 +376,7 @@ impl Programs {
     /// The kernel's.
     pub fn add_vip_address(&mut self, address: IpAddr) -> Result<()> {
         let address = Address::from(address);
-        self.insert("VIPADDR", address, VipAddress::new([]))?;
+        self.set_services(address, None)?;
         let bit = filter_bit(&address);
         let map = self.ebpf.map_mut("VIPFILTER").context("no map VIPFILTER")?;
         let mut words = Array::<_, u64>::try_from(map)?;
@@ -393,13 +391,21 @@ impl Programs {
     pub fn add_vip(&mut self, key: VipKey, value: VipValue) -> Result<()> {
         self.slots = self.slots.max(value.vip_id + 1);
         self.insert("VIPS", key, value)?;
+        self.set_services(key.address, None)
+    }
+
+    /// Writes what an address has of its services, and perhaps other counters.
+    fn set_services(&mut self, address: Address, slot: Option<u16>) -> Result<()> {
         let map = self.ebpf.map("VIPS").context("no map VIPS")?;
         let all = HashMap::<_, VipKey, VipValue>::try_from(map)?;
         let mut services = all.iter().collect::<Result<Vec<_>, _>>()?;
-        services.retain(|(other, _)| other.address == key.address);
+        services.retain(|(other, _)| other.address == address);
         services.sort_unstable_by_key(|(key, _)| (key.protocol, key.port.number()));
-        let value = VipAddress::new(services.iter().map(|(key, value)| (key, value)));
-        self.insert("VIPADDR", key.address, value)
+        let mut value = VipAddress::new(services.iter().map(|(key, value)| (key, value)));
+        let map = self.ebpf.map("VIPADDR").context("no map VIPADDR")?;
+        let before = HashMap::<_, Address, VipAddress>::try_from(map)?.get(&address, 0);
+        value.slot = slot.or_else(|| Some(before.ok()?.slot)).unwrap_or_default();
+        self.insert("VIPADDR", address, value)
     }
 
     /// Sets when the agent last said that it runs, in nanoseconds of the monotonic clock.

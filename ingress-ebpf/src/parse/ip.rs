@@ -6,7 +6,10 @@ use super::{ipv4, ipv6};
 use crate::Packet;
 
 /// A version of IP.
+// As wide as a register, like all of `Ip`: padding would be copied too, in pieces that the verifier
+// does not take on the stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
 pub enum Network {
     /// Version 4.
     V4,
@@ -24,8 +27,7 @@ pub struct Ip {
     pub length: usize,
     /// Length of everything before the transport header.
     pub header: usize,
-    /// The transport protocol's number.
-    pub protocol: u8,
+    protocol: u64,
 }
 
 /// What makes a packet a fragment.
@@ -38,6 +40,17 @@ pub struct Piece {
 }
 
 impl Ip {
+    #[inline(always)]
+    pub(super) const fn new(network: Network, length: usize, header: usize, protocol: u8) -> Self {
+        Self { network, length, header, protocol: protocol as u64 }
+    }
+
+    /// The transport protocol's number.
+    #[inline(always)]
+    pub const fn protocol(&self) -> u8 {
+        self.protocol as u8
+    }
+
     /// Reads the packet at `offset`.
     ///
     /// # Errors

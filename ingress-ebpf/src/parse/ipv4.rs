@@ -22,7 +22,7 @@ pub(super) fn read<P: Packet>(packet: &P, offset: usize) -> Result<(Ip, Option<P
     }
     let identification = u32::from(u16::from_ne_bytes([fixed[4], fixed[5]]));
     let piece = (fragment != 0).then_some(Piece { identification, first: fragment & OFFSET == 0 });
-    Ok((Ip { network: Network::V4, length, header, protocol }, piece))
+    Ok((Ip::new(Network::V4, length, header, protocol), piece))
 }
 
 /// The beginning of a packet that an ICMP error quotes: length of its header, and its protocol.

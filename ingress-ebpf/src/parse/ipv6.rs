@@ -28,13 +28,13 @@ pub(super) fn read<P: Packet>(packet: &P, offset: usize) -> Result<(Ip, Option<P
         return Err(Reason::Malformed);
     }
     if !is_extension(protocol) {
-        return Ok((Ip { network: Network::V6, length, header: 40, protocol }, None));
+        return Ok((Ip::new(Network::V6, length, 40, protocol), None));
     }
     let (header, protocol, piece) = walk(packet, offset, protocol)?;
     if header > length {
         return Err(Reason::Malformed);
     }
-    Ok((Ip { network: Network::V6, length, header, protocol }, piece))
+    Ok((Ip::new(Network::V6, length, header, protocol), piece))
 }
 
 /// The beginning of a packet that an ICMP error quotes: length of its headers, and its protocol.

@@ -54,7 +54,7 @@ impl<'p> Transport<'p> {
     #[inline(always)]
     pub fn read_first<P: Packet>(packet: &'p P, offset: usize, ip: &Ip) -> Result<Self, Reason> {
         let whole = Self::read(packet, offset, ip);
-        if !matches!(whole, Err(Reason::Malformed)) || ip.protocol != UDP {
+        if !matches!(whole, Err(Reason::Malformed)) || ip.protocol() != UDP {
             return whole;
         }
         // The length in its header is that of the whole datagram.
@@ -78,7 +78,7 @@ impl<'p> Transport<'p> {
     pub fn read<P: Packet>(packet: &'p P, offset: usize, ip: &Ip) -> Result<Self, Reason> {
         let start = offset + ip.header;
         let payload = ip.length - ip.header;
-        match ip.protocol {
+        match ip.protocol() {
             TCP if payload < TCP_HEADER => Err(Reason::Malformed),
             TCP => {
                 let header: &[u8; TCP_HEADER] = packet.bytes(start).ok_or(Reason::Malformed)?;

@@ -168,6 +168,7 @@ pub(crate) fn carry_out<P: Packet, W: World>(
 pub(crate) fn not_a_client(reason: Reason) -> Reason {
     match reason {
         Reason::OtherPort | Reason::OtherProtocol | Reason::Icmp => Reason::TunnelNotVip,
+        Reason::FragmentUnknown | Reason::FragmentShort => reason,
         _ => Reason::BadTunnel,
     }
 }

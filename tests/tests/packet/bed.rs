@@ -141,7 +141,12 @@ impl Bed {
 
     /// Puts a generation of the table in force.
     pub(crate) fn publish(&mut self, generation: u32) {
-        let group = Group { generation, ready: 1, key: HashKey(KEY), transition_until: 0 };
+        self.publish_until(generation, 0);
+    }
+
+    /// As [`publish`](Self::publish), with a transition until then.
+    pub(crate) fn publish_until(&mut self, generation: u32, transition_until: u64) {
+        let group = Group { generation, ready: 1, key: HashKey(KEY), transition_until };
         self.programs.set_group(1, group).unwrap();
     }
 
@@ -152,12 +157,17 @@ impl Bed {
     }
 
     pub(crate) fn row_of(&mut self, generation: u32, packet: &Packet, nodes: &[u16]) {
+        self.row_at(generation, hash(packet), nodes);
+    }
+
+    /// Sets the candidates of the row that this hash chooses.
+    pub(crate) fn row_at(&mut self, generation: u32, hash: u64, nodes: &[u16]) {
         let mut row = Row::EMPTY;
         for (slot, id) in row.nodes.iter_mut().zip(nodes) {
             *slot = NodeId(*id);
         }
         // Group 1, its two generations behind the two of group 0.
-        let index = (2 + generation % 2) * ROWS + (hash(packet) & 0xffff) as u32;
+        let index = (2 + generation % 2) * ROWS + (hash & 0xffff) as u32;
         self.programs.set_row(index, row).unwrap();
     }
 
@@ -266,19 +276,44 @@ pub(crate) fn hash(packet: &Packet) -> u64 {
     };
     let mut bytes = Vec::new();
     for address in [packet.source, packet.destination] {
+        match address {
+            IpAddr::V4(v4) => bytes.extend(v4.octets()),
+            IpAddr::V6(v6) => bytes.extend(v6.octets()),
+        }
+    }
+    let client = bytes.len() / 2;
+    bytes.extend(source.to_be_bytes());
+    bytes.extend(destination.to_be_bytes());
+    bytes.extend([protocol, 0, 0, 0]);
+    if destination == STICKY {
+        bytes[client..].fill(0);
+    }
+    sip(&bytes)
+}
+
+/// The hash of what all fragments of a packet share.
+pub(crate) fn fragment_hash(packet: &Packet, identification: [u8; 4]) -> u64 {
+    let mut bytes = Vec::new();
+    for address in [packet.source, packet.destination] {
         bytes.extend(match address {
             IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
             IpAddr::V6(v6) => v6.octets(),
         });
     }
-    bytes.extend(source.to_be_bytes());
-    bytes.extend(destination.to_be_bytes());
+    bytes.extend(identification);
+    let protocol = match &packet.transport {
+        _ if packet.source.is_ipv6() => 0,
+        Transport::Tcp { .. } => 6,
+        Transport::Udp { .. } => 17,
+        Transport::Other(protocol, _) => *protocol,
+    };
     bytes.extend([protocol, 0, 0, 0]);
-    if destination == STICKY {
-        bytes[16..].fill(0);
-    }
+    sip(&bytes)
+}
+
+fn sip(bytes: &[u8]) -> u64 {
     let mut hasher = SipHasher13::new_with_keys(KEY[0], KEY[1]);
-    hasher.write(&bytes);
+    hasher.write(bytes);
     hasher.finish()
 }
 
@@ -296,13 +331,15 @@ pub(crate) fn segment6(flags: u8) -> Packet {
 pub(crate) struct Header {
     pub(crate) tried: u8,
     pub(crate) skipped: bool,
+    /// Others than that.
+    pub(crate) flags: u8,
     pub(crate) generation: u16,
     pub(crate) hops: Vec<u16>,
 }
 
 impl Header {
     pub(crate) fn new(tried: u8, hops: &[u16]) -> Self {
-        Self { tried, skipped: false, generation: GENERATION as u16, hops: hops.to_vec() }
+        Self { tried, skipped: false, flags: 0, generation: GENERATION as u16, hops: hops.to_vec() }
     }
 
     /// The header before a packet of the client, and that packet from its IP header on.
@@ -311,7 +348,7 @@ impl Header {
         let mut bytes = vec![
             version << 4 | self.hops.len() as u8,
             self.tried,
-            u8::from(self.skipped),
+            self.flags | u8::from(self.skipped),
             if client.source.is_ipv4() { 4 } else { 41 },
         ];
         bytes.extend(self.generation.to_be_bytes());
@@ -351,8 +388,13 @@ pub(crate) fn entropy(client: &Packet) -> u16 {
 
 /// What a packet of the client becomes on its way to a node.
 pub(crate) fn sent_to(node: u16, header: &Header, client: &Packet) -> Packet {
+    sent_by(node, header, client, hash(client))
+}
+
+/// As [`sent_to`], with the hash that its row was chosen by.
+pub(crate) fn sent_by(node: u16, header: &Header, client: &Packet, hash: u64) -> Packet {
     let payload = header.before(client);
-    let entropy = entropy(client);
+    let entropy = 0xc000 | (hash >> 48) as u16;
     let mut outer = match node {
         OVER_V4 => tunnelled((OWN_V4, PEER_V4), entropy, payload),
         OVER_V6 => tunnelled((OWN_V6, PEER_V6), entropy, payload),

@@ -46,7 +46,7 @@ fn a_packet_is_counted_for_its_service_and_for_the_node_that_it_goes_to() {
 fn what_is_for_an_address_but_no_service_is_counted_for_the_address() {
     bed(|bed| {
         bed.xdp_only = true;
-        bed.programs.count_vip_address(VIP.into(), 5).unwrap();
+        bed.programs.add_counted_vip_address(VIP.into(), 5).unwrap();
         let packet = Packet::tcp((CLIENT, 40_000), (VIP, UNSTEERED), SYN, b"");
         bed.passes(&packet.frame(), Reason::OtherPort);
         assert_eq!(bed.programs.counted_for(5, Reason::OtherPort).unwrap(), 1);

@@ -82,6 +82,10 @@ pub(super) fn offer<H: Hook>(
             flags |= SEEN_EVENT;
         }
     }
+    // The agent always samples: what follows is for the few packets that somebody wants to see.
+    if wanted & OBSERVE_CAPTURE == 0 && flags & SEEN_EVENT == 0 {
+        return;
+    }
     // SAFETY: As above.
     let time = unsafe { bpf_ktime_get_coarse_ns() };
     if wanted & OBSERVE_CAPTURE != 0 && time < watched.capture_until {

@@ -62,9 +62,10 @@ async fn exchange(question: Question, bytes: &[u8]) -> io::Result<Tunnel> {
 /// The answer to this question; `None` for anything else.
 fn read(answer: &[u8], question: &[u8]) -> Option<Tunnel> {
     let header: &[u8; TunnelHeader::LEN] = answer.first_chunk()?;
-    let header: &TunnelHeader = bytemuck::must_cast_ref(header);
+    // Its alignment in memory is more than that in a packet.
+    let header: TunnelHeader = bytemuck::pod_read_unaligned(header);
     let asked: &[u8; TunnelHeader::LEN] = question.first_chunk()?;
-    let asked: &TunnelHeader = bytemuck::must_cast_ref(asked);
+    let asked: TunnelHeader = bytemuck::pod_read_unaligned(asked);
     let ours = header.version_hops == asked.version_hops
         && header.generation == asked.generation
         && header.flags & TunnelHeader::ANSWER != 0;

@@ -13,10 +13,14 @@ pub struct Config {
     pub node: NodeId,
     /// UDP port of the tunnel, on all nodes of the cluster.
     pub tunnel_port: Port,
-    /// Always zero.
-    pub reserved: u32,
+    /// [`CONFIG_DRAINING`].
+    pub flags: u32,
 }
 const _: () = assert!(size_of::<Config>() == 8);
+
+/// New connections go to the next candidate although somebody still listens here; they stay where
+/// nobody else is left.
+pub const CONFIG_DRAINING: u32 = 1;
 
 /// The only entry of the `META` map: what whoever opens pinned maps reads first.
 #[repr(C)]

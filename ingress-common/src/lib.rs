@@ -13,8 +13,10 @@
 pub mod config;
 pub mod flow;
 pub mod limits;
+pub mod memory;
 pub mod net;
 pub mod node;
+pub mod observe;
 #[cfg(feature = "user")]
 mod pod;
 pub mod reason;
@@ -24,9 +26,10 @@ pub mod vip;
 
 pub use config::{Config, Meta};
 pub use flow::{Flow, HashKey};
+pub use memory::{FlowNode, Fragmented, Heart, Scratch};
 pub use net::{Address, Mac, Port};
 pub use node::{Node, NodeId, Peer};
 pub use reason::{Counters, Reason};
 pub use table::{Group, Row};
 pub use tunnel::{Hops, TunnelHeader};
-pub use vip::{VipAddress, VipKey, VipValue};
+pub use vip::{Service, VipAddress, VipKey, VipValue};

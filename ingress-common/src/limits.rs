@@ -2,7 +2,7 @@
 
 /// Version of every layout in this crate and of the maps' shapes. Part of the pin directory's name
 /// and of the `META` map.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Rows per table and generation. With n nodes of equal weight the fullest carries 1 + ~2.5/sqrt(ROWS/n)
 /// of its share: 1 % at 3 nodes, 8 % at 50.
@@ -21,8 +21,40 @@ pub const VIP_ADDRESSES: u32 = 4096;
 pub const NODES: u32 = 16_384;
 /// Addresses that tunnel packets are taken from.
 pub const PEERS: u32 = 4096;
+/// Virtual services that are counted one by one; a power of two. Slot 0 counts what belongs to none,
+/// and the services beyond the last share it.
+pub const VIP_SLOTS: u32 = 128;
+/// Room for reasons in the counters of a service; a power of two.
+pub const REASON_SLOTS: u32 = 64;
+/// Entries of the counters, each 16 bytes on each CPU: 128 KiB.
+pub const COUNTERS: u32 = VIP_SLOTS * REASON_SLOTS;
+/// Nodes that are counted one by one, each 32 bytes on each CPU: 32 KiB. Slot 0 is for the others.
+pub const NODE_SLOTS: u32 = 1024;
+/// Size of the ring buffer of events. Bytes.
+pub const EVENTS: u32 = 256 * 1024;
+/// Size of a capture's ring buffer, which is there only while the capture runs. Bytes.
+pub const CAPTURED: u32 = 1024 * 1024;
 /// Entries of the program array; see [`tail`].
-pub const TAILS: u32 = 8;
+pub const TAILS: u32 = 16;
+/// Words of the filter in front of the map of virtual addresses: 65536 bits, 8 KiB. Of packets to
+/// other addresses it lets through one in 65536 for each virtual address.
+pub const VIP_FILTER: u32 = 1024;
+/// UDP flows that are remembered, the least recently used forgotten first: 80 bytes each, 10 MiB.
+pub const FLOWS: u32 = 131_072;
+/// Fragmented packets that are remembered: 80 bytes each, 640 KiB.
+pub const FRAGMENTS: u32 = 8192;
+/// UDP flows that one CPU remembers in a second. An insertion into a full map costs the time of
+/// thirty look-ups, so that a flood of them is an attack; what is not remembered goes by the row.
+pub const FLOW_INSERTS: u32 = 20_000;
+/// Seconds without a datagram after which a UDP flow is forgotten. RFC 4787 section 4.3 has two
+/// minutes as the least for a NAT; nothing breaks here but that the row decides again.
+pub const FLOW_SECONDS: u32 = 120;
+/// Answers "packet too big" that one CPU sends at once, and then one in [`ANSWER_INTERVAL`].
+pub const ANSWERS: u32 = 64;
+/// Nanoseconds in which a CPU may send one more answer.
+pub const ANSWER_INTERVAL: u64 = 10_000_000;
+/// Nanoseconds without a heartbeat after which an agent is taken for hung.
+pub const HEART_STALE: u64 = 2_000_000_000;
 
 /// Slots of the program array. A rare path gets a stack and a verifier budget of its own. An empty
 /// slot is no error: the caller goes on as if the path did not exist.
@@ -37,4 +69,12 @@ pub mod tail {
     pub const SYN_COOKIE: u32 = 3;
     /// Copies packets to whoever looks.
     pub const CAPTURE: u32 = 4;
+    /// Samples flows and drops for the agent.
+    pub const EVENTS: u32 = 5;
+    /// ICMP errors out of the tunnel.
+    pub const DECAP_ICMP: u32 = 6;
+    /// Fragments out of the tunnel.
+    pub const DECAP_FRAGMENT: u32 = 7;
+    /// Tells the sender of a packet that does not fit into the tunnel.
+    pub const TOO_BIG: u32 = 8;
 }

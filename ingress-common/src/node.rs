@@ -32,8 +32,8 @@ pub struct Node {
     pub mtu: u16,
     /// [`NODE_USABLE`].
     pub flags: u16,
-    /// Always zero.
-    pub reserved: u32,
+    /// Index into the per-node counters; 0 for a node that is not counted by itself.
+    pub slot: u32,
 }
 const _: () = assert!(size_of::<Node>() == 56);
 

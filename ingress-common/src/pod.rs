@@ -3,7 +3,9 @@
 #![expect(unsafe_code, reason = "aya::Pod is an unsafe trait; bytemuck has proved its contract")]
 
 use crate::{
-    Address, Config, Counters, Flow, Group, Meta, Node, Peer, Row, VipAddress, VipKey, VipValue,
+    Address, Config, Counters, Flow, FlowNode, Fragmented, Group, Heart, Meta, Node, Peer, Row,
+    Scratch, VipAddress, VipKey, VipValue,
+    observe::{CaptureFilter, Forwards, NodeLabel, Observe, Seen},
 };
 
 macro_rules! aya_pod {
@@ -19,5 +21,25 @@ macro_rules! aya_pod {
 }
 
 aya_pod!(
-    Address, Config, Counters, Flow, Group, Meta, Node, Peer, Row, VipAddress, VipKey, VipValue,
+    Address,
+    Config,
+    Counters,
+    Flow,
+    FlowNode,
+    Fragmented,
+    Group,
+    Heart,
+    Meta,
+    Node,
+    Peer,
+    Row,
+    Scratch,
+    VipAddress,
+    VipKey,
+    VipValue,
+    CaptureFilter,
+    Forwards,
+    NodeLabel,
+    Observe,
+    Seen,
 );

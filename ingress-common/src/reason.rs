@@ -69,7 +69,7 @@ reasons! {
     NotIp = 0, "not_ip", Pass;
     /// Not for a virtual address, not from a tunnel: none of our business.
     NotVip = 1, "not_vip", Pass;
-    /// For a virtual address, but no TCP or UDP.
+    /// For a virtual address, but neither TCP, UDP nor ICMP.
     OtherProtocol = 2, "other_protocol", Pass;
     /// For a virtual address, but a port that is not served.
     OtherPort = 3, "other_port", Pass;
@@ -121,6 +121,24 @@ reasons! {
     /// for the path, or there is no room for the tunnel's headers. A reset would end a healthy
     /// connection. Or the packet came out of a tunnel, of which the local stack knows nothing.
     RelayFailed = 24, "relay_failed", Drop;
+    /// A peer's question whether this node would take a new connection; answered on the spot.
+    Probe = 25, "probe", Forward;
+    /// ICMP for a virtual address that is no error about a packet of a virtual service, such as an
+    /// echo: the stack answers.
+    Icmp = 26, "icmp", Pass;
+    /// Too long for the tunnel: dropped, and its sender told how long a packet may be.
+    TooBig = 27, "too_big", Drop;
+    /// As [`TooBig`](Self::TooBig), though the sender allowed the packet to be fragmented.
+    TooBigWithoutDf = 28, "too_big_without_df", Drop;
+    /// As [`TooBig`](Self::TooBig), but the sender is not told: enough were told just now.
+    TooBigQuiet = 29, "too_big_quiet", Drop;
+    /// A fragment into the tunnel, to the node where all fragments of its packet meet.
+    FragmentHome = 30, "fragment_home", Forward;
+    /// A later fragment of a packet whose first one has not been seen. A program cannot wait for it.
+    FragmentUnknown = 31, "fragment_unknown", Drop;
+    /// A first fragment without the whole transport header (RFC 1858 section 3): a stack that
+    /// reassembles it might end another node's connection.
+    FragmentShort = 32, "fragment_short", Drop;
 }
 
 #[cfg(test)]

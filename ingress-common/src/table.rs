@@ -35,8 +35,12 @@ pub struct Group {
     pub ready: u32,
     /// The secret of the flow hash, equal on all nodes.
     pub key: HashKey,
+    /// Until then, in nanoseconds of the coarse monotonic clock, a SYN is offered first to the head
+    /// of the idle generation's row, the one in force before: a connection whose SYN is sent again
+    /// may be there already. 0 if there was none before.
+    pub transition_until: u64,
 }
-const _: () = assert!(size_of::<Group>() == 24);
+const _: () = assert!(size_of::<Group>() == 32);
 
 /// Where a row lies in the array of rows.
 ///

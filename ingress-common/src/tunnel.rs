@@ -28,14 +28,14 @@ use bytemuck::{Pod, Zeroable};
 use crate::{NodeId, Row};
 
 /// The tunnel header, in network order.
-#[repr(C)]
+#[repr(C, align(4))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
 pub struct TunnelHeader {
     /// [`TunnelHeader::VERSION`] in the upper four bits, the number of hops in the lower four.
     pub version_hops: u8,
     /// How many candidates of the row the packet has passed, the receiver included.
     pub tried: u8,
-    /// [`TunnelHeader::SKIPPED`]. Others are zero when sent and ignored when received.
+    /// [`TunnelHeader::SKIPPED`] and friends. Others are zero when sent and ignored when received.
     pub flags: u8,
     /// IP protocol number of the inner packet: 4 (IPv4) or 41 (IPv6).
     pub inner_protocol: u8,
@@ -61,6 +61,20 @@ impl TunnelHeader {
     /// Flag: a candidate was left out because it could not be reached. It may own the connection,
     /// so that the last hop must not answer for it with a reset.
     pub const SKIPPED: u8 = 1;
+    /// Flag: the receiver held the row before the table changed. It takes the SYN only if it has a
+    /// socket for the connection already, not because it listens.
+    pub const SYN_PROBE: u8 = 2;
+    /// Flag: the receiver is where all fragments of this packet meet. Set once: who receives it
+    /// decides by its own table.
+    pub const FRAGMENT_HOME: u8 = 4;
+    /// Flag: not a client's packet but the question of a peer's agent whether this node would take
+    /// it, which the program answers: the inner packet is a SYN to a virtual service, and what
+    /// follows its TCP header is there for its length.
+    pub const PROBE: u8 = 0x20;
+    /// Flag of an answer to [`PROBE`](Self::PROBE).
+    pub const ANSWER: u8 = 0x40;
+    /// Flag of an answer: a new connection would be taken.
+    pub const TAKES_NEW: u8 = 0x80;
     /// IP protocol number of an inner IPv4 packet.
     pub const INNER_V4: u8 = 4;
     /// IP protocol number of an inner IPv6 packet.
@@ -131,6 +145,15 @@ impl Hops {
     #[must_use]
     pub const fn prepend(self, node: NodeId) -> Self {
         Self(self.0 << 16 | node.0 as u64)
+    }
+
+    /// The list names this node.
+    #[inline(always)]
+    pub const fn contains(self, node: NodeId) -> bool {
+        self.at(0).0 == node.0
+            || self.at(1).0 == node.0
+            || self.at(2).0 == node.0
+            || self.at(3).0 == node.0
     }
 
     /// No candidate is left.

@@ -9,9 +9,12 @@ use std::{
 
 use bytemuck::bytes_of;
 use ingress_common::{
-    Address, Config, Counters, Flow, Group, HashKey, Hops, Mac, Meta, Node, NodeId, Peer, Port,
-    Reason, Row, TunnelHeader, VipAddress, VipKey, VipValue, limits, node, reason::Verdict, table,
-    vip,
+    Address, Config, Counters, Flow, FlowNode, Fragmented, Group, HashKey, Heart, Hops, Mac, Meta,
+    Node, NodeId, Peer, Port, Reason, Row, Scratch, Service, TunnelHeader, VipAddress, VipKey,
+    VipValue, limits, node,
+    observe::{CaptureFilter, EVENT_SNAP, Forwards, NodeLabel, Observe, Record, Seen},
+    reason::Verdict,
+    table, vip,
 };
 
 const V4: Address = Address::v4([192, 0, 2, 80]);
@@ -39,7 +42,7 @@ fn sizes_and_offsets_are_pinned() {
     layout!(Mac, 6, 2, {});
     layout!(NodeId, 2, 2, { 0: 0 });
     layout!(HashKey, 16, 8, { 0: 0 });
-    layout!(Config, 8, 4, { node: 0, tunnel_port: 2, reserved: 4 });
+    layout!(Config, 8, 4, { node: 0, tunnel_port: 2, flags: 4 });
     layout!(Meta, 8, 4, { abi_version: 0, reserved: 4 });
     layout!(Flow, 40, 4, {
         source: 0, destination: 16, source_port: 32, destination_port: 34, protocol: 36,
@@ -47,18 +50,36 @@ fn sizes_and_offsets_are_pinned() {
     });
     layout!(Node, 56, 4, {
         address: 0, source: 16, next_hop: 32, source_mac: 38, ifindex: 44, mtu: 48, flags: 50,
-        reserved: 52,
+        slot: 52,
     });
     layout!(Peer, 20, 4, { local: 0, node: 16, reserved: 18 });
     layout!(Counters, 16, 8, { packets: 0, bytes: 8 });
     layout!(Row, 8, 8, { nodes: 0 });
-    layout!(Group, 24, 8, { generation: 0, ready: 4, key: 8 });
-    layout!(TunnelHeader, 12, 1, {
+    layout!(Group, 32, 8, { generation: 0, ready: 4, key: 8, transition_until: 24 });
+    layout!(Heart, 8, 8, { beat: 0 });
+    layout!(FlowNode, 8, 8, { seen: 0, node: 4, reserved: 6 });
+    layout!(Fragmented, 8, 8, {
+        source: 0, destination: 2, protocol: 4, flags: 5, reserved: 6,
+    });
+    layout!(Scratch, 24, 8, { refilled: 0, answers: 8, limit: 12, second: 16, inserts: 20 });
+    layout!(TunnelHeader, 12, 4, {
         version_hops: 0, tried: 1, flags: 2, inner_protocol: 3, generation: 4, hops: 6,
     });
     layout!(VipKey, 20, 4, { address: 0, port: 16, protocol: 18, reserved: 19 });
-    layout!(VipAddress, 4, 4, { flags: 0 });
+    layout!(VipAddress, 56, 4, { services: 0, more: 48, slot: 50, group: 52, reserved: 54 });
+    layout!(Service, 12, 4, { key: 0, value: 4 });
     layout!(VipValue, 8, 4, { vip_id: 0, group: 2, flags: 4 });
+    layout!(Forwards, 32, 8, { first: 0, next: 8, relayed: 16, bytes: 24 });
+    layout!(NodeLabel, 64, 2, { id: 0, state: 2, length: 3, text: 4 });
+    layout!(Observe, 24, 8, {
+        flags: 0, flow_mask: 4, drop_budget: 8, reserved: 12, capture_until: 16,
+    });
+    layout!(CaptureFilter, 16, 8, { reasons: 0, slot: 8, events_only: 12 });
+    layout!(Seen, 40, 8, {
+        time: 0, reason: 8, action: 12, interface: 16, bytes: 20, left: 24, snap: 28, slot: 32,
+        node_slot: 34, flags: 36,
+    });
+    layout!(Record<EVENT_SNAP>, 168, 8, { seen: 0, data: 40 });
 }
 
 #[test]
@@ -83,15 +104,24 @@ fn addresses_return_from_the_standard_librarys() {
 #[cfg(target_endian = "little")]
 #[test]
 fn values_of_maps_have_their_golden_bytes() {
-    let config = Config { node: NodeId(0x0102), tunnel_port: Port::new(6082), reserved: 0 };
+    let config = Config { node: NodeId(0x0102), tunnel_port: Port::new(6082), flags: 0 };
     assert_eq!(bytes_of(&config), [2, 1, 0x17, 0xc2, 0, 0, 0, 0]);
-    assert_eq!(bytes_of(&Meta::CURRENT), [1, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(bytes_of(&Meta::CURRENT), [2, 0, 0, 0, 0, 0, 0, 0]);
 
     let key = VipKey::new(V4, Port::new(443), 6);
     assert_eq!(bytes_of(&key), [&V4_BYTES[..], &[0x01, 0xbb, 6, 0]].concat());
     let value = VipValue { vip_id: 0x0102, group: 3, flags: vip::VIP_AFFINITY_SOURCE };
     assert_eq!(bytes_of(&value), [2, 1, 3, 0, 1, 0, 0, 0]);
-    assert_eq!(bytes_of(&VipAddress { flags: 1 }), [1, 0, 0, 0]);
+    let others = [5, 6, 7, 8].map(|port| VipKey::new(V4, Port::new(port), 17));
+    let services = [&key].into_iter().chain(&others).map(|key| (key, &value));
+    let address = VipAddress::new(services);
+    assert_eq!(
+        bytes_of(&address)[..24],
+        [0x01, 0xbb, 6, 0, 2, 1, 3, 0, 1, 0, 0, 0, 0, 5, 17, 0, 2, 1, 3, 0, 1, 0, 0, 0,]
+    );
+    assert_eq!(bytes_of(&address)[48..], [1, 0, 0, 0, 3, 0, 0, 0]);
+    assert_eq!(address.service(key.service()), Some(value));
+    assert_eq!(address.service(others[3].service()), None, "the fifth of four");
 
     let node = Node {
         address: V4,
@@ -110,8 +140,9 @@ fn values_of_maps_have_their_golden_bytes() {
 
     let row = Row { nodes: [NodeId(1), NodeId(0x0203), NodeId(4), NodeId::NONE] };
     assert_eq!(bytes_of(&row), [1, 0, 3, 2, 4, 0, 0, 0]);
-    let group = Group { generation: 0x0102, ready: 1, key: HashKey([3, 4 << 56]) };
-    let key = [3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4];
+    let key = HashKey([3, 4 << 56]);
+    let group = Group { generation: 0x0102, ready: 1, key, transition_until: 5 };
+    let key = [3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 5, 0, 0, 0, 0, 0, 0, 0];
     assert_eq!(bytes_of(&group), [&[2, 1, 0, 0, 1, 0, 0, 0][..], &key].concat());
     let counters = Counters { packets: 1, bytes: 0x0203 };
     assert_eq!(bytes_of(&counters), [1, 0, 0, 0, 0, 0, 0, 0, 3, 2, 0, 0, 0, 0, 0, 0]);
@@ -191,20 +222,29 @@ fn reasons_keep_their_numbers_names_and_verdicts() {
         ("no_headroom", Pass),
         ("rewrite_failed", Drop),
         ("relay_failed", Drop),
+        ("probe", Forward),
+        ("icmp", Pass),
+        ("too_big", Drop),
+        ("too_big_without_df", Drop),
+        ("too_big_quiet", Drop),
+        ("fragment_home", Forward),
+        ("fragment_unknown", Drop),
+        ("fragment_short", Drop),
     ];
     let found: Vec<_> =
         Reason::ALL.iter().map(|reason| (reason.name(), reason.verdict())).collect();
     assert_eq!(found, expected);
-    assert_eq!(Reason::COUNT, 25);
+    assert_eq!(Reason::COUNT, 33);
 }
 
 #[test]
 fn capacities_and_slots_are_pinned() {
     use limits::tail;
-    assert_eq!(limits::ABI_VERSION, 1);
+    assert_eq!(limits::ABI_VERSION, 2);
     assert_eq!((limits::ROWS, limits::GROUPS, limits::TABLE), (65_536, 4, 524_288));
     assert_eq!((limits::VIPS, limits::VIP_ADDRESSES), (4096, 4096));
-    assert_eq!((limits::NODES, limits::PEERS, limits::TAILS), (16_384, 4096, 8));
+    assert_eq!((limits::NODES, limits::PEERS, limits::TAILS), (16_384, 4096, 16));
     let slots = [tail::DECAP, tail::ICMP, tail::FRAGMENT, tail::SYN_COOKIE, tail::CAPTURE];
     assert_eq!(slots, [0, 1, 2, 3, 4]);
+    assert_eq!([tail::DECAP_ICMP, tail::DECAP_FRAGMENT, tail::TOO_BIG], [6, 7, 8]);
 }

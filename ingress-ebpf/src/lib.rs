@@ -9,6 +9,7 @@
 //! pick               a row of candidates → who is asked next
 //! tunnel/            to another node, and out of the tunnel again
 //! steer              the entry: one frame, one outcome
+//! fragment, too_big  rare paths, each a program of its own
 //! ```
 //!
 //! Everything is generic over [`Packet`] and [`World`], so that the programs of `main.rs`, the
@@ -20,16 +21,20 @@
 
 pub mod checksum;
 pub mod connection;
+pub mod fragment;
 pub mod outcome;
 pub mod packet;
 pub mod parse;
 pub mod pick;
 pub mod steer;
+pub mod too_big;
 pub mod tunnel;
 pub mod world;
 
+pub use fragment::{receive_fragment, steer_fragment};
 pub use outcome::Outcome;
 pub use packet::{Buffer, Packet};
-pub use steer::steer;
-pub use tunnel::receive;
+pub use steer::{steer, steer_icmp};
+pub use too_big::too_big;
+pub use tunnel::{receive, receive_icmp};
 pub use world::{Socket, World};

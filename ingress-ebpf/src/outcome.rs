@@ -19,7 +19,7 @@ pub enum Outcome {
     Tail {
         /// The slot.
         slot: u32,
-        /// Why the frame is passed if nobody is there.
+        /// What becomes of the frame if nobody is there.
         otherwise: Reason,
     },
 }

@@ -11,9 +11,17 @@ pub trait Packet {
     fn bytes_mut<const N: usize>(&mut self, offset: usize) -> Option<&mut [u8; N]>;
     /// Length of the frame in bytes. Ethernet padding counts.
     fn length(&self) -> usize;
+    /// The longest packet that one of this length is on the wire: less than the length where it
+    /// stands for several segments, which are cut apart when it is sent.
+    fn longest(&self, length: usize) -> usize {
+        length
+    }
     /// Moves the front of the frame by `delta` bytes: outwards if negative. New bytes have any
     /// value. `false`, and nothing changed, if there is no room.
     fn move_front(&mut self, delta: i32) -> bool;
+    /// Cuts the frame off behind its first `length` bytes. `false`, and nothing changed, if it is
+    /// not longer.
+    fn truncate(&mut self, length: usize) -> bool;
 
     /// The value, which is at most `MASK`, a number of the form 2ⁿ - 1.
     ///
@@ -31,19 +39,20 @@ pub trait Packet {
 pub struct Buffer<'b> {
     memory: &'b mut [u8],
     start: usize,
+    end: usize,
 }
 
 impl<'b> Buffer<'b> {
     /// The frame that begins `headroom` bytes into `memory` and ends with it. A headroom beyond
     /// the memory makes an empty frame.
     pub fn new(memory: &'b mut [u8], headroom: usize) -> Self {
-        let start = headroom.min(memory.len());
-        Self { memory, start }
+        let (start, end) = (headroom.min(memory.len()), memory.len());
+        Self { memory, start, end }
     }
 
     /// The frame's bytes.
     pub fn frame(&self) -> &[u8] {
-        self.memory.get(self.start..).unwrap_or_default()
+        self.memory.get(self.start..self.end).unwrap_or_default()
     }
 }
 
@@ -53,7 +62,7 @@ impl Packet for Buffer<'_> {
     }
 
     fn bytes_mut<const N: usize>(&mut self, offset: usize) -> Option<&mut [u8; N]> {
-        self.memory.get_mut(self.start..)?.get_mut(offset..)?.first_chunk_mut()
+        self.memory.get_mut(self.start..self.end)?.get_mut(offset..)?.first_chunk_mut()
     }
 
     fn length(&self) -> usize {
@@ -64,11 +73,19 @@ impl Packet for Buffer<'_> {
         // As the kernel's bpf_xdp_adjust_head: an Ethernet header has to remain.
         let moved = isize::try_from(delta).ok().and_then(|by| self.start.checked_add_signed(by));
         match moved {
-            Some(start) if start + 14 <= self.memory.len() => {
+            Some(start) if start + 14 <= self.end => {
                 self.start = start;
                 true
             }
             _ => false,
         }
+    }
+
+    fn truncate(&mut self, length: usize) -> bool {
+        let shorter = length < self.length();
+        if shorter {
+            self.end = self.start + length;
+        }
+        shorter
     }
 }

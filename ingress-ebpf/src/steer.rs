@@ -1,22 +1,25 @@
 //! The entry: one frame, one outcome.
 
-use ingress_common::{Hops, Reason, limits::tail, table::row_index, tunnel::TunnelHeader};
+use ingress_common::{Reason, VipAddress, limits::tail};
 
 use crate::{
     Outcome, Packet, World,
-    connection::Connection,
-    parse::{Link, Network, Segment, addresses},
-    pick::{Stop, Walk},
+    connection::{Connection, destination},
+    parse::{Link, Network, addresses},
+    pick::{Decision, Sending, decide},
     tunnel::{self, Outer},
 };
 
 /// Decides about a frame as it came from the wire, and rewrites it if it goes to another node.
 #[inline(always)]
 pub fn steer<P: Packet, W: World>(packet: &mut P, world: &W) -> Outcome {
-    match try_steer(packet, world) {
-        Ok(outcome) => outcome,
-        Err(reason) => Outcome::Done(reason),
-    }
+    try_steer(packet, world).unwrap_or_else(Outcome::Done)
+}
+
+/// As [`steer`], for a frame that it found to be ICMP for a virtual address.
+#[inline(always)]
+pub fn steer_icmp<P: Packet, W: World>(packet: &mut P, world: &W) -> Outcome {
+    try_steer_icmp(packet, world).unwrap_or_else(Outcome::Done)
 }
 
 #[inline(always)]
@@ -30,65 +33,74 @@ fn try_steer<P: Packet, W: World>(packet: &mut P, world: &W) -> Result<Outcome, 
     if tunnel && world.peer(&source).is_some_and(|peer| peer.local == destination) {
         return Ok(Outcome::Tail { slot: tail::DECAP, otherwise: Reason::NoDecap });
     }
-    if world.vip_address(&destination).is_none() {
+    let Some(address) = world.vip_address(&destination) else {
         return Err(if tunnel { Reason::ForeignTunnel } else { Reason::NotVip });
-    }
-
-    let connection = Connection::read(packet, link.length, link.network, world)?;
-    let group = world.group(connection.vip.group).ok_or(Reason::NoTable)?;
-    if group.ready == 0 {
-        return Err(Reason::NoTable);
-    }
-    // Read once: a packet sees one table or the other, never some of each.
-    let generation = group.generation;
-    let hash = connection.hash(group.key);
-    let row =
-        world.row(row_index(connection.vip.group, generation, hash)).ok_or(Reason::NoTable)?;
-    let candidates = Hops::of_row(&row);
-    if candidates.is_empty() {
-        return Err(Reason::EmptyRow);
-    }
-
-    let mut walk = Walk::new(candidates);
-    let mut stop = walk.next(config.node, false, world);
-    let ongoing = connection.is_ongoing();
-    let ask = match stop {
-        Stop::Own => true,
-        Stop::Other(_) => false,
-        // Its SYN may have come when nobody could be reached either, and was taken here.
-        Stop::Nobody => walk.skipped && ongoing,
     };
-    // One question in one place: the verifier would follow another on its own.
-    if ask && connection.is_mine(world) {
+    let decision = match Connection::read(packet, link.length, link.network, address, world) {
+        Ok(connection) => decide(&connection, world)?,
+        Err(reason) => return elsewhere(reason, tail::FRAGMENT, tail::ICMP),
+    };
+    carry_out(packet, world, &link, decision)
+}
+
+/// Fragments and ICMP are the business of other programs, in these slots.
+#[inline(always)]
+pub(crate) fn elsewhere(reason: Reason, fragment: u32, icmp: u32) -> Result<Outcome, Reason> {
+    match reason {
+        Reason::Fragment => Ok(Outcome::Tail { slot: fragment, otherwise: reason }),
+        Reason::Icmp => Ok(Outcome::Tail { slot: icmp, otherwise: reason }),
+        _ => Err(reason),
+    }
+}
+
+#[inline(always)]
+fn try_steer_icmp<P: Packet, W: World>(packet: &mut P, world: &W) -> Result<Outcome, Reason> {
+    let (link, address) = virtual_destination(packet, world)?;
+    let connection = Connection::read_error(packet, link.length, link.network, address, world)?;
+    let decision = decide(&connection, world)?;
+    carry_out(packet, world, &link, decision)
+}
+
+/// Asked again, so that nothing depends on who calls.
+#[inline(always)]
+pub(crate) fn virtual_destination<'w, P: Packet, W: World>(
+    packet: &P,
+    world: &'w W,
+) -> Result<(Link, &'w VipAddress), Reason> {
+    let link = Link::read(packet).ok_or(Reason::NotIp)?;
+    let destination = destination(packet, link.length, link.network).ok_or(Reason::NotIp)?;
+    let address = world.vip_address(&destination).ok_or(Reason::NotVip)?;
+    Ok((link, address))
+}
+
+/// Does with a frame from the wire what was decided about it.
+#[inline(always)]
+pub(crate) fn carry_out<P: Packet, W: World>(
+    packet: &mut P,
+    world: &W,
+    link: &Link,
+    decision: Decision<'_>,
+) -> Result<Outcome, Reason> {
+    let Decision::Send(sending) = decision else {
         return Ok(Outcome::Done(Reason::Local));
-    }
-    if stop == Stop::Own {
-        stop = walk.next(config.node, true, world);
-    }
-    let Stop::Other(node) = stop else {
-        return Err(match walk.skipped {
-            false => Reason::LastResort,
-            true if ongoing => Reason::OwnerUnreachable,
-            true => Reason::NodeUnusable,
-        });
     };
+    let Sending { node, header, length, entropy, reason, unsent, answerable } = sending;
+    match tunnel::enter(packet, world, link, length, node, &header, entropy) {
+        Ok(()) => Ok(Outcome::Send { reason, interface: node.ifindex }),
+        Err(Reason::TooLong) if answerable => {
+            world.set_limit(tunnel::room(node));
+            Ok(Outcome::Tail { slot: tail::TOO_BIG, otherwise: unsent })
+        }
+        Err(failure) => Err(if unsent == Reason::TooLong { failure } else { unsent }),
+    }
+}
 
-    let Walk { rest, passed, skipped } = walk;
-    let rest = match connection.segment {
-        // Without a socket table to ask there is no second chance.
-        Segment::Datagram => rest.none(),
-        Segment::Opening(_) | Segment::Ongoing(_) => rest,
-    };
-    let flags = if skipped { TunnelHeader::SKIPPED } else { 0 };
-    let inner = match link.network {
-        Network::V4 => TunnelHeader::INNER_V4,
-        Network::V6 => TunnelHeader::INNER_V6,
-    };
-    let header = TunnelHeader::new(rest, passed, flags, inner, generation as u16);
-    let length = connection.ip.length;
-    tunnel::enter(packet, world, &link, length, node, &header, (hash >> 48) as u16)
-        // The local stack would end a connection that is not its own.
-        .map_err(|reason| if ongoing { Reason::RelayFailed } else { reason })?;
-    let reason = if passed == 1 { Reason::Forwarded } else { Reason::ForwardedNext };
-    Ok(Outcome::Send { reason, interface: node.ifindex })
+/// The version of IP that a number of the tunnel header stands for.
+#[inline(always)]
+pub(crate) const fn inner_network(protocol: u8) -> Option<Network> {
+    match protocol {
+        ingress_common::TunnelHeader::INNER_V4 => Some(Network::V4),
+        ingress_common::TunnelHeader::INNER_V6 => Some(Network::V6),
+        _ => None,
+    }
 }

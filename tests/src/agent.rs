@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::{client, namespace::Namespace};
 
 /// What a box runs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Binaries {
     /// The `penstock` binary.
     pub agent: PathBuf,
@@ -128,6 +128,26 @@ impl Agent {
         let Some(mut child) = self.child.take() else { return Ok(None) };
         kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM)?;
         Ok(Some(child.wait()?))
+    }
+
+    /// Sends the process a signal, and does not wait.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let process = self.process().context("the agent does not run")?;
+        Ok(kill(Pid::from_raw(process.cast_signed()), signal)?)
+    }
+
+    /// Waits until a condition on what `/state` says of steering holds.
+    pub fn await_steering(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        holds: impl Fn(&Value) -> bool,
+    ) -> Result<()> {
+        self.await_state(what, limit, |agent| {
+            let state = agent.admin("/state").ok();
+            let state: Option<Value> = state.and_then(|(_, body)| serde_json::from_str(&body).ok());
+            state.is_some_and(|state| holds(&state["steering"]))
+        })
     }
 
     /// The status and body of a page of the admin port.

@@ -144,9 +144,10 @@ fn median(values: &mut [f64]) -> f64 {
 /// Two services, one of which has all its flows here and the other there.
 fn fill(programs: &mut Programs) -> Result<()> {
     let tunnel_port = Port::new(TUNNEL);
-    programs.set_config(Config { node: NodeId(1), tunnel_port, reserved: 0 })?;
+    programs.set_config(Config { node: NodeId(1), tunnel_port, flags: 0 })?;
     for group in 0..2 {
-        programs.set_group(group, Group { generation: 0, ready: 1, key: KEY })?;
+        programs
+            .set_group(group, Group { generation: 0, ready: 1, key: KEY, transition_until: 0 })?;
     }
     for vip in [IpAddr::from(VIP), VIP6.into()] {
         programs.add_vip_address(vip)?;
@@ -163,7 +164,7 @@ fn fill(programs: &mut Programs) -> Result<()> {
         ifindex: 1,
         mtu: 1500,
         flags: NODE_USABLE,
-        reserved: 0,
+        slot: 0,
     };
     programs.set_node(NodeId(2), node(PEER.into(), OWN.into()))?;
     programs.set_node(NodeId(3), node(PEER6.into(), OWN6.into()))?;

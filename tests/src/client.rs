@@ -21,6 +21,8 @@ pub struct Connection {
     sender: SendRequest<Empty<Bytes>>,
     driver: JoinHandle<()>,
     local: SocketAddr,
+    /// The last answer said that there will be no other.
+    closing: bool,
 }
 
 /// An answer, read to its end.
@@ -72,7 +74,17 @@ impl Connection {
                 handshake(stream).await?
             }
         };
-        Ok(Self { sender, driver, local })
+        Ok(Self { sender, driver, local, closing: false })
+    }
+
+    /// The last answer said that there will be no other.
+    pub fn is_closing(&self) -> bool {
+        self.closing
+    }
+
+    /// The other side has closed it.
+    pub fn is_closed(&self) -> bool {
+        self.sender.is_closed()
     }
 
     /// The client's end.
@@ -100,6 +112,8 @@ impl Connection {
             let response = self.sender.send_request(request).await.context("no answer")?;
             let (head, body) = response.into_parts();
             let body = body.collect().await.context("the answer is cut short")?.to_bytes();
+            let connection = head.headers.get(header::CONNECTION);
+            self.closing = connection.is_some_and(|value| value.as_bytes() == b"close");
             Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
         };
         match timeout_at(Instant::now() + limit, exchange).await {

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// What a box is made of.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// How many nodes; their Nodes must be in the manifests.
     pub nodes: u8,
@@ -31,6 +31,29 @@ pub struct Options {
     pub manifests: PathBuf,
     /// More files for the copy: name and text.
     pub more: Vec<(String, String)>,
+    /// More flags for every agent.
+    pub flags: Vec<String>,
+    /// The nodes that all agents begin with, by index, in a file of their own for each
+    /// ([`Cluster::name`]); `None`: the Nodes of the manifests.
+    pub members: Option<Vec<Named>>,
+}
+
+/// A node as a file of `--members` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Its index.
+    pub node: usize,
+    /// Its weight.
+    pub weight: u32,
+    /// It takes no new connections.
+    pub draining: bool,
+}
+
+impl Named {
+    /// The nodes of these indices, all alike.
+    pub fn all(nodes: impl IntoIterator<Item = usize>) -> Vec<Self> {
+        nodes.into_iter().map(|node| Self { node, weight: 100, draining: false }).collect()
+    }
 }
 
 /// A running cluster in a box. Everything goes on drop.
@@ -74,18 +97,54 @@ impl Cluster {
             let here = all.iter().filter(|pod| node.addresses.hosts(*pod.address.ip())).cloned();
             pods.push(Pods::start(Some(&node.pods), here.collect())?);
         }
-        let agents = topology
-            .nodes
-            .iter()
-            .map(|node| agent(&id, &options.binaries, &manifests, node.addresses, &node.node))
-            .collect();
+        let agents = topology.nodes.iter().map(|node| {
+            let mut more: Vec<std::ffi::OsString> =
+                options.flags.iter().map(std::ffi::OsString::from).collect();
+            if options.members.is_some() {
+                more.extend(["--members".into(), members_file(&id, node.addresses).into()]);
+            }
+            agent(&id, &options.binaries, &manifests, node.addresses, &node.node, more)
+        });
+        let agents = agents.collect();
         let mut cluster =
             Self { id, topology, manifests, agents, _ports: ports, _pods: pods, _guard: guard };
+        if let Some(members) = &options.members {
+            (0..cluster.agents.len()).try_for_each(|node| cluster.name(node, members))?;
+        }
         for agent in &mut cluster.agents {
             agent.start()?;
         }
-        cluster.await_whole()?;
+        let count = options.members.map_or(cluster.agents.len(), |members| members.len());
+        cluster.await_steering_to(count)?;
         Ok(cluster)
+    }
+
+    /// Tells the agent of the node of this index who is there, if it was started with `members`.
+    pub fn name(&self, index: usize, members: &[Named]) -> Result<()> {
+        let all: Vec<NodeAddresses> = self.nodes().collect();
+        let lines = members.iter().map(|Named { node, weight, draining }| {
+            let (name, address) = (all[*node].name(), all[*node].fabric());
+            format!(
+                "- {{name: {name}, address: {address}, weight: {weight}, draining: {draining}}}\n"
+            )
+        });
+        let path = members_file(&self.id, all[index]);
+        let hidden = path.with_extension("new");
+        std::fs::write(&hidden, lines.collect::<String>())?;
+        Ok(std::fs::rename(hidden, path)?)
+    }
+
+    /// Takes the link of the node of this index down, or up again.
+    pub fn link(&self, index: usize, up: bool) -> Result<()> {
+        // At the fabric's end: the node itself is not told, as with a cable.
+        let port = self.topology.nodes[index].addresses.name();
+        let state = if up { "up" } else { "down" };
+        self.topology.fabric.ip(&format!("link set {port} {state}"))
+    }
+
+    /// Makes the router send everything for one more virtual address to all nodes.
+    pub fn route_also(&self, address: std::net::Ipv4Addr) -> Result<()> {
+        self.topology.route_also(address)
     }
 
     /// The three nodes of `deploy/demo`, for the test of this name; `None` after saying that the
@@ -96,7 +155,8 @@ impl Cluster {
     pub fn for_test(test: &str) -> Option<(Self, Binaries)> {
         let binaries = requirement::cluster(test)?;
         let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("deploy").join("demo");
-        let options = Options { nodes: 3, binaries: binaries.clone(), manifests, more: Vec::new() };
+        let binaries_too = binaries.clone();
+        let options = Options { nodes: 3, binaries: binaries_too, manifests, ..Options::default() };
         let cluster = Self::start(options).expect("the machine lets root make a box");
         Some((cluster, binaries))
     }
@@ -149,7 +209,10 @@ impl Cluster {
 
     /// Waits until all agents are ready and steer to each other.
     pub fn await_whole(&mut self) -> Result<()> {
-        let count = self.agents.len();
+        self.await_steering_to(self.agents.len())
+    }
+
+    fn await_steering_to(&mut self, count: usize) -> Result<()> {
         self.agents.iter_mut().try_for_each(|agent| agent.await_ready(READY))?;
         self.agents.iter_mut().try_for_each(|agent| agent.await_peers(count, READY))
     }
@@ -188,6 +251,10 @@ fn mount_bpffs(id: &BoxId) -> Result<()> {
         .context("cannot mount a bpffs")
 }
 
+fn members_file(id: &BoxId, node: NodeAddresses) -> PathBuf {
+    id.directory().join(format!("{}.members.yaml", node.name()))
+}
+
 fn bpf_directory(id: &BoxId, node: NodeAddresses) -> PathBuf {
     id.bpf().join(node.name())
 }
@@ -198,6 +265,7 @@ fn agent(
     manifests: &Manifests,
     node: NodeAddresses,
     namespace: &Namespace,
+    more: Vec<std::ffi::OsString>,
 ) -> Agent {
     let arguments = [
         "run",
@@ -225,7 +293,7 @@ fn agent(
     .map(std::ffi::OsString::from);
     Agent::new(
         binaries.agent.clone(),
-        arguments.into(),
+        arguments.into_iter().chain(more).collect(),
         Some(namespace.clone()),
         Agent::ADMIN_PORT,
         id.directory().join(format!("{}.log", node.name())),

@@ -27,6 +27,7 @@ mod namespace;
 mod pods;
 mod topology;
 
+pub mod failover;
 pub mod kubernetes;
 pub mod programs;
 pub mod requirement;
@@ -35,7 +36,7 @@ pub mod wire;
 pub use agent::{Agent, Binaries};
 pub use authority::Authority;
 pub use client::{Answer, Connection, get};
-pub use cluster::{Cluster, Options};
+pub use cluster::{Cluster, Named, Options};
 pub use echo::{Echo, serve};
 pub use id::BoxId;
 pub use leftovers::clean;

@@ -155,12 +155,17 @@ impl Client {
         let mut open: Option<(Connection, SocketAddr)> = None;
         loop {
             let begun = Instant::now();
+            // Closed in good order while nothing was asked.
+            if open.as_mut().is_some_and(|(connection, _)| connection.is_closed()) {
+                open = None;
+            }
             let new = open.is_none();
             let before = open.as_ref().map(|(_, peer)| *peer);
             let outcome = self.request(open.take()).await;
             let took = begun.elapsed();
             let outcome = outcome.map(|(connection, peer)| {
-                open = self.keep.then_some((connection, peer));
+                // The server may have said that it was the last request.
+                open = (self.keep && !connection.is_closing()).then_some((connection, peer));
                 peer
             });
             let outcome = outcome.map_err(|error| format!("{error:#}"));

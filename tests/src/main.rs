@@ -5,6 +5,7 @@ mod bench_control;
 mod bench_xdp;
 mod cluster_commands;
 mod demo;
+mod failover_command;
 mod verify;
 
 use std::{
@@ -23,6 +24,8 @@ enum Command {
     BenchControl(bench_control::Arguments),
     /// Measures the XDP programs.
     BenchXdp(bench_xdp::Arguments),
+    /// Changes nodes while hundreds of connections are open, and counts what breaks.
+    Failover(failover_command::Arguments),
     /// Loads the programs and shows what the kernel's verifier thinks of each.
     Verify(verify::Arguments),
     /// A cluster of real nodes on this machine.
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::BenchControl(arguments) => bench_control::run(&arguments),
         Command::BenchXdp(arguments) => bench_xdp::run(&arguments),
+        Command::Failover(arguments) => failover_command::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Cluster(arguments) => cluster_commands::run(arguments),
         Command::Clean => {

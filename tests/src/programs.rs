@@ -12,11 +12,13 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use aya::{
     Ebpf, EbpfLoader, Pod, TestRun as _, TestRunOptions,
     maps::{Array, HashMap, Map, PerCpuArray, ProgramArray},
-    programs::Xdp,
+    programs::{Program, SchedClassifier, Xdp},
 };
 use ingress_common::{
-    Address, Config, Counters, Group, Node, NodeId, Peer, Reason, Row, VipAddress, VipKey,
-    VipValue, limits::tail,
+    Address, Config, Counters, Group, Heart, Node, NodeId, Peer, Reason, Row, VipAddress, VipKey,
+    VipValue,
+    observe::{Forwards, counter_index},
+    vip::filter_bit,
 };
 use ingress_userspace::l4::object;
 use nix::sched::{CloneFlags, unshare};
@@ -24,15 +26,14 @@ use nix::sched::{CloneFlags, unshare};
 /// The most bytes that a test run gives back.
 const FRAME: usize = 4096;
 
-/// The programs.
-const NAMES: [&str; 3] = ["xdp_pass", "xdp_decap", "xdp_steer"];
-
 /// The object's programs and maps. The maps are empty, the decapsulating program is in its slot.
 #[derive(Debug)]
 pub struct Programs {
     ebpf: Ebpf,
     counters: Vec<Counters>,
     metadata: usize,
+    /// One more than the highest slot of counters in use.
+    slots: u16,
 }
 
 /// What a program did with a frame.
@@ -53,12 +54,11 @@ impl Programs {
     /// Whatever the kernel has against it.
     pub fn load(object: &Path) -> Result<Self> {
         let mut ebpf = EbpfLoader::new().load_file(object)?;
-        for name in NAMES {
-            let program = xdp_mut(&mut ebpf, name)?;
-            object::load(program).with_context(|| format!("{name} is refused"))?;
+        for name in object::PROGRAMS {
+            load(&mut ebpf, name).with_context(|| format!("{name} is refused"))?;
         }
-        let mut programs = Self { ebpf, counters: Vec::new(), metadata: 0 };
-        programs.fill_decap_slot()?;
+        let mut programs = Self { ebpf, counters: Vec::new(), metadata: 0, slots: 1 };
+        programs.fill_slots()?;
         programs.counters = programs.read_counters()?;
         // Filled with ones it shows what the program leaves unwritten at the new front of a frame;
         // otherwise the kernel has zeros there. Old kernels allow 32 bytes only.
@@ -73,29 +73,105 @@ impl Programs {
         Ok(programs)
     }
 
-    /// Puts the decapsulating program into its slot.
+    /// Puts the programs of the rare paths into their slots.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn fill_decap_slot(&mut self) -> Result<()> {
-        let decap = xdp(&self.ebpf, "xdp_decap")?.fd()?.try_clone()?;
-        self.slots()?.set(tail::DECAP, &decap, 0)?;
+    pub fn fill_slots(&mut self) -> Result<()> {
+        for (slot, name) in object::TAILS {
+            self.fill("PROGS", slot, name)?;
+        }
+        for (slot, name) in object::TC_TAILS {
+            self.fill("TCPROGS", slot, name)?;
+        }
         Ok(())
     }
 
-    /// Takes the decapsulating program out of its slot.
+    /// Takes the program out of a slot.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn empty_decap_slot(&mut self) -> Result<()> {
-        let slot = tail::DECAP;
-        self.slots()?.clear_index(&slot)?;
+    pub fn empty_slot(&mut self, slot: u32) -> Result<()> {
+        self.slots("PROGS")?.clear_index(&slot)?;
+        self.slots("TCPROGS")?.clear_index(&slot)?;
         Ok(())
     }
 
-    fn slots(&mut self) -> Result<ProgramArray<&mut aya::maps::MapData>> {
-        let map = self.ebpf.map_mut("PROGS").context("no map PROGS")?;
+    /// Puts a program into a slot.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn fill(&mut self, map: &str, slot: u32, program: &str) -> Result<()> {
+        let fd = match self.ebpf.program(program).with_context(|| format!("no {program}"))? {
+            Program::Xdp(program) => program.fd()?.try_clone()?,
+            Program::SchedClassifier(program) => program.fd()?.try_clone()?,
+            _ => bail!("{program} is of no kind that is known"),
+        };
+        self.slots(map)?.set(slot, &fd, 0)?;
+        Ok(())
+    }
+
+    fn slots(&mut self, map: &str) -> Result<ProgramArray<&mut aya::maps::MapData>> {
+        let map = self.ebpf.map_mut(map).with_context(|| format!("no map {map}"))?;
         Ok(ProgramArray::try_from(map)?)
+    }
+
+    /// As [`run`](Self::run), but `tc_steer`. The action is tc's.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_tc(&mut self, frame: &[u8]) -> Result<Run> {
+        let program: &SchedClassifier =
+            self.ebpf.program("tc_steer").context("no tc_steer")?.try_into()?;
+        let mut output = [0; FRAME];
+        let result = program
+            .test_run(TestRunOptions {
+                data_in: Some(frame),
+                data_out: Some(&mut output),
+                ..TestRunOptions::default()
+            })
+            .with_context(|| format!("cannot run tc_steer on {frame:02x?}"))?;
+        let out = output.get(..result.data_size_out as usize).context("it became too long")?;
+        let counted = self.counted()?;
+        match counted[..] {
+            [(reason, Counters { packets: 1, bytes })] if bytes == frame.len() as u64 => {
+                Ok(Run { action: result.return_value, frame: out.to_vec(), reason })
+            }
+            _ => bail!("one packet of {} bytes counted as {counted:?}", frame.len()),
+        }
+    }
+
+    /// What was sent to the nodes of this slot.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn forwards(&self, slot: u32) -> Result<Forwards> {
+        let map = self.ebpf.map("FORWARDS").context("no map FORWARDS")?;
+        let map = PerCpuArray::<_, Forwards>::try_from(map)?;
+        let mut sum = Forwards::default();
+        for cpu in map.get(&slot, 0)?.iter() {
+            sum.first += cpu.first;
+            sum.next += cpu.next;
+            sum.relayed += cpu.relayed;
+            sum.bytes += cpu.bytes;
+        }
+        Ok(sum)
+    }
+
+    /// The packets that were counted for a service's slot and a reason.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn counted_for(&self, slot: u16, reason: Reason) -> Result<u64> {
+        let map = self.ebpf.map("REASONS").context("no map REASONS")?;
+        let map = PerCpuArray::<_, Counters>::try_from(map)?;
+        let values = map.get(&counter_index(slot, reason as u32), 0)?;
+        Ok(values.iter().map(|cpu| cpu.packets).sum())
+    }
+
+    /// The object, for maps that few tests look at.
+    pub fn object_mut(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
     }
 
     /// Runs `xdp_steer` on a frame that arrived on the loopback interface, with metadata of ones
@@ -201,9 +277,10 @@ impl Programs {
         (0..Reason::COUNT)
             .map(|reason| {
                 let mut sum = Counters::default();
-                for cpu in map.get(&reason, 0)?.iter() {
-                    sum.packets += cpu.packets;
-                    sum.bytes += cpu.bytes;
+                for slot in 0..self.slots {
+                    for cpu in map.get(&counter_index(slot, reason), 0)?.iter() {
+                        sum = sum.plus(*cpu);
+                    }
                 }
                 Ok(sum)
             })
@@ -222,8 +299,12 @@ impl Programs {
             .map(|(name, map)| {
                 let (data, each, extra) = match map {
                     Map::Array(data) | Map::ProgramArray(data) => (data, 1, 0),
+                    // Its entries are bytes, and a value has none.
+                    Map::RingBuf(data) => {
+                        return Ok((name.to_owned(), data.info()?.max_entries().into()));
+                    }
                     Map::PerCpuArray(data) => (data, cpus as u64, 0),
-                    Map::HashMap(data) => {
+                    Map::HashMap(data) | Map::LruHashMap(data) => {
                         let key = data.info()?.key_size().next_multiple_of(8);
                         (data, 1, u64::from(key) + 48 + 16)
                     }
@@ -268,12 +349,39 @@ impl Programs {
         self.set("NODES", u32::from(id.0), node)
     }
 
+    /// Changes how a node is reached.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn change_node(&mut self, id: NodeId, change: impl FnOnce(&mut Node)) -> Result<()> {
+        let map = self.ebpf.map("NODES").context("no map NODES")?;
+        let mut node = Array::<_, Node>::try_from(map)?.get(&u32::from(id.0), 0)?;
+        change(&mut node);
+        self.set_node(id, node)
+    }
+
+    /// Gives a virtual address counters of its own.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn add_counted_vip_address(&mut self, address: IpAddr, slot: u16) -> Result<()> {
+        self.slots = self.slots.max(slot + 1);
+        self.add_vip_address(address)?;
+        self.set_services(Address::from(address), Some(slot))
+    }
+
     /// Makes an address a virtual one.
     ///
     /// # Errors
     /// The kernel's.
     pub fn add_vip_address(&mut self, address: IpAddr) -> Result<()> {
-        self.insert("VIPADDR", Address::from(address), VipAddress::default())
+        let address = Address::from(address);
+        self.set_services(address, None)?;
+        let bit = filter_bit(&address);
+        let map = self.ebpf.map_mut("VIPFILTER").context("no map VIPFILTER")?;
+        let mut words = Array::<_, u64>::try_from(map)?;
+        let word = words.get(&(bit >> 6), 0)?;
+        Ok(words.set(bit >> 6, word | 1 << (bit & 63), 0)?)
     }
 
     /// Adds a virtual service.
@@ -281,7 +389,31 @@ impl Programs {
     /// # Errors
     /// The kernel's.
     pub fn add_vip(&mut self, key: VipKey, value: VipValue) -> Result<()> {
-        self.insert("VIPS", key, value)
+        self.slots = self.slots.max(value.vip_id + 1);
+        self.insert("VIPS", key, value)?;
+        self.set_services(key.address, None)
+    }
+
+    /// Writes what an address has of its services, and perhaps other counters.
+    fn set_services(&mut self, address: Address, slot: Option<u16>) -> Result<()> {
+        let map = self.ebpf.map("VIPS").context("no map VIPS")?;
+        let all = HashMap::<_, VipKey, VipValue>::try_from(map)?;
+        let mut services = all.iter().collect::<Result<Vec<_>, _>>()?;
+        services.retain(|(other, _)| other.address == address);
+        services.sort_unstable_by_key(|(key, _)| (key.protocol, key.port.number()));
+        let mut value = VipAddress::new(services.iter().map(|(key, value)| (key, value)));
+        let map = self.ebpf.map("VIPADDR").context("no map VIPADDR")?;
+        let before = HashMap::<_, Address, VipAddress>::try_from(map)?.get(&address, 0);
+        value.slot = slot.or_else(|| Some(before.ok()?.slot)).unwrap_or_default();
+        self.insert("VIPADDR", address, value)
+    }
+
+    /// Sets when the agent last said that it runs, in nanoseconds of the monotonic clock.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn set_heart(&mut self, beat: u64) -> Result<()> {
+        self.set("HEART", 0, Heart { beat })
     }
 
     /// Adds a peer.
@@ -320,23 +452,30 @@ pub struct Verified {
 pub fn verify(object: &Path) -> Result<Vec<(&'static str, Result<Verified>)>> {
     let mut ebpf = EbpfLoader::new().load_file(object)?;
     let mut load = |name| {
-        let program = xdp_mut(&mut ebpf, name)?;
-        object::load(program)?;
-        let info = program.info()?;
+        load(&mut ebpf, name)?;
+        let info = match ebpf.program(name).context("it was there just now")? {
+            Program::Xdp(program) => program.info()?,
+            Program::SchedClassifier(program) => program.info()?,
+            _ => bail!("{name} is of no kind that is known"),
+        };
         Ok(Verified {
             instructions: info.verified_instruction_count().unwrap_or_default(),
             bytes: info.size_translated().unwrap_or_default(),
         })
     };
-    Ok(NAMES.map(|name| (name, load(name))).into())
+    Ok(object::PROGRAMS.map(|name| (name, load(name))).into())
 }
 
 fn xdp<'e>(ebpf: &'e Ebpf, name: &str) -> Result<&'e Xdp> {
     Ok(ebpf.program(name).with_context(|| format!("no program {name}"))?.try_into()?)
 }
 
-fn xdp_mut<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Xdp> {
-    Ok(ebpf.program_mut(name).with_context(|| format!("no program {name}"))?.try_into()?)
+fn load(ebpf: &mut Ebpf, name: &str) -> Result<()> {
+    match ebpf.program_mut(name).with_context(|| format!("no program {name}"))? {
+        Program::Xdp(program) => Ok(object::load(program)?),
+        Program::SchedClassifier(program) => Ok(object::load(program)?),
+        _ => bail!("{name} is of no kind that is known"),
+    }
 }
 
 /// Runs `work` on a thread in a network namespace of its own, with these addresses on the loopback

@@ -106,6 +106,13 @@ impl Topology {
         Ok(Self { client, router, fabric, nodes })
     }
 
+    /// Makes the router send everything for another address to all nodes.
+    pub(crate) fn route_also(&self, address: Ipv4Addr) -> Result<()> {
+        let hops =
+            self.nodes.iter().map(|node| format!(" nexthop via {}", node.addresses.fabric()));
+        self.router.ip(&format!("route replace {address}/32{}", hops.collect::<String>()))
+    }
+
     /// Makes the router send everything for the virtual addresses to these nodes.
     pub(crate) fn route_over(&self, nodes: &[NodeAddresses]) -> Result<()> {
         route_over(&self.router, nodes)

@@ -13,10 +13,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aya::programs::links::PinnedLink;
+use aya::programs::{SchedClassifier, TcAttachType, links::PinnedLink};
 use ingress_common::{HashKey, Reason, limits::ABI_VERSION};
 use ingress_userspace::{
-    l4::{self, L4Error, Mode, Options, XdpMode, command, object},
+    l4::{self, AttachKind, L4Error, Mode, Options, Services, command, object},
     model::Member,
 };
 use nix::sys::{
@@ -62,14 +62,22 @@ impl Place {
         Options {
             mode: Mode::Auto,
             interfaces: interfaces.iter().map(|name| (*name).to_owned()).collect(),
-            vips: vec![VIP.parse().expect("an address"), VIP6.parse().expect("an address")],
-            ports: vec![80, 443],
+            services: Services {
+                addresses: vec![
+                    VIP.parse().expect("an address"),
+                    VIP6.parse().expect("an address"),
+                ],
+                tcp: vec![80, 443],
+                udp: Vec::new(),
+            },
             node_name: "n1".to_owned(),
             bpf_dir: self.bpf_dir(),
             tunnel_port: 6082,
             health_port: 10_254,
             key: HashKey([1, 2]),
             members: Vec::new(),
+            candidates: 4,
+            settings: false,
         }
     }
 
@@ -93,6 +101,18 @@ fn ip(arguments: &str) {
 fn run(arguments: &str) -> (bool, String) {
     let output = Command::new("ip").args(arguments.split(' ')).output().expect("iproute2");
     (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// How many tc programs an interface has at its entrance, by links and by filters.
+fn tc_programs(interface: &str) -> (usize, usize) {
+    let (_, links) =
+        SchedClassifier::query_tcx(interface, TcAttachType::Ingress).expect("root may");
+    let output = Command::new("tc")
+        .args(["filter", "show", "dev", interface, "ingress"])
+        .output()
+        .expect("iproute2");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    (links.len(), text.matches("tc_steer").count())
 }
 
 /// The number of the XDP program of an interface, and whether it runs in the driver.
@@ -189,7 +209,7 @@ fn is_mounted(path: &Path) -> bool {
 fn what_is_loaded_survives_its_agent_and_unload_removes_all_of_it() {
     let Some(place) = Place::new() else { return };
     let handle = l4::start(place.options(&["eth0"])).expect("started").expect("there are VIPs");
-    assert_eq!(handle.status().interfaces["eth0"], XdpMode::Native);
+    assert_eq!(handle.status().interfaces["eth0"], AttachKind::Native);
     let (first, native) = attached("eth0").expect("a program");
     assert!(native);
     assert!(loopback_has(VIP) && loopback_has(VIP6));
@@ -271,11 +291,12 @@ fn an_address_that_was_there_before_stays() {
 }
 
 #[test]
-fn an_interface_without_native_xdp_gets_the_generic_kind() {
+fn an_interface_without_native_xdp_gets_the_generic_kind_where_xdp_is_asked_for() {
     let Some(place) = Place::new() else { return };
     // The loopback driver has no XDP.
-    let handle = l4::start(place.options(&["lo"])).expect("started").expect("there are VIPs");
-    assert_eq!(handle.status().interfaces["lo"], XdpMode::Generic);
+    let options = Options { mode: Mode::Xdp, ..place.options(&["lo"]) };
+    let handle = l4::start(options).expect("started").expect("there are VIPs");
+    assert_eq!(handle.status().interfaces["lo"], AttachKind::Generic);
     assert!(attached("lo").is_some_and(|(_, native)| !native));
 }
 
@@ -313,8 +334,7 @@ fn nothing_to_do_touches_nothing() {
     let Some(place) = Place::new() else { return };
     let off = Options { mode: Mode::Off, ..place.options(&["eth0"]) };
     assert!(l4::start(off).expect("fine").is_none());
-    let no_vips = Options { vips: vec![], ..place.options(&["eth0"]) };
-    assert!(l4::start(no_vips).expect("fine").is_none());
+    assert!(l4::start(place.options(&[])).expect("fine").is_none());
     assert!(attached("eth0").is_none() && !place.bpf_dir().exists());
 }
 
@@ -327,6 +347,7 @@ fn members_become_rows_and_a_silent_peer_loses_its_own() {
         name: name.into(),
         address: address.parse::<IpAddr>().expect("an address"),
         ready: true,
+        weight: Member::WEIGHT,
     };
     let _peer = Peer::start();
     ip(&format!("neighbor add 10.0.0.2 lladdr {} dev eth0", Peer::MAC));
@@ -392,4 +413,201 @@ fn an_interface_that_is_made_anew_under_a_running_agent_is_attached_again() {
         attached("eth0").is_some() && attached("old0").is_none()
     });
     drop(handle);
+}
+
+#[test]
+fn an_interface_without_native_xdp_gets_tc() {
+    let Some(place) = Place::new() else { return };
+    // The loopback driver has no XDP.
+    let handle = l4::start(place.options(&["lo"])).expect("started").expect("there are VIPs");
+    assert_eq!(handle.status().interfaces["lo"], AttachKind::Tc);
+    assert_eq!((attached("lo"), tc_programs("lo")), (None, (1, 0)));
+    drop(handle);
+    // The next agent replaces the program of the link, and adds none.
+    drop(l4::start(place.options(&["lo"])).expect("started"));
+    assert_eq!(tc_programs("lo"), (1, 0));
+    place.unload().expect("unloaded");
+    eventually("the link is gone", || tc_programs("lo") == (0, 0));
+}
+
+#[test]
+fn the_kind_of_program_can_be_changed_under_an_interface() {
+    let Some(place) = Place::new() else { return };
+    let tc = || Options { mode: Mode::Tc, ..place.options(&["eth0"]) };
+    drop(l4::start(place.options(&["eth0"])).expect("started"));
+    assert!(attached("eth0").is_some() && tc_programs("eth0").0 == 0);
+    drop(l4::start(tc()).expect("started"));
+    eventually("tc has taken the place of XDP", || {
+        attached("eth0").is_none() && tc_programs("eth0").0 == 1
+    });
+    // What is there is good enough for whoever leaves the choice.
+    let handle = l4::start(place.options(&["eth0"])).expect("started").expect("there are VIPs");
+    assert_eq!(handle.status().interfaces["eth0"], AttachKind::Tc);
+    drop(handle);
+    let xdp = Options { mode: Mode::Xdp, ..place.options(&["eth0"]) };
+    drop(l4::start(xdp).expect("started"));
+    eventually("XDP has taken the place of tc", || {
+        attached("eth0").is_some_and(|(_, native)| native) && tc_programs("eth0").0 == 0
+    });
+}
+
+#[test]
+fn an_agent_takes_over_from_one_of_an_older_version() {
+    let Some(place) = Place::new() else { return };
+    drop(l4::start(place.options(&["eth0", "wire"])).expect("started"));
+    let (first, _) = attached("eth0").expect("a program");
+    let current = place.bpf_dir().join(format!("v{ABI_VERSION}"));
+    let older = place.bpf_dir().join(format!("v{}", ABI_VERSION - 1));
+    std::fs::rename(&current, &older).expect("pins can be moved");
+
+    // Watched all the time: the interface is never without a program.
+    let (done, without) = (AtomicBool::new(false), AtomicBool::new(false));
+    let namespace = std::fs::File::open("/proc/thread-self/ns/net").expect("a namespace");
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            nix::sched::setns(&namespace, nix::sched::CloneFlags::CLONE_NEWNET).expect("root may");
+            while !done.load(Ordering::Relaxed) {
+                without.fetch_or(attached("eth0").is_none(), Ordering::Relaxed);
+            }
+        });
+        let started = l4::start(place.options(&["eth0"]));
+        done.store(true, Ordering::Relaxed);
+        drop(started.expect("started"));
+    });
+    assert!(!without.load(Ordering::Relaxed));
+    let (second, native) = attached("eth0").expect("a program");
+    assert!(second != first && native);
+    assert!(current.join("link-eth0-native").exists() && !older.exists());
+    eventually("the interface that is not named is left", || attached("wire").is_none());
+    // What the older one added is taken away by the newer one's end.
+    assert!(loopback_has(VIP) && loopback_has(VIP6));
+    place.unload().expect("unloaded");
+    assert!(attached("eth0").is_none() && !loopback_has(VIP) && !loopback_has(VIP6));
+}
+
+#[test]
+fn what_a_newer_version_attached_is_left_to_it() {
+    let Some(place) = Place::new() else { return };
+    drop(l4::start(place.options(&["eth0"])).expect("started"));
+    let before = attached("eth0");
+    let current = place.bpf_dir().join(format!("v{ABI_VERSION}"));
+    let newer = place.bpf_dir().join(format!("v{}", ABI_VERSION + 1));
+    std::fs::rename(&current, &newer).expect("pins can be moved");
+    match l4::start(place.options(&["eth0"])) {
+        Err(L4Error::AbiMismatch { found, needed, .. }) => {
+            assert_eq!((found, needed), (ABI_VERSION + 1, ABI_VERSION));
+        }
+        other => panic!("{:?}", other.map(|handle| handle.is_some())),
+    }
+    assert!(before.is_some() && attached("eth0") == before && newer.exists());
+}
+
+/// What a command prints.
+fn printed(command: command::Command) -> String {
+    let mut out = Vec::new();
+    command.run(&mut out).expect("it works");
+    String::from_utf8(out).expect("text")
+}
+
+fn parsed(arguments: &str, place: &Place) -> command::Command {
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(subcommand)]
+        command: command::Command,
+    }
+    let directory = place.bpf_dir();
+    let words = arguments.split(' ').chain(["--bpf-dir", directory.to_str().expect("text")]);
+    <Line as clap::Parser>::parse_from(std::iter::once("l4").chain(words)).command
+}
+
+#[test]
+fn a_packet_is_explained_without_an_agent_and_disturbs_no_counter() {
+    let Some(place) = Place::new() else { return };
+    let mut options = place.options(&["eth0"]);
+    let member = |name: &str, address: &str| Member {
+        name: name.into(),
+        address: address.parse::<IpAddr>().expect("an address"),
+        ready: true,
+        weight: Member::WEIGHT,
+    };
+    let _peer = Peer::start();
+    ip(&format!("neighbor add 10.0.0.2 lladdr {} dev eth0", Peer::MAC));
+    options.members = vec![member("n1", "10.0.0.1"), member("n2", "10.0.0.2")];
+    drop(l4::start(options).expect("started"));
+    let listener = std::net::TcpListener::bind((VIP, 80)).expect("the address is on lo");
+
+    // Nobody sends packets for the virtual addresses.
+    let steered = |place: &Place| {
+        let mut counters = l4::pinned_counters(&place.bpf_dir()).expect("pinned");
+        counters.retain(|(reason, _)| !matches!(reason, Reason::NotVip | Reason::NotIp));
+        counters
+    };
+    let before = steered(&place);
+    let (mut here, mut there) = (0, 0);
+    for port in 1000..1064 {
+        let line = format!("explain --output json --flow 192.0.2.1:{port}-{VIP}:80");
+        let story: serde_json::Value =
+            serde_json::from_str(&printed(parsed(&line, &place))).expect("JSON");
+        let first = &story["candidates"][0];
+        assert_eq!(story["candidates"].as_array().map(Vec::len), Some(2));
+        assert_eq!(
+            (&story["service"], &first["state"]),
+            (&format!("{VIP}:80/tcp").into(), &"ready".into())
+        );
+        match first["name"].as_str() {
+            Some("n1") => {
+                here += 1;
+                assert_eq!((&story["reason"], &first["own"]), (&"local".into(), &true.into()));
+            }
+            Some("n2") => {
+                there += 1;
+                assert_eq!((&story["reason"], &story["node"]), (&"forwarded".into(), &"n2".into()));
+                assert_eq!(first["address"], "10.0.0.2");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(here > 0 && there > 0);
+    assert_eq!(steered(&place), before);
+
+    drop(listener);
+    let text = printed(parsed(&format!("explain --flow 192.0.2.1:1-{VIP}:22 --ack"), &place));
+    assert!(text.contains("nothing is steered") && text.contains("pass: other_port"), "{text}");
+    let top = printed(parsed("top --once --output json", &place));
+    let top: serde_json::Value = serde_json::from_str(&top).expect("JSON");
+    assert_eq!(top["nodes"].as_array().map(Vec::len), Some(2));
+    assert!(printed(parsed("top --once", &place)).contains("n2"));
+}
+
+#[test]
+fn rules_that_rewrite_destinations_are_found() {
+    let Some(_place) = Place::new() else { return };
+    let vips: Vec<IpAddr> = [VIP, VIP6].map(|vip| vip.parse().expect("an address")).into();
+    let nft = |rules: &str| {
+        let status = Command::new("nft").arg(rules).status().expect("nftables");
+        assert!(status.success(), "nft {rules}");
+    };
+    assert!(l4::translations(&vips).is_empty());
+    nft("table ip filter { chain input { type filter hook input priority 0; \
+         ip daddr 203.0.113.1 tcp dport 22 drop; }; }");
+    nft("table inet other { chain prerouting { type nat hook prerouting priority -100; \
+         ip daddr 10.9.9.9 tcp dport 80 dnat ip to 10.0.0.9; }; }");
+    assert!(l4::translations(&vips).is_empty(), "{:?}", l4::translations(&vips));
+    nft("table inet rewriting { chain services { \
+         ip6 daddr 2001:db8:0:1::1 tcp dport 80 dnat ip6 to fd00::9; }; \
+         chain prerouting { type nat hook prerouting priority -101; \
+         ip daddr 203.0.113.1 tcp dport 80 dnat ip to 10.0.0.9; tcp dport 8080 redirect to 80; }; }");
+    let found: Vec<_> = l4::translations(&vips)
+        .into_iter()
+        .map(|rule| (rule.table, rule.chain, rule.address))
+        .collect();
+    let rule = |chain: &str, address| ("rewriting".to_owned(), chain.to_owned(), address);
+    assert_eq!(
+        found,
+        [
+            rule("prerouting", None),
+            rule("prerouting", Some(vips[0])),
+            rule("services", Some(vips[1]))
+        ]
+    );
 }

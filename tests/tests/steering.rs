@@ -243,3 +243,45 @@ fn a_port_that_nobody_serves_is_refused() {
         .expect_err("nobody listens");
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
 }
+
+/// The samples of a metric: labels and value.
+fn samples<'t>(text: &'t str, name: &str) -> Vec<(&'t str, u64)> {
+    text.lines()
+        .filter_map(|line| line.strip_prefix(name)?.strip_prefix('{')?.rsplit_once("} "))
+        .map(|(labels, value)| (labels, value.parse().expect("a number")))
+        .collect()
+}
+
+#[test]
+fn packets_are_counted_by_virtual_service_and_by_node() {
+    let name = "packets_are_counted_by_virtual_service_and_by_node";
+    let Some((mut cluster, _)) = Cluster::for_test(name) else { return };
+    cluster.route_over(&[0]).expect("the router takes the route");
+    await_batch(|| taken(&cluster, &connections(&cluster, VIP_V4.into(), 30)).len() == 3);
+    let service = format!("vip=\"{VIP_V4}:80/tcp\"");
+    // The last packets of connections may still be on their way.
+    await_batch(|| {
+        let (status, text) = cluster.agent(0).admin("/metrics").expect("it is served");
+        assert_eq!(status, 200);
+        let packets = samples(&text, "penstock_l4_packets_total");
+        let sum = |of: &dyn Fn(&str) -> bool| -> u64 {
+            packets.iter().filter(|(labels, _)| of(labels)).map(|(_, count)| count).sum()
+        };
+        let first = sum(&|labels| labels.contains("reason=\"forwarded\""));
+        let of_service = sum(&|labels| labels.contains(&service) && labels.contains("forward"));
+        let nodes = samples(&text, "penstock_l4_forwarded_total");
+        let to = |node: &str| -> u64 {
+            let node = format!("node=\"{node}\",hop=\"first\"");
+            nodes.iter().filter(|(labels, _)| *labels == node).map(|(_, count)| count).sum()
+        };
+        let members = samples(&text, "penstock_l4_members");
+        // Every connection that began here and was sent on has four packets at least.
+        of_service >= 4
+            && to("n1") == 0
+            && to("n2") > 0
+            && to("n3") > 0
+            && to("n2") + to("n3") == first
+            && members.contains(&("state=\"ready\"", 3))
+            && !samples(&text, "penstock_l4_table_generation").is_empty()
+    });
+}

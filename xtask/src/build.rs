@@ -67,6 +67,9 @@ pub(crate) fn object(log: bool) -> Result<PathBuf> {
         format!("-Clinker={}", linker.path.display()),
         "-Clink-arg=--btf".into(),
         "-Cdebuginfo=2".into(),
+        // Headers lie at any address: without this each word of one is read byte by byte. The
+        // verifier asks for alignment on the stack alone, where the compiler sees to it.
+        "-Ctarget-feature=+allows-misaligned-mem-access".into(),
     ]
     .join("\u{1f}");
     let mut command = Command::new(&toolchain.cargo);

@@ -1,6 +1,10 @@
 //! The only raw packet pointers: bounds-checked access to the frame of an XDP program.
 
-use aya_ebpf::{EbpfContext as _, helpers::generated::bpf_xdp_adjust_head, programs::XdpContext};
+use aya_ebpf::{
+    EbpfContext as _,
+    helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail},
+    programs::XdpContext,
+};
 use ingress_ebpf::Packet;
 
 /// The frame that an XDP program runs on.
@@ -24,7 +28,7 @@ impl Frame<'_> {
 /// Keeps the compiler from computing one address in two ways: the verifier learns from a comparison
 /// about the register compared, and knows nothing of an equal sum in another one.
 #[inline(always)]
-fn pinned(mut address: usize) -> usize {
+pub(super) fn pinned(mut address: usize) -> usize {
     // SAFETY: The assembly is empty. It has no effect but to hide where the value comes from.
     unsafe {
         core::arch::asm!("{0} = {0}", inout(reg) address, options(nomem, nostack));
@@ -65,20 +69,33 @@ impl Packet for Frame<'_> {
     }
 
     #[inline(always)]
-    fn merged<const MASK: usize>(&self, mut value: usize) -> usize {
-        // A frame is shorter than 2³² bytes, which no verifier knows: zero, to everybody else.
-        let mut zero = self.length();
-        // SAFETY: Arithmetic on two registers.
-        unsafe {
-            core::arch::asm!(
-                "{zero} >>= 32",
-                "{value} ^= {zero}",
-                zero = inout(reg) zero,
-                value = inout(reg) value,
-                options(pure, nomem, nostack),
-            );
-        }
-        let _ = zero;
-        value & MASK
+    fn truncate(&mut self, length: usize) -> bool {
+        let delta = length as i32 - self.length() as i32;
+        // SAFETY: As in `move_front`.
+        delta < 0 && unsafe { bpf_xdp_adjust_tail(self.0.as_ptr().cast(), delta) == 0 }
     }
+
+    #[inline(always)]
+    fn merged<const MASK: usize>(&self, value: usize) -> usize {
+        unknown_zero(self.length(), value) & MASK
+    }
+}
+
+/// The value, of which no verifier knows anything: it is combined with the upper half of the frame's
+/// length, which is zero to everybody else. `length` is the difference of two packet pointers.
+#[inline(always)]
+pub(super) fn unknown_zero(length: usize, mut value: usize) -> usize {
+    let mut zero = length;
+    // SAFETY: Arithmetic on two registers.
+    unsafe {
+        core::arch::asm!(
+            "{zero} >>= 32",
+            "{value} ^= {zero}",
+            zero = inout(reg) zero,
+            value = inout(reg) value,
+            options(pure, nomem, nostack),
+        );
+    }
+    let _ = zero;
+    value
 }

@@ -1,10 +1,13 @@
 //! Everything that exists in the kernel only.
 
 mod frame;
+mod hook;
 #[cfg(feature = "log")]
 mod log;
 mod maps;
+mod observe;
 mod programs;
+mod skb;
 mod socket;
 mod view;
 

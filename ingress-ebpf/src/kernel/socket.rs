@@ -3,10 +3,9 @@
 use core::{ffi::c_void, mem::offset_of, ptr};
 
 use aya_ebpf::{
-    EbpfContext as _,
+    EbpfContext,
     bindings::{bpf_sock, bpf_sock_tuple},
     helpers::generated::{bpf_sk_release, bpf_skc_lookup_tcp, bpf_tcp_check_syncookie},
-    programs::XdpContext,
 };
 use ingress_common::Flow;
 use ingress_ebpf::Socket;
@@ -36,7 +35,11 @@ const _: () = assert!(offset_of!(Flow, destination) == 16 && offset_of!(Flow, so
 // and looks at hundreds of thousands of instructions more. The core asks in one place only.
 /// Looks for the socket that would get the flow's segment with this TCP header.
 #[inline(always)]
-pub(super) fn look_up(context: &XdpContext, flow: &Flow, segment: &[u8; 20]) -> Socket {
+pub(super) fn look_up<C: EbpfContext>(
+    context: &C,
+    flow: &Flow,
+    segment: Option<&[u8; 20]>,
+) -> Socket {
     let tuple_v4;
     let (tuple, size): (*const bpf_sock_tuple, u32) =
         match (flow.source.as_v4(), flow.destination.as_v4()) {
@@ -64,7 +67,9 @@ pub(super) fn look_up(context: &XdpContext, flow: &Flow, segment: &[u8; 20]) -> 
     let state = unsafe { (*socket).state };
     let answer = if state != LISTEN {
         Socket::Known
-    } else if segment[13] & (SYN | RST | ACK) == ACK && completes_cookie(socket, flow, segment) {
+    } else if segment.is_some_and(|segment| {
+        segment[13] & (SYN | RST | ACK) == ACK && completes_cookie(socket, flow, segment)
+    }) {
         Socket::Known
     } else {
         Socket::Listening

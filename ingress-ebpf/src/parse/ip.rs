@@ -6,7 +6,10 @@ use super::{ipv4, ipv6};
 use crate::Packet;
 
 /// A version of IP.
+// As wide as a register, like all of `Ip`: padding would be copied too, in pieces that the verifier
+// does not take on the stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
 pub enum Network {
     /// Version 4.
     V4,
@@ -14,7 +17,7 @@ pub enum Network {
     V6,
 }
 
-/// A packet of either version that is whole and no fragment.
+/// A packet of either version that the frame has all of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ip {
     /// The version.
@@ -24,11 +27,30 @@ pub struct Ip {
     pub length: usize,
     /// Length of everything before the transport header.
     pub header: usize,
-    /// The transport protocol's number.
-    pub protocol: u8,
+    protocol: u64,
+}
+
+/// What makes a packet a fragment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// The identification that all fragments of one packet share.
+    pub identification: u32,
+    /// It begins with the transport header.
+    pub first: bool,
 }
 
 impl Ip {
+    #[inline(always)]
+    pub(super) const fn new(network: Network, length: usize, header: usize, protocol: u8) -> Self {
+        Self { network, length, header, protocol: protocol as u64 }
+    }
+
+    /// The transport protocol's number.
+    #[inline(always)]
+    pub const fn protocol(&self) -> u8 {
+        self.protocol as u8
+    }
+
     /// Reads the packet at `offset`.
     ///
     /// # Errors
@@ -36,12 +58,29 @@ impl Ip {
     /// header lies behind too many extension headers.
     #[inline(always)]
     pub fn read<P: Packet>(packet: &P, offset: usize, network: Network) -> Result<Self, Reason> {
-        let mut ip = match network {
+        match Self::read_piece(packet, offset, network)? {
+            (ip, None) => Ok(ip),
+            (_, Some(_)) => Err(Reason::Fragment),
+        }
+    }
+
+    /// Reads the packet at `offset`, which may be a fragment. Of one that is not the first,
+    /// everything behind the fragment header counts as data.
+    ///
+    /// # Errors
+    /// [`Reason::Malformed`].
+    #[inline(always)]
+    pub fn read_piece<P: Packet>(
+        packet: &P,
+        offset: usize,
+        network: Network,
+    ) -> Result<(Self, Option<Piece>), Reason> {
+        let (mut ip, piece) = match network {
             Network::V4 => ipv4::read(packet, offset),
             Network::V6 => ipv6::read(packet, offset),
         }?;
         ip.header = packet.merged::<{ ipv6::HEADERS }>(ip.header);
-        Ok(ip)
+        Ok((ip, piece))
     }
 }
 

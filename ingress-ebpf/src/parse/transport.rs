@@ -2,13 +2,16 @@
 
 use ingress_common::{Port, Reason};
 
-use super::Ip;
+use super::{
+    Ip, Network,
+    icmp::{ICMP, ICMPV6},
+};
 use crate::Packet;
 
 /// IP protocol number of TCP.
-pub(super) const TCP: u8 = 6;
+pub const TCP: u8 = 6;
 /// IP protocol number of UDP.
-pub(super) const UDP: u8 = 17;
+pub const UDP: u8 = 17;
 
 const TCP_HEADER: usize = 20;
 const UDP_HEADER: usize = 8;
@@ -20,11 +23,16 @@ const ACK: u8 = 0x10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Segment<'p> {
     /// A SYN: whoever listens may take it.
-    Opening(&'p [u8; TCP_HEADER]),
+    Opening,
     /// Any other TCP segment: only the connection's owner may take it.
     Ongoing(&'p [u8; TCP_HEADER]),
+    /// What belongs to a connection but has no TCP header of its own: an ICMP error, or a later
+    /// fragment. Only the connection's owner may take it.
+    Related,
     /// A UDP datagram: there is no socket to ask about.
     Datagram,
+    /// An ICMP error about a UDP datagram: goes where those go.
+    DatagramError,
 }
 
 /// A transport header.
@@ -39,15 +47,38 @@ pub struct Transport<'p> {
 }
 
 impl<'p> Transport<'p> {
+    /// As [`read`](Self::read), of a first fragment: its data may go on in others.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read); [`Reason::Malformed`] also if the header is not whole.
+    #[inline(always)]
+    pub fn read_first<P: Packet>(packet: &'p P, offset: usize, ip: &Ip) -> Result<Self, Reason> {
+        let whole = Self::read(packet, offset, ip);
+        if !matches!(whole, Err(Reason::Malformed)) || ip.protocol() != UDP {
+            return whole;
+        }
+        // The length in its header is that of the whole datagram.
+        if ip.length - ip.header < UDP_HEADER {
+            return Err(Reason::Malformed);
+        }
+        let header: &[u8; UDP_HEADER] =
+            packet.bytes(offset + ip.header).ok_or(Reason::Malformed)?;
+        Ok(Self {
+            source: Port::from_wire([header[0], header[1]]),
+            destination: Port::from_wire([header[2], header[3]]),
+            segment: Segment::Datagram,
+        })
+    }
+
     /// Reads the header behind the IP header that begins at `offset`.
     ///
     /// # Errors
-    /// [`Reason::OtherProtocol`] or [`Reason::Malformed`].
+    /// [`Reason::OtherProtocol`], [`Reason::Icmp`] or [`Reason::Malformed`].
     #[inline(always)]
     pub fn read<P: Packet>(packet: &'p P, offset: usize, ip: &Ip) -> Result<Self, Reason> {
         let start = offset + ip.header;
         let payload = ip.length - ip.header;
-        match ip.protocol {
+        match ip.protocol() {
             TCP if payload < TCP_HEADER => Err(Reason::Malformed),
             TCP => {
                 let header: &[u8; TCP_HEADER] = packet.bytes(start).ok_or(Reason::Malformed)?;
@@ -59,11 +90,7 @@ impl<'p> Transport<'p> {
                 Ok(Self {
                     source: Port::from_wire([header[0], header[1]]),
                     destination: Port::from_wire([header[2], header[3]]),
-                    segment: if opening {
-                        Segment::Opening(header)
-                    } else {
-                        Segment::Ongoing(header)
-                    },
+                    segment: if opening { Segment::Opening } else { Segment::Ongoing(header) },
                 })
             }
             UDP if payload < UDP_HEADER => Err(Reason::Malformed),
@@ -79,6 +106,8 @@ impl<'p> Transport<'p> {
                     segment: Segment::Datagram,
                 })
             }
+            ICMP if ip.network == Network::V4 => Err(Reason::Icmp),
+            ICMPV6 if ip.network == Network::V6 => Err(Reason::Icmp),
             _ => Err(Reason::OtherProtocol),
         }
     }

@@ -15,6 +15,15 @@ use crate::{
 /// and network cards spread flows and keep each on one path.
 const ENTROPY_BASE: u16 = 0xc000;
 
+/// The longest packet, in bytes, that fits into the tunnel to a node.
+#[inline(always)]
+pub fn room(node: &Node) -> u32 {
+    let v4 = node.source.as_v4().is_some() && node.address.as_v4().is_some();
+    let network = if v4 { Network::V4 } else { Network::V6 };
+    let outer = ip_header(network) + UDP_HEADER + TunnelHeader::LEN;
+    u32::from(node.mtu).saturating_sub(outer as u32)
+}
+
 /// Rewrites a frame so that it carries the client's packet to `node`.
 ///
 /// `inner` is the length of the client's packet, which begins right after `link`.
@@ -54,7 +63,7 @@ pub(super) fn replace<P: Packet, W: World>(
     let network = if v4.is_some() { Network::V4 } else { Network::V6 };
     let udp_length = UDP_HEADER + TunnelHeader::LEN + inner;
     let total = ip_header(network) + udp_length;
-    if total > usize::from(node.mtu) {
+    if packet.longest(total) > usize::from(node.mtu) {
         return Err(Reason::TooLong);
     }
     // Tags name a VLAN of the interface that they came in on, and mean nothing on another.

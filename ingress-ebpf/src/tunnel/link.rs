@@ -10,7 +10,7 @@ use crate::{
 /// The VLAN tags of a frame, as they lie between the addresses and the EtherType: words in the
 /// order of the packet.
 #[derive(Clone, Copy)]
-pub(super) enum Tags {
+pub(crate) enum Tags {
     None,
     One(u32),
     Two(u32, u32),
@@ -19,7 +19,7 @@ pub(super) enum Tags {
 impl Tags {
     /// The tags of a frame with this header.
     #[inline(always)]
-    pub(super) fn read<P: Packet>(packet: &P, link: &Link) -> Option<Self> {
+    pub(crate) fn read<P: Packet>(packet: &P, link: &Link) -> Option<Self> {
         match link.length {
             ETHERNET => Some(Self::None),
             18 => Some(Self::One(u32::from_ne_bytes(*packet.bytes(12)?))),
@@ -42,7 +42,7 @@ impl Tags {
 
     /// Writes a link-layer header with these tags at the front of the frame.
     #[inline(always)]
-    pub(super) fn write<P: Packet>(
+    pub(crate) fn write<P: Packet>(
         self,
         packet: &mut P,
         destination: Mac,
@@ -73,7 +73,7 @@ impl Tags {
 
 /// Destination and source of a frame.
 #[inline(always)]
-pub(super) fn addresses<P: Packet>(packet: &P) -> Option<(Mac, Mac)> {
+pub(crate) fn addresses<P: Packet>(packet: &P) -> Option<(Mac, Mac)> {
     let [d0, d1, d2, s0, s1, s2] =
         *bytemuck::must_cast_ref::<[u8; 12], [[u8; 2]; 6]>(packet.bytes(0)?);
     Some((

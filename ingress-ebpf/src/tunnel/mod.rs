@@ -4,8 +4,10 @@
 mod enter;
 mod link;
 mod outer;
-mod receive;
+mod probe;
+pub(crate) mod receive;
 
-pub use enter::enter;
+pub use enter::{enter, room};
+pub(crate) use link::{Tags, addresses};
 pub use outer::Outer;
-pub use receive::receive;
+pub use receive::{receive, receive_icmp};

@@ -63,7 +63,7 @@ impl Outer {
         Ok(Self {
             length: packet.merged::<0x3f>(ip_header(link.network) + UDP_HEADER + TunnelHeader::LEN),
             entropy,
-            header: *bytemuck::must_cast_ref(header),
+            header: bytemuck::must_cast(*header),
         })
     }
 }

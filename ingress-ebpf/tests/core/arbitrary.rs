@@ -1,8 +1,8 @@
 //! Bytes → a small world and a frame that has to do with it. The same bytes always make the same.
 
 use ingress_common::{
-    Address, Config, Group, HashKey, Mac, Node, NodeId, Peer, Port, Row, TunnelHeader, VipKey,
-    VipValue, limits, node::NODE_USABLE, vip::VIP_AFFINITY_SOURCE,
+    Address, Config, Fragmented, Group, HashKey, Mac, Node, NodeId, Peer, Port, Row, TunnelHeader,
+    VipAddress, VipKey, VipValue, limits, node::NODE_USABLE, vip::VIP_AFFINITY_SOURCE,
 };
 use ingress_ebpf::Socket;
 
@@ -69,23 +69,45 @@ fn addresses(id: u16, v6: bool) -> (Address, Address) {
 
 pub(crate) fn world(from: &mut Source<'_>) -> World {
     let mut world = World {
-        config: Config { node: NodeId(OWN), tunnel_port: Port::new(TUNNEL_PORT), reserved: 0 },
+        config: Config { node: NodeId(OWN), tunnel_port: Port::new(TUNNEL_PORT), flags: 0 },
         interface: 1,
         ..World::default()
     };
     for address in [Address::v4(VIP), Address::v6(&VIP6)] {
-        world.vip_addresses.push(address);
         let flags = if from.once_in(4) { VIP_AFFINITY_SOURCE } else { 0 };
         let group = if from.once_in(16) { from.word() } else { 0 };
         let value = VipValue { vip_id: 0, group, flags };
         let port = if from.once_in(4) { Port::ANY } else { Port::new(80) };
         world.vips.push((VipKey::new(address, port, 6), value));
         world.vips.push((VipKey::new(address, port, 17), value));
+        // The service is with the address, or behind more than fit.
+        let others = (1..=4 * u16::from(from.once_in(4)))
+            .map(|port| (VipKey::new(address, Port::new(port), 6), value))
+            .collect::<Vec<_>>();
+        let services = world.vips.iter().filter(|(key, _)| key.address == address);
+        let services = others.iter().chain(services).map(|(key, value)| (key, value));
+        world.vip_addresses.push((address, VipAddress::new(services)));
+        world.vips.extend(others.iter().copied());
     }
     let ready = u32::from(!from.once_in(16));
     let generation = u32::from(from.word());
     let key = HashKey([u64::from(from.word()), u64::from(from.word())]);
-    world.groups.resize(limits::GROUPS as usize, Group { generation, ready, key });
+    let transition_until = if from.once_in(2) { 10 } else { 0 };
+    world.now = u64::from(from.below(20));
+    world.stale = from.once_in(4);
+    world.flow = NodeId(u16::from(from.below(6)));
+    world.answers = !from.once_in(4);
+    world.fragmented = from.once_in(2).then(|| Fragmented {
+        source: Port::new(from.word()),
+        destination: Port::new(80),
+        protocol: if from.once_in(2) { 17 } else { 6 },
+        flags: if from.once_in(4) { from.below(4) } else { 0 },
+        reserved: 0,
+    });
+    world.idle = Row { nodes: [0; Row::WIDTH].map(|_| NodeId(u16::from(from.below(8)))) };
+    world
+        .groups
+        .resize(limits::GROUPS as usize, Group { generation, ready, key, transition_until });
     world.row = Row { nodes: [0; Row::WIDTH].map(|_| NodeId(u16::from(from.below(8)))) };
     for id in 0..=NODES {
         let (address, source) = addresses(id, from.once_in(2));
@@ -97,7 +119,7 @@ pub(crate) fn world(from: &mut Source<'_>) -> World {
             ifindex: if from.once_in(4) { 2 } else { 1 },
             mtu: if from.once_in(4) { from.word() } else { 1500 },
             flags: if from.once_in(4) { 0 } else { NODE_USABLE },
-            reserved: 0,
+            slot: 0,
         });
         for v6 in [false, true] {
             let (address, local) = addresses(id, v6);
@@ -143,7 +165,10 @@ fn client(from: &mut Source<'_>, v6: bool) -> Vec<u8> {
     let stranger = from.once_in(8);
     let extensions = if from.once_in(4) { from.below(6) } else { 0 };
     let ports = (from.word(), if from.once_in(8) { from.word() } else { 80 });
-    let (protocol, transport) = transport(from, ports);
+    let (mut protocol, mut transport) = transport(from, ports);
+    if from.once_in(6) {
+        (protocol, transport) = error(from, v6, protocol, ports, &transport);
+    }
     if v6 {
         let mut destination = VIP6;
         destination[15] ^= u8::from(stranger);
@@ -152,7 +177,11 @@ fn client(from: &mut Source<'_>, v6: bool) -> Vec<u8> {
     } else {
         let mut destination = VIP;
         destination[3] ^= u8::from(stranger);
-        let fragment = if from.once_in(16) { from.word() } else { 0x4000 };
+        let fragment = match from.below(16) {
+            0 => from.word(),
+            1 => 0x2000,
+            _ => 0x4000,
+        };
         let source = from.bytes(4);
         packet4(extensions, fragment, protocol, &source, &destination, &transport)
     }
@@ -175,6 +204,39 @@ fn transport(from: &mut Source<'_>, (source, destination): (u16, u16)) -> (u8, V
             (6, [bytes, data].concat())
         }
     }
+}
+
+/// An ICMP error about a packet that the virtual service sent to a client.
+fn error(
+    from: &mut Source<'_>,
+    v6: bool,
+    protocol: u8,
+    (client, service): (u16, u16),
+    transport: &[u8],
+) -> (u8, Vec<u8>) {
+    let mut about = transport.to_vec();
+    if let Some(ports) = about.first_chunk_mut::<4>() {
+        *ports =
+            [service.to_be_bytes(), client.to_be_bytes()].concat().try_into().unwrap_or([0; 4]);
+    }
+    let (stranger, extensions) = (from.once_in(8), if from.once_in(4) { from.below(4) } else { 0 });
+    let mut quoted = if v6 {
+        let mut source = VIP6;
+        source[15] ^= u8::from(stranger);
+        let destination = from.bytes(16);
+        packet6(from, extensions, protocol, &source, &destination, &about)
+    } else {
+        let mut source = VIP;
+        source[3] ^= u8::from(stranger);
+        let destination = from.bytes(4);
+        packet4(extensions, 0x4000, protocol, &source, &destination, &about)
+    };
+    let keep = if v6 { 48 } else { 28 } + usize::from(from.byte());
+    quoted.truncate(keep);
+    let kinds: &[u8] = if v6 { &[1, 2, 3, 4, 128] } else { &[3, 11, 12, 5, 8] };
+    let mut icmp = vec![kinds[usize::from(from.below(5))], from.below(5), 0, 0, 0, 0, 0, 0];
+    icmp.extend(quoted);
+    (if v6 { 58 } else { 1 }, icmp)
 }
 
 fn packet4(
@@ -211,7 +273,7 @@ fn packet6(
     for _ in 0..extensions {
         let number = [0, 43, 44, 51, 60][usize::from(from.below(5))];
         let (units, field) = match number {
-            44 => (1, if from.once_in(4) { from.byte() } else { 0 }),
+            44 => (1, if from.once_in(4) { from.byte() } else { from.below(2) }),
             51 => (2, 2),
             _ => {
                 let units = 1 + usize::from(from.below(3));
@@ -240,8 +302,9 @@ fn tunnelled(from: &mut Source<'_>, v6: bool) -> Vec<u8> {
     let inner = client(from, inner_v6);
     let hops = from.below(4);
     let tried = 1 + from.below(4 - hops.min(3));
+    let flags = [0, 0, 1, 2, 4, 4, 0x20, 5][usize::from(from.below(8))];
     let inner_protocol = if inner_v6 { TunnelHeader::INNER_V6 } else { TunnelHeader::INNER_V4 };
-    let mut data = vec![TunnelHeader::VERSION << 4 | hops, tried, from.below(2), inner_protocol];
+    let mut data = vec![TunnelHeader::VERSION << 4 | hops, tried, flags, inner_protocol];
     data.extend(from.bytes(2));
     for slot in 0..3 {
         let hop = if slot < hops { 1 + from.below(7) } else { 0 };

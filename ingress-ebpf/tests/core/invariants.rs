@@ -1,7 +1,10 @@
 //! What holds for every frame in every world.
 
 use ingress_common::{Node, NodeId, Reason, limits::tail, node::NODE_USABLE, reason::Verdict};
-use ingress_ebpf::{Buffer, Outcome, Socket, receive, steer};
+use ingress_ebpf::{
+    Buffer, Outcome, Socket, receive, receive_fragment, receive_icmp, steer, steer_fragment,
+    steer_icmp, too_big,
+};
 
 use crate::{
     arbitrary::{self, Source},
@@ -33,13 +36,30 @@ fn run(frame: &[u8], headroom: usize, world: &World, unpack: bool) -> (Outcome, 
     memory.extend(frame);
     let mut buffer = Buffer::new(&mut memory, headroom);
     let mut outcome = if unpack { receive(&mut buffer, world) } else { steer(&mut buffer, world) };
-    if let Outcome::Tail { slot, otherwise } = outcome {
-        assert!(!unpack, "a tail call from its own target");
-        assert_eq!((slot, otherwise), (tail::DECAP, Reason::NoDecap));
+    // The kernel allows 33, which nobody comes near: entry, tunnel, rare path, answer.
+    for calls in 0.. {
+        let Outcome::Tail { slot, otherwise } = outcome else { break };
+        assert!(calls < 3, "programs go on calling each other");
         assert_eq!(buffer.frame(), frame, "changed before the tail call");
-        let sight = sight::packet(frame).expect("only IP is unpacked");
-        assert!(sight.is_of_a_peer(frame, world), "a stranger's packet is unpacked");
-        outcome = receive(&mut buffer, world);
+        let sight = sight::packet(frame).expect("only IP is looked at");
+        let tunnel = sight.is_of_a_peer(frame, world);
+        let expected_tunnel = matches!(slot, tail::DECAP | tail::DECAP_ICMP | tail::DECAP_FRAGMENT);
+        assert_eq!(tunnel, expected_tunnel, "slot {slot}");
+        outcome = match slot {
+            tail::DECAP => {
+                assert_eq!(otherwise, Reason::NoDecap);
+                receive(&mut buffer, world)
+            }
+            tail::ICMP => steer_icmp(&mut buffer, world),
+            tail::FRAGMENT => steer_fragment(&mut buffer, world),
+            tail::DECAP_ICMP => receive_icmp(&mut buffer, world),
+            tail::DECAP_FRAGMENT => receive_fragment(&mut buffer, world),
+            tail::TOO_BIG => {
+                assert!(matches!(otherwise, Reason::RelayFailed | Reason::TooLong));
+                too_big(&mut buffer, world)
+            }
+            other => unreachable!("nobody is in slot {other}"),
+        };
     }
     (outcome, buffer.frame().to_vec())
 }
@@ -51,7 +71,10 @@ fn examine(world: &World, before: &[u8], outcome: Outcome, after: &[u8], unpack:
             reason
         }
         Outcome::Done(reason) => {
-            assert_eq!(after, before, "{reason:?} changed the frame");
+            // What is cut off already when there is no room for the answer is dropped.
+            if reason != Reason::TooBigQuiet {
+                assert_eq!(after, before, "{reason:?} changed the frame");
+            }
             assert_ne!(reason.verdict(), Verdict::Forward);
             assert_ne!(reason, Reason::RewriteFailed);
             if matches!(reason, Reason::TooLong | Reason::NoHeadroom | Reason::NodeUnusable) {
@@ -68,8 +91,13 @@ fn examine(world: &World, before: &[u8], outcome: Outcome, after: &[u8], unpack:
             reason
         }
         Outcome::Send { reason, interface } => {
-            assert_eq!(reason.verdict(), Verdict::Forward);
-            sent(world, before, after, interface);
+            let told = matches!(reason, Reason::TooBig | Reason::TooBigWithoutDf);
+            assert_eq!(reason.verdict(), if told { Verdict::Drop } else { Verdict::Forward });
+            match reason {
+                _ if told => answers_its_sender(world, before, after, interface),
+                Reason::Probe => answered(world, before, after, interface),
+                _ => sent(world, before, after, interface, reason),
+            }
             reason
         }
         Outcome::Tail { .. } => unreachable!("a tail call's target calls on"),
@@ -93,8 +121,7 @@ fn left_alone_if_foreign(world: &World, before: &[u8], reason: Reason) {
         assert_eq!(reason, Reason::NotIp);
         return;
     };
-    let ours =
-        world.vip_addresses.contains(&sight.destination) || sight.is_of_a_peer(before, world);
+    let ours = world.is_virtual(&sight.destination) || sight.is_of_a_peer(before, world);
     assert_eq!(foreign.contains(&reason), !ours, "{reason:?} for {sight:?}");
 }
 
@@ -111,56 +138,88 @@ fn taken(world: &World, before: &[u8], after: &[u8]) {
     let expected = [&before[..sight.start - 2], &protocol, &before[tunnel.inner..]].concat();
     assert_eq!(after, expected);
     let inner = sight::packet(after).expect("the client's packet is an IP packet");
-    assert!(world.vip_addresses.contains(&inner.destination), "unpacked {inner:?}");
+    assert!(world.is_virtual(&inner.destination), "unpacked {inner:?}");
 }
 
-/// Where a packet that is sent on came from: its first byte, the candidates that were left, and
-/// what its tunnel header said.
-struct Origin {
-    inner: usize,
-    candidates: Vec<u16>,
-    tunnel: Option<Tunnel>,
-}
-
-impl Origin {
-    fn of(world: &World, sight: &Sight, before: &[u8]) -> Self {
-        if sight.is_of_a_peer(before, world) {
-            let tunnel = sight.tunnel(before).expect("a tunnel packet has a header");
-            Self { inner: tunnel.inner, candidates: tunnel.hops.clone(), tunnel: Some(tunnel) }
-        } else {
-            assert!(world.vip_addresses.contains(&sight.destination));
-            let row = world.row.nodes.map(|id| id.0).into_iter();
-            let candidates = row.take_while(|id| *id != 0).collect();
-            Self { inner: sight.start, candidates, tunnel: None }
-        }
+/// The lists that a packet may have been sent along, each with how many candidates were tried
+/// before it.
+fn lists(world: &World, received: Option<&Tunnel>, reason: Reason) -> Vec<(Vec<u16>, u8)> {
+    match received {
+        Some(tunnel) if reason == Reason::Relayed => vec![(tunnel.hops.clone(), tunnel.tried)],
+        // Straight from the client, or from its fragments' home, which decides by its own row.
+        _ => [(false, false), (true, false), (false, true)]
+            .map(|(opening, datagram)| (world.candidates(0, opening, datagram), 0))
+            .into(),
     }
+}
+
+/// A peer's question goes back to it: addresses and ports change places, the flags and perhaps the
+/// checksum are others, and nothing else is.
+fn answered(world: &World, before: &[u8], after: &[u8], interface: u32) {
+    assert_eq!(interface, world.interface);
+    let (question, answer) = (sight::packet(before), sight::packet(after));
+    let question = question.expect("only IP is answered");
+    let answer = answer.expect("an IP packet was sent");
+    assert!(question.is_of_a_peer(before, world));
+    assert_eq!((question.source, question.destination), (answer.destination, answer.source));
+    assert_eq!(before.len(), after.len());
+    assert_eq!((&before[..6], &before[6..12]), (&after[6..12], &after[..6]));
+    let tunnel = question.tunnel(before).expect("a tunnel packet has a header");
+    assert_eq!(before[12..question.start], after[12..question.start]);
+    // Of the tunnel header, the flags alone.
+    let header = tunnel.inner - ingress_common::TunnelHeader::LEN;
+    assert_eq!(before[header..header + 2], after[header..header + 2]);
+    assert!(matches!(after[header + 2], 0x40 | 0xc0), "flags {:#x}", after[header + 2]);
+    assert_eq!(before[header + 3..], after[header + 3..]);
 }
 
 /// The client's packet stays to the byte; before it are headers to a candidate that can be reached,
 /// with fewer candidates than there were.
-fn sent(world: &World, before: &[u8], after: &[u8], interface: u32) {
+fn sent(world: &World, before: &[u8], after: &[u8], interface: u32, reason: Reason) {
     let seen = sight::packet(before).expect("only IP is sent");
-    let origin = Origin::of(world, &seen, before);
+    let received = seen
+        .is_of_a_peer(before, world)
+        .then(|| seen.tunnel(before).expect("a tunnel packet has a header"));
+    let inner = received.as_ref().map_or(seen.start, |tunnel| tunnel.inner);
+    assert!(received.is_some() || world.is_virtual(&seen.destination));
     let outer = sight::packet(after).expect("an IP packet was sent");
     let tunnel = outer.tunnel(after).expect("a tunnel packet was sent");
-    assert_eq!(after[tunnel.inner..], before[origin.inner..], "the client's packet changed");
+    assert_eq!(after[tunnel.inner..], before[inner..], "the client's packet changed");
 
-    let tried = origin.tunnel.as_ref().map_or(0, |tunnel| tunnel.tried);
-    let index = usize::from(tunnel.tried - tried) - 1;
-    let (chosen, rest) = origin.candidates[index..].split_first().expect("a candidate is chosen");
-    let passed = &origin.candidates[..index];
-    let node = reachable(world, *chosen).expect("the candidate can be reached");
     let own = world.config.node.0;
-    assert_ne!(*chosen, own);
-    assert!(passed.iter().all(|id| *id == own || reachable(world, *id).is_none()), "{passed:?}");
-    assert!(tunnel.hops == rest || tunnel.hops.is_empty(), "{:?} of {rest:?}", tunnel.hops);
-    assert!(tunnel.hops.len() < origin.candidates.len(), "the list does not shrink");
-    if let Some(received) = &origin.tunnel {
+    let along = lists(world, received.as_ref(), reason).into_iter().find_map(|(list, tried)| {
+        let index = usize::from(tunnel.tried.checked_sub(tried + 1)?);
+        let (chosen, rest) = list.get(index..)?.split_first()?;
+        let node = reachable(world, *chosen)?;
+        let skipped = |id: &u16| *id == own || reachable(world, *id).is_none();
+        let hop = node.next_hop.words().map(u16::to_ne_bytes);
+        let fits = *chosen != own
+            && after[..6] == *hop.as_flattened()
+            && list[..index].iter().all(skipped)
+            && (tunnel.hops == rest || tunnel.hops.is_empty())
+            && tunnel.hops.len() < list.len();
+        fits.then_some((*chosen, node))
+    });
+    let (chosen, node) = along.unwrap_or_else(|| {
+        let lists = lists(world, received.as_ref(), reason);
+        panic!("none of {lists:?} leads to {tunnel:?} for {reason:?}, {received:?}")
+    });
+    assert!(tunnel.flags & !7 == 0, "flags {:#x}", tunnel.flags);
+    let home = tunnel.flags & 4 != 0;
+    assert_eq!(home, reason == Reason::FragmentHome);
+    assert!(!home || received.is_none(), "a fragment goes home twice");
+    if tunnel.flags & 2 != 0 {
+        let decided = received.as_ref().is_none_or(|received| received.flags & 4 != 0);
+        assert!(world.now < world.groups[0].transition_until && decided);
+        assert_eq!((chosen, tunnel.tried), (world.idle.nodes[0].0, 1));
+    }
+    if let Some(received) = &received {
         // What peers send has the upper bits set already.
         assert_eq!(tunnel.source_port, received.source_port | 0xc000);
-        assert_eq!(tunnel.generation, received.generation);
         assert_eq!(tunnel.inner_protocol, received.inner_protocol);
-        assert_eq!(tunnel.hops, rest);
+        if reason == Reason::Relayed && received.flags & 4 == 0 {
+            assert_eq!(tunnel.generation, received.generation);
+        }
     }
 
     outer_headers(world, &seen, before, &outer, after, node, interface);
@@ -168,7 +227,42 @@ fn sent(world: &World, before: &[u8], after: &[u8], interface: u32) {
     let length = inner.length(&as_frame(&tunnel, after));
     assert_eq!(outer.length(after), tunnel.inner - outer.start + length);
     assert!(outer.length(after) <= usize::from(node.mtu));
-    comes_out(world, &outer, &tunnel, after, *chosen);
+    if !home {
+        comes_out(world, &outer, &tunnel, after, chosen);
+    }
+}
+
+/// The sender of a packet that is too long is told so: by an ICMP message from the virtual address,
+/// about the packet's first bytes, with checksums that hold.
+fn answers_its_sender(world: &World, before: &[u8], after: &[u8], interface: u32) {
+    assert!(world.answers);
+    assert_eq!(interface, world.interface);
+    let (seen, answer) = (sight::packet(before), sight::packet(after));
+    let seen = seen.expect("only IP is answered");
+    let answer = answer.expect("the answer is an IP packet");
+    assert!(world.is_virtual(&seen.destination));
+    assert_eq!((answer.source, answer.destination), (seen.destination, seen.source));
+    assert_eq!((&before[..6], &before[6..12]), (&after[6..12], &after[..6]));
+    assert_eq!(before[12..seen.start], after[12..answer.start], "other tags");
+    let (header, icmp) = if seen.v6 { (40, 48) } else { (20, 28) };
+    assert_eq!(after[answer.start + icmp..], before[seen.start..seen.start + 128]);
+    assert_eq!(answer.length(after), icmp + 128);
+    let words = |bytes: &[u8]| -> u32 {
+        bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1])).sum()
+    };
+    let (ip, message) = after[answer.start..].split_at(header);
+    let mut sum = words(message);
+    if seen.v6 {
+        assert_eq!((ip[6], ip[7], message[0], message[1]), (58, 64, 2, 0));
+        sum += words(&ip[8..]) + u32::from(message.len() as u16) + 58;
+    } else {
+        assert_eq!((ip[9], ip[8], message[0], message[1]), (1, 64, 3, 4));
+        assert_eq!(words(ip) % 0xffff, 0, "header's checksum");
+    }
+    assert_eq!(sum % 0xffff, 0, "message's checksum");
+    let told = u32::from(message[6]) << 8 | u32::from(message[7]);
+    assert_eq!(told & 0xffff, world.limit.get() & 0xffff);
+    assert!(seen.length(before) > world.limit.get() as usize, "it would have fitted");
 }
 
 fn reachable(world: &World, id: u16) -> Option<&Node> {

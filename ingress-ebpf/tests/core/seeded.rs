@@ -33,7 +33,8 @@ fn random_inputs_hold_the_invariants_and_find_every_way_out() {
         *seen.entry(reason as u32).or_insert(0) += 1;
     }
     // Those of an empty slot and of what cannot happen.
-    let unseen = [Reason::NoDecap, Reason::RewriteFailed].map(|reason| reason as u32);
+    let unseen =
+        [Reason::NoDecap, Reason::Fragment, Reason::RewriteFailed].map(|reason| reason as u32);
     for reason in Reason::ALL {
         let expected = !unseen.contains(&(*reason as u32));
         assert_eq!(seen.contains_key(&(*reason as u32)), expected, "{}", reason.name());

@@ -21,6 +21,7 @@ pub(crate) struct Tunnel {
     /// Where the client's packet begins.
     pub(crate) inner: usize,
     pub(crate) tried: u8,
+    pub(crate) flags: u8,
     pub(crate) inner_protocol: u8,
     pub(crate) source_port: u16,
     pub(crate) generation: [u8; 2],
@@ -84,7 +85,10 @@ impl Sight {
     /// The flags of a TCP segment that has neither options nor extension headers before it.
     pub(crate) fn tcp_flags(&self, frame: &[u8]) -> Option<u8> {
         let (protocol, header) = if self.v6 { (6, 40) } else { (9, 20) };
-        let plain = (self.v6 || frame[self.start] == 0x45) && frame[self.start + protocol] == 6;
+        // What is in another fragment than the first is no header.
+        let whole = self.v6 || number(frame, self.start + 6)? & 0x1fff == 0;
+        let plain =
+            whole && (self.v6 || frame[self.start] == 0x45) && frame[self.start + protocol] == 6;
         if plain { frame.get(self.start + header + 13).copied() } else { None }
     }
 
@@ -102,6 +106,7 @@ impl Sight {
         Some(Tunnel {
             inner: udp + 20,
             tried: header[1],
+            flags: header[2],
             inner_protocol: header[3],
             source_port: number(frame, udp)?,
             generation: [header[4], header[5]],

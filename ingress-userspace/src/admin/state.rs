@@ -34,7 +34,7 @@ pub(super) fn render(board: &Board) -> Value {
             "address": member.address.to_string(),
             "ready": member.ready,
         })).collect::<Vec<_>>(),
-        "steering": board.steering.status().map(|status| steering(&status)),
+        "steering": board.steering.status().map(|status| steering(board, &status)),
         "settings": {
             "http-redirect-code": model.settings.redirect_code as u16,
             "use-forwarded-headers": model.settings.use_forwarded_headers,
@@ -147,7 +147,7 @@ fn canary(model: &Model, canary: &Canary) -> Value {
     })
 }
 
-fn steering(status: &l4::Status) -> Value {
+fn steering(board: &Board, status: &l4::Status) -> Value {
     json!({
         "interfaces": status
             .interfaces
@@ -160,9 +160,12 @@ fn steering(status: &l4::Status) -> Value {
             "address": node.address.to_string(),
             "state": format!("{:?}", node.state).to_lowercase(),
             "reachable": node.reachable,
+            "weight": node.weight,
+            "full-size": node.full_size,
             "rows": status.rows.get(name),
         })).collect::<Vec<_>>(),
         "error": status.error,
+        "events": board.steering.events().iter().map(l4::Event::to_json).collect::<Vec<_>>(),
     })
 }
 

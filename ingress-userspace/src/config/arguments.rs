@@ -30,6 +30,10 @@ enum Command {
     /// Work on the kernel tier by hand, without an agent.
     #[command(subcommand)]
     L4(l4::command::Command),
+    /// Say what the kernel tier would do with a packet, beside an agent or without one.
+    Explain(l4::Explain),
+    /// Show what the kernel tier does, live.
+    Top(l4::Top),
 }
 
 /// What the process is asked to do.
@@ -93,7 +97,12 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>, cores: usize) -> Par
         }
     };
     match cli.command {
-        Command::L4(_) | Command::Check(_) | Command::LogLevel(_) | Command::Status(_)
+        Command::L4(_)
+        | Command::Check(_)
+        | Command::LogLevel(_)
+        | Command::Status(_)
+        | Command::Explain(_)
+        | Command::Top(_)
             if !faults.is_empty() =>
         {
             Parsed::Faults(listed(&faults))
@@ -103,6 +112,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>, cores: usize) -> Par
         Command::LogLevel(command) => Parsed::Go(Invocation::LogLevel(command)),
         Command::Status(command) => Parsed::Go(Invocation::Status(command)),
         Command::L4(command) => Parsed::Go(Invocation::L4(command)),
+        Command::Explain(explain) => {
+            Parsed::Go(Invocation::L4(l4::command::Command::Explain(explain)))
+        }
+        Command::Top(top) => Parsed::Go(Invocation::L4(l4::command::Command::Top(top))),
         Command::Run(mut flags) => {
             if let Some((_, run)) = matches.subcommand() {
                 flags.ignored = ignored::FLAGS
@@ -414,5 +427,27 @@ mod tests {
             matches!(parsed("run --help"), Parsed::Print(text) if text.contains("--http-port"))
         );
         assert!(matches!(parsed("--version"), Parsed::Print(_)));
+    }
+
+    #[test]
+    fn what_looks_into_the_kernel_tier_is_there_by_its_own_name() {
+        let parsed = |line: &str| parse(line.split(' ').map(OsString::from).collect::<Vec<_>>(), 1);
+        for line in [
+            "penstock explain --flow 192.0.2.1:4000-203.0.113.1:80 --ack --output json",
+            "penstock top --once --output json",
+            "penstock l4 top --interval 5",
+            "penstock l4 events --count 1",
+            "penstock l4 capture -w - --vip 203.0.113.1:80 --reason forwarded",
+        ] {
+            assert!(matches!(parsed(line), Parsed::Go(Invocation::L4(_))), "{line}");
+        }
+        for line in [
+            "penstock explain --flow nonsense",
+            "penstock explain --flow 192.0.2.1:1-203.0.113.1:80 --ack --udp",
+            "penstock top --output xml",
+            "penstock top --interval 0",
+        ] {
+            assert!(matches!(parsed(line), Parsed::Faults(_)), "{line}");
+        }
     }
 }

@@ -122,16 +122,37 @@ pub struct RunFlags {
     #[arg(long, value_name = "SECONDS", default_value = "240")]
     pub drain_timeout: String,
 
-    /// Steer packets in the kernel: auto (where --vip is given) or off (needs no rights).
-    #[arg(long, value_name = "off|auto", default_value = "auto")]
+    /// Steer packets in the kernel where --interface is given: auto (XDP if the driver has it, else tc),
+    /// xdp (generic where the driver has none), tc, or off (needs no rights).
+    #[arg(long, value_name = "off|auto|xdp|tc", default_value = "auto")]
     pub l4: String,
     /// Virtual addresses, repeatable or comma-separated.
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     pub vip: Vec<String>,
-    /// Interfaces to attach the XDP program to, repeatable or comma-separated.
+    /// Interfaces to attach the program to, repeatable or comma-separated.
     #[arg(long, value_name = "IF", value_delimiter = ',')]
     pub interface: Vec<String>,
-    /// This node's name, as the Node object has it.
+    /// Nodes to steer to, instead of Node objects: a YAML list of name, address, weight (0 to 1000,
+    /// default 100) and draining. Read again when it changes.
+    #[arg(long, value_name = "FILE")]
+    pub members: Option<String>,
+    /// Service whose endpoints are the agents (their pods in the host's network), instead of all Nodes.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub members_service: Option<String>,
+    /// Candidates of a row: fewer than 4 only to show what they are good for.
+    #[arg(long, value_name = "N", default_value = "4", hide = true)]
+    pub l4_candidates: String,
+    /// Make the settings of the network stack that steering needs: rp_filter, arp_ignore and
+    /// arp_announce of each --interface.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_value = "true", default_missing_value = "true")]
+    pub l4_sysctl: String,
+    /// Take virtual addresses and settings back when the agent has stopped, as for a node that leaves
+    /// for good. Packets for them that still come in are then refused here.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true")]
+    pub l4_remove_vips_on_exit: String,
+    /// This node's name, as the Node object or --members has it.
     #[arg(long, value_name = "NAME", env = "NODE_NAME")]
     pub node_name: Option<String>,
     /// Directory on a BPF file system for maps and links.

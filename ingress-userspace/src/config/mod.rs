@@ -139,6 +139,14 @@ pub struct L4 {
     /// `--l4-key-secret`: namespace and name of the Secret with the flow hash's key, in its field
     /// `key`.
     pub key_secret: Option<(String, String)>,
+    /// `--members`: the nodes, instead of Node objects.
+    pub members: Option<PathBuf>,
+    /// `--l4-candidates`, 1 to 4.
+    pub candidates: usize,
+    /// `--l4-sysctl`.
+    pub settings: bool,
+    /// `--l4-remove-vips-on-exit`.
+    pub leaves: bool,
 }
 
 /// Whether packets are steered in the kernel.
@@ -146,8 +154,12 @@ pub struct L4 {
 pub enum L4Mode {
     /// No: plain listeners, no right needed but to the ports.
     Off,
-    /// Yes, as soon as there is a virtual address.
+    /// Yes, where there is an interface to do it on: by XDP where the driver has it, else by tc.
     Auto,
+    /// Yes, by XDP, whatever it costs.
+    Xdp,
+    /// Yes, by tc.
+    Tc,
 }
 
 /// How long peers may take where neither the ConfigMap nor an annotation says it.

@@ -239,6 +239,7 @@ impl RunFlags {
                 .object("--tcp-services-configmap", self.tcp_services_configmap.as_ref()),
             udp_services: faults
                 .object("--udp-services-configmap", self.udp_services_configmap.as_ref()),
+            members_service: faults.object("--members-service", self.members_service.as_ref()),
             ssl_passthrough: faults
                 .boolean("--enable-ssl-passthrough", &self.enable_ssl_passthrough),
             disable_catch_all: faults.boolean("--disable-catch-all", &self.disable_catch_all),
@@ -280,8 +281,10 @@ impl RunFlags {
         let mode = match self.l4.as_str() {
             "off" => L4Mode::Off,
             "auto" => L4Mode::Auto,
+            "xdp" => L4Mode::Xdp,
+            "tc" => L4Mode::Tc,
             other => {
-                faults.add("--l4", other, "off or auto");
+                faults.add("--l4", other, "off, auto, xdp or tc");
                 L4Mode::Off
             }
         };
@@ -293,12 +296,26 @@ impl RunFlags {
             bpf_dir: self.bpf_dir.clone().into(),
             tunnel_port: faults.port("--tunnel-port", &self.tunnel_port),
             key_secret: faults.object("--l4-key-secret", self.l4_key_secret.as_ref()),
+            members: self.members.clone().filter(|path| !path.is_empty()).map(Into::into),
+            candidates: match self.l4_candidates.parse() {
+                Ok(count @ 1..=4) => count,
+                _ => {
+                    faults.add("--l4-candidates", &self.l4_candidates, "1 to 4");
+                    4
+                }
+            },
+            settings: faults.boolean("--l4-sysctl", &self.l4_sysctl),
+            leaves: faults.boolean("--l4-remove-vips-on-exit", &self.l4_remove_vips_on_exit),
         };
-        if mode == L4Mode::Auto && !l4.vips.is_empty() {
+        if l4.members.is_some() && self.members_service.as_ref().is_some_and(|one| !one.is_empty())
+        {
+            faults.say("--members and --members-service exclude each other");
+        }
+        if mode != L4Mode::Off && !(l4.vips.is_empty() && l4.interfaces.is_empty()) {
             if l4.node_name.is_empty() {
                 faults.0.push(
-                    "--node-name NAME (or the variable NODE_NAME) is required with --vip: it says \
-                     which Node object is this machine"
+                    "--node-name NAME (or the variable NODE_NAME) is required with --vip and \
+                     --interface: it says which of the nodes is this machine"
                         .to_owned(),
                 );
             }

@@ -1,15 +1,30 @@
 //! Operations → maps.
 
-use std::collections::HashMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use aya::maps::{Array, HashMap as BpfHashMap, MapData};
 use bytemuck::Zeroable as _;
 use ingress_common::{
-    Address, Config, Group, Node, NodeId, Peer, Row, VipAddress, VipKey, VipValue, limits::ROWS,
+    Address, Config, Group, Heart, Node, NodeId, Peer, Row, VipAddress, VipKey, VipValue,
+    limits::{ROWS, VIP_FILTER},
     table::row_index,
+    vip::filter_bit,
+};
+use nix::time::{ClockId, clock_gettime};
+
+use super::{
+    L4Error, NodeStatus, Operation,
+    diff::Table,
+    slots::{Service, Slots},
 };
 
-use super::{L4Error, Operation, diff::Table};
+/// How long after a change of the table a SYN is offered first to the node that had its row. A
+/// client whose SYN or whose answer was lost sends it again after one second and after three (RFC
+/// 6298 section 2).
+const TRANSITION: Duration = Duration::from_secs(4);
 
 /// What can be written to: the kernel's maps, or a test's.
 pub trait MapStore {
@@ -26,13 +41,17 @@ pub struct KernelMaps {
     config: Array<MapData, Config>,
     nodes: Array<MapData, Node>,
     peers: BpfHashMap<MapData, Address, Peer>,
+    vip_filter: Array<MapData, u64>,
     vip_addresses: BpfHashMap<MapData, Address, VipAddress>,
     vips: BpfHashMap<MapData, VipKey, VipValue>,
     groups: Array<MapData, Group>,
     table: Array<MapData, Row>,
+    heart: Array<MapData, Heart>,
     /// The rows that the two generations of each group are known to hold, so that only those that
     /// differ are written: there is no call that writes many.
     written: HashMap<(u16, u32), Vec<Row>>,
+    /// Which counters belong to whom. Plans know nothing of it: a plan's values have no slots.
+    slots: Slots,
 }
 
 impl KernelMaps {
@@ -45,11 +64,18 @@ impl KernelMaps {
             config: open(object, "CONFIG")?,
             nodes: open(object, "NODES")?,
             peers: open(object, "PEERS")?,
+            vip_filter: open(object, "VIPFILTER")?,
             vip_addresses: open(object, "VIPADDR")?,
             vips: open(object, "VIPS")?,
             groups: open(object, "GROUPS")?,
             table: open(object, "TABLE")?,
+            heart: open(object, "HEART")?,
             written: HashMap::new(),
+            slots: Slots::new(
+                open(object, "REASONS")?,
+                open(object, "FORWARDS")?,
+                open(object, "NAMES")?,
+            )?,
         })
     }
 
@@ -58,18 +84,35 @@ impl KernelMaps {
     ///
     /// # Errors
     /// [`L4Error::Map`].
-    pub fn read(&self) -> Result<super::Desired, L4Error> {
+    pub fn read(&mut self) -> Result<super::Desired, L4Error> {
         let config = self.config.get(&0, 0).map_err(cannot("CONFIG", "read"))?;
         let peers = self.peers.iter().collect::<Result<_, _>>().map_err(cannot("PEERS", "read"))?;
-        let vips = self.vips.iter().collect::<Result<_, _>>().map_err(cannot("VIPS", "read"))?;
+        let mut vips = HashMap::new();
+        for entry in self.vips.iter() {
+            let (key, value): (VipKey, VipValue) = entry.map_err(cannot("VIPS", "read"))?;
+            self.slots.note(Service::Port(key), value.vip_id);
+            vips.insert(key, VipValue { vip_id: 0, ..value });
+        }
+        for entry in self.vip_addresses.iter() {
+            let (address, value) = entry.map_err(cannot("VIPADDR", "read"))?;
+            self.slots.note(Service::Address(address), value.slot);
+        }
         let mut nodes = HashMap::new();
         for number in 1..self.nodes.len() {
             let node = self.nodes.get(&number, 0).map_err(cannot("NODES", "read"))?;
             if node != Node::zeroed() {
-                nodes.insert(NodeId(number as u16), node);
+                nodes.insert(NodeId(number as u16), Node { slot: 0, ..node });
             }
         }
         Ok(super::Desired { config, nodes, peers, vips, tables: HashMap::new() })
+    }
+
+    /// Writes what the nodes are called, and how they are, for whoever reads the maps.
+    ///
+    /// # Errors
+    /// [`L4Error::Map`].
+    pub fn name(&mut self, nodes: &BTreeMap<String, NodeStatus>) -> Result<(), L4Error> {
+        self.slots.name(nodes)
     }
 
     fn publish(&mut self, number: u16, wanted: &Table) -> Result<(), L4Error> {
@@ -86,25 +129,79 @@ impl KernelMaps {
             }
         }
         self.written.insert(key, wanted.rows.to_vec());
-        let group = Group { generation, ready: 1, key: wanted.key };
+        // By another secret the rows before were others' rows.
+        let follows = group.ready != 0 && group.key == wanted.key;
+        let transition_until =
+            if follows { monotonic().saturating_add(TRANSITION) } else { Duration::ZERO };
+        let transition_until = nanoseconds(transition_until);
+        let group = Group { generation, ready: 1, key: wanted.key, transition_until };
         self.groups.set(index, group, 0).map_err(cannot("GROUPS", "written"))
     }
 
     fn set_vip(&mut self, key: &VipKey, value: &VipValue) -> Result<(), L4Error> {
+        let value = VipValue { vip_id: self.slots.service(Service::Port(*key))?, ..*value };
         self.vips.insert(key, value, 0).map_err(cannot("VIPS", "written"))?;
+        self.set_services(&key.address, &self.services(&key.address)?)?;
         // Last: from here on packets are looked at.
-        let address = VipAddress::default();
-        self.vip_addresses.insert(key.address, address, 0).map_err(cannot("VIPADDR", "written"))
+        self.set_filter(filter_bit(&key.address), true)
     }
 
     fn remove_vip(&mut self, key: &VipKey) -> Result<(), L4Error> {
         absent_is_fine(self.vips.remove(key)).map_err(cannot("VIPS", "written"))?;
-        let left = self.vips.keys().flatten().any(|other| other.address == key.address);
-        if !left {
-            absent_is_fine(self.vip_addresses.remove(&key.address))
-                .map_err(cannot("VIPADDR", "written"))?;
+        self.slots.release(Service::Port(*key));
+        let left = self.services(&key.address)?;
+        if !left.is_empty() {
+            return self.set_services(&key.address, &left);
         }
-        Ok(())
+        let bit = filter_bit(&key.address);
+        let shared = self
+            .vip_addresses
+            .keys()
+            .flatten()
+            .any(|other| other != key.address && filter_bit(&other) == bit);
+        if !shared {
+            self.set_filter(bit, false)?;
+        }
+        self.slots.release(Service::Address(key.address));
+        absent_is_fine(self.vip_addresses.remove(&key.address))
+            .map_err(cannot("VIPADDR", "written"))
+    }
+
+    /// The services of an address, always in the same order.
+    fn services(&self, address: &Address) -> Result<Vec<(VipKey, VipValue)>, L4Error> {
+        let all = self.vips.iter().collect::<Result<Vec<(VipKey, VipValue)>, _>>();
+        let mut services = all.map_err(cannot("VIPS", "read"))?;
+        services.retain(|(key, _)| key.address == *address);
+        services.sort_unstable_by_key(|(key, _)| (key.protocol, key.port.number()));
+        Ok(services)
+    }
+
+    fn set_services(
+        &mut self,
+        address: &Address,
+        services: &[(VipKey, VipValue)],
+    ) -> Result<(), L4Error> {
+        let mut value = VipAddress::new(services.iter().map(|(key, value)| (key, value)));
+        value.slot = self.slots.service(Service::Address(*address))?;
+        self.vip_addresses.insert(address, value, 0).map_err(cannot("VIPADDR", "written"))
+    }
+
+    fn set_filter(&mut self, bit: u32, set: bool) -> Result<(), L4Error> {
+        let index = (bit >> 6) % VIP_FILTER;
+        let word = self.vip_filter.get(&index, 0).map_err(cannot("VIPFILTER", "read"))?;
+        let mask = 1 << (bit & 63);
+        let word = if set { word | mask } else { word & !mask };
+        self.vip_filter.set(index, word, 0).map_err(cannot("VIPFILTER", "written"))
+    }
+
+    /// Says that the agent runs. Once it has, and then has not for two seconds, the programs offer
+    /// new connections to other nodes first.
+    ///
+    /// # Errors
+    /// [`L4Error::Map`].
+    pub fn beat(&mut self) -> Result<(), L4Error> {
+        let beat = nanoseconds(monotonic());
+        self.heart.set(0, Heart { beat }, 0).map_err(cannot("HEART", "written"))
     }
 }
 
@@ -115,12 +212,14 @@ impl MapStore for KernelMaps {
                 self.config.set(0, config, 0).map_err(cannot("CONFIG", "written"))
             }
             Operation::SetNode(id, node) => {
+                let node = Node { slot: self.slots.node(*id)?, ..*node };
                 self.nodes.set(u32::from(id.0), node, 0).map_err(cannot("NODES", "written"))
             }
-            Operation::RemoveNode(id) => self
-                .nodes
-                .set(u32::from(id.0), Node::zeroed(), 0)
-                .map_err(cannot("NODES", "written")),
+            Operation::RemoveNode(id) => {
+                self.slots.leave(*id);
+                let nobody = Node::zeroed();
+                self.nodes.set(u32::from(id.0), nobody, 0).map_err(cannot("NODES", "written"))
+            }
             Operation::SetPeer(address, peer) => {
                 self.peers.insert(address, peer, 0).map_err(cannot("PEERS", "written"))
             }
@@ -132,6 +231,16 @@ impl MapStore for KernelMaps {
             Operation::Publish(group, table) => self.publish(*group, table),
         }
     }
+}
+
+/// The clock that the programs read. Zero if it cannot be read, which does not happen: a time that
+/// has passed long ago, so that nothing is in transition.
+fn monotonic() -> Duration {
+    clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).map_or(Duration::ZERO, Duration::from)
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn absent_is_fine(result: Result<(), aya::maps::MapError>) -> Result<(), aya::maps::MapError> {
@@ -205,7 +314,7 @@ mod tests {
             ifindex: 3,
             mtu,
             flags: 1,
-            reserved: 0,
+            slot: 0,
         })
     }
 
@@ -218,7 +327,7 @@ mod tests {
             table in prop::option::of(0u16..3),
         ) -> Desired {
             Desired {
-                config: Config { node: NodeId(node), tunnel_port: Port::new(6082), reserved: 0 },
+                config: Config { node: NodeId(node), tunnel_port: Port::new(6082), flags: 0 },
                 nodes,
                 peers: peers
                     .into_iter()

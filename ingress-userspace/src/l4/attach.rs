@@ -2,7 +2,9 @@
 //!
 //! Below the BPF directory, `v<ABI>/` holds the maps under their names and one link per interface
 //! (`link-<interface>-<mode>`). An agent that finds them takes the maps over and replaces the
-//! program of each link in one step: no packet ever meets an interface without a program.
+//! program of each link in one step: no packet ever meets an interface without a program. Those of
+//! an older ABI version it finds in their own directory, and does the same with their links; their
+//! maps go when nothing uses them any more.
 
 use std::{
     fs,
@@ -12,54 +14,118 @@ use std::{
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, Map, MapData, ProgramArray},
-    programs::{
-        ProgramError, Xdp, XdpMode,
-        links::{FdLink, PinnedLink},
-        xdp::XdpLink,
-    },
+    programs::{ProgramFd, SchedClassifier, Xdp},
 };
 use ingress_common::{
-    Meta,
-    limits::{ABI_VERSION, tail},
+    FlowNode, Group, Meta,
+    limits::{ABI_VERSION, GROUPS, tail},
 };
-use nix::{errno::Errno, net::if_::if_nametoindex};
+use nix::net::if_::if_nametoindex;
 
 use super::{
-    L4Error,
+    L4Error, Mode,
     apply::{cannot, open},
+    counters::pinned,
     detach::{Detached, is_link},
     directory::{directory, directory_error, entries, prepare, version, versions},
-    object,
+    link::{self, Kind},
+    loopback, object,
 };
 
-/// All maps, by the names of their pins.
-pub const MAPS: [&str; 10] =
-    ["META", "CONFIG", "VIPADDR", "VIPS", "GROUPS", "TABLE", "NODES", "PEERS", "REASONS", "PROGS"];
+/// All maps that are pinned, by the names of their pins.
+pub const MAPS: [&str; 22] = [
+    "META",
+    "CONFIG",
+    "VIPFILTER",
+    "VIPADDR",
+    "VIPS",
+    "GROUPS",
+    "TABLE",
+    "NODES",
+    "PEERS",
+    "HEART",
+    "FLOWS",
+    "FRAGMENTS",
+    "SCRATCH",
+    "REASONS",
+    "FORWARDS",
+    "NAMES",
+    "OBSERVE",
+    "SEEN",
+    "BUDGET",
+    "EVENTS",
+    "PROGS",
+    "TCPROGS",
+];
 
-/// How a program is attached to an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// In the driver, before the kernel has made anything of the packet.
-    Native,
-    /// In the network stack: works on every interface, at a multiple of the cost.
-    Generic,
-}
-
-impl Mode {
-    /// As pins and logs call it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Native => "native",
-            Self::Generic => "generic",
-        }
-    }
-}
+/// Maps of a capture, which belong to whoever captures: here they are as small as can be.
+const PRIVATE: &str = "CAPTURED";
 
 /// The programs in the kernel, with the maps that they share.
 pub(super) struct Loaded {
     /// The object. Dropping it unloads nothing that is pinned.
     pub(super) object: Ebpf,
     directory: PathBuf,
+    mode: Mode,
+    /// Directories of older ABI versions, whose links are still to be taken over.
+    older: Vec<PathBuf>,
+    tc: bool,
+}
+
+/// A loader of the object over the pinned maps of a directory.
+pub(super) fn loader<'l>(directory: &Path) -> EbpfLoader<'l> {
+    let mut loader = EbpfLoader::new();
+    for map in MAPS {
+        loader.map_pin_path(map, directory.join(map));
+    }
+    loader.map_max_entries(PRIVATE, 4096);
+    loader
+}
+
+/// What a run on a made packet must not disturb, and has of its own.
+const DISTURBED: [&str; 9] =
+    ["SCRATCH", "REASONS", "FORWARDS", "OBSERVE", "SEEN", "BUDGET", "EVENTS", "PROGS", "TCPROGS"];
+
+/// Loads the XDP programs that steer, and puts those behind tail calls into their slots.
+///
+/// # Errors
+/// What keeps them out of the kernel.
+pub(super) fn load_xdp(object: &mut Ebpf) -> Result<(), L4Error> {
+    let mut slots: ProgramArray<MapData> = open(object, "PROGS")?;
+    for (slot, name) in object::TAILS.into_iter().chain([(tail::EVENTS, "xdp_events")]) {
+        let target: &mut Xdp = program(object, name)?;
+        object::load(target).map_err(|source| link::refused(name, source))?;
+        let fd: &ProgramFd = target.fd().map_err(|source| link::refused(name, source))?;
+        slots.set(slot, fd, 0).map_err(cannot("PROGS", "written"))?;
+    }
+    let steer: &mut Xdp = program(object, "xdp_steer")?;
+    object::load(steer).map_err(|source| link::refused("xdp_steer", source))
+}
+
+/// The same for tc.
+fn load_tc(object: &mut Ebpf) -> Result<(), L4Error> {
+    let mut slots: ProgramArray<MapData> = open(object, "TCPROGS")?;
+    for (slot, name) in object::TC_TAILS.into_iter().chain([(tail::EVENTS, "tc_events")]) {
+        let target: &mut SchedClassifier = program(object, name)?;
+        object::load(target).map_err(|source| link::refused(name, source))?;
+        let fd: &ProgramFd = target.fd().map_err(|source| link::refused(name, source))?;
+        slots.set(slot, fd, 0).map_err(cannot("TCPROGS", "written"))?;
+    }
+    let steer: &mut SchedClassifier = program(object, "tc_steer")?;
+    object::load(steer).map_err(|source| link::refused("tc_steer", source))
+}
+
+/// As [`loader`], with counters and watchers of its own.
+pub(super) fn explain_loader<'l>(directory: &Path) -> EbpfLoader<'l> {
+    let mut loader = EbpfLoader::new();
+    for map in MAPS {
+        if !DISTURBED.contains(&map) {
+            loader.map_pin_path(map, directory.join(map));
+        }
+    }
+    loader.map_max_entries(PRIVATE, 4096);
+    loader.map_max_entries("EVENTS", 4096);
+    loader
 }
 
 impl Loaded {
@@ -67,99 +133,133 @@ impl Loaded {
     ///
     /// # Errors
     /// Whatever keeps the programs out of the kernel. What was pinned before stays as it was.
-    pub(super) fn new(bpf_dir: &Path) -> Result<Self, L4Error> {
+    pub(super) fn new(bpf_dir: &Path, mode: Mode) -> Result<Self, L4Error> {
         let bytes = object::embedded().ok_or(L4Error::NoObject)?;
         let directory = directory(bpf_dir);
         prepare(bpf_dir, &directory)?;
-        check_versions(bpf_dir, &directory)?;
+        let older = check_versions(bpf_dir, &directory)?;
 
-        let mut loader = EbpfLoader::new();
-        for map in MAPS {
-            loader.map_pin_path(map, directory.join(map));
+        let object = loader(&directory).load(bytes);
+        let mut object = object.map_err(|error| L4Error::Load(Box::new(error)))?;
+        load_xdp(&mut object)?;
+        for older in &older {
+            carry(older, &directory)?;
         }
-        let mut object = loader.load(bytes).map_err(|error| L4Error::Load(Box::new(error)))?;
-        for name in ["xdp_steer", "xdp_decap", "xdp_pass"] {
-            let program = program(&mut object, name)?;
-            object::load(program).map_err(|source| refused(name, source))?;
-        }
-        let mut programs: ProgramArray<MapData> = open(&mut object, "PROGS")?;
-        let decap = program(&mut object, "xdp_decap")?;
-        let decap = decap.fd().map_err(|source| refused("xdp_decap", source))?;
-        programs.set(tail::DECAP, decap, 0).map_err(cannot("PROGS", "written"))?;
         let mut meta: Array<MapData, Meta> = open(&mut object, "META")?;
         meta.set(0, Meta::CURRENT, 0).map_err(cannot("META", "written"))?;
-        Ok(Self { object, directory })
+        Ok(Self { object, directory, mode, older, tc: false })
     }
 
-    /// Attaches `xdp_steer` to an interface, or replaces the program of the link that is pinned.
+    /// Loads the programs for tc, once.
+    fn load_tc(&mut self) -> Result<(), L4Error> {
+        if self.tc {
+            return Ok(());
+        }
+        load_tc(&mut self.object)?;
+        self.tc = true;
+        Ok(())
+    }
+
+    /// Attaches the entry program to an interface, or replaces the program of the link that is
+    /// pinned, of this ABI version or an older one. One that is of a kind that is not wanted any
+    /// more goes when another is in its place: until then, packets meet both, and neither finds
+    /// anything to do about what the other has passed.
     ///
     /// # Errors
     /// [`L4Error::UnknownInterface`], [`L4Error::InterfaceBusy`], [`L4Error::Attach`] or
     /// [`L4Error::Directory`].
-    pub(super) fn attach(&mut self, interface: &str) -> Result<Mode, L4Error> {
+    pub(super) fn attach(&mut self, interface: &str) -> Result<Kind, L4Error> {
         let index = index_of(interface)?;
-        let steer = program(&mut self.object, "xdp_steer")?;
-        for mode in [Mode::Native, Mode::Generic] {
-            let pin = pin(&self.directory, interface, mode);
-            if pin.exists() && replace(steer, &pin, interface)? {
-                return Ok(mode);
+        let mut other = None;
+        for directory in std::iter::once(self.directory.clone()).chain(self.older.clone()) {
+            for kind in Kind::ALL {
+                let pin = link::pin(&directory, interface, kind);
+                if !pin.exists() {
+                    continue;
+                }
+                if !kind.is_wanted(self.mode) {
+                    other = Some(pin);
+                    continue;
+                }
+                if kind == Kind::Tc {
+                    self.load_tc()?;
+                }
+                let keep = link::pin(&self.directory, interface, kind);
+                if link::replace(&mut self.object, kind, &pin, &keep, interface)? {
+                    return Ok(kind);
+                }
             }
         }
-        let mode = match steer.attach_to_if_index(index, XdpMode::Driver) {
-            Ok(link) => {
-                keep(steer, link, &self.directory, interface, Mode::Native)?;
-                Mode::Native
+        let kind = self.attach_first(interface, index)?;
+        if let Some(pin) = other {
+            tracing::info!(pin = %pin.display(), "another kind of program is in its place");
+            if let Err(error) = Detached::default().remove(&pin) {
+                tracing::warn!(pin = %pin.display(), %error, "the link cannot be removed");
             }
-            Err(error) => {
-                match errno(&error) {
-                    Some(Errno::EBUSY | Errno::EEXIST) => {
-                        return Err(L4Error::InterfaceBusy { interface: interface.to_owned() });
+        }
+        Ok(kind)
+    }
+
+    /// Attaches to an interface that has no program of ours that could be replaced.
+    fn attach_first(&mut self, interface: &str, index: u32) -> Result<Kind, L4Error> {
+        if self.mode != Mode::Tc {
+            let pin = link::pin(&self.directory, interface, Kind::Native);
+            match link::xdp(&mut self.object, Kind::Native, index, interface, &pin) {
+                Ok(()) => return Ok(Kind::Native),
+                // The driver has no XDP, or not with this MTU or these settings.
+                Err(L4Error::Attach { source, .. }) => {
+                    let cause = chain(&*source);
+                    if self.mode == Mode::Xdp {
+                        tracing::warn!(
+                            interface,
+                            cause,
+                            "{interface} does not take XDP programs in its driver: steering in \
+                             generic mode, which costs several times as much per packet; turn \
+                             merging off, or merged segments do not fit into the tunnel (ethtool \
+                             -K {interface} gro off lro off); --l4=auto would use tc"
+                        );
+                        let pin = link::pin(&self.directory, interface, Kind::Generic);
+                        link::xdp(&mut self.object, Kind::Generic, index, interface, &pin)?;
+                        return Ok(Kind::Generic);
                     }
-                    Some(Errno::EPERM | Errno::EACCES) => {
-                        return Err(L4Error::MissingCapability { capability: "CAP_NET_ADMIN" });
-                    }
-                    _ => {}
+                    tracing::info!(
+                        interface,
+                        cause,
+                        "{interface} does not take XDP programs in its driver: steering in tc"
+                    );
                 }
-                tracing::warn!(
-                    interface,
-                    cause = %chain(&error),
-                    "{interface} does not take XDP programs in its driver: steering in generic \
-                     mode, which costs several times as much per packet; turn merging off, or \
-                     merged segments do not fit into the tunnel (ethtool -K {interface} gro off lro \
-                     off)"
-                );
-                let link = steer
-                    .attach_to_if_index(index, XdpMode::Skb)
-                    .map_err(|source| failed(interface, source))?;
-                keep(steer, link, &self.directory, interface, Mode::Generic)?;
-                Mode::Generic
+                Err(other) => return Err(other),
             }
-        };
-        Ok(mode)
+        }
+        self.load_tc()?;
+        link::tc(&mut self.object, interface, &self.directory)?;
+        Ok(Kind::Tc)
     }
 
     /// Attaches to an interface that now has this name, in place of one that had it before.
     ///
     /// # Errors
     /// As [`attach`](Self::attach).
-    pub(super) fn attach_anew(&mut self, interface: &str) -> Result<Mode, L4Error> {
+    pub(super) fn attach_anew(&mut self, interface: &str) -> Result<Kind, L4Error> {
         // The link stays with the other interface, which may live on under another name.
-        for mode in [Mode::Native, Mode::Generic] {
-            let pin = pin(&self.directory, interface, mode);
-            if pin.exists() {
+        for kind in Kind::ALL {
+            let pin = link::pin(&self.directory, interface, kind);
+            if pin.is_dir() {
+                // A filter went with its interface.
+                fs::remove_dir(&pin).map_err(directory_error(&pin, "cleaned"))?;
+            } else if pin.exists() {
                 fs::remove_file(&pin).map_err(directory_error(&pin, "cleaned"))?;
             }
         }
         self.attach(interface)
     }
 
-    /// Detaches from every interface that is not named.
-    pub(super) fn detach_others(&self, interfaces: &[String]) -> Detached {
+    /// Detaches from every interface that is not named, and takes what older ABI versions pinned
+    /// away: all that was theirs is in this version's directory now.
+    pub(super) fn detach_others(&mut self, interfaces: &[String]) -> Detached {
         let wanted: Vec<PathBuf> = interfaces
             .iter()
-            .flat_map(|name| {
-                [Mode::Native, Mode::Generic].map(|mode| pin(&self.directory, name, mode))
-            })
+            .flat_map(|name| Kind::ALL.map(|kind| link::pin(&self.directory, name, kind)))
             .collect();
         let mut detached = Detached::default();
         for path in entries(&self.directory) {
@@ -170,21 +270,25 @@ impl Loaded {
                 }
             }
         }
+        for older in std::mem::take(&mut self.older) {
+            tracing::info!(directory = %older.display(), "replaced maps of an older version");
+            let moved = loopback::adopt(&older, &self.directory);
+            if let Err(error) = moved.and_then(|()| detached.remove_directory(&older)) {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(directory = %older.display(), error, "it cannot be removed");
+            }
+        }
         detached
     }
 }
 
-fn program<'o>(object: &'o mut Ebpf, name: &'static str) -> Result<&'o mut Xdp, L4Error> {
+/// A program of the object, as its kind.
+pub(super) fn program<'o, P>(object: &'o mut Ebpf, name: &'static str) -> Result<&'o mut P, L4Error>
+where
+    &'o mut P: TryFrom<&'o mut aya::programs::Program, Error = aya::programs::ProgramError>,
+{
     let program = object.program_mut(name).ok_or(L4Error::Incomplete { kind: "program", name })?;
-    program.try_into().map_err(|source| refused(name, source))
-}
-
-fn refused(program: &'static str, source: ProgramError) -> L4Error {
-    L4Error::Refused { program, source: Box::new(source) }
-}
-
-fn failed(interface: &str, source: impl std::error::Error + Send + Sync + 'static) -> L4Error {
-    L4Error::Attach { interface: interface.to_owned(), source: Box::new(source) }
+    program.try_into().map_err(|source| link::refused(name, source))
 }
 
 /// The number of an interface.
@@ -194,49 +298,6 @@ fn failed(interface: &str, source: impl std::error::Error + Send + Sync + 'stati
 pub(super) fn index_of(interface: &str) -> Result<u32, L4Error> {
     if_nametoindex(interface)
         .map_err(|_missing| L4Error::UnknownInterface { interface: interface.to_owned() })
-}
-
-/// `.` is reserved in names on a BPF file system, and `:` cannot be in an interface's name.
-fn pin(directory: &Path, interface: &str, mode: Mode) -> PathBuf {
-    directory.join(format!("link-{}-{}", interface.replace('.', ":"), mode.name()))
-}
-
-/// Puts the program into the pinned link; `false`, and the pin is gone, if its interface is.
-fn replace(steer: &mut Xdp, pin: &Path, interface: &str) -> Result<bool, L4Error> {
-    let link = PinnedLink::from_pin(pin)
-        .and_then(|pinned| XdpLink::try_from(FdLink::from(pinned)))
-        .map_err(|source| failed(interface, source))?;
-    match steer.attach_to_link(link) {
-        // Our descriptor is closed: only the pin keeps the link, so that removing it detaches.
-        Ok(link) => {
-            steer.take_link(link).map(drop).map_err(|source| failed(interface, source))?;
-            Ok(true)
-        }
-        // The interface was deleted, and perhaps made anew, since.
-        Err(error) if errno(&error) == Some(Errno::ENOLINK) => {
-            fs::remove_file(pin).map_err(directory_error(pin, "cleaned"))?;
-            Ok(false)
-        }
-        Err(source) => Err(failed(interface, source)),
-    }
-}
-
-fn keep(
-    steer: &mut Xdp,
-    link: aya::programs::xdp::XdpLinkId,
-    directory: &Path,
-    interface: &str,
-    mode: Mode,
-) -> Result<(), L4Error> {
-    let link = steer.take_link(link).map_err(|source| failed(interface, source))?;
-    // A link of the older kind, through netlink, would be lost with the agent.
-    let link = FdLink::try_from(link).map_err(|source| failed(interface, source))?;
-    link.pin(pin(directory, interface, mode)).map(drop).map_err(|source| failed(interface, source))
-}
-
-fn errno(error: &ProgramError) -> Option<Errno> {
-    let ProgramError::SyscallError(error) = error else { return None };
-    error.io_error.raw_os_error().map(Errno::from_raw)
 }
 
 /// An error with its causes in one line.
@@ -251,8 +312,9 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Refuses maps of another ABI version, in the directory of ours or attached from another one.
-fn check_versions(bpf_dir: &Path, directory: &Path) -> Result<(), L4Error> {
+/// Refuses maps of another ABI version in the directory of ours, and links of a newer one, which
+/// this agent cannot know. The directories of older versions that have links.
+fn check_versions(bpf_dir: &Path, directory: &Path) -> Result<Vec<PathBuf>, L4Error> {
     let meta = directory.join("META");
     if meta.exists() {
         let found = MapData::from_pin(&meta)
@@ -269,11 +331,47 @@ fn check_versions(bpf_dir: &Path, directory: &Path) -> Result<(), L4Error> {
             });
         }
     }
+    let mut older = Vec::new();
     for other in versions(bpf_dir).into_iter().filter(|path| path != directory) {
-        if entries(&other).iter().any(|path| is_link(path)) {
-            let found = version(&other).unwrap_or_default();
+        let found = version(&other).unwrap_or_default();
+        if found < ABI_VERSION {
+            older.push(other);
+        } else if entries(&other).iter().any(|path| is_link(path)) {
             return Err(L4Error::AbiMismatch { path: other, found, needed: ABI_VERSION });
+        }
+    }
+    Ok(older)
+}
+
+/// Copies what a newer version can use of an older one's maps: the numbers of the tables, so that
+/// those published go on counting, and where UDP flows go. All else follows from members and
+/// settings and is written before a packet meets the new programs; counters begin anew. Whoever
+/// changes what one of these maps means, without changing its size, leaves it out.
+fn carry(older: &Path, directory: &Path) -> Result<(), L4Error> {
+    let groups = |directory: &Path| {
+        pinned(directory, "GROUPS", |data| Array::<_, Group>::try_from(Map::Array(data)))
+    };
+    // Of another size, or gone: then there is nothing to go on with.
+    if let Ok(from) = groups(older) {
+        let mut to = groups(directory)?;
+        for number in 0..GROUPS {
+            let mut group = from.get(&number, 0).map_err(cannot("GROUPS", "read"))?;
+            // Its rows are not there yet.
+            group.ready = 0;
+            to.set(number, group, 0).map_err(cannot("GROUPS", "written"))?;
+        }
+    }
+    let flows = |directory: &Path| {
+        pinned(directory, "FLOWS", |data| LruFlows::try_from(Map::LruHashMap(data)))
+    };
+    if let Ok(from) = flows(older) {
+        let mut to = flows(directory)?;
+        // One that is forgotten meanwhile is none to take along.
+        for (hash, node) in from.iter().flatten() {
+            to.insert(hash, node, 0).map_err(cannot("FLOWS", "written"))?;
         }
     }
     Ok(())
 }
+
+type LruFlows = aya::maps::HashMap<MapData, u64, FlowNode>;

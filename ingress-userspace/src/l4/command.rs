@@ -10,10 +10,13 @@ use clap::Subcommand;
 use ingress_common::{Counters, HashKey, Reason, TunnelHeader};
 
 use super::{
-    L4Error, Mode, Options, counters,
+    L4Error, Mode, Options, Services, counters,
     detach::{self, Detached},
     directory::{directory, versions},
-    loopback, netlink, start,
+    explain::Explain,
+    follow::{self, Wanted},
+    loopback, netlink, settings, start,
+    top::Top,
 };
 
 /// Works on the kernel tier.
@@ -40,6 +43,40 @@ pub enum Command {
         #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/penstock")]
         bpf_dir: PathBuf,
     },
+    /// Shows flows that begin and packets that are dropped, as lines of JSON.
+    Events {
+        /// Only of this virtual service, ADDRESS:PORT, or of this ADDRESS; may be repeated.
+        #[arg(long = "vip", value_name = "VIP")]
+        vips: Vec<String>,
+        /// Stop after so many.
+        #[arg(long, value_name = "N")]
+        count: Option<u64>,
+        /// Where programs and maps are pinned.
+        #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/penstock")]
+        bpf_dir: PathBuf,
+    },
+    /// Shows packets as they leave the programs, or writes them to a file.
+    Capture {
+        /// Write a pcapng file, for Wireshark or tcpdump; - is standard output.
+        #[arg(short, long, value_name = "FILE")]
+        write: Option<PathBuf>,
+        /// Only of this virtual service, ADDRESS:PORT, or of this ADDRESS; may be repeated.
+        #[arg(long = "vip", value_name = "VIP")]
+        vips: Vec<String>,
+        /// Only for this reason; may be repeated. Without it, all but not_vip and not_ip.
+        #[arg(long = "reason", value_name = "REASON")]
+        reasons: Vec<String>,
+        /// Stop after so many.
+        #[arg(long, value_name = "N")]
+        count: Option<u64>,
+        /// Where programs and maps are pinned.
+        #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/penstock")]
+        bpf_dir: PathBuf,
+    },
+    /// Says what would become of a packet.
+    Explain(Explain),
+    /// Shows virtual services, nodes, flows and drops, live.
+    Top(Top),
     /// Shows packets and bytes by reason.
     Counters {
         /// As JSON.
@@ -61,8 +98,7 @@ impl Command {
             Self::Load { interfaces, vips, ports, bpf_dir } => load(Options {
                 mode: Mode::Auto,
                 interfaces,
-                vips,
-                ports,
+                services: Services { addresses: vips, tcp: ports, udp: Vec::new() },
                 node_name: "self".to_owned(),
                 bpf_dir,
                 tunnel_port: TunnelHeader::PORT,
@@ -70,10 +106,22 @@ impl Command {
                 // One node: there is nobody to aim a connection at.
                 key: HashKey([0, 0]),
                 members: Vec::new(),
+                candidates: 4,
+                settings: false,
             }),
             Self::Unload { bpf_dir } => unload(&bpf_dir),
+            Self::Events { vips, count, bpf_dir } => {
+                let wanted = Wanted { vips, count, events_only: true, ..Wanted::default() };
+                follow::events(&bpf_dir, &wanted, out)
+            }
+            Self::Capture { write, vips, reasons, count, bpf_dir } => {
+                let wanted = Wanted { vips, reasons, count, events_only: false };
+                follow::capture(&bpf_dir, &wanted, write, out)
+            }
+            Self::Explain(explain) => explain.run(out),
+            Self::Top(top) => top.run(out),
             Self::Counters { json, bpf_dir } => {
-                let counters = counters::pinned(&bpf_dir)?;
+                let counters = counters::totals(&bpf_dir)?;
                 let _ = if json { print_json(out, &counters) } else { print(out, &counters) };
                 Ok(())
             }
@@ -88,6 +136,24 @@ fn load(options: Options) -> Result<(), L4Error> {
 
 fn unload(bpf_dir: &Path) -> Result<(), L4Error> {
     remove(versions(bpf_dir), || detach::unload(bpf_dir))
+}
+
+/// Takes the virtual addresses and the settings of the stack back, of a node that leaves. The
+/// programs stay: what comes in here goes to other nodes.
+///
+/// # Errors
+/// [`L4Error::VirtualAddress`] and others.
+pub fn leave(bpf_dir: &Path) -> Result<(), L4Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(L4Error::Thread)?;
+    runtime.block_on(async {
+        let directory = directory(bpf_dir);
+        loopback::remove_except(&netlink::connect()?, &directory, &[]).await?;
+        settings::restore(&directory);
+        Ok(())
+    })
 }
 
 /// Takes back what a start has done that failed, and that found nothing of an earlier one.
@@ -108,6 +174,7 @@ fn remove(
         let netlink = netlink::connect()?;
         for directory in directories {
             loopback::remove_except(&netlink, &directory, &[]).await?;
+            settings::restore(&directory);
         }
         pins()?.settled(&netlink).await
     })

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{
     L4Error,
     directory::{directory, directory_error, entries, remove_root, versions},
-    netlink,
+    link, netlink,
 };
 
 /// How long the kernel may take to detach a program from its interface.
@@ -28,11 +28,22 @@ pub(super) struct Detached {
 impl Detached {
     /// Removes the pin of a link.
     pub(super) fn remove(&mut self, pin: &Path) -> io::Result<()> {
+        if pin.is_dir() {
+            return link::remove_filter(pin);
+        }
         // Without a number there is nothing to wait for, and the link goes all the same.
         let info = PinnedLink::from_pin(pin).ok().and_then(|link| FdLink::from(link).info().ok());
         fs::remove_file(pin)?;
         self.programs.extend(info.map(|info| info.program_id()));
         Ok(())
+    }
+
+    /// Removes all pins of one ABI version, links first, and their directory.
+    ///
+    /// # Errors
+    /// [`L4Error::Directory`].
+    pub(super) fn remove_directory(&mut self, directory: &Path) -> Result<(), L4Error> {
+        remove_pins(directory, self)
     }
 
     /// Waits until no interface of this network namespace has any of the programs.

@@ -121,6 +121,33 @@ pub enum L4Error {
         /// The interface.
         interface: String,
     },
+    /// Report it: the kernel does not run a program on a made packet.
+    #[error("the kernel does not run the program on a made packet")]
+    TestRun(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Wait until it ends, or end it.
+    #[error("another capture runs here; there can be one at a time")]
+    CaptureRuns,
+    /// Name another one.
+    #[error("{what} {value} is not known here; there are: {known}")]
+    Unknown {
+        /// What was to be named: `the virtual service`, `the reason`.
+        what: &'static str,
+        /// What was given.
+        value: String,
+        /// What could be given.
+        known: String,
+    },
+    /// A file or the terminal cannot be used.
+    #[error("{path} cannot be {action}")]
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// `created`, `written`, `read`.
+        action: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// Nothing is loaded.
     #[error("nothing is loaded below {path}")]
     NotLoaded {

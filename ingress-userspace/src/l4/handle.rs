@@ -1,46 +1,49 @@
 //! The kernel tier at work: how it starts, and what is known of it from outside its thread.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     thread,
 };
 
-use aya::maps::{MapData, PerCpuArray};
 use ingress_common::{Counters, NodeId, Reason};
 use tokio::sync::mpsc;
 
 use super::{
-    KernelMaps, L4Error, MapStore as _, Mode, Options,
-    apply::open,
+    KernelMaps, L4Error, MapStore as _, Mode, Options, Services,
     attach::{self, Loaded},
     command::discard,
-    counters,
+    counters::Reader,
     diff::diff,
     directory::directory,
+    events::{Kept, Sampler},
+    link::Kind,
     log, loopback, machine,
     members::Members,
     netlink,
     plan::State,
     reach::Reach,
-    worker::Worker,
+    record::Event,
+    settings,
+    worker::{Update, Worker},
 };
 use crate::model::Member;
 
 /// A running kernel tier. Dropping it ends the probes and leaves everything pinned: packets go on
 /// being steered as they were.
 pub struct Handle {
-    members: mpsc::UnboundedSender<Vec<Member>>,
-    counters: PerCpuArray<MapData, Counters>,
+    updates: mpsc::UnboundedSender<Update>,
+    reader: Reader,
     status: Arc<Mutex<Status>>,
+    events: Kept,
 }
 
 /// What the kernel tier is doing.
 #[derive(Clone, Debug, Default)]
 pub struct Status {
     /// How the program is attached to each interface.
-    pub interfaces: BTreeMap<String, attach::Mode>,
+    pub interfaces: BTreeMap<String, Kind>,
     /// The nodes, by name.
     pub nodes: BTreeMap<String, NodeStatus>,
     /// How many of the table's rows each node comes first in, by name.
@@ -60,26 +63,33 @@ pub struct NodeStatus {
     pub state: State,
     /// It is this node, or its next hop on the link is known.
     pub reachable: bool,
+    /// Its share of new connections, relative to the others'.
+    pub weight: u32,
+    /// Whether packets as long as the link takes get through the tunnel; `None`: not known.
+    pub full_size: Option<bool>,
 }
 
 /// Loads and attaches the programs, puts the virtual addresses on the loopback interface, and
 /// starts to steer to the members. Packets that a program pinned by an earlier agent steers go on
 /// being steered meanwhile: nothing is taken out of its maps before what replaces it is known.
 ///
-/// `None` if the mode is off, or there is no virtual address or no interface.
+/// `None` if the mode is off, or there is no interface.
 ///
 /// # Errors
 /// Whatever keeps the kernel tier from working; see [`L4Error`]. Nothing is left behind then,
 /// except what an earlier agent had pinned.
 pub fn start(options: Options) -> Result<Option<Handle>, L4Error> {
-    if options.mode == Mode::Off || options.vips.is_empty() || options.interfaces.is_empty() {
+    if options.mode == Mode::Off || options.interfaces.is_empty() {
         return Ok(None);
     }
     machine::check()?;
     for interface in &options.interfaces {
         attach::index_of(interface)?;
     }
-    machine::warn_about_settings(&options.interfaces);
+    if !options.settings {
+        machine::warn_about_settings(&options.interfaces);
+    }
+    machine::warn_about_surroundings(&options.interfaces, &options.services.addresses);
     let anew = !directory(&options.bpf_dir).exists();
     begin(&options).map(Some).inspect_err(|_failure| {
         // Programs without an agent, and addresses that nobody serves, would take packets.
@@ -96,15 +106,16 @@ fn begin(options: &Options) -> Result<Handle, L4Error> {
         .build()
         .map_err(L4Error::Thread)?;
 
-    let mut loaded = Loaded::new(&options.bpf_dir)?;
+    let mut loaded = Loaded::new(&options.bpf_dir, options.mode)?;
     let mut maps = KernelMaps::new(&mut loaded.object)?;
-    let counters = open(&mut loaded.object, counters::MAP)?;
+    let reader = Reader::open(&options.bpf_dir)?;
     let have = maps.read()?;
     let mut members = Members::new(options);
     members.set(options.members.clone());
     let (netlink, reach) = runtime.block_on(async {
         let netlink = netlink::connect()?;
-        loopback::ensure(&netlink, &directory(&options.bpf_dir), &options.vips).await?;
+        let addresses = &options.services.addresses;
+        loopback::ensure(&netlink, &directory(&options.bpf_dir), addresses).await?;
         let mut reach = Reach::new(netlink.clone(), have.nodes.values().copied());
         reach.acquaint(&members).await;
         Ok::<_, L4Error>((netlink, reach))
@@ -114,6 +125,11 @@ fn begin(options: &Options) -> Result<Handle, L4Error> {
     let want = members.desired(reach.nodes());
     for operation in diff(&have, &want) {
         maps.apply(&operation)?;
+    }
+    if options.settings {
+        for interface in &options.interfaces {
+            settings::make(&directory(&options.bpf_dir), interface);
+        }
     }
     let mut interfaces = BTreeMap::new();
     let mut attached = BTreeMap::new();
@@ -132,15 +148,27 @@ fn begin(options: &Options) -> Result<Handle, L4Error> {
     let log = log::follow(&mut loaded.object);
     let status = Arc::new(Mutex::new(Status { interfaces, ..Status::default() }));
     let (sender, updates) = mpsc::unbounded_channel();
-    let worker = Worker {
+    let events = Kept::default();
+    let sampler = Sampler::start(&options.bpf_dir, Arc::clone(&events))
+        .inspect_err(|error| {
+            // Packets go where they should all the same.
+            let error = error as &dyn std::error::Error;
+            tracing::warn!(error, "flows and drops are not sampled");
+        })
+        .ok();
+    let mut worker = Worker {
         members,
         maps,
         have: want,
         reach,
         status: Arc::clone(&status),
-        probes: HashMap::new(),
+        netlink,
+        directory: directory(&options.bpf_dir),
+        unaddressed: false,
+        settings: options.settings,
         attached,
         loaded,
+        sampler,
     };
     worker.publish_status();
     thread::Builder::new()
@@ -154,14 +182,28 @@ fn begin(options: &Options) -> Result<Handle, L4Error> {
             });
         })
         .map_err(L4Error::Thread)?;
-    Ok(Handle { members: sender, counters, status })
+    Ok(Handle { updates: sender, reader, status, events })
 }
 
 impl Handle {
     /// Names the nodes. Takes effect soon; never blocks.
     pub fn update(&self, members: &[Member]) {
+        self.send(Update::Members(members.to_vec()));
+    }
+
+    /// Names what is served. Takes effect soon; never blocks.
+    pub fn serve(&self, services: Services) {
+        self.send(Update::Services(services));
+    }
+
+    /// Sends new connections to other nodes from now on. Takes effect soon; never blocks.
+    pub fn drain(&self) {
+        self.send(Update::Drain);
+    }
+
+    fn send(&self, update: Update) {
         // The worker is gone only if it panicked, which it has reported.
-        let _ = self.members.send(members.to_vec());
+        let _ = self.updates.send(update);
     }
 
     /// Packets and bytes by reason, summed over all CPUs, since the maps were made.
@@ -169,7 +211,17 @@ impl Handle {
     /// # Errors
     /// [`L4Error::Map`].
     pub fn counters(&self) -> Result<Vec<(Reason, Counters)>, L4Error> {
-        counters::sum(&self.counters)
+        self.reader.totals()
+    }
+
+    /// The counters in full, by service and by node.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// Samples of flows that began and of drops, the last ones, in the order of time.
+    pub fn events(&self) -> Vec<Event> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// What the kernel tier is doing now.

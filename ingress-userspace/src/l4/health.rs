@@ -1,4 +1,6 @@
-//! Is a peer there? Each is asked for `/readyz` on its health port, five times a second.
+//! Is a peer there? Each is asked five times a second, on two ways: its agent for `/readyz` on the
+//! health port, and its program through the tunnel whether it would take a new connection to a
+//! virtual address. An agent may live behind a tunnel that carries nothing, or the other way round.
 //!
 //! ```text
 //!            3 missed            10 missed
@@ -8,6 +10,9 @@
 //!     └───────────────────────────────────────┘
 //!   any ── answers, but not ready ──→ Draining ── 3 good ──→ Ready
 //! ```
+//!
+//! A tunnel that does not answer makes a peer suspect, never dead: as long as its agent answers it
+//! may have connections.
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
@@ -36,19 +41,38 @@ pub enum Probe {
     Missed,
 }
 
+/// What a question through the tunnel found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tunnel {
+    /// A new connection would be taken.
+    Takes,
+    /// The program answers, but nobody listens, or the node drains.
+    Refuses,
+    /// No answer in time.
+    Missed,
+    /// There is nothing to ask about, or no way to ask.
+    Unasked,
+}
+
 /// The health of one peer: a state machine that only probes move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Health {
     state: State,
     missed: u32,
     good: u32,
+    /// Questions through the tunnel in a row without an answer.
+    lost: u32,
+    /// Long ones in a row without an answer.
+    cut: u32,
+    /// Whether long ones get through, once that is known.
+    full_size: Option<bool>,
 }
 
 impl Default for Health {
     /// A peer that is listed counts as ready until it misses: an agent that restarts must not move
     /// everybody's connections.
     fn default() -> Self {
-        Self { state: State::Ready, missed: 0, good: 0 }
+        Self { state: State::Ready, missed: 0, good: 0, lost: 0, cut: 0, full_size: None }
     }
 }
 
@@ -56,7 +80,7 @@ impl Health {
     /// Of a peer that was named just now: its agent may not run yet, so that it gets new
     /// connections only when it has answered.
     pub const fn newcomer() -> Self {
-        Self { state: State::Suspect, missed: 0, good: 0 }
+        Self { state: State::Suspect, missed: 0, good: 0, lost: 0, cut: 0, full_size: None }
     }
 
     /// The state now.
@@ -64,23 +88,60 @@ impl Health {
         self.state
     }
 
+    /// Whether packets as long as the link takes get through the tunnel.
+    pub const fn full_size(&self) -> Option<bool> {
+        self.full_size
+    }
+
+    /// Takes note of whether such a packet did; whether they do, if that changed. One that is lost
+    /// says nothing yet.
+    pub fn observe_full(&mut self, passed: bool) -> Option<bool> {
+        self.cut = if passed { 0 } else { self.cut.saturating_add(1) };
+        let now = match passed {
+            true => Some(true),
+            false if self.cut >= SUSPECT_AFTER => Some(false),
+            false => self.full_size,
+        };
+        if self.full_size == now {
+            return None;
+        }
+        self.full_size = now;
+        now
+    }
+
     /// Takes note of a probe; `true` if that changed the state.
-    pub fn observe(&mut self, probe: Probe) -> bool {
+    pub fn observe(&mut self, probe: Probe, tunnel: Tunnel) -> bool {
         let before = self.state;
-        match probe {
-            Probe::Ready => {
+        self.lost = match tunnel {
+            Tunnel::Missed => self.lost.saturating_add(1),
+            _ => 0,
+        };
+        match (probe, tunnel) {
+            (Probe::Ready, Tunnel::Refuses) => {
+                self.missed = 0;
+                self.good = 0;
+                self.state = State::Draining;
+            }
+            (Probe::Ready, Tunnel::Missed) => {
+                self.missed = 0;
+                self.good = 0;
+                if self.state == State::Dead || self.lost >= SUSPECT_AFTER {
+                    self.state = State::Suspect;
+                }
+            }
+            (Probe::Ready, Tunnel::Takes | Tunnel::Unasked) => {
                 self.missed = 0;
                 self.good = self.good.saturating_add(1);
                 if self.good >= READY_AFTER {
                     self.state = State::Ready;
                 }
             }
-            Probe::NotReady => {
+            (Probe::NotReady, _) => {
                 self.missed = 0;
                 self.good = 0;
                 self.state = State::Draining;
             }
-            Probe::Missed => {
+            (Probe::Missed, _) => {
                 self.good = 0;
                 self.missed = self.missed.saturating_add(1);
                 if self.missed >= DEAD_AFTER {
@@ -138,9 +199,47 @@ mod tests {
     fn after(probes: &[Probe]) -> State {
         let mut health = Health::default();
         for probe in probes {
-            health.observe(*probe);
+            health.observe(*probe, Tunnel::Takes);
         }
         health.state()
+    }
+
+    #[test]
+    fn a_tunnel_that_loses_everything_makes_a_peer_suspect_and_never_dead() {
+        let mut health = Health::default();
+        for _ in 0..2 {
+            health.observe(Probe::Ready, Tunnel::Missed);
+        }
+        assert_eq!(health.state(), State::Ready);
+        for _ in 0..40 {
+            health.observe(Probe::Ready, Tunnel::Missed);
+            assert_eq!(health.state(), State::Suspect);
+        }
+        for _ in 0..3 {
+            health.observe(Probe::Ready, Tunnel::Takes);
+        }
+        assert_eq!(health.state(), State::Ready);
+    }
+
+    #[test]
+    fn a_peer_without_listener_drains_at_once() {
+        let mut health = Health::default();
+        assert!(health.observe(Probe::Ready, Tunnel::Refuses));
+        assert_eq!(health.state(), State::Draining);
+        // Its agent is gone: nothing holds it in the table for the tunnel's sake.
+        for _ in 0..10 {
+            health.observe(Probe::Missed, Tunnel::Refuses);
+        }
+        assert_eq!(health.state(), State::Dead);
+    }
+
+    #[test]
+    fn what_cannot_be_asked_through_the_tunnel_is_not_held_against_a_peer() {
+        let mut health = Health::newcomer();
+        for _ in 0..3 {
+            health.observe(Probe::Ready, Tunnel::Unasked);
+        }
+        assert_eq!(health.state(), State::Ready);
     }
 
     #[test]
@@ -171,7 +270,7 @@ mod tests {
     fn a_newcomer_has_to_answer_first() {
         let mut health = Health::newcomer();
         assert_eq!(health.state(), State::Suspect);
-        let changes = [Probe::Ready; 3].map(|probe| health.observe(probe));
+        let changes = [Probe::Ready; 3].map(|probe| health.observe(probe, Tunnel::Takes));
         assert_eq!((changes, health.state()), ([false, false, true], State::Ready));
     }
 

@@ -13,13 +13,29 @@ use rtnetlink::{
     packet_route::address::{AddressAttribute, AddressMessage},
 };
 
-use super::{L4Error, directory::entries};
+use super::{
+    L4Error,
+    directory::{directory_error, entries},
+};
 
 /// Adds the addresses that are missing and removes those that were added and are no longer named.
 ///
 /// # Errors
 /// [`L4Error::VirtualAddress`].
 pub(super) async fn ensure(
+    netlink: &Handle,
+    directory: &Path,
+    addresses: &[IpAddr],
+) -> Result<(), L4Error> {
+    add(netlink, directory, addresses).await?;
+    remove_except(netlink, directory, addresses).await
+}
+
+/// Adds the addresses that are missing.
+///
+/// # Errors
+/// [`L4Error::VirtualAddress`].
+pub(super) async fn add(
     netlink: &Handle,
     directory: &Path,
     addresses: &[IpAddr],
@@ -48,7 +64,7 @@ pub(super) async fn ensure(
             }
         }
     }
-    remove_except(netlink, directory, addresses).await
+    Ok(())
 }
 
 /// Removes the addresses that were added, except these.
@@ -84,6 +100,25 @@ pub(super) async fn remove_except(
             action: "removed",
             source,
         })?;
+    }
+    Ok(())
+}
+
+/// Remembers in `to` what is remembered in `from`: whoever takes the place of another takes its
+/// addresses away in the end.
+///
+/// # Errors
+/// [`L4Error::Directory`].
+pub(super) fn adopt(from: &Path, to: &Path) -> Result<(), L4Error> {
+    for path in entries(from) {
+        let Some(name) = path.file_name() else { continue };
+        if parse_marker(&name.to_string_lossy()).is_none() {
+            continue;
+        }
+        let marker = to.join(name);
+        if !marker.exists() {
+            fs::create_dir(&marker).map_err(directory_error(&marker, "created"))?;
+        }
     }
     Ok(())
 }

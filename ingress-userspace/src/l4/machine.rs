@@ -1,8 +1,11 @@
 //! What this machine allows: capabilities, kernel version, settings of the network stack.
 
-use std::fs;
+use std::{fs, net::IpAddr};
 
-use super::L4Error;
+use super::{
+    L4Error,
+    translation::{Translation, translations},
+};
 
 /// The oldest kernel on which the programs were tried, Debian 12's: `cargo xtask kernels` shows it.
 const OLDEST: (u32, u32) = (6, 1);
@@ -54,6 +57,54 @@ fn check_capabilities(effective: u64) -> Result<(), L4Error> {
         None
     };
     missing.map_or(Ok(()), |capability| Err(L4Error::MissingCapability { capability }))
+}
+
+/// Says what on this node would keep the programs from finding connections: rules that rewrite
+/// destinations, and a network namespace that is not the host's.
+pub(super) fn warn_about_surroundings(interfaces: &[String], vips: &[IpAddr]) {
+    for Translation { table, chain, address } in translations(vips) {
+        let what = address.map_or_else(|| "all addresses".to_owned(), |vip| vip.to_string());
+        tracing::warn!(
+            table,
+            chain,
+            "a rule of nftables in table {table}, chain {chain}, rewrites where packets to {what} go: \
+             connections that it changes are not found by the program, and end at other nodes; \
+             exempt the virtual addresses from it, or serve with --l4=off"
+        );
+    }
+    if let (Ok(own), Ok(first)) =
+        (fs::read_link("/proc/self/ns/net"), fs::read_link("/proc/1/ns/net"))
+        && own != first
+    {
+        tracing::warn!(
+            "this is not the network namespace of process 1: packets that come in at the host's \
+             interfaces do not pass here; run the agent in the host's network (hostNetwork: true)"
+        );
+        return;
+    }
+    for interface in interfaces {
+        if is_container_end(
+            &setting_of_link(interface, "iflink"),
+            &setting_of_link(interface, "ifindex"),
+        ) {
+            tracing::warn!(
+                interface,
+                "{interface} is the end of a pair whose other end is elsewhere, as in a pod: if this \
+                 is not the host's network, run the agent there (hostNetwork: true)"
+            );
+        }
+    }
+}
+
+/// The other end of a veth pair is named by its number, which is another one; other interfaces name
+/// themselves.
+fn is_container_end(link: &Option<String>, index: &Option<String>) -> bool {
+    matches!((link, index), (Some(link), Some(index)) if link != index && link != "0")
+}
+
+fn setting_of_link(interface: &str, name: &str) -> Option<String> {
+    let text = fs::read_to_string(format!("/sys/class/net/{interface}/{name}")).ok()?;
+    Some(text.trim().to_owned())
 }
 
 /// Says which settings of the network stack would keep steered packets from being answered. The
@@ -109,6 +160,15 @@ mod tests {
         assert_eq!(missing(1 << CAP_NET_ADMIN | 1 << CAP_BPF), Some("CAP_PERFMON"));
         assert_eq!(missing(1 << CAP_NET_ADMIN | 1 << CAP_BPF | 1 << CAP_PERFMON), None);
         assert_eq!(missing(1 << CAP_NET_ADMIN | 1 << CAP_SYS_ADMIN), None);
+    }
+
+    #[test]
+    fn an_end_of_a_pair_names_another_interface() {
+        let end = |link: &str, index: &str| {
+            is_container_end(&Some(link.to_owned()), &Some(index.to_owned()))
+        };
+        assert!(end("12", "3") && !end("3", "3") && !end("0", "3"));
+        assert!(!is_container_end(&None, &None));
     }
 
     #[test]

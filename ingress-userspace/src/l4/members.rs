@@ -2,16 +2,19 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
-use ingress_common::{Address, Config, Node, NodeId, Peer, Port, Row, VipKey, VipValue};
+use ingress_common::{
+    Address, Config, Node, NodeId, Peer, Port, Row, VipKey, VipValue, config::CONFIG_DRAINING,
+};
 
 use super::{
     Desired, NodeStatus, Options,
     diff::Table,
-    health::{Health, Probe, with_panic_threshold},
+    health::{Health, Probe, Tunnel, with_panic_threshold},
     plan::{Candidate, State, node_ids, rows},
 };
 use crate::model::Member;
@@ -20,6 +23,24 @@ use crate::model::Member;
 const GROUP: u16 = 0;
 /// IP protocol number of TCP.
 const TCP: u8 = 6;
+/// IP protocol number of UDP.
+const UDP: u8 = 17;
+/// How long the number of a node that left stays its own: longer than programs remember flows. Only
+/// a node whose name wants the same number could get it sooner.
+const NUMBER_KEPT: Duration = Duration::from_secs(180);
+/// Nodes that left and whose numbers are kept, at most; the oldest go first.
+const RETIRED: usize = 1024;
+
+/// What is served at the virtual addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Services {
+    /// The virtual addresses.
+    pub addresses: Vec<IpAddr>,
+    /// The TCP ports that are served at each of them. The first is asked about through the tunnel.
+    pub tcp: Vec<u16>,
+    /// The UDP ports, likewise.
+    pub udp: Vec<u16>,
+}
 
 /// The members, their health, and the rows that follow from them.
 pub(super) struct Members {
@@ -27,9 +48,15 @@ pub(super) struct Members {
     tunnel_port: u16,
     health_port: u16,
     key: ingress_common::HashKey,
-    vips: HashMap<VipKey, VipValue>,
+    services: Services,
     list: Vec<Member>,
     health: BTreeMap<String, Health>,
+    /// The nodes that left, and when.
+    retired: BTreeMap<String, Instant>,
+    /// This node takes no new connections any more.
+    draining: bool,
+    /// How many candidates a row gets.
+    candidates: usize,
     table: Option<(Vec<Candidate>, Arc<Vec<Row>>)>,
     /// How many of the rows each node comes first in. Counted once, not each second.
     heads: HashMap<NodeId, u32>,
@@ -38,28 +65,54 @@ pub(super) struct Members {
 impl Members {
     /// Nobody yet: this node alone.
     pub(super) fn new(options: &Options) -> Self {
-        let mut vips = HashMap::new();
-        for (number, address) in (0u16..).zip(&options.vips) {
-            for port in &options.ports {
-                let key = VipKey::new(Address::from(*address), Port::new(*port), TCP);
-                vips.insert(key, VipValue { vip_id: number, group: GROUP, flags: 0 });
-            }
-        }
         Self {
             own_name: options.node_name.clone(),
             tunnel_port: options.tunnel_port,
             health_port: options.health_port,
             key: options.key,
-            vips,
+            services: options.services.clone(),
             list: Vec::new(),
             health: BTreeMap::new(),
+            retired: BTreeMap::new(),
+            draining: false,
+            candidates: options.candidates,
             table: None,
             heads: HashMap::new(),
         }
     }
 
+    /// Takes note of what is served now; `true` if the addresses are others.
+    pub(super) fn serve(&mut self, services: Services) -> bool {
+        let others = self.services.addresses != services.addresses;
+        self.services = services;
+        others
+    }
+
+    /// The virtual addresses.
+    pub(super) fn addresses(&self) -> &[IpAddr] {
+        &self.services.addresses
+    }
+
+    /// This node takes no new connections from now on.
+    pub(super) fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// The service to ask a peer about: each address in turn.
+    pub(super) fn asked_about(&self) -> Vec<SocketAddr> {
+        let port = self.services.tcp.first().copied();
+        let addresses = self.services.addresses.iter();
+        addresses.filter_map(|address| Some(SocketAddr::new(*address, port?))).collect()
+    }
+
+    /// The port of the tunnel, on all nodes.
+    pub(super) fn tunnel_port(&self) -> u16 {
+        self.tunnel_port
+    }
+
     /// Takes note of who is there now.
     pub(super) fn set(&mut self, mut members: Vec<Member>) {
+        self.retire(&members, Instant::now());
         members.sort_unstable();
         members.dedup_by(|a, b| a.name == b.name);
         if members.iter().all(|member| *member.name != *self.own_name) && !members.is_empty() {
@@ -83,6 +136,20 @@ impl Members {
         self.list = members;
     }
 
+    /// Keeps the numbers of those that are no longer named, and forgets those that left long ago.
+    fn retire(&mut self, members: &[Member], now: Instant) {
+        let named = |name: &str| members.iter().any(|member| *member.name == *name);
+        for member in self.list.iter().filter(|member| !named(&member.name)) {
+            self.retired.insert(member.name.to_string(), now);
+        }
+        self.retired.retain(|name, left| !named(name) && now.duration_since(*left) < NUMBER_KEPT);
+        while self.retired.len() > RETIRED {
+            let oldest = self.retired.iter().min_by_key(|(_, left)| **left);
+            let Some(oldest) = oldest.map(|(name, _)| name.clone()) else { return };
+            self.retired.remove(&oldest);
+        }
+    }
+
     /// This node's address, which its peers know it by.
     pub(super) fn own_address(&self) -> Option<IpAddr> {
         let own = self.list.iter().find(|member| *member.name == *self.own_name);
@@ -98,7 +165,7 @@ impl Members {
         if self.list.is_empty() {
             // Nobody said who is there: this node serves alone.
             let name = self.own_name.clone();
-            return vec![Candidate { name, weight: 1, state: State::Ready }];
+            return vec![Candidate { name, weight: Member::WEIGHT, state: self.own_state() }];
         }
         let observed = self
             .list
@@ -112,22 +179,37 @@ impl Members {
         self.list
             .iter()
             .map(|member| {
+                let name = member.name.to_string();
                 let listed = if member.ready { State::Ready } else { State::Draining };
-                let seen = states.get(&*member.name).copied().unwrap_or(State::Ready);
-                Candidate { name: member.name.to_string(), weight: 1, state: listed.max(seen) }
+                let seen = match *member.name == *self.own_name {
+                    true => self.own_state(),
+                    false => states.get(&name).copied().unwrap_or(State::Ready),
+                };
+                Candidate { name, weight: member.weight, state: listed.max(seen) }
             })
             .collect()
     }
 
+    fn own_state(&self) -> State {
+        if self.draining { State::Draining } else { State::Ready }
+    }
+
     fn ids(&self) -> BTreeMap<String, NodeId> {
         let own = self.list.is_empty().then_some(self.own_name.as_str());
-        node_ids(self.list.iter().map(|member| &*member.name).chain(own))
+        let retired = self.retired.keys().map(String::as_str);
+        node_ids(self.list.iter().map(|member| &*member.name).chain(own).chain(retired))
     }
 
     /// The new state of a peer, if this probe changed it.
-    pub(super) fn observe(&mut self, name: &str, probe: Probe) -> Option<State> {
+    pub(super) fn observe(&mut self, name: &str, probe: Probe, tunnel: Tunnel) -> Option<State> {
         let health = self.health.entry(name.to_owned()).or_default();
-        health.observe(probe).then(|| health.state())
+        health.observe(probe, tunnel).then(|| health.state())
+    }
+
+    /// Takes note of whether a packet as long as the link takes got through to a peer; whether they
+    /// do, if that changed.
+    pub(super) fn observe_full(&mut self, name: &str, passed: bool) -> Option<bool> {
+        self.health.entry(name.to_owned()).or_default().observe_full(passed)
     }
 
     /// The TCP port of `/readyz` on all nodes.
@@ -144,11 +226,14 @@ impl Members {
             .iter()
             .filter_map(|member| {
                 let own = *member.name == *self.own_name;
+                let health = self.health.get(&*member.name);
                 let status = NodeStatus {
                     id: *ids.get(&*member.name)?,
                     address: member.address,
                     state: states.get(&*member.name).copied().unwrap_or(State::Ready),
                     reachable: own || reachable.contains_key(&member.address),
+                    weight: member.weight,
+                    full_size: health.and_then(Health::full_size),
                 };
                 Some((member.name.to_string(), status))
             })
@@ -169,7 +254,7 @@ impl Members {
             // Rows cost milliseconds, and this is called whenever a neighbour changes.
             Some((known, rows)) if *known == candidates => Arc::clone(rows),
             _ => {
-                let rows = Arc::new(rows(&candidates, &ids));
+                let rows = Arc::new(rows(&candidates, &ids, self.candidates));
                 self.heads.clear();
                 for row in rows.iter() {
                     *self.heads.entry(row.nodes[0]).or_default() += 1;
@@ -192,13 +277,27 @@ impl Members {
             }
         }
         let tunnel_port = Port::new(self.tunnel_port);
+        let flags = if self.draining { CONFIG_DRAINING } else { 0 };
         Desired {
-            config: Config { node: own, tunnel_port, reserved: 0 },
+            config: Config { node: own, tunnel_port, flags },
             nodes,
             peers,
-            vips: self.vips.clone(),
+            vips: self.vips(),
             tables: HashMap::from([(GROUP, Table { key: self.key, rows })]),
         }
+    }
+
+    fn vips(&self) -> HashMap<VipKey, VipValue> {
+        let Services { addresses, tcp, udp } = &self.services;
+        let ports = tcp.iter().map(|port| (TCP, *port)).chain(udp.iter().map(|port| (UDP, *port)));
+        let mut vips = HashMap::new();
+        for (number, address) in (0u16..).zip(addresses) {
+            for (protocol, port) in ports.clone() {
+                let key = VipKey::new(Address::from(*address), Port::new(port), protocol);
+                vips.insert(key, VipValue { vip_id: number, group: GROUP, flags: 0 });
+            }
+        }
+        vips
     }
 }
 
@@ -208,34 +307,122 @@ mod tests {
     use crate::l4::Mode;
 
     fn member(name: &str, last: u8) -> Member {
-        Member { name: name.into(), address: IpAddr::from([10, 0, 0, last]), ready: true }
+        let address = IpAddr::from([10, 0, 0, last]);
+        Member { name: name.into(), address, ready: true, weight: Member::WEIGHT }
     }
 
-    #[test]
-    fn a_node_that_joins_gets_connections_when_it_has_answered() {
-        let mut members = Members::new(&Options {
+    fn members() -> Members {
+        Members::new(&Options {
             mode: Mode::Auto,
             interfaces: Vec::new(),
-            vips: Vec::new(),
-            ports: Vec::new(),
+            services: Services {
+                addresses: vec![IpAddr::from([203, 0, 113, 80])],
+                tcp: vec![80],
+                udp: vec![53],
+            },
             node_name: "n1".to_owned(),
             bpf_dir: "/nowhere".into(),
             tunnel_port: 1,
             health_port: 1,
             key: ingress_common::HashKey([1, 2]),
             members: Vec::new(),
-        });
-        let states = |members: &Members| -> Vec<State> {
-            members.candidates().iter().map(|candidate| candidate.state).collect()
-        };
+            candidates: Row::WIDTH,
+            settings: true,
+        })
+    }
+
+    fn states(members: &Members) -> Vec<State> {
+        members.candidates().iter().map(|candidate| candidate.state).collect()
+    }
+
+    #[test]
+    fn a_node_that_joins_gets_connections_when_it_has_answered() {
+        let mut members = members();
         members.set(vec![member("n1", 1), member("n2", 2)]);
         assert_eq!(states(&members), [State::Ready; 2]);
         // Its Node object is there before its agent is.
         let three = vec![member("n1", 1), member("n2", 2), member("n3", 3)];
         members.set(three.clone());
         assert_eq!(states(&members), [State::Ready, State::Ready, State::Suspect]);
-        while members.observe("n3", Probe::Ready).is_none() {}
+        while members.observe("n3", Probe::Ready, Tunnel::Takes).is_none() {}
         members.set(three);
         assert_eq!(states(&members), [State::Ready; 3]);
+    }
+
+    #[test]
+    fn a_node_that_drains_says_so_in_its_own_table() {
+        let mut members = members();
+        members.set(vec![member("n1", 1), member("n2", 2)]);
+        members.drain();
+        assert_eq!(states(&members), [State::Draining, State::Ready]);
+        let desired = members.desired(&HashMap::new());
+        assert_eq!(desired.config.flags, CONFIG_DRAINING);
+        let own = members.ids()["n1"];
+        let rows = &desired.tables[&GROUP].rows;
+        assert!(rows.iter().all(|row| row.nodes[0] != own && row.nodes[1] == own));
+    }
+
+    #[test]
+    fn a_node_alone_keeps_its_rows_while_it_drains() {
+        let mut members = members();
+        members.set(vec![member("n1", 1)]);
+        members.drain();
+        let desired = members.desired(&HashMap::new());
+        let own = members.ids()["n1"];
+        assert!(desired.tables[&GROUP].rows.iter().all(|row| row.nodes[0] == own));
+    }
+
+    #[test]
+    fn the_number_of_a_node_that_left_is_not_given_away_for_a_while() {
+        // Two names that want one number: found, not made up.
+        let names: Vec<String> = (0..600).map(|number| format!("w{number}")).collect();
+        let alone = |name: &str| node_ids([name])[name];
+        let mut wanted = HashMap::new();
+        let (first, second) = names
+            .iter()
+            .find_map(|name| {
+                let before = wanted.insert(alone(name), name.clone())?;
+                Some((before, name.clone()))
+            })
+            .expect("of 600 names two want one of 16383 numbers");
+        let (first, second) = if first < second { (first, second) } else { (second, first) };
+        let mut members = members();
+        members.set(vec![member("n1", 1), member(&first, 2), member(&second, 3)]);
+        let before = members.ids();
+        assert_ne!(before[&first], before[&second]);
+        members.set(vec![member("n1", 1), member(&second, 3)]);
+        assert_eq!(members.ids()[&second], before[&second]);
+        assert!(
+            !members.desired(&HashMap::new()).tables[&GROUP]
+                .rows
+                .iter()
+                .any(|row| row.nodes.contains(&before[&first]))
+        );
+        // Long after, nothing is kept.
+        let later = Instant::now() + NUMBER_KEPT;
+        let list = members.list.clone();
+        members.retire(&list, later);
+        assert_eq!(members.ids()[&second], alone(&second));
+        assert!(members.retired.is_empty());
+    }
+
+    #[test]
+    fn nodes_that_come_and_go_do_not_pile_up() {
+        let mut members = members();
+        for number in 0..3000 {
+            members.set(vec![member("n1", 1), member(&format!("node-{number}"), 2)]);
+        }
+        assert!(members.retired.len() <= RETIRED && members.health.len() <= 2);
+    }
+
+    #[test]
+    fn services_of_both_protocols_are_steered() {
+        let mut members = members();
+        assert_eq!(members.desired(&HashMap::new()).vips.len(), 2);
+        let addresses = vec![IpAddr::from([203, 0, 113, 80]), IpAddr::from([203, 0, 113, 81])];
+        let changed = members.serve(Services { addresses, tcp: vec![80, 443], udp: Vec::new() });
+        assert!(changed);
+        assert_eq!(members.desired(&HashMap::new()).vips.len(), 4);
+        assert_eq!(members.asked_about().len(), 2);
     }
 }

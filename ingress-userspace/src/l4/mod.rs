@@ -4,24 +4,33 @@
 //! members, health ─→ plan (pure) ─→ rows ┐
 //! neighbor ─→ reach ─→ each node's hop   ├→ diff (pure) ─→ apply ─→ BPF maps
 //! options ─→ virtual services            ┘
-//! object, machine, attach, detach        what runs in the kernel, and survives the agent
-//! directory, loopback                    where it is pinned, and the addresses that go with it
-//! worker, counters                       what goes on while it runs
-//! handle, command                        the two ways in
+//! object, machine, translation           what this build has, and what this machine allows
+//! attach, link, detach                   what runs in the kernel, and survives the agent
+//! directory, loopback, settings          where it is pinned, and the addresses that go with it
+//! question, watch                        what peers are asked, and how often
+//! worker                                 what goes on while it runs
+//! slots, counters                        whose counters are whose, and what they say
+//! record, events, capture, pcapng        single packets, for the agent and for people
+//! handle, command, follow, explain, top  the ways in
 //! ```
 //!
 //! Programs, maps and links are pinned: the death of the agent stops no packet.
 
 mod apply;
 mod attach;
+mod capture;
 pub mod command;
 mod counters;
 mod detach;
 mod diff;
 mod directory;
 mod error;
+mod events;
+mod explain;
+mod follow;
 mod handle;
 pub mod health;
+mod link;
 mod log;
 mod loopback;
 mod machine;
@@ -29,24 +38,40 @@ mod members;
 mod neighbor;
 mod netlink;
 pub mod object;
+mod pcapng;
 pub mod plan;
+mod question;
 mod reach;
+mod record;
 mod segment;
+mod settings;
+mod slots;
+mod top;
+mod translation;
+mod watch;
 mod worker;
 
-use std::{net::IpAddr, path::PathBuf};
+use std::path::PathBuf;
 
 use ingress_common::HashKey;
 
 use crate::model::Member;
 
 pub use apply::{KernelMaps, MapStore};
-pub use attach::{MAPS, Mode as XdpMode};
-pub use counters::pinned as pinned_counters;
+pub use attach::MAPS;
+pub use command::leave;
+pub use counters::{NodeCounts, Reader, ServiceCounts, totals as pinned_counters};
 pub use diff::{Desired, Operation, diff};
 pub use error::L4Error;
+pub use explain::Explain;
 pub use handle::{Handle, NodeStatus, Status, start};
+pub use link::Kind as AttachKind;
+pub use members::Services;
+pub use record::Event;
 pub use segment::largest_segment;
+pub use top::Top;
+pub use translation::{Translation, translations};
+pub use watch::SETTLED;
 
 /// Whether to steer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,8 +79,12 @@ pub enum Mode {
     /// Never: no rights beyond the ports are needed.
     #[default]
     Off,
-    /// If there is a virtual address.
+    /// If there is an interface to do it on: by XDP where the driver has it, else by tc.
     Auto,
+    /// By XDP, in the driver or, where that has none, in the network stack.
+    Xdp,
+    /// By tc.
+    Tc,
 }
 
 /// What the kernel tier is told once.
@@ -65,10 +94,8 @@ pub struct Options {
     pub mode: Mode,
     /// The interfaces that packets for virtual addresses, and tunnel packets, come in on.
     pub interfaces: Vec<String>,
-    /// The virtual addresses.
-    pub vips: Vec<IpAddr>,
-    /// The TCP ports that are served at each of them.
-    pub ports: Vec<u16>,
+    /// What is served, to begin with; [`Handle::serve`] names others.
+    pub services: Services,
     /// This node's name, as in [`Member::name`](crate::model::Member::name).
     pub node_name: String,
     /// Where programs, maps and links are pinned, e.g. `/sys/fs/bpf/penstock`.
@@ -81,4 +108,8 @@ pub struct Options {
     pub key: HashKey,
     /// The nodes to begin with; none stands for this node alone. [`Handle::update`] names others.
     pub members: Vec<Member>,
+    /// How many candidates a row gets, 1 to 4: fewer than all only to show what they are good for.
+    pub candidates: usize,
+    /// Settings of the network stack that steering needs are made.
+    pub settings: bool,
 }

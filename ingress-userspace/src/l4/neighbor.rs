@@ -52,7 +52,7 @@ pub(super) async fn resolve(
                 ifindex: route.interface,
                 mtu: u16::try_from(link.mtu).unwrap_or(u16::MAX),
                 flags: NODE_USABLE,
-                reserved: 0,
+                slot: 0,
             };
             nodes.insert(peer, node);
         }

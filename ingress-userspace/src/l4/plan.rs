@@ -66,8 +66,16 @@ pub fn node_ids<'n>(names: impl IntoIterator<Item = &'n str>) -> BTreeMap<String
 /// The first of a row is its best ready node; only if there is none, its best draining or suspect
 /// one. The others follow by score whatever their state, because the best of all is the one that
 /// may have the row's connections: after up to three changes at once it is still in the row.
-pub fn rows(candidates: &[Candidate], ids: &BTreeMap<String, NodeId>) -> Vec<Row> {
-    first_rows(ROWS, candidates, ids)
+///
+/// `width` is how many candidates a row has, at most [`Row::WIDTH`].
+pub fn rows(candidates: &[Candidate], ids: &BTreeMap<String, NodeId>, width: usize) -> Vec<Row> {
+    let mut rows = first_rows(ROWS, candidates, ids);
+    if width < Row::WIDTH {
+        for slot in rows.iter_mut().flat_map(|row| row.nodes.iter_mut().skip(width)) {
+            *slot = NodeId::NONE;
+        }
+    }
+    rows
 }
 
 /// The first `count` rows.
@@ -191,7 +199,7 @@ mod tests {
     }
 
     fn plan(candidates: &[Candidate]) -> Vec<Row> {
-        rows(candidates, &node_ids(candidates.iter().map(|c| c.name.as_str())))
+        rows(candidates, &node_ids(candidates.iter().map(|c| c.name.as_str())), Row::WIDTH)
     }
 
     fn heads(rows: &[Row], id: NodeId) -> usize {
@@ -264,6 +272,57 @@ mod tests {
     }
 
     #[test]
+    fn the_shares_of_any_weights_are_within_bounds() {
+        for weights in [vec![100, 100, 50], vec![1, 10, 100, 1000], vec![100, 99, 101, 100, 7, 300]]
+        {
+            let candidates =
+                cluster(&weights.iter().map(|weight| (*weight, State::Ready)).collect::<Vec<_>>());
+            let ids = node_ids(candidates.iter().map(|c| c.name.as_str()));
+            let rows = plan(&candidates);
+            let sum: u32 = weights.iter().sum();
+            for candidate in &candidates {
+                let fair = f64::from(ROWS) * f64::from(candidate.weight) / f64::from(sum);
+                let off = (heads(&rows, ids[&candidate.name]) as f64 - fair).abs();
+                // Four standard deviations of a binomial share, and one row.
+                let bound = 4.0 * fair.sqrt() + 1.0;
+                assert!(off < bound, "{weights:?}: {off} rows off, {bound} allowed");
+            }
+        }
+    }
+
+    /// The time is for people: `--nocapture` shows it.
+    #[test]
+    fn a_table_of_any_size_is_complete() {
+        for count in [3, 10, 50] {
+            for weights in [[100, 100], [100, 50]] {
+                let states: Vec<_> =
+                    (0..count).map(|number| (weights[number % 2], State::Ready)).collect();
+                let candidates = cluster(&states);
+                let begun = std::time::Instant::now();
+                let rows = plan(&candidates);
+                let took = begun.elapsed();
+                let kind = if weights[0] == weights[1] { "equal" } else { "different" };
+                println!("65536 rows of {count} nodes of {kind} weights: {took:.0?}");
+                let full = count.min(Row::WIDTH);
+                assert!(rows.iter().all(|row| {
+                    row.nodes.iter().filter(|id| **id != NodeId::NONE).count() == full
+                }));
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_of_one_candidate_has_no_other() {
+        let candidates = cluster(&[(1, State::Ready); 4]);
+        let ids = node_ids(candidates.iter().map(|c| c.name.as_str()));
+        let (one, all) = (rows(&candidates, &ids, 1), rows(&candidates, &ids, Row::WIDTH));
+        for (one, all) in one.iter().zip(&all) {
+            assert_eq!(one.nodes[0], all.nodes[0]);
+            assert_eq!(one.nodes[1..], [NodeId::NONE; 3]);
+        }
+    }
+
+    #[test]
     fn the_logarithm_is_right() {
         for hash in [0, 1, 2, 3, 1 << 20, u64::MAX / 3, u64::MAX - 1, u64::MAX] {
             let exact = 64.0 - ((hash as f64) + 1.0).log2();
@@ -327,6 +386,56 @@ mod tests {
                 } else {
                     prop_assert_eq!(new.nodes[0], old.nodes[0]);
                 }
+            }
+        }
+
+        #[test]
+        fn a_node_that_joins_moves_only_the_rows_that_it_gains(
+            weights in prop::collection::vec(1u32..200, 1..9),
+            joins in 1u32..200,
+        ) {
+            let before = cluster(&weights.iter().map(|w| (*w, State::Ready)).collect::<Vec<_>>());
+            let mut after = before.clone();
+            let name = "joins".to_owned();
+            after.push(Candidate { name, weight: joins, state: State::Ready });
+            let ids = node_ids(after.iter().map(|c| c.name.as_str()));
+            let (old, new) = (first_rows(SOME, &before, &ids), first_rows(SOME, &after, &ids));
+            for (old, new) in old.iter().zip(new) {
+                if new.nodes[0] == ids["joins"] {
+                    prop_assert_eq!(new.nodes[1], old.nodes[0]);
+                } else {
+                    prop_assert_eq!(new.nodes[0], old.nodes[0]);
+                }
+            }
+        }
+
+        /// Whatever happens to some nodes, a row moves only if its head was one of them, or is now.
+        #[test]
+        fn nothing_moves_between_nodes_that_did_not_change(
+            before in prop::collection::vec((1u32..4, any_state()), 2..9),
+            changes in prop::collection::vec((0usize..9, any_state()), 1..5),
+        ) {
+            let before = cluster(&before);
+            let mut after = before.clone();
+            let mut changed = std::collections::BTreeSet::new();
+            for (position, state) in changes {
+                let position = position % after.len();
+                if after[position].state != state {
+                    after[position].state = state;
+                    changed.insert(position);
+                }
+            }
+            let ids = node_ids(before.iter().map(|c| c.name.as_str()));
+            let is_changed = |id: NodeId| {
+                changed.iter().any(|position| ids[&before[*position].name] == id)
+            };
+            // Where nobody is ready the next best kind takes over, whoever changed.
+            let some_ready = |all: &[Candidate]| all.iter().any(|one| one.state == State::Ready);
+            prop_assume!(some_ready(&before) && some_ready(&after));
+            let (old, new) = (first_rows(SOME, &before, &ids), first_rows(SOME, &after, &ids));
+            for (old, new) in old.iter().zip(new) {
+                let same = old.nodes[0] == new.nodes[0];
+                prop_assert!(same || is_changed(old.nodes[0]) || is_changed(new.nodes[0]));
             }
         }
 

@@ -3,26 +3,45 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::{sync::mpsc, task::AbortHandle, time::MissedTickBehavior};
+use rtnetlink::Handle as Netlink;
+use tokio::{sync::mpsc, time::MissedTickBehavior};
 
 use super::{
-    Desired, KernelMaps, MapStore as _, Status,
+    Desired, KernelMaps, MapStore as _, Services, Status,
     attach::{self, Loaded},
     diff::diff,
-    health::{self, Probe},
+    events::Sampler,
+    loopback,
     members::Members,
     plan::State,
     reach::Reach,
+    settings,
+    watch::{Asked, Seen, Watches},
 };
 use crate::model::Member;
 
 /// Between two looks at the neighbour table.
 const REFRESH: Duration = Duration::from_secs(1);
+
+/// Between two heartbeats; the programs take the agent for hung after two seconds without one.
+const BEAT: Duration = Duration::from_millis(250);
+
+/// What the rest of the agent tells the thread.
+#[derive(Clone, Debug)]
+pub(super) enum Update {
+    /// The nodes.
+    Members(Vec<Member>),
+    /// What is served at the virtual addresses.
+    Services(Services),
+    /// No new connections for this node from now on.
+    Drain,
+}
 
 /// All that the thread works with.
 pub(super) struct Worker {
@@ -32,43 +51,106 @@ pub(super) struct Worker {
     pub(super) have: Desired,
     pub(super) reach: Reach,
     pub(super) status: Arc<Mutex<Status>>,
-    /// One task for each peer, and the address that it probes.
-    pub(super) probes: HashMap<String, (IpAddr, AbortHandle)>,
+    pub(super) netlink: Netlink,
+    /// Where the programs are pinned, and what was added to the loopback is remembered.
+    pub(super) directory: PathBuf,
+    /// The loopback interface may have other virtual addresses than it should.
+    pub(super) unaddressed: bool,
+    /// Settings of the network stack are made.
+    pub(super) settings: bool,
     /// The number of each interface that the program was attached to, or could not be.
     pub(super) attached: BTreeMap<String, u32>,
     /// Programs without a pin, such as those for rare paths, live as long as the object.
     pub(super) loaded: Loaded,
-}
-
-struct Seen {
-    name: String,
-    probe: Probe,
+    /// Samples of flows and drops; `None` if the programs could not be asked for them.
+    pub(super) sampler: Option<Sampler>,
 }
 
 impl Worker {
     /// Until the handle is dropped.
-    pub(super) async fn run(mut self, mut updates: mpsc::UnboundedReceiver<Vec<Member>>) {
-        let (seen, mut probes) = mpsc::unbounded_channel();
-        self.watch_peers(&seen);
+    pub(super) async fn run(mut self, mut updates: mpsc::UnboundedReceiver<Update>) {
+        let (seen, mut found) = mpsc::unbounded_channel();
+        let mut watches = Watches::new(self.asked());
+        watches.follow(self.peers(), &seen);
         let mut refresh = tokio::time::interval(REFRESH);
         refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut beat = tokio::time::interval(BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                members = updates.recv() => match members {
-                    Some(members) => {
+                _ = beat.tick() => {
+                    if let Err(error) = self.maps.beat() {
+                        tracing::error!(error = &error as &dyn std::error::Error, "no heartbeat");
+                    }
+                    continue;
+                }
+                update = updates.recv() => match update {
+                    Some(Update::Members(members)) => {
                         self.members.set(members);
-                        self.watch_peers(&seen);
+                        watches.follow(self.peers(), &seen);
+                    }
+                    Some(Update::Services(services)) => {
+                        self.unaddressed |= self.members.serve(services);
+                    }
+                    Some(Update::Drain) => {
+                        tracing::info!("new connections go to other nodes");
+                        self.members.drain();
                     }
                     None => return,
                 },
-                Some(Seen { name, probe }) = probes.recv() => {
-                    let Some(health) = self.observe(&name, probe) else { continue };
-                    tracing::info!(node = name, state = ?health, "a node's health changed");
+                Some(seen) = found.recv() => {
+                    // One that left while the probe was under way is no peer any more.
+                    if !watches.has(&seen.name) || !self.observe(&seen) {
+                        continue;
+                    }
                 }
-                _ = refresh.tick() => self.follow_interfaces(),
+                _ = refresh.tick() => {
+                    self.follow_interfaces();
+                    if let Some(sampler) = &mut self.sampler {
+                        sampler.drain();
+                    }
+                }
             }
             self.reconcile().await;
+            watches.ask(self.asked());
         }
+    }
+
+    fn peers(&self) -> HashMap<String, IpAddr> {
+        self.members.peers().map(|member| (member.name.to_string(), member.address)).collect()
+    }
+
+    fn asked(&self) -> Asked {
+        let nodes = self.reach.nodes().iter();
+        Asked {
+            own: self.members.own_address(),
+            health_port: self.members.health_port(),
+            tunnel_port: self.members.tunnel_port(),
+            services: self.members.asked_about(),
+            lengths: nodes.map(|(address, node)| (*address, node.mtu)).collect(),
+        }
+    }
+
+    /// Takes note of what a peer was found to be; `true` if that changed anything.
+    fn observe(&mut self, seen: &Seen) -> bool {
+        let node = &*seen.name;
+        let state: Option<State> = self.members.observe(node, seen.probe, seen.tunnel);
+        if let Some(state) = state {
+            let (agent, tunnel) = (seen.probe, seen.tunnel);
+            tracing::info!(node, ?state, ?agent, ?tunnel, "a node's health changed");
+        }
+        let path = seen.full.and_then(|passed| self.members.observe_full(node, passed));
+        match path {
+            Some(true) => tracing::info!(node, "packets as long as the link takes get through"),
+            Some(false) => tracing::warn!(
+                node,
+                "packets as long as the link's MTU do not get through the tunnel to this node: the \
+                 MTU of something between is smaller, and long segments of clients are lost; make \
+                 it as large, or the link's MTU as small"
+            ),
+            None => {}
+        }
+        state.is_some() || path.is_some()
     }
 
     /// An interface that was made anew, as by a driver's reload, has lost its program.
@@ -78,6 +160,9 @@ impl Worker {
             let Ok(now) = attach::index_of(interface) else { continue };
             if std::mem::replace(attached, now) == now {
                 continue;
+            }
+            if self.settings {
+                settings::make(&self.directory, interface);
             }
             match self.loaded.attach_anew(interface) {
                 Ok(mode) => {
@@ -95,44 +180,12 @@ impl Worker {
         }
     }
 
-    /// The new state, if the probe changed it.
-    fn observe(&mut self, name: &str, probe: Probe) -> Option<State> {
-        if !self.probes.contains_key(name) {
-            // Of a node that left while the probe was under way.
-            return None;
-        }
-        self.members.observe(name, probe)
-    }
-
-    /// One task per peer; none for those that left or moved.
-    fn watch_peers(&mut self, seen: &mpsc::UnboundedSender<Seen>) {
-        let wanted: HashMap<String, IpAddr> =
-            self.members.peers().map(|member| (member.name.to_string(), member.address)).collect();
-        self.probes.retain(|name, (address, task)| {
-            let stays = wanted.get(name) == Some(address);
-            if !stays {
-                task.abort();
-            }
-            stays
-        });
-        for (name, address) in wanted {
-            if self.probes.contains_key(&name) {
-                continue;
-            }
-            let task = tokio::spawn(watch(
-                name.clone(),
-                SocketAddr::new(address, self.members.health_port()),
-                seen.clone(),
-            ));
-            self.probes.insert(name, (address, task.abort_handle()));
-        }
-    }
-
     /// Brings the maps to where the members want them.
     async fn reconcile(&mut self) {
         self.reach.refresh(&self.members).await;
         let want = self.members.desired(self.reach.nodes());
-        let mut error = None;
+        // Before packets for a new address are taken, and after those for an old one are not.
+        let mut error = self.address(&want).await;
         for operation in diff(&self.have, &want) {
             if let Err(failure) = self.maps.apply(&operation) {
                 tracing::error!(error = &failure as &dyn std::error::Error, "a map is not written");
@@ -141,6 +194,7 @@ impl Worker {
         }
         if error.is_none() {
             self.have = want;
+            error = self.unaddress().await;
         } else if let Ok(have) = self.maps.read() {
             // Some operations succeeded: the next round starts from what is there, and publishes
             // the table anew.
@@ -150,9 +204,33 @@ impl Worker {
         self.publish_status();
     }
 
+    /// Adds the virtual addresses that are missing on the loopback interface.
+    async fn address(&mut self, want: &Desired) -> Option<String> {
+        if !self.unaddressed || want.vips.is_empty() {
+            return None;
+        }
+        let addresses = self.members.addresses();
+        let added = loopback::add(&self.netlink, &self.directory, addresses).await;
+        added.err().map(|error| told(&error))
+    }
+
+    /// Removes those that were added and are virtual no longer.
+    async fn unaddress(&mut self) -> Option<String> {
+        if !self.unaddressed {
+            return None;
+        }
+        let keep = self.members.addresses();
+        let removed = loopback::remove_except(&self.netlink, &self.directory, keep).await;
+        self.unaddressed = removed.is_err();
+        removed.err().map(|error| told(&error))
+    }
+
     /// Shows what is known of the nodes.
-    pub(super) fn publish_status(&self) {
+    pub(super) fn publish_status(&mut self) {
         let nodes = self.members.nodes(self.reach.nodes());
+        if let Err(error) = self.maps.name(&nodes) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "nodes have no names in maps");
+        }
         let rows = self.members.rows();
         let mut status = self.status();
         status.nodes = nodes;
@@ -164,23 +242,8 @@ impl Worker {
     }
 }
 
-impl Drop for Worker {
-    fn drop(&mut self) {
-        for (_, task) in self.probes.values() {
-            task.abort();
-        }
-    }
-}
-
-/// Probes a peer until it is told to stop.
-async fn watch(name: String, peer: SocketAddr, seen: mpsc::UnboundedSender<Seen>) {
-    let mut ticks = tokio::time::interval(health::INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let probe = health::probe(peer).await;
-        if seen.send(Seen { name: name.clone(), probe }).is_err() {
-            return;
-        }
-    }
+/// The failure, which is logged.
+fn told(error: &super::L4Error) -> String {
+    tracing::error!(error = error as &dyn std::error::Error, "a virtual address");
+    error.to_string()
 }

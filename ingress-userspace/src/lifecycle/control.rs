@@ -11,11 +11,14 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{diagnostics::DiagnosticsLog, steering::Steering};
+use super::{
+    diagnostics::DiagnosticsLog,
+    steering::{Fixed, Steering},
+};
 use crate::{
     admin::Board,
     kubernetes::{Moment, Moments},
-    model::{Diagnostic, Model},
+    model::{Diagnostic, Member, Model},
     names::Names,
     proxy::Ports,
     resolve::Wanted,
@@ -36,6 +39,11 @@ pub(super) struct Control {
     publisher: Publisher,
     board: Arc<Board>,
     steering: Steering,
+    /// What of it never changes.
+    fixed: Fixed,
+    /// The nodes of `--members`, which stand for those of the objects, and what is wrong with them.
+    roster: Option<Vec<Member>>,
+    bad_roster: Option<Diagnostic>,
     log: DiagnosticsLog,
     /// Tells the resolver what to look up.
     wanted: Wanted,
@@ -58,7 +66,7 @@ impl Control {
         tls: Lasting,
         publisher: Publisher,
         board: Arc<Board>,
-        steering: Steering,
+        (steering, fixed): (Steering, Fixed),
         wanted: Wanted,
         ports: Ports,
     ) -> Self {
@@ -69,6 +77,9 @@ impl Control {
             publisher,
             board,
             steering,
+            fixed,
+            roster: None,
+            bad_roster: None,
             log: DiagnosticsLog::default(),
             wanted,
             asked: BTreeSet::new(),
@@ -90,6 +101,18 @@ impl Control {
     pub(super) fn apply(&mut self, update: Update) {
         self.stores = Some((update.stores, update.diagnostics));
         self.since = update.since;
+        self.renew();
+    }
+
+    /// The nodes of `--members` are these now; if they cannot be told, those of before.
+    pub(super) fn named(&mut self, members: Result<Vec<Member>, Diagnostic>) {
+        match members {
+            Ok(members) => {
+                self.roster = Some(members);
+                self.bad_roster = None;
+            }
+            Err(fault) => self.bad_roster = Some(fault),
+        }
         self.renew();
     }
 
@@ -144,7 +167,8 @@ impl Control {
         if let Some(levels) = &self.board.levels {
             levels.configure(model.settings.log_level);
         }
-        self.steering.update(&model.members);
+        let services = self.fixed.services(stores, &model);
+        self.steering.update(self.roster.as_ref().unwrap_or(&model.members), services);
         if !same_hosts {
             self.board.zones.prune(&model);
         }
@@ -154,6 +178,7 @@ impl Control {
             self.wanted.tell(translation.names);
         }
 
+        diagnostics.extend(self.bad_roster.clone());
         diagnostics.extend(self.ports.update(&model.streams));
         diagnostics.extend(translation.diagnostics);
         diagnostics.extend_from_slice(&self.bad_routes);

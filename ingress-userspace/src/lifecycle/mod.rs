@@ -4,10 +4,12 @@
 mod control;
 mod diagnostics;
 mod readiness;
+mod roster;
 mod steering;
 mod writing;
 
 pub use readiness::Readiness;
+pub use roster::RosterError;
 pub(crate) use steering::Steering;
 pub use steering::{SteeringError, l4_exit_code};
 
@@ -36,6 +38,8 @@ use crate::{
     translate,
 };
 use control::Control;
+use roster::Roster;
+use steering::Fixed;
 use writing::Writing;
 
 /// Why the agent cannot start.
@@ -50,6 +54,9 @@ pub enum StartError {
     /// The cryptography library.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The file of nodes.
+    #[error(transparent)]
+    Roster(#[from] RosterError),
     /// The kernel tier.
     #[error(transparent)]
     Steering(#[from] SteeringError),
@@ -71,7 +78,8 @@ impl StartError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Stopped => 0,
-            Self::Source(SourceError::Unreadable { .. } | SourceError::Client(_)) => 2,
+            Self::Source(SourceError::Unreadable { .. } | SourceError::Client(_))
+            | Self::Roster(_) => 2,
             Self::Steering(error) => error.exit_code(),
             Self::Webhook(error) if error.is_of_the_user() => 2,
             _ => 3,
@@ -159,6 +167,7 @@ impl Agent {
         let publisher = Publisher::default();
         let reader = publisher.reader();
         let source = Source::open(&config.source, Watched::of(&config))?;
+        let roster = config.l4.members.as_deref().map(Roster::open).transpose()?;
         let tls = Lasting::new()?;
         let segment = steering::largest_segment(&config.l4);
         let bound = Bound::open(&config.listen, config.workers, segment)?;
@@ -224,10 +233,22 @@ impl Agent {
             tls,
             publisher,
             Arc::clone(&board),
-            steering.clone(),
+            (steering.clone(), Fixed::new(&config, &addresses)),
             wanted,
             ports,
         )));
+        let (leaving, left) = mpsc::channel();
+        let mut threads = Vec::new();
+        if let Some((roster, members)) = roster {
+            let held = || control.lock().unwrap_or_else(PoisonError::into_inner);
+            held().named(Ok(members));
+            let weak = Arc::downgrade(&control);
+            threads.push(roster.follow(left, move |members| {
+                if let Some(control) = weak.upgrade() {
+                    control.lock().unwrap_or_else(PoisonError::into_inner).named(members);
+                }
+            })?);
+        }
         let mut writing = Writing::prepare(&config, &control, &board.ledger)?;
         // The source's thread keeps the control, and with it the resolver, for as long as it runs.
         let weak = Arc::downgrade(&control);
@@ -278,19 +299,22 @@ impl Agent {
         );
 
         let Stops { sender: stop, receiver: stops } = stops;
+        threads.extend([source, resolver, admin]);
         let parts = Parts {
+            steering,
+            leaving,
             phase,
             workers,
             readiness,
             stopper,
             writing,
-            threads: vec![source, resolver, admin],
+            threads,
             access_log: writer,
             exporter,
         };
         let main = thread::Builder::new()
             .name("lifecycle".to_owned())
-            .spawn(move || parts.run(&config.shutdown, &reader, &stops))?;
+            .spawn(move || parts.run(&config.shutdown, &config.l4, &reader, &stops))?;
         Ok(Self { addresses, stop, main })
     }
 
@@ -375,6 +399,9 @@ fn library(directory: &Path) -> Library {
 
 /// What runs, for the thread that ends it.
 struct Parts {
+    steering: Steering,
+    /// Ends, when it is dropped, who reads the file of nodes.
+    leaving: mpsc::Sender<()>,
     phase: watch::Sender<Phase>,
     workers: proxy::Running,
     readiness: Arc<Readiness>,
@@ -390,6 +417,7 @@ impl Parts {
     fn run(
         self,
         shutdown: &crate::config::Shutdown,
+        l4: &crate::config::L4,
         reader: &Reader,
         stops: &mpsc::Receiver<Stop>,
     ) -> bool {
@@ -400,9 +428,12 @@ impl Parts {
         self.readiness.stopping();
         self.writing.stop();
         let mut now = first == Stop::Now;
-        if !now && !shutdown.grace.is_zero() {
-            tracing::info!(seconds = shutdown.grace.as_secs(), "unready; still accepting");
-            now = stops.recv_timeout(shutdown.grace).is_ok();
+        // What other nodes send here until they know is taken: a listener that closes with
+        // connections in its queue resets them.
+        let grace = self.steering.drain().map_or(shutdown.grace, |all| shutdown.grace.max(all));
+        if !now && !grace.is_zero() {
+            tracing::info!(seconds = grace.as_secs_f32(), "unready; still accepting");
+            now = stops.recv_timeout(grace).is_ok();
         }
         if !now {
             let drain = reader.current().model.settings.drain.unwrap_or(shutdown.drain);
@@ -413,7 +444,9 @@ impl Parts {
         // The admin port answers until now: unready is an answer too.
         self.phase.send_replace(Phase::Stop);
         self.stopper.stop();
+        drop(self.leaving);
         sound &= self.workers.join();
+        self.steering.leave(l4);
         sound &= self.writing.join(now);
         for thread in self.threads {
             sound &= thread.join().is_ok();

@@ -1,16 +1,22 @@
 //! The kernel tier within the agent: started once the objects are known, told of their nodes, asked
 //! for its counters. Absent where it is off.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
+};
 
 use ingress_common::{Counters, HashKey, Reason};
+use k8s_openapi::api::core::v1::Service;
 
 use super::Addresses;
 use crate::{
     config::{Config, L4, L4Mode},
-    l4::{self, L4Error},
-    model::Member,
-    stores::Stores,
+    kubernetes::Publish,
+    l4::{self, L4Error, Services},
+    model::{Member, Model},
+    stores::{Key, Stores},
 };
 
 /// The key of the flow hash where none is configured. It spreads connections as well as any; what
@@ -52,17 +58,20 @@ impl SteeringError {
 #[must_use]
 pub fn l4_exit_code(error: &L4Error) -> u8 {
     match error {
-        L4Error::UnknownInterface { .. } | L4Error::NotLoaded { .. } => 2,
+        L4Error::UnknownInterface { .. } | L4Error::NotLoaded { .. } | L4Error::Unknown { .. } => 2,
         _ => 3,
     }
 }
 
 /// The maximum segment size for connections that may be steered; `None` where nothing is.
 pub(super) fn largest_segment(flags: &L4) -> Option<u32> {
-    (flags.mode == L4Mode::Auto && !flags.vips.is_empty())
+    (flags.mode != L4Mode::Off && !flags.interfaces.is_empty())
         .then(|| l4::largest_segment(&flags.interfaces))
         .flatten()
 }
+
+/// The class of the Services that get their addresses from `--vip-pool`.
+const CLASS: &str = "penstock.dev/xdp";
 
 /// The kernel tier, or its absence. Clones are one.
 #[derive(Clone, Default)]
@@ -71,12 +80,70 @@ pub(crate) struct Steering(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     handle: OnceLock<l4::Handle>,
-    /// The nodes as told last; locked while they are passed on, so that the last ones win.
-    members: Mutex<Vec<Member>>,
+    /// As told last; locked while it is passed on, so that the last wins.
+    wanted: Mutex<Wanted>,
+}
+
+/// What is to be steered, and to whom.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Wanted {
+    members: Vec<Member>,
+    services: Services,
+}
+
+/// What never changes of what is served.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fixed {
+    /// `--vip`.
+    vips: Vec<IpAddr>,
+    /// The Service that clients find Penstock by (`--publish-service`).
+    own: Option<Key>,
+    /// The ports of HTTP and HTTPS.
+    ports: Vec<u16>,
+}
+
+impl Fixed {
+    pub(super) fn new(config: &Config, addresses: &Addresses) -> Self {
+        let port = |list: &[SocketAddr]| list.first().map(SocketAddr::port);
+        let ports = [port(&addresses.http), port(&addresses.https)].into_iter().flatten();
+        let own = match &config.writes.publish {
+            Publish::Service { namespace, name } => {
+                Some(Key::new(namespace.as_str(), name.as_str()))
+            }
+            _ => None,
+        };
+        Self { vips: config.l4.vips.clone(), own, ports: ports.collect() }
+    }
+
+    /// What is served with these objects and this model.
+    pub(super) fn services(&self, stores: &Stores, model: &Model) -> Services {
+        let mut addresses = self.vips.clone();
+        let own = self.own.as_ref().and_then(|key| stores.services.get(&key.namespace, &key.name));
+        for address in own.into_iter().flat_map(|service| given(service)) {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        let mut tcp = self.ports.clone();
+        tcp.extend(model.streams.tcp.iter().map(|service| service.port));
+        let udp = model.streams.udp.iter().map(|service| service.port).collect();
+        Services { addresses, tcp, udp }
+    }
+}
+
+/// The addresses of a Service of our class, as its status has them.
+fn given(service: &Service) -> Vec<IpAddr> {
+    let class = service.spec.as_ref().and_then(|spec| spec.load_balancer_class.as_deref());
+    let ours = class == Some(CLASS) && service.metadata.deletion_timestamp.is_none();
+    let status = service.status.as_ref().filter(|_| ours);
+    let points = status.and_then(|status| status.load_balancer.as_ref()?.ingress.as_ref());
+    let addresses =
+        points.into_iter().flatten().filter_map(|point| point.ip.as_ref()?.parse().ok());
+    addresses.collect()
 }
 
 impl Steering {
-    /// Attaches, if there is anything to steer.
+    /// Attaches, if there is something to attach to.
     pub(super) fn start(
         &self,
         config: &Config,
@@ -84,51 +151,95 @@ impl Steering {
         stores: &Stores,
     ) -> Result<(), SteeringError> {
         let flags = &config.l4;
-        if flags.mode == L4Mode::Off || flags.vips.is_empty() {
+        if flags.mode == L4Mode::Off || flags.interfaces.is_empty() {
             return Ok(());
         }
-        let port = |list: &[std::net::SocketAddr]| list.first().map(std::net::SocketAddr::port);
-        let ports = [port(&addresses.http), port(&addresses.https)].into_iter().flatten();
+        let begun = self.wanted().clone();
         let options = l4::Options {
-            mode: l4::Mode::Auto,
+            mode: match flags.mode {
+                L4Mode::Off => l4::Mode::Off,
+                L4Mode::Auto => l4::Mode::Auto,
+                L4Mode::Xdp => l4::Mode::Xdp,
+                L4Mode::Tc => l4::Mode::Tc,
+            },
             interfaces: flags.interfaces.clone(),
-            vips: flags.vips.clone(),
-            ports: ports.collect(),
+            services: begun.services.clone(),
             node_name: flags.node_name.clone(),
             bpf_dir: flags.bpf_dir.clone(),
             tunnel_port: flags.tunnel_port,
-            health_port: port(&addresses.admin).unwrap_or(config.admin.port),
+            health_port: addresses.admin.first().map_or(config.admin.port, SocketAddr::port),
             key: key(flags, stores)?,
-            members: self.members().clone(),
+            members: begun.members.clone(),
+            candidates: flags.candidates,
+            settings: flags.settings,
         };
         if let Some(handle) = l4::start(options)? {
             // They may have changed meanwhile.
-            let members = self.members();
-            handle.update(&members);
+            let wanted = self.wanted();
+            if wanted.members != begun.members {
+                handle.update(&wanted.members);
+            }
+            if wanted.services != begun.services {
+                handle.serve(wanted.services.clone());
+            }
             let _only_once = self.0.handle.set(handle);
         }
         Ok(())
     }
 
-    /// Tells the nodes to steer to. Does not wait.
-    pub(super) fn update(&self, members: &[Member]) {
-        let mut known = self.members();
-        if *known != members {
-            known.clear();
-            known.extend_from_slice(members);
-            if let Some(handle) = self.0.handle.get() {
+    /// Tells what to steer, and to whom. Does not wait.
+    pub(super) fn update(&self, members: &[Member], services: Services) {
+        let mut known = self.wanted();
+        let handle = self.0.handle.get();
+        if known.members != members {
+            known.members = members.to_vec();
+            if let Some(handle) = handle {
                 handle.update(members);
+            }
+        }
+        if known.services != services {
+            known.services = services.clone();
+            if let Some(handle) = handle {
+                handle.serve(services);
             }
         }
     }
 
-    fn members(&self) -> MutexGuard<'_, Vec<Member>> {
-        self.0.members.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Sends new connections to other nodes. How long they may take until all know; `None` where
+    /// nothing is steered.
+    pub(super) fn drain(&self) -> Option<Duration> {
+        let handle = self.0.handle.get()?;
+        handle.drain();
+        Some(l4::SETTLED)
+    }
+
+    /// Takes back what `--l4-remove-vips-on-exit` asks for. The programs stay, and go on steering.
+    pub(super) fn leave(&self, flags: &L4) {
+        if flags.leaves && self.0.handle.get().is_some() {
+            if let Err(error) = l4::leave(&flags.bpf_dir) {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, "the virtual addresses stay");
+            }
+        }
+    }
+
+    fn wanted(&self) -> MutexGuard<'_, Wanted> {
+        self.0.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The packet counters by reason; `None` where nothing is steered.
     pub(crate) fn counters(&self) -> Option<Result<Vec<(Reason, Counters)>, L4Error>> {
         self.0.handle.get().map(l4::Handle::counters)
+    }
+
+    /// What is counted by service and by node; `None` where nothing is steered.
+    pub(crate) fn reader(&self) -> Option<&l4::Reader> {
+        self.0.handle.get().map(l4::Handle::reader)
+    }
+
+    /// The last samples of flows and drops.
+    pub(crate) fn events(&self) -> Vec<l4::Event> {
+        self.0.handle.get().map(l4::Handle::events).unwrap_or_default()
     }
 
     /// What it is doing; `None` where nothing is steered.
@@ -167,9 +278,9 @@ fn key(flags: &L4, stores: &Stores) -> Result<HashKey, SteeringError> {
 #[cfg(test)]
 mod tests {
     use k8s_openapi::{ByteString, api::core::v1::Secret};
+    use serde_json::json;
 
     use super::*;
-    use crate::stores::Key;
 
     fn flags(secret: Option<&str>) -> L4 {
         L4 {
@@ -180,6 +291,10 @@ mod tests {
             bpf_dir: "/nowhere".into(),
             tunnel_port: 1,
             key_secret: secret.map(|name| ("penstock".to_owned(), name.to_owned())),
+            members: None,
+            candidates: 4,
+            settings: true,
+            leaves: false,
         }
     }
 
@@ -211,5 +326,35 @@ mod tests {
             assert!(error.to_string().contains(name), "{error}");
         }
         assert!(key(&flags(None), &Stores::default()).is_ok());
+    }
+
+    #[test]
+    fn the_addresses_of_the_own_service_are_steered() {
+        let service = |class: &str, ips: &[&str]| -> Service {
+            serde_json::from_value(json!({
+                "spec": {"type": "LoadBalancer", "loadBalancerClass": class},
+                "status": {"loadBalancer": {
+                    "ingress": ips.iter().map(|ip| json!({"ip": ip})).collect::<Vec<_>>()}}
+            }))
+            .expect("a Service")
+        };
+        let fixed = Fixed {
+            vips: vec![IpAddr::from([192, 0, 2, 1])],
+            own: Some(Key::new("edge", "front")),
+            ports: vec![80, 443],
+        };
+        let told = |own: Service, other: Service| {
+            let services = [("front", own), ("other", other)]
+                .map(|(name, service)| (Key::new("edge", name), Arc::new(service)));
+            let stores = Stores { services: services.into_iter().collect(), ..Stores::default() };
+            fixed.services(&stores, &Model::default())
+        };
+        let both =
+            told(service(CLASS, &["192.0.2.1", "2001:db8::1"]), service(CLASS, &["192.0.2.7"]));
+        // What kube-proxy serves is not ours to take.
+        let expected = ["192.0.2.1", "2001:db8::1"].map(|text| text.parse::<IpAddr>().expect(text));
+        assert_eq!((both.addresses, both.tcp), (expected.to_vec(), vec![80, 443]));
+        let foreign = told(service("other.example/lb", &["192.0.2.5"]), service(CLASS, &[]));
+        assert_eq!(foreign.addresses, [IpAddr::from([192, 0, 2, 1])]);
     }
 }

@@ -5,8 +5,17 @@ use std::{net::IpAddr, sync::Arc};
 pub struct Member {
     /// The Node's name.
     pub name: Arc<str>,
-    /// Its first `InternalIP`, where peers send encapsulated packets to.
+    /// Its first `InternalIP`, or what else names it, where peers send encapsulated packets to.
     pub address: IpAddr,
-    /// Its `Ready` condition is not false or unknown, and it is not being deleted.
+    /// It takes new connections: as its source has it, whatever its peers think of it.
     pub ready: bool,
+    /// Its share of new connections relative to the others'; 0 takes none.
+    pub weight: u32,
+}
+
+impl Member {
+    /// The weight of a node of which nothing else is said.
+    pub const WEIGHT: u32 = 100;
+    /// The largest one. The rows are exact for shares of a thousandth and more.
+    pub const MOST: u32 = 1000;
 }

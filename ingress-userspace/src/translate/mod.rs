@@ -207,7 +207,11 @@ impl Translator {
             backends: resolved.iter().map(|resolved| Arc::clone(&resolved.backend)).collect(),
             certificates: Arc::clone(&routing.certificates),
             default_certificate: routing.default_certificate,
-            members: member::members(&stores.nodes, &mut diagnostics),
+            members: member::members(
+                stores,
+                self.options.members_service.as_ref(),
+                &mut diagnostics,
+            ),
             settings: routing.config.settings.clone(),
             ticket_keys: routing.ticket_keys.clone(),
             streams: Streams { tcp, udp, passthrough: Arc::clone(&routing.passthrough) },

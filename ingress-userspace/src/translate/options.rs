@@ -28,6 +28,8 @@ pub struct Options {
     pub tcp_services: Option<(String, String)>,
     /// `--udp-services-configmap`: namespace and name.
     pub udp_services: Option<(String, String)>,
+    /// `--members-service`: namespace and name of the Service whose endpoints are the agents.
+    pub members_service: Option<(String, String)>,
     /// `--enable-ssl-passthrough`.
     pub ssl_passthrough: bool,
     /// `--disable-catch-all`: ignore Ingresses with `spec.defaultBackend`.
@@ -58,6 +60,7 @@ impl Default for Options {
             configmap: None,
             tcp_services: None,
             udp_services: None,
+            members_service: None,
             ssl_passthrough: false,
             disable_catch_all: false,
             disable_svc_external_name: false,

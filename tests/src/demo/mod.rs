@@ -63,6 +63,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         binaries: binaries.clone(),
         manifests: arguments.manifests.clone(),
         more,
+        ..Options::default()
     })?;
     let mut place = Place::Cluster(cluster);
     requests::show(&mut place, &authority)?;

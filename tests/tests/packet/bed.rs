@@ -21,6 +21,9 @@ pub(crate) const PASS: u32 = 2;
 pub(crate) const TX: u32 = 3;
 pub(crate) const REDIRECT: u32 = 4;
 
+/// tc's actions (include/uapi/linux/pkt_cls.h): go on, drop, redirect.
+const TC_ACTIONS: [u32; 3] = [-1i32 as u32, 2, 7];
+
 pub(crate) const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 80);
 pub(crate) const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x80);
 pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
@@ -63,6 +66,8 @@ const KEY: [u64; 2] = [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210];
 pub(crate) struct Bed {
     pub(crate) programs: Programs,
     runs: u64,
+    /// What comes is nothing that tc can do.
+    pub(crate) xdp_only: bool,
 }
 
 /// Runs `case` against a fresh node in a fresh namespace, or says that it cannot.
@@ -72,7 +77,7 @@ pub(crate) fn bed<F: FnOnce(&mut Bed) + Send>(case: F) {
     let Some(object) = requirement::bpf(name) else { return };
     let addresses = [VIP.into(), VIP6.into(), CLIENT.into(), CLIENT6.into()];
     in_own_namespace(&addresses, || {
-        let mut bed = Bed { programs: Programs::load(&object).unwrap(), runs: 0 };
+        let mut bed = Bed { programs: Programs::load(&object).unwrap(), runs: 0, xdp_only: false };
         bed.fill();
         case(&mut bed);
         bed.every_packet_was_counted_once();
@@ -97,7 +102,7 @@ pub(crate) fn node(id: u16, source: IpAddr, address: IpAddr, ifindex: u32) -> No
         ifindex,
         mtu: MTU,
         flags: NODE_USABLE,
-        reserved: 0,
+        slot: 0,
     }
 }
 
@@ -106,11 +111,7 @@ impl Bed {
         let programs = &mut self.programs;
         let (tcp, udp) = (6, 17);
         programs
-            .set_config(Config {
-                node: NodeId(OWN),
-                tunnel_port: Port::new(TUNNEL_PORT),
-                reserved: 0,
-            })
+            .set_config(Config { node: NodeId(OWN), tunnel_port: Port::new(TUNNEL_PORT), flags: 0 })
             .unwrap();
         for address in [IpAddr::from(VIP), IpAddr::from(VIP6)] {
             programs.add_vip_address(address).unwrap();
@@ -140,7 +141,12 @@ impl Bed {
 
     /// Puts a generation of the table in force.
     pub(crate) fn publish(&mut self, generation: u32) {
-        let group = Group { generation, ready: 1, key: HashKey(KEY) };
+        self.publish_until(generation, 0);
+    }
+
+    /// As [`publish`](Self::publish), with a transition until then.
+    pub(crate) fn publish_until(&mut self, generation: u32, transition_until: u64) {
+        let group = Group { generation, ready: 1, key: HashKey(KEY), transition_until };
         self.programs.set_group(1, group).unwrap();
     }
 
@@ -151,12 +157,17 @@ impl Bed {
     }
 
     pub(crate) fn row_of(&mut self, generation: u32, packet: &Packet, nodes: &[u16]) {
+        self.row_at(generation, hash(packet), nodes);
+    }
+
+    /// Sets the candidates of the row that this hash chooses.
+    pub(crate) fn row_at(&mut self, generation: u32, hash: u64, nodes: &[u16]) {
         let mut row = Row::EMPTY;
         for (slot, id) in row.nodes.iter_mut().zip(nodes) {
             *slot = NodeId(*id);
         }
         // Group 1, its two generations behind the two of group 0.
-        let index = (2 + generation % 2) * ROWS + (hash(packet) & 0xffff) as u32;
+        let index = (2 + generation % 2) * ROWS + (hash & 0xffff) as u32;
         self.programs.set_row(index, row).unwrap();
     }
 
@@ -191,6 +202,28 @@ impl Bed {
         let run = self.run(frame);
         assert_eq!((run.action, run.reason), (action, reason), "for {frame:02x?}");
         assert_eq!(run.frame, expected, "after {}\nfor {frame:02x?}", reason.name());
+        self.check_tc(frame, action, reason, expected);
+    }
+
+    /// Checks that tc's program does what XDP's does. Of a frame whose tag is in it, rather than
+    /// beside it as the kernel has the outer one by then, tc cannot change the headers.
+    #[track_caller]
+    fn check_tc(&mut self, frame: &[u8], action: u32, reason: Reason, expected: &[u8]) {
+        let tagged = matches!(frame.get(12..14), Some([0x81, 0x00] | [0x88, 0xa8]));
+        if tagged && frame != expected || self.xdp_only {
+            return;
+        }
+        self.runs += 1;
+        let run = self.programs.run_tc(frame).unwrap();
+        let [go_on, drop, redirect] = TC_ACTIONS;
+        let action = match action {
+            PASS => go_on,
+            DROP => drop,
+            _ => redirect,
+        };
+        assert_eq!((run.action, run.reason), (action, reason), "in tc, for {frame:02x?}");
+        let after = reason.name();
+        assert_eq!(run.frame, expected, "in tc, after {after}\nfor {frame:02x?}");
     }
 
     /// Checks that the packet goes to the first candidate of its row, `node`, with `rest` to try
@@ -243,19 +276,44 @@ pub(crate) fn hash(packet: &Packet) -> u64 {
     };
     let mut bytes = Vec::new();
     for address in [packet.source, packet.destination] {
+        match address {
+            IpAddr::V4(v4) => bytes.extend(v4.octets()),
+            IpAddr::V6(v6) => bytes.extend(v6.octets()),
+        }
+    }
+    let client = bytes.len() / 2;
+    bytes.extend(source.to_be_bytes());
+    bytes.extend(destination.to_be_bytes());
+    bytes.extend([protocol, 0, 0, 0]);
+    if destination == STICKY {
+        bytes[client..].fill(0);
+    }
+    sip(&bytes)
+}
+
+/// The hash of what all fragments of a packet share.
+pub(crate) fn fragment_hash(packet: &Packet, identification: [u8; 4]) -> u64 {
+    let mut bytes = Vec::new();
+    for address in [packet.source, packet.destination] {
         bytes.extend(match address {
             IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
             IpAddr::V6(v6) => v6.octets(),
         });
     }
-    bytes.extend(source.to_be_bytes());
-    bytes.extend(destination.to_be_bytes());
+    bytes.extend(identification);
+    let protocol = match &packet.transport {
+        _ if packet.source.is_ipv6() => 0,
+        Transport::Tcp { .. } => 6,
+        Transport::Udp { .. } => 17,
+        Transport::Other(protocol, _) => *protocol,
+    };
     bytes.extend([protocol, 0, 0, 0]);
-    if destination == STICKY {
-        bytes[16..].fill(0);
-    }
+    sip(&bytes)
+}
+
+fn sip(bytes: &[u8]) -> u64 {
     let mut hasher = SipHasher13::new_with_keys(KEY[0], KEY[1]);
-    hasher.write(&bytes);
+    hasher.write(bytes);
     hasher.finish()
 }
 
@@ -273,13 +331,15 @@ pub(crate) fn segment6(flags: u8) -> Packet {
 pub(crate) struct Header {
     pub(crate) tried: u8,
     pub(crate) skipped: bool,
+    /// Others than that.
+    pub(crate) flags: u8,
     pub(crate) generation: u16,
     pub(crate) hops: Vec<u16>,
 }
 
 impl Header {
     pub(crate) fn new(tried: u8, hops: &[u16]) -> Self {
-        Self { tried, skipped: false, generation: GENERATION as u16, hops: hops.to_vec() }
+        Self { tried, skipped: false, flags: 0, generation: GENERATION as u16, hops: hops.to_vec() }
     }
 
     /// The header before a packet of the client, and that packet from its IP header on.
@@ -288,7 +348,7 @@ impl Header {
         let mut bytes = vec![
             version << 4 | self.hops.len() as u8,
             self.tried,
-            u8::from(self.skipped),
+            self.flags | u8::from(self.skipped),
             if client.source.is_ipv4() { 4 } else { 41 },
         ];
         bytes.extend(self.generation.to_be_bytes());
@@ -328,8 +388,13 @@ pub(crate) fn entropy(client: &Packet) -> u16 {
 
 /// What a packet of the client becomes on its way to a node.
 pub(crate) fn sent_to(node: u16, header: &Header, client: &Packet) -> Packet {
+    sent_by(node, header, client, hash(client))
+}
+
+/// As [`sent_to`], with the hash that its row was chosen by.
+pub(crate) fn sent_by(node: u16, header: &Header, client: &Packet, hash: u64) -> Packet {
     let payload = header.before(client);
-    let entropy = entropy(client);
+    let entropy = 0xc000 | (hash >> 48) as u16;
     let mut outer = match node {
         OVER_V4 => tunnelled((OWN_V4, PEER_V4), entropy, payload),
         OVER_V6 => tunnelled((OWN_V6, PEER_V6), entropy, payload),

@@ -3,7 +3,7 @@
 use ingress_common::Reason;
 use testbed::wire::{ACK, Packet, SYN};
 
-use crate::bed::{OVER_V4, bed, segment6};
+use crate::bed::{GENERATION, Header, OVER_V4, OWN, TX, bed, fragment_hash, segment6, sent_by};
 
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
@@ -63,12 +63,17 @@ fn packets_behind_more_of_them_pass() {
 }
 
 #[test]
-fn a_fragment_behind_other_headers_passes() {
+fn a_fragment_behind_other_headers_goes_home() {
     bed(|bed| {
         for before in 0..=3 {
             let mut chain = vec![extension(HOP_BY_HOP, 1); before];
             chain.push((FRAGMENT, vec![0, 0, 0, 1, 0, 0, 0, 1]));
-            bed.passes(&behind(chain).frame(), Reason::Fragment);
+            let packet = behind(chain);
+            let home = fragment_hash(&packet, [0, 0, 0, 1]);
+            bed.row_at(GENERATION, home, &[OVER_V4, OWN]);
+            let header = Header { flags: 4, ..Header::new(1, &[]) };
+            let expected = sent_by(OVER_V4, &header, &packet, home).frame();
+            bed.check(&packet.frame(), TX, Reason::FragmentHome, &expected);
         }
     });
 }

@@ -1,6 +1,6 @@
 //! To the node that is asked first, or the next that can be reached.
 
-use ingress_common::{NodeId, Reason};
+use ingress_common::{NodeId, Reason, limits::tail};
 use testbed::wire::{ACK, FIN, Packet, RST, SYN};
 
 use crate::bed::{
@@ -147,7 +147,9 @@ fn packets_up_to_the_limit_go_and_longer_ones_do_not() {
                 bed.forwards(&of(fits), node, &[]);
                 // Padding does not count.
                 bed.forwards(&Packet { padding: 9, ..of(fits) }, node, &[]);
-                // The local stack does not have the connection, and would end it with a reset.
+                // Without the program that tells the sender. The local stack does not have the
+                // connection, and would end it with a reset.
+                bed.programs.empty_slot(tail::TOO_BIG).unwrap();
                 bed.drops(&of(fits + 1).frame(), Reason::RelayFailed);
                 bed.drops(&of(fits + 100).frame(), Reason::RelayFailed);
             }
@@ -162,6 +164,7 @@ fn beginnings_and_datagrams_that_are_too_long_stay() {
         let data = vec![7; usize::from(MTU) - 40];
         let beginning = Packet::tcp((CLIENT, 5), (VIP, 80), SYN, &data);
         let datagram = Packet::udp((CLIENT, 5), (VIP, DNS), &data);
+        bed.programs.empty_slot(tail::TOO_BIG).unwrap();
         for packet in [beginning, datagram] {
             bed.row(&packet, &[OVER_V4]);
             bed.passes(&packet.frame(), Reason::TooLong);

@@ -6,14 +6,24 @@
 
 mod affinity;
 mod bed;
+mod counters;
 mod decapsulate;
+mod events;
 mod extensions;
+mod fixtures;
+mod flows;
 mod foreign;
 mod forward;
+mod fragments;
+mod heart;
+mod icmp;
 mod malformed;
 mod memory;
+mod probe;
 mod random;
 mod sockets;
 mod table;
+mod too_big;
+mod transition;
 mod tunnel;
 mod verifier;

@@ -1,6 +1,6 @@
 //! Packets for a virtual address that cannot be steered: the local stack judges them.
 
-use ingress_common::Reason;
+use ingress_common::{Reason, limits::tail};
 use testbed::wire::{ACK, Packet, SYN, Transport, checksum};
 
 use crate::bed::{
@@ -93,11 +93,12 @@ fn transport_headers_that_contradict_themselves_pass() {
 fn other_protocols_pass() {
     bed(|bed| {
         let of = |protocol| Transport::Other(protocol, vec![8; 64]);
-        let others = || (0..=255).filter(|protocol| ![6, 17].contains(protocol));
-        let frames = others().map(|protocol| Packet::new(CLIENT, VIP, of(protocol)).frame());
+        // ICMP is not among them.
+        let others = |icmp| (0..=255).filter(move |protocol| ![6, 17, icmp].contains(protocol));
+        let frames = others(1).map(|protocol| Packet::new(CLIENT, VIP, of(protocol)).frame());
         bed.all_pass(frames, Reason::OtherProtocol);
         // Over IPv6 these are extension headers.
-        let others = others().filter(|protocol| ![0, 43, 44, 51, 60].contains(protocol));
+        let others = others(58).filter(|protocol| ![0, 43, 44, 51, 60].contains(protocol));
         let frames = others.map(|protocol| Packet::new(CLIENT6, VIP6, of(protocol)).frame());
         bed.all_pass(frames, Reason::OtherProtocol);
     });
@@ -118,9 +119,11 @@ fn other_ports_pass() {
     });
 }
 
+/// Without the program that knows what to do with them.
 #[test]
 fn fragments_pass() {
     bed(|bed| {
+        bed.programs.empty_slot(tail::FRAGMENT).unwrap();
         bed.row(&segment(SYN), &[OVER_V4]);
         for fragment in [0x2000, 0x2001, 0x0001, 0x1fff, 0x3fff, 0x6000] {
             let fragment = Packet { fragment, ..segment(SYN) };

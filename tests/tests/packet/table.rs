@@ -11,7 +11,8 @@ use crate::bed::{
 fn without_a_table_the_stack_takes_everything() {
     bed(|bed| {
         bed.row(&segment(SYN), &[OVER_V4]);
-        let group = Group { generation: GENERATION, ready: 0, key: HashKey([0; 2]) };
+        let group =
+            Group { generation: GENERATION, ready: 0, key: HashKey([0; 2]), transition_until: 0 };
         bed.programs.set_group(1, group).unwrap();
         for flags in [SYN, ACK] {
             bed.passes(&segment(flags).frame(), Reason::NoTable);

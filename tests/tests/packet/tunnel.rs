@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use ingress_common::Reason;
+use ingress_common::{Reason, limits::tail};
 use testbed::wire::{ACK, Packet, SYN, Transport};
 
 use crate::bed::{
@@ -107,12 +107,14 @@ fn headers_of_peers_that_are_cut_short_are_dropped() {
     });
 }
 
+/// Without their program: peers send none to a node that has not all programs.
 #[test]
-fn fragments_in_the_tunnel_are_dropped() {
+fn fragments_in_the_tunnel_are_dropped_without_their_program() {
     bed(|bed| {
         let fragment = Packet { fragment: 0x2000, ..segment(ACK) };
         let fragment6 =
             Packet { extensions: vec![(44, vec![0, 0, 0, 1, 0, 0, 0, 1])], ..segment6(ACK) };
+        bed.programs.empty_slot(tail::DECAP_FRAGMENT).unwrap();
         for inner in [fragment, fragment6] {
             let payload = Header::new(1, &[]).before(&inner);
             bed.drops(&over_v4(payload).frame(), Reason::BadTunnel);
@@ -153,7 +155,7 @@ fn a_tunnel_packet_in_the_tunnel_is_dropped() {
 fn unknown_flags_do_not_hurt() {
     bed(|bed| {
         let mut payload = Header::new(1, &[]).before(&segment(SYN));
-        payload[2] = 0xfe;
+        payload[2] = 0x18;
         bed.check(
             &over_v4(payload).frame(),
             crate::bed::PASS,
@@ -167,9 +169,9 @@ fn unknown_flags_do_not_hurt() {
 fn without_the_decapsulating_program_the_stack_gets_the_tunnel_packet() {
     bed(|bed| {
         let outer = over_v4(Header::new(1, &[]).before(&segment(SYN))).frame();
-        bed.programs.empty_decap_slot().unwrap();
+        bed.programs.empty_slot(tail::DECAP).unwrap();
         bed.passes(&outer, Reason::NoDecap);
-        bed.programs.fill_decap_slot().unwrap();
+        bed.programs.fill_slots().unwrap();
         bed.check(&outer, crate::bed::PASS, Reason::DecapsulatedLast, &segment(SYN).frame());
     });
 }

@@ -2,6 +2,7 @@
 
 mod case;
 mod control;
+mod failover;
 mod failures;
 mod http;
 mod instructions;
@@ -20,6 +21,8 @@ use anyhow::Result;
 pub(crate) enum Bench {
     /// How fast the agent follows an API server with many objects, and its memory.
     Control(control::Arguments),
+    /// What happens to connections while nodes come, go and fail. Needs root.
+    Failover(failover::Arguments),
     /// CPU time, memory and latency: Penstock and its peers in turn, on one core each.
     Http(http::Arguments),
     /// Instructions per request of the agent, against those on record. Needs valgrind.
@@ -31,6 +34,7 @@ pub(crate) enum Bench {
 pub(crate) fn main(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Control(arguments) => control::main(arguments),
+        Bench::Failover(arguments) => failover::main(arguments),
         Bench::Http(arguments) => http::main(arguments),
         Bench::Instructions(arguments) => instructions::main(arguments),
         Bench::Xdp(arguments) => xdp::main(arguments),

@@ -176,12 +176,20 @@ families! {
         "for how long some objects may have been out of date";
     METRICS_MEMORY = Gauge "penstock_metrics_memory_bytes" &[],
         "memory of what is counted by Ingress";
-    MEMBERS = Gauge "penstock_l4_nodes" &["state", "reachable"],
-        "nodes that packets are steered to, by their state";
+    MEMBERS = Gauge "penstock_l4_members" &["state", "reachable"],
+        "nodes that packets are steered to, by what they are planned as";
+    L4_PACKETS = Counter "penstock_l4_packets_total" &["vip", "verdict", "reason"],
+        "packets by virtual service";
+    L4_BYTES = Counter "penstock_l4_bytes_total" &["vip", "verdict", "reason"],
+        "bytes of the packets by virtual service, as they arrived";
+    L4_FORWARDED = Counter "penstock_l4_forwarded_total" &["node", "hop"],
+        "packets sent to a node through the tunnel, by the way that they took";
+    L4_GENERATION = Gauge "penstock_l4_table_generation" &["group"],
+        "number of the steering table in force";
     XDP_PACKETS = Counter "penstock_xdp_packets_total" &["verdict", "reason"],
-        "packets that the XDP program saw";
+        "packets that the programs of the kernel tier saw";
     XDP_BYTES = Counter "penstock_xdp_bytes_total" &["verdict", "reason"],
-        "bytes of the packets that the XDP program saw";
+        "bytes of the packets that the programs of the kernel tier saw";
 }
 
 impl Family {

@@ -54,7 +54,7 @@ impl Watched {
         Self {
             options: config.translate.clone(),
             always: key.into_iter().collect(),
-            nodes: config.l4.mode == L4Mode::Auto && !config.l4.vips.is_empty(),
+            nodes: config.l4.mode == L4Mode::Auto && !config.l4.interfaces.is_empty(),
         }
     }
 

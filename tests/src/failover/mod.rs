@@ -1,0 +1,121 @@
+//! What happens to open and new connections while nodes come, go and fail: five nodes, hundreds of
+//! connections that carry requests all the time, one change, and a count of what broke.
+
+mod cases;
+mod outcome;
+
+pub use cases::{CASES, Case};
+pub use outcome::Outcome;
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+
+use crate::{Binaries, Cluster, Load, Named, Options, Progress, VIP_V4};
+
+/// Nodes of each box.
+pub const NODES: u8 = 5;
+/// Connections that stay open.
+const KEPT: usize = 200;
+/// Clients that connect anew for each request.
+const ANEW: usize = 32;
+/// Between two requests of one client.
+const PAUSE: Duration = Duration::from_millis(250);
+/// For whatever must happen; only ever waited for in full when something is broken.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// A box while something is changed in it.
+pub struct Stage<'s> {
+    /// The box.
+    pub cluster: &'s mut Cluster,
+    /// The requests so far.
+    pub progress: &'s Progress,
+}
+
+impl Stage<'_> {
+    /// Names these nodes to the agents of those, and waits until they steer so.
+    pub(crate) fn name(&mut self, to: &[usize], members: &[Named]) -> Result<()> {
+        to.iter().try_for_each(|node| self.cluster.name(*node, members))?;
+        let names: Vec<String> = self.cluster.nodes().map(|node| node.name()).collect();
+        let mut wanted: Vec<(String, u64, &str)> = members
+            .iter()
+            .map(|one| {
+                let state = if one.draining { "draining" } else { "ready" };
+                (names[one.node].clone(), u64::from(one.weight), state)
+            })
+            .collect();
+        wanted.sort();
+        for node in to {
+            self.cluster.agent(*node).await_steering("steering as named", LIMIT, |steering| {
+                let nodes = steering["nodes"].as_array().map_or(&[][..], Vec::as_slice);
+                let found = nodes.iter().map(|node| {
+                    let text = |key: &str| node[key].as_str().unwrap_or_default();
+                    (text("name").to_owned(), node["weight"].as_u64().unwrap_or(0), text("state"))
+                });
+                found.eq(wanted.iter().cloned())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Waits until each client has had its turn so many times.
+    pub(crate) fn rounds(&self, count: usize) -> Result<()> {
+        self.progress.await_successes(count * (KEPT + ANEW), LIMIT)
+    }
+}
+
+/// Runs a case. Without `second_chance` a row has one candidate, as in a balancer that remembers
+/// nothing.
+///
+/// # Errors
+/// If the box cannot be made, or the change does not come about.
+pub fn measure(case: &Case, second_chance: bool, binaries: &Binaries) -> Result<Outcome> {
+    let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("deploy").join("demo");
+    let mut flags = Vec::new();
+    if !second_chance {
+        flags.push("--l4-candidates=1".to_owned());
+    }
+    let mut cluster = Cluster::start(Options {
+        nodes: NODES,
+        binaries: binaries.clone(),
+        manifests,
+        flags,
+        members: Some(Named::all(0..case.nodes)),
+        ..Options::default()
+    })?;
+    let target = SocketAddr::from((VIP_V4, 80));
+    let load = Load { target, host: "blue.example.com", kept: KEPT, anew: ANEW, pause: PAUSE };
+    let client = cluster.client().clone();
+    let (changed, events) = load.run(&client, |progress| {
+        let mut stage = Stage { cluster: &mut cluster, progress };
+        stage.rounds(3)?;
+        let resets = resets(stage.cluster)?;
+        let begun = Instant::now();
+        (case.change)(&mut stage)?;
+        stage.rounds(5)?;
+        let after = self::resets(stage.cluster)?;
+        anyhow::Ok((begun, after.saturating_sub(resets)))
+    })?;
+    let (begun, resets) = changed.with_context(|| format!("{}: the change", case.name))?;
+    Ok(Outcome::of(&cluster, &events, case, begun, resets))
+}
+
+/// Segments with RST that the nodes' stacks have sent.
+fn resets(cluster: &Cluster) -> Result<u64> {
+    let mut sum = 0;
+    for index in 0..usize::from(NODES) {
+        let text =
+            cluster.node(index).run(|| std::fs::read_to_string("/proc/thread-self/net/snmp"))??;
+        let mut rows = text.lines().filter_map(|line| line.strip_prefix("Tcp: "));
+        let names = rows.next().context("no names of TCP's counters")?;
+        let values = rows.next().context("no values of TCP's counters")?;
+        let pairs = names.split(' ').zip(values.split(' '));
+        let sent = pairs.into_iter().find(|(name, _)| *name == "OutRsts");
+        sum += sent.context("no OutRsts")?.1.parse::<u64>()?;
+    }
+    Ok(sum)
+}

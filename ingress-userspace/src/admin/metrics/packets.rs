@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use ingress_common::Counters;
+
 use super::{
     super::Board,
     family::{self, Family},
@@ -54,7 +56,7 @@ fn members(page: &mut Page<'_>, status: &l4::Status) -> fmt::Result {
 }
 
 fn by_service(page: &mut Page<'_>, reader: &l4::Reader) -> fmt::Result {
-    type Count = fn(&l4::Counters) -> u64;
+    type Count = fn(&Counters) -> u64;
     let families: [(&'static Family, Count); 2] = [
         (&family::L4_PACKETS, |counters| counters.packets),
         (&family::L4_BYTES, |counters| counters.bytes),

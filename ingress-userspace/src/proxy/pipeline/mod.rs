@@ -294,7 +294,9 @@ pub(super) fn note(client: &Rc<Client>, version: Version, status: u16, traffic: 
     let view = client.worker.view();
     let head = RequestHead { version, ..RequestHead::default() };
     let subject = Subject::default();
-    client.worker.counters.request(subject, &head.method, status);
+    let counters = &client.worker.counters;
+    counters.begin(&head.timing);
+    counters.request(subject, &head.method, status, &head.timing, traffic);
     if let Some(journal) = Journal::begin(client, &head, &view.snapshot.model.settings) {
         journal.completed();
         journal.end(&view, Ending { client, subject, head: &head, status, traffic });

@@ -220,7 +220,7 @@ fn config_of(source: String, more: &[&str]) -> Config {
 }
 
 /// Looks until it is so.
-pub(crate) fn until(what: &str, is: impl Fn() -> bool) {
+pub(crate) fn until(what: &str, mut is: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is() {
         assert!(start.elapsed() < DEADLINE, "{what}: not within {DEADLINE:?}");

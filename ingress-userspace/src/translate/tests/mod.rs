@@ -18,6 +18,7 @@ mod memory;
 mod mirror;
 mod proxying;
 mod scale;
+mod scopes;
 mod settings;
 mod snippets;
 mod streams;

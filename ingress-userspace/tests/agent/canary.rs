@@ -71,6 +71,23 @@ fn header_cookie_and_weight_decide_in_this_order() {
 }
 
 #[test]
+fn a_header_can_be_asked_for_one_value() {
+    let (shop, new) = (Backend::echo("shop"), Backend::echo("new"));
+    let value = [("canary-by-header", "x-try"), ("canary-by-header-value", "me")];
+    let one = site(&[], &value, &[shop.address], &[new.address]);
+    for (said, expected) in [("me", "new"), ("ME", "shop"), ("always", "shop"), ("never", "shop")] {
+        assert_eq!(asked(&one, &format!("x-try: {said}\r\n")), expected, "{said}");
+    }
+    assert_eq!(asked(&one, ""), "shop");
+    // Of no header it is no rule, which is told.
+    let wrong = [("canary-by-header-value", "me")];
+    let site = site(&[], &wrong, &[shop.address], &[new.address]);
+    assert_eq!(asked(&site, "x-try: me\r\n"), "shop");
+    let said = site.state()["diagnostics"].to_string();
+    assert!(said.contains("has no effect without canary-by-header"), "{said}");
+}
+
+#[test]
 fn a_weight_is_a_share() {
     let (shop, new) = (Backend::echo("shop"), Backend::echo("new"));
     let share = [("canary-weight", "500"), ("canary-weight-total", "1000")];

@@ -133,6 +133,70 @@ fn only_endpoints_that_the_authority_vouches_for_are_asked() {
     }
 }
 
+type Pairs<'a> = &'a [(&'a str, &'a str)];
+
+/// Says how it is asked: version, suite and server name.
+fn telling(config: Arc<ServerConfig>) -> Backend {
+    Backend::scripted(move |stream, _| {
+        let session = ServerConnection::new(Arc::clone(&config)).expect("a session");
+        let mut stream = BufReader::new(StreamOwned::new(session, stream));
+        while read_request(&mut stream).is_some() {
+            let session = &stream.get_ref().conn;
+            let text = format!(
+                "{:?} {:?} {:?}",
+                session.protocol_version().expect("it is agreed on"),
+                session.negotiated_cipher_suite().expect("it is agreed on").suite(),
+                session.server_name()
+            );
+            let length = text.len();
+            let text = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{text}");
+            if std::io::Write::write_all(stream.get_mut(), text.as_bytes()).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+#[test]
+fn annotations_choose_how_tls_to_endpoints_is_done() {
+    const OLD: (&str, &str) = ("proxy-ssl-protocols", "TLSv1.2");
+    let (config, pem) = server("shop.example.com");
+    let secret = secret_of("authority", &[("ca.crt", &pem)]);
+    let name = ("proxy-ssl-name", "shop.example.com");
+    let cases: &[(Pairs<'_>, &str, &str)] = &[
+        (&[], "TLSv1_3 ", ""),
+        (&[OLD], "TLSv1_2 ", ""),
+        (&[("proxy-ssl-protocols", "SSLv9")], "TLSv1_3 ", "proxy-ssl-protocols"),
+        (
+            &[OLD, ("proxy-ssl-ciphers", "ECDHE-ECDSA-CHACHA20-POLY1305")],
+            "TLSv1_2 TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 ",
+            "",
+        ),
+        (&[name], " None", ""),
+        (&[name, ("proxy-ssl-server-name", "on")], " Some(\"shop.example.com\")", ""),
+        (&[name, ("proxy-ssl-server-name", "perhaps")], " None", "proxy-ssl-server-name"),
+        (&[("proxy-ssl-verify-depth", "many")], "TLSv1_3 ", "proxy-ssl-verify-depth"),
+    ];
+    for (annotations, expected, why) in cases {
+        let shop = telling(Arc::clone(&config));
+        let base = [("backend-protocol", "HTTPS"), ("proxy-ssl-secret", "web/authority")];
+        let site = site(&[&base, *annotations].concat(), shop.address, &secret);
+        let reply = site.get("shop.example.com", "/");
+        assert_eq!(reply.status, 200, "{annotations:?}");
+        assert!(reply.text().contains(expected), "{annotations:?}: {}", reply.text());
+        let said = site.state()["diagnostics"].to_string();
+        assert_eq!((said.contains(why), said == "[]"), (true, why.is_empty()), "{said}");
+    }
+    // What is not `off` was meant to protect, and a name is what is verified.
+    for wrong in [("proxy-ssl-verify", "perhaps"), ("proxy-ssl-name", "a b")] {
+        let shop = telling(Arc::clone(&config));
+        let base = [("backend-protocol", "HTTPS"), ("proxy-ssl-secret", "web/authority"), wrong];
+        let site = site(&base, shop.address, &secret);
+        assert_eq!(site.get("shop.example.com", "/").status, 503, "{wrong:?}");
+        assert_eq!(shop.connections(), 0);
+    }
+}
+
 /// Echoes each piece of a request as it comes, then its trailers. Tells each request's head.
 fn streaming(heads: mpsc::Sender<http::request::Parts>) -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");

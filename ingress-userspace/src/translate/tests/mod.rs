@@ -19,6 +19,7 @@ mod mirror;
 mod parts;
 mod proxying;
 mod scale;
+mod scopes;
 mod settings;
 mod snippets;
 mod streams;

@@ -45,6 +45,8 @@ pub(crate) struct Context {
     pub(super) state: Vec<u8>,
     /// The fields that endpoints get.
     outgoing: [bool; 3],
+    /// Else nothing that the client says of a trace reaches them.
+    trusted: bool,
 }
 
 const ALL: [Propagator; 3] = [Propagator::TraceContext, Propagator::B3, Propagator::B3Multi];
@@ -101,19 +103,22 @@ impl Context {
             debug: remote.debug,
             state: remote.state,
             outgoing,
+            trusted: trust,
         }
     }
 
     /// Replaces what the fields say with this span of ours.
     pub(super) fn write(&self, span: u64, fields: &mut Fields) {
-        if self.outgoing[0] {
+        if self.outgoing[0] || !self.trusted {
             w3c::clear(fields);
+        }
+        if self.outgoing[0] {
             fields.push(w3c::PARENT, &self.traceparent(span));
             if !self.state.is_empty() {
                 fields.push(w3c::STATE, &self.state);
             }
         }
-        if self.outgoing[1] || self.outgoing[2] {
+        if self.outgoing[1] || self.outgoing[2] || !self.trusted {
             b3::clear(fields);
         }
         if self.outgoing[1] {
@@ -366,6 +371,14 @@ mod tests {
         let out = written(&context, &all);
         assert!(out.iter().all(|(_, value)| !value.contains(TRACE)), "{out:?}");
         assert_eq!(out.len(), 2);
+        // Also what is not understood, and what nobody was asked to read.
+        let all = [("b3", "broken"), ("x-b3-spanid", SPAN), ("traceparent", &*parent)];
+        let propagators = Some([Propagator::TraceContext].into());
+        let only = Tracing { propagators, ..tracing() };
+        for tracing in [tracing(), only] {
+            let out = written(&begin_with(&all, &tracing, false), &all);
+            assert!(out.len() == 1 && out[0].0 == "traceparent", "{out:?}");
+        }
     }
 
     #[test]

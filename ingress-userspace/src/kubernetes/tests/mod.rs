@@ -429,7 +429,7 @@ async fn an_address_that_is_not_seen_yet_is_not_given_again() {
         vip_pool: VipPool::new(AddressRange::parse("192.0.2.0/29").into_iter().collect(), []),
     };
     let ((_stop, stopped), (_power, cut)) = (watch::channel(false), watch::channel(false));
-    let _thread = run(&server, writes, moments, stopped, cut);
+    let _thread = run(&server, None, writes, moments, stopped, cut);
     server.until("an address", |server| addresses(server, &path("new")) == ["192.0.2.2"]).await;
     assert_eq!(addresses(&server, &path("old")), ["192.0.2.1"]);
 }

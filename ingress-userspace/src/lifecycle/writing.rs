@@ -70,7 +70,6 @@ impl Writing {
             stop.send_replace(true);
         }
         let both = [self.writer, self.webhook].into_iter().flatten();
-        both.filter(|_| !now)
-            .fold(true, |sound, (_stop, thread)| thread.join().is_ok() && sound)
+        both.filter(|_| !now).fold(true, |sound, (_stop, thread)| thread.join().is_ok() && sound)
     }
 }

@@ -52,7 +52,8 @@ impl Account {
         let Some(access) = &self.access else { return std::future::pending().await };
         loop {
             self.refused.notified().await;
-            tracing::warn!("the API server does not know who writes: reading the account again");
+            // Whether it helps, those say who ask again.
+            tracing::info!("the API server does not know who writes: reading the account again");
             let renewed = client(access, &self.refused).await;
             *self.client.lock().unwrap_or_else(PoisonError::into_inner) = renewed;
             tokio::time::sleep(PAUSE).await;

@@ -74,15 +74,12 @@ impl Writing {
         [&self.writer, &self.webhook].into_iter().flatten().any(|(_, thread)| thread.is_finished())
     }
 
-    /// Waits for the end of both; not for the writer's if this is to be `now`. False: a bug.
+    /// Waits for the end of both, unless this is to be `now`. False: a bug.
     pub(super) fn join(self, now: bool) -> bool {
         if let Some((stop, _)) = &self.webhook {
             stop.send_replace(true);
         }
-        let writer = self.writer.filter(|_| !now);
-        [writer, self.webhook]
-            .into_iter()
-            .flatten()
-            .fold(true, |sound, (_stop, thread)| thread.join().is_ok() && sound)
+        let both = [self.writer, self.webhook].into_iter().flatten();
+        both.filter(|_| !now).fold(true, |sound, (_stop, thread)| thread.join().is_ok() && sound)
     }
 }

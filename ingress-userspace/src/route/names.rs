@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 // Seeded at random, as std's, and several times faster for short keys; which keys there are, no client
 // decides.
 use hashbrown::HashMap;
@@ -9,7 +11,8 @@ use crate::model::{AliasName, Expression, HostName};
 /// are looked up here, lower case, without port and final dot.
 #[derive(Clone, Debug)]
 pub(crate) struct Names<T> {
-    /// Most names are short enough to lie beside what belongs to them: one place in memory to wait for.
+    /// Most names are short enough to lie beside what belongs to them, which is one place in memory to
+    /// wait for; the others are the model's.
     exact: HashMap<SmolStr, T>,
     /// By what follows `*.`.
     wildcard: HashMap<SmolStr, T>,
@@ -20,9 +23,9 @@ pub(crate) struct Names<T> {
 #[derive(Clone, Debug)]
 struct Aliases<T> {
     /// Those of `beneath` where one label is before the suffix, if that makes a difference.
-    one_beneath: HashMap<Box<str>, T>,
-    beneath: HashMap<Box<str>, T>,
-    before: HashMap<Box<str>, T>,
+    one_beneath: HashMap<Arc<str>, T>,
+    beneath: HashMap<Arc<str>, T>,
+    before: HashMap<Arc<str>, T>,
     /// Oldest Ingress first.
     matching: Vec<(Expression, T)>,
 }
@@ -45,11 +48,18 @@ impl<T> Default for Aliases<T> {
 }
 
 impl<T> Names<T> {
+    /// With room for so many names.
+    pub(crate) fn with_room(names: usize) -> Self {
+        Self { exact: HashMap::with_capacity(names), ..Self::default() }
+    }
+
     /// Adds a host. The catch-all has no name.
     pub(crate) fn insert(&mut self, name: &HostName, value: T) {
         match name {
-            HostName::Exact(name) => drop(self.exact.insert((**name).into(), value)),
-            HostName::Wildcard(suffix) => drop(self.wildcard.insert((**suffix).into(), value)),
+            HostName::Exact(name) => drop(self.exact.insert(Arc::clone(name).into(), value)),
+            HostName::Wildcard(suffix) => {
+                drop(self.wildcard.insert(Arc::clone(suffix).into(), value))
+            }
             HostName::CatchAll => {}
         }
     }
@@ -57,13 +67,15 @@ impl<T> Names<T> {
     /// Adds another name of a host.
     pub(crate) fn insert_alias(&mut self, name: &AliasName, value: T) {
         let aliases = match name {
-            AliasName::Exact(name) => return drop(self.exact.insert((**name).into(), value)),
+            AliasName::Exact(name) => {
+                return drop(self.exact.insert(Arc::clone(name).into(), value));
+            }
             _ => self.aliases.get_or_insert_default(),
         };
         match name {
             AliasName::Exact(_) => {}
-            AliasName::Beneath(suffix) => drop(aliases.beneath.insert((**suffix).into(), value)),
-            AliasName::Before(prefix) => drop(aliases.before.insert((**prefix).into(), value)),
+            AliasName::Beneath(suffix) => drop(aliases.beneath.insert(Arc::clone(suffix), value)),
+            AliasName::Before(prefix) => drop(aliases.before.insert(Arc::clone(prefix), value)),
             AliasName::Matching(pattern) => aliases.matching.push((pattern.clone(), value)),
         }
     }

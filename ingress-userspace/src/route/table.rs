@@ -46,7 +46,11 @@ impl RouteTable {
     /// The table of the model after this one's: what did not change is not compiled again.
     #[must_use]
     pub fn next(&self, model: &Model) -> (Self, Vec<Diagnostic>) {
-        let mut next = Self { next_number: self.next_number, ..Self::default() };
+        let mut next = Self {
+            names: Names::with_room(model.hosts.len()),
+            next_number: self.next_number,
+            ..Self::default()
+        };
         let mut diagnostics = Vec::new();
         for host in model.hosts.iter() {
             let table = match self.table(&host.name) {

@@ -76,7 +76,7 @@ impl Handshakes {
         let any = model.hosts.iter().find(|host| host.name == HostName::CatchAll);
         class(Demand::of(any.map(|host| &**host), &model.settings));
         let ordinary = class(Demand::of(None, &model.settings));
-        let mut names = Names::default();
+        let mut names = Names::with_room(model.hosts.len());
         for host in model.hosts.iter() {
             let class = match &host.handshake {
                 Some(_) => class(Demand::of(Some(host), &model.settings)),

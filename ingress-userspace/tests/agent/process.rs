@@ -1,6 +1,7 @@
 //! The binary: its exit codes, its messages, its signals.
 
 use std::{
+    cell::RefCell,
     io::{BufRead as _, BufReader, Read as _},
     net::{SocketAddr, TcpListener},
     process::{Child, Command, ExitStatus, Stdio},
@@ -296,16 +297,14 @@ fn a_signal_in_the_first_moment_is_obeyed() {
         // Nobody answers there, so that it waits for objects for good.
         let arguments = ["run", "--apiserver-host=http://127.0.0.1:1", "--l4=off", "--http-port=0"];
         let more = ["--https-port=0", "--healthz-port=0", "--bind-address=127.0.0.1"];
-        let mut child = penstock(&[&arguments[..], &more].concat()).spawn().expect("it starts");
+        let child = penstock(&[&arguments[..], &more].concat()).spawn().expect("it starts");
         let terminate = 1 << (nix::sys::signal::Signal::SIGTERM as u32 - 1);
         until("it catches SIGTERM", || caught(&child) & terminate != 0);
         let pid = nix::unistd::Pid::from_raw(child.id().try_into().expect("a pid"));
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it runs");
-        let mut ended = None;
-        until("it ends", || {
-            ended = child.try_wait().expect("it is ours");
-            ended.is_some()
-        });
-        assert_eq!(ended.and_then(|status| status.code()), Some(0), "{ended:?}");
+        let child = RefCell::new(child);
+        until("it ends", || child.borrow_mut().try_wait().expect("it is ours").is_some());
+        let ended = child.borrow_mut().wait().expect("it has ended");
+        assert_eq!(ended.code(), Some(0), "{ended:?}");
     }
 }

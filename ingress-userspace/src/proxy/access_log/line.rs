@@ -32,7 +32,10 @@ impl Journal {
             && !policies.is_some_and(|own| own.silent)
         {
             let format = &log.format;
-            client.worker.access_log.line(&log.destination, |line| self.write(view, &ending, format, line));
+            client
+                .worker
+                .access_log
+                .line(&log.destination, |line| self.write(view, &ending, format, line));
         }
         if let Some(trace) = &self.trace {
             self.trace(trace, view, &ending);

@@ -134,10 +134,15 @@ fn an_image_that_is_too_large_is_refused_with_its_size() {
 fn the_dockerfile_makes_the_image_that_the_command_makes() {
     let text = fs::read_to_string(super::workspace::root().join("deploy/Dockerfile"))
         .expect("it is there");
+    // Comments go first: they may stand between lines that belong together.
+    let text: String = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .map(|line| format!("{line}\n"))
+        .collect();
     let text = text.replace("\\\n", " ");
     let lines: Vec<Vec<&str>> = text
         .lines()
-        .filter(|line| !line.trim_start().starts_with('#'))
         .map(|line| line.split_whitespace().collect())
         .filter(|words: &Vec<&str>| !words.is_empty())
         .collect();

@@ -44,9 +44,8 @@ fn clients_of_a_virtual_address_notice_no_update_drain_restart_or_deletion() {
     }
     let traffic = Traffic::start(&site.cluster, &Door::Virtual(address));
     site.say(traffic.goes_on("the start"));
-    for number in 1..=NODES {
-        assert!(traffic.owned_by(number) > 0, "n{number} has some of the connections");
-    }
+    let owners = (1..=NODES).filter(|number| traffic.owned_by(*number) > 0).count();
+    assert!(owners > 1, "the connections are on several nodes");
 
     site.kubectl(&["scale", "-n", "app", "deployment/front", "--replicas=20"]);
     site.rolled_out("app", "deployment/front");
@@ -87,32 +86,34 @@ fn clients_of_a_virtual_address_notice_no_update_drain_restart_or_deletion() {
     a_power_cut_costs_the_connections_of_the_node_alone(&site, &traffic, &router);
 }
 
-/// The node has a third of the connections, and perhaps pods. What was on the way to one of those is
+/// The node has connections, and perhaps pods. What was on the way to one of those is
 /// asked of another after a second, for the Ingress says so.
 fn a_power_cut_costs_the_connections_of_the_node_alone(
     site: &Site,
     traffic: &Traffic,
     router: &Balancer,
 ) {
-    const DEAD: u8 = 3;
     let soon = ["proxy-connect-timeout=1", "proxy-read-timeout=1"];
     for value in soon.map(|value| format!("nginx.ingress.kubernetes.io/{value}")) {
         site.kubectl(&["annotate", "-n", "app", "ingress/app", &value]);
     }
     site.say(traffic.goes_on("another annotation"));
     let _before = traffic.take_slowest();
-    let owned = traffic.owned_by(DEAD);
-    site.cluster.cut(DEAD).expect("it has power");
+    // One that has many: by now some nodes have had to send theirs away.
+    let dead = (1..=NODES).max_by_key(|number| traffic.owned_by(*number)).expect("nodes");
+    let owned = traffic.owned_by(dead);
+    assert!(owned > 0);
+    site.cluster.cut(dead).expect("it has power");
     let gone = Instant::now();
-    until("the router has noticed", || !router.nodes().contains(&DEAD));
-    until("its connections are with others", || traffic.owned_by(DEAD) == 0);
+    until("the router has noticed", || !router.nodes().contains(&dead));
+    until("its connections are with others", || traffic.owned_by(dead) == 0);
     traffic.many_more("the power cut");
     let lost = traffic.take_errors();
     let slowest = traffic.take_slowest();
     // Those that the node had, and those that it took in its last moment without having answered yet.
     let (kept, fresh): (Vec<Failure>, Vec<Failure>) =
         lost.iter().cloned().partition(|failure| failure.owner.is_some());
-    assert!(kept.iter().all(|failure| failure.owner == Some(DEAD)), "of {owned}: {lost:?}");
+    assert!(kept.iter().all(|failure| failure.owner == Some(dead)), "of {owned}: {lost:?}");
     assert!(kept.len() <= owned, "once each of {owned}: {lost:?}");
     assert!(fresh.iter().all(|failure| failure.begun < gone), "{gone:?}: {lost:?}");
     assert!(fresh.len() <= NEWCOMERS, "{lost:?}");
@@ -124,14 +125,14 @@ fn a_power_cut_costs_the_connections_of_the_node_alone(
         slowest.as_secs_f32()
     ));
 
-    site.cluster.boot(DEAD).expect("it has power again");
+    site.cluster.boot(dead).expect("it has power again");
     site.cluster.await_nodes(NODES).expect("all are ready");
-    until("the router has noticed", || router.nodes().contains(&DEAD));
+    until("the router has noticed", || router.nodes().contains(&dead));
     site.rolled_out(NAMESPACE, DAEMON_SET);
-    assert_eq!(program_on(site, DEAD).as_deref(), Some("xdp_steer"));
+    assert_eq!(program_on(site, dead).as_deref(), Some("xdp_steer"));
     site.say(traffic.goes_on("the node is back"));
     until("it is answered by again", || {
-        let address = IpAddr::from(Place::Node(DEAD).address());
+        let address = IpAddr::from(Place::Node(dead).address());
         crate::traffic::get(&site.cluster, address, HOST, "/").is_some_and(|a| a.status == 200)
     });
 }

@@ -14,6 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use flate2::Compression;
 
 use crate::{
     build::{self, Profile},
@@ -116,7 +117,12 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
         .output
         .clone()
         .unwrap_or_else(|| workspace::target().join(format!("penstock-{version}.oci.tar")));
-    let image = write(&bytes, &name, limit, &output)?;
+    // Nobody pulls the other ones, and to compress them well takes a minute.
+    let compression = match arguments.binary.is_none() && arguments.profile == Profile::Dev {
+        true => Compression::fast(),
+        false => Compression::best(),
+    };
+    let image = write(&bytes, &name, limit, compression, &output)?;
     for (what, bytes) in [("program", bytes.len() as u64), ("image", image.bytes)] {
         step::say(&format!("{what:<12} {:>8}", build::size(bytes)));
     }
@@ -133,7 +139,13 @@ struct Written {
 }
 
 /// Writes the image of a program.
-fn write(program: &[u8], name: &str, limit: Option<u64>, output: &Path) -> Result<Written> {
+fn write(
+    program: &[u8],
+    name: &str,
+    limit: Option<u64>,
+    compression: Compression,
+    output: &Path,
+) -> Result<Written> {
     let Some((_, tag)) = name.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')) else {
         bail!("--name {name} has no tag: write NAME:TAG");
     };
@@ -145,7 +157,7 @@ fn write(program: &[u8], name: &str, limit: Option<u64>, output: &Path) -> Resul
         );
     }
     let seconds = time::source_date(workspace::root().as_path());
-    let layer = layer::of(program, seconds)?;
+    let layer = layer::of(program, seconds, compression)?;
     let about = layout::About {
         name,
         tag,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, io::Read as _, path::Path};
 
 use clap::Parser as _;
-use flate2::read::GzDecoder;
+use flate2::{Compression, read::GzDecoder};
 use serde_json::Value;
 
 use super::{check_size, elf, layer::digest, write};
@@ -36,7 +36,8 @@ fn blob<'f>(files: &'f BTreeMap<String, Vec<u8>>, descriptor: &Value) -> &'f [u8
 }
 
 fn image(output: &Path, program: &[u8]) -> Vec<u8> {
-    let written = write(program, "localhost/penstock:1.2.3", None, output).expect("written");
+    let written = write(program, "localhost/penstock:1.2.3", None, Compression::best(), output)
+        .expect("written");
     let bytes = fs::read(output).expect("readable");
     assert_eq!(bytes.len() as u64, written.bytes);
     let index = parsed(&files(&bytes)["index.json"]);
@@ -103,7 +104,7 @@ fn what_would_not_run_alone_is_refused() {
     let directory = tempfile::tempdir().expect("a directory");
     let output = directory.path().join("image.tar");
     let refused = |program: &[u8], name| {
-        write(program, name, None, &output).err().expect("refused").to_string()
+        write(program, name, None, Compression::best(), &output).err().expect("refused").to_string()
     };
     let needy = refused(&elf::tests::program(62, 3), "localhost/penstock:1");
     assert!(needy.contains("crt-static"), "{needy}");
@@ -124,7 +125,9 @@ fn an_image_that_is_too_large_is_refused_with_its_size() {
     let output = directory.path().join("image.tar");
     let mut program = elf::tests::program(62, 1);
     program.extend(std::iter::repeat_n(0, 100_000));
-    assert!(write(&program, "localhost/penstock:1.2.3", Some(0), &output).is_err());
+    assert!(
+        write(&program, "localhost/penstock:1.2.3", Some(0), Compression::best(), &output).is_err()
+    );
     assert!(!output.exists(), "nothing is written");
 }
 

@@ -1,7 +1,7 @@
 //! The namespaces and what connects them. The switch is also the router between virtual addresses and
 //! those who ask for them: it sends each connection to one of the nodes that it was given.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, process::Command};
 
 use anyhow::Result;
 
@@ -59,10 +59,19 @@ pub(super) fn add_node(layout: &Layout, number: u8, nodes: u8) -> Result<()> {
     run(switch.command("ethtool").args(["-K", &place.to_string(), "gro", "on"]))
 }
 
-/// Takes a node's namespace away. Nothing of it is heard from the first step on.
-pub(super) fn unplug(layout: &Layout, number: u8) -> Result<()> {
+/// Nothing of a node is heard any more.
+pub(super) fn silence(layout: &Layout, number: u8) -> Result<()> {
     let switch = Namespace::named(layout.namespace(Place::Switch));
     switch.ip(&format!("link set {} down", Place::Node(number)))
+}
+
+/// Takes a node's namespace away, in which nothing runs any more.
+pub(super) fn remove_node(layout: &Layout, number: u8) -> Result<()> {
+    let place = Place::Node(number);
+    let switch = Namespace::named(layout.namespace(Place::Switch));
+    // The kernel would do so itself, but some time after the namespace is gone.
+    switch.ip(&format!("link del {place}"))?;
+    run(Command::new("ip").args(["netns", "del", &layout.namespace(place)]))
 }
 
 /// Makes the router send what is for virtual addresses to these nodes.

@@ -194,13 +194,13 @@ impl Cluster {
     pub fn cut(&self, number: u8) -> Result<()> {
         let place = Place::Node(number);
         let first = Pid::from_raw(first_process(&self.layout, place)?);
-        network::unplug(&self.layout, number)?;
+        network::silence(&self.layout, number)?;
         kill(first, Signal::SIGKILL)?;
         let name = self.layout.namespace(place);
         self.until(&format!("{place} is gone"), || {
             Ok(crate::leftovers::processes(&name).is_empty())
         })?;
-        crate::namespace::run(Command::new("ip").args(["netns", "del", &name]))
+        network::remove_node(&self.layout, number)
     }
 
     /// Its power is back.

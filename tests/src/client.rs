@@ -92,6 +92,11 @@ impl Connection {
         self.local
     }
 
+    /// Whether the server has closed it.
+    pub fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
     /// Asks for a path of a host.
     pub async fn get(&mut self, host: &str, path: &str, limit: Duration) -> Result<Answer> {
         let request = Request::get(path)

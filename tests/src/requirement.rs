@@ -115,12 +115,20 @@ pub fn api_server(test: &str) -> Option<Programs> {
     programs
 }
 
-/// Kubernetes' programs and the image's archive, for a test that makes a cluster of real nodes; `None`
-/// after saying that `test` is skipped.
+/// What a cluster of real nodes with Penstock in it is made of.
+#[derive(Clone, Debug)]
+pub struct Nodes {
+    /// Kubernetes' programs.
+    pub programs: Programs,
+    /// The archive of Penstock's image.
+    pub image: PathBuf,
+}
+
+/// What a test takes that makes a cluster of real nodes; `None` after saying that `test` is skipped.
 ///
 /// # Panics
 /// When something is missing and `PENSTOCK_REQUIRE` lists `nodes`.
-pub fn nodes(test: &str) -> Option<(Programs, PathBuf)> {
+pub fn nodes(test: &str) -> Option<Nodes> {
     if !geteuid().is_root() {
         skip(test, "nodes", "needs root");
         return None;
@@ -129,11 +137,42 @@ pub fn nodes(test: &str) -> Option<(Programs, PathBuf)> {
         skip(test, "nodes", "needs Kubernetes: run `cargo xtask setup --cluster`");
         return None;
     };
-    let image = file("PENSTOCK_IMAGE");
-    if image.is_none() {
-        skip(test, "nodes", "needs PENSTOCK_IMAGE, which `cargo xtask image` writes");
+    if let Some(missing) = ["containerd", "runc", "nft"].into_iter().find(|name| !in_path(name)) {
+        let how = "run `cargo xtask setup --cluster`";
+        skip(test, "nodes", &format!("needs {missing}: {how}"));
+        return None;
     }
-    Some((programs, image?))
+    let Some(image) = file("PENSTOCK_IMAGE") else {
+        let how = "or set PENSTOCK_REQUIRE=nodes for `cargo xtask test`";
+        skip(
+            test,
+            "nodes",
+            &format!("needs PENSTOCK_IMAGE, which `cargo xtask image` writes, {how}"),
+        );
+        return None;
+    };
+    Some(Nodes { programs, image })
+}
+
+/// The directory with one of the programs that others wrote for clusters, for a test that runs it;
+/// `None` after saying that `test` is skipped.
+///
+/// # Panics
+/// When it is missing and `PENSTOCK_REQUIRE` lists `nodes`.
+pub fn companion(test: &str, variable: &str) -> Option<PathBuf> {
+    let directory = env::var_os(variable).map(PathBuf::from).filter(|path| path.is_dir());
+    if directory.is_none() {
+        let how = "run `cargo xtask setup --companions` and `cargo xtask test`";
+        skip(test, "nodes", &format!("needs {variable}: {how}"));
+    }
+    directory
+}
+
+/// Whether there is a program of this name where root's are looked for.
+fn in_path(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let directories = env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    directories.into_iter().any(|directory| directory.join(program).is_file())
 }
 
 fn file(variable: &str) -> Option<PathBuf> {

@@ -1,13 +1,13 @@
 //! `cargo xtask cluster`: a real Kubernetes cluster on this machine, to try Penstock in. Builds what
 //! it takes and becomes the program that does it.
 
-use std::{ffi::OsString, process::Command};
+use std::{ffi::OsString, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result};
 
 use crate::{
     build::{self, Profile},
-    demo, image, privileges, setup, step, workspace,
+    demo, image, manifests, privileges, setup, step,
 };
 
 /// Arguments of `cargo xtask cluster`.
@@ -52,6 +52,10 @@ enum Action {
         /// How the agent is compiled: count takes a part of the time of release.
         #[arg(long, value_enum, default_value = "count")]
         profile: Profile,
+        /// Values for the chart other than its own, as helm takes them; repeatable. Without any,
+        /// deploy/kubernetes/penstock.yaml is applied.
+        #[arg(long, value_name = "FILE")]
+        values: Vec<PathBuf>,
     },
     /// Gives every node an image from an archive: there is no registry.
     Import {
@@ -77,8 +81,8 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
         command.args(["cluster", "--name", &arguments.name, "--programs"]).arg(&programs);
         Ok(command)
     };
-    if let Action::Install { profile } = &arguments.action {
-        return install(*profile, on_cluster);
+    if let Action::Install { profile, values } = &arguments.action {
+        return install(*profile, values, on_cluster);
     }
     let mut command = on_cluster()?;
     match &arguments.action {
@@ -94,10 +98,14 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
 }
 
 /// As a user would, but for the registry.
-fn install(profile: Profile, on_cluster: impl Fn() -> Result<Command>) -> Result<()> {
+fn install(
+    profile: Profile,
+    values: &[PathBuf],
+    on_cluster: impl Fn() -> Result<Command>,
+) -> Result<()> {
+    let manifests = manifests::with(values)?;
     let archive = image::archive(profile)?;
     step::attached("importing the image", on_cluster()?.arg("import").arg(&archive))?;
-    let manifests = workspace::root().join("deploy/kubernetes/penstock.yaml");
     let kubectl = |arguments: &[&str]| -> Result<Command> {
         let mut command = on_cluster()?;
         command.arg("kubectl").args(arguments);

@@ -55,6 +55,17 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
+/// The file with the manifests for these values: the repository's where there are none.
+pub(crate) fn with(values: &[PathBuf]) -> Result<PathBuf> {
+    if values.is_empty() {
+        return Ok(path());
+    }
+    let output = workspace::target().join("penstock-cluster.yaml");
+    let text = rendered(&setup::helm()?, values)?;
+    fs::write(&output, text).with_context(|| output.display().to_string())?;
+    Ok(output)
+}
+
 fn path() -> PathBuf {
     workspace::root().join("deploy/kubernetes/penstock.yaml")
 }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use crate::{
     bench,
     build::{self, OBJECT_VARIABLE, Profile},
-    lint, setup, step, workspace,
+    image, lint, setup, step, workspace,
 };
 
 /// Arguments of `cargo xtask test`.
@@ -35,14 +35,24 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     if required("interop") || required("sslscan") {
         setup::interop()?;
     }
-    if required("apiserver") {
+    if required("apiserver") || required("nodes") {
         setup::kubernetes()?;
+    }
+    let mut companions = setup::found_companions();
+    if required("nodes") {
+        setup::nodes()?;
+        companions = setup::companions()?;
     }
     let object = build::object(false)?;
     if !arguments.no_lint {
         lint::lint(Some(&object))?;
     }
     let agent = build::agent(Profile::Dev, &object)?;
+    // What a cluster's nodes run. It takes a build of its own: the image has no libraries.
+    let image = match required("nodes") {
+        true => Some(image::archive(Profile::Dev)?),
+        false => None,
+    };
 
     // Each skipped test appends a line, for libtest knows no third outcome.
     let skipped = workspace::logs()?.join("skipped");
@@ -56,7 +66,13 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
         .env("PENSTOCK_AGENT", &agent)
         .env("PENSTOCK_SKIPPED", &skipped);
     // Where nothing requires it, tests say that they are skipped for want of it.
-    let helm = if required("helm") { Some(setup::helm()?) } else { setup::found_helm() };
+    command.envs(image.map(|image| ("PENSTOCK_IMAGE", image)));
+    command.envs(companions);
+    let helm = if required("helm") || required("nodes") {
+        Some(setup::helm()?)
+    } else {
+        setup::found_helm()
+    };
     command.envs(helm.map(|helm| ("PENSTOCK_HELM", helm)));
     let tally = tally(&mut command)?;
     let skipped = fs::read_to_string(&skipped).unwrap_or_default();

@@ -182,12 +182,15 @@ async fn ask(peer: SocketAddr) -> Result<http::StatusCode, Box<dyn std::error::E
         .header(http::header::HOST, peer.to_string())
         .header(http::header::CONNECTION, "close")
         .body(http_body_util::Empty::<bytes::Bytes>::new())?;
-    // The answer's head is enough: the connection is dropped with the future that drives it.
+    let answer = sender.send_request(request);
+    tokio::pin!(answer);
+    // The answer's head is enough: the connection is dropped with the future that drives it. One that
+    // came whole at once ends the connection in the same moment, and has been passed on before that.
     tokio::select! {
-        answer = sender.send_request(request) => Ok(answer?.status()),
+        answer = &mut answer => Ok(answer?.status()),
         ended = connection => {
             ended?;
-            Err("closed without an answer".into())
+            Ok(answer.await?.status())
         }
     }
 }
@@ -202,6 +205,40 @@ mod tests {
             health.observe(*probe, Tunnel::Takes);
         }
         health.state()
+    }
+
+    /// A peer that answers each connection with these bytes at once, and closes it.
+    async fn peer(answer: &'static [u8]) -> SocketAddr {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut question = [0; 512];
+                let _length = stream.read(&mut question).await;
+                let _sent = stream.write_all(answer).await;
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_comes_whole_at_once_is_one() {
+        for (answer, found) in [
+            (&b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok"[..], Probe::Ready),
+            (
+                b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+                Probe::NotReady,
+            ),
+            (b"", Probe::Missed),
+            (b"HTTP/1.1 200", Probe::Missed),
+        ] {
+            let peer = peer(answer).await;
+            for _time in 0..20 {
+                assert_eq!(probe(peer).await, found, "{}", String::from_utf8_lossy(answer));
+            }
+        }
     }
 
     #[test]

@@ -30,14 +30,14 @@ pub(super) struct Layer {
 }
 
 /// The layer of a program; `seconds` since 1970 is its time.
-pub(super) fn of(program: &[u8], seconds: u64) -> Result<Layer> {
+pub(super) fn of(program: &[u8], seconds: u64, compression: Compression) -> Result<Layer> {
     let mut tar = tar::Builder::new(Vec::new());
     tar.append_pax_extensions([("SCHILY.xattr.security.capability", &CAPABILITY[..])])
         .context("cannot write the attributes")?;
     append(&mut tar, PROGRAM, 0o755, seconds, program)?;
     let plain = tar.into_inner().context("cannot end the layer")?;
     // Without a name and a time of its own, so that it is the same every time.
-    let mut gzip = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
+    let mut gzip = GzBuilder::new().mtime(0).write(Vec::new(), compression);
     gzip.write_all(&plain).context("cannot compress the layer")?;
     let bytes = gzip.finish().context("cannot compress the layer")?;
     Ok(Layer { bytes, diff_id: digest(&plain) })

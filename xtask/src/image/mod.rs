@@ -14,6 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use flate2::Compression;
 
 use crate::{
     build::{self, Profile},
@@ -41,6 +42,10 @@ pub(crate) struct Arguments {
     /// Also keep the program by itself here.
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
+    /// The most that the image may have, in millions of bytes; the command fails, and writes no image,
+    /// where it has more. Default: 25 for a release, no limit otherwise.
+    #[arg(long, value_name = "MEGABYTES")]
+    max: Option<u64>,
     /// Give the image to a container engine of this machine too.
     #[arg(long, value_enum)]
     load: Option<Engine>,
@@ -57,6 +62,19 @@ enum Engine {
     Containerd,
 }
 
+/// The most that a released image may have, in millions of bytes: what a node pulls.
+const RELEASE_LIMIT: u64 = 25;
+
+/// Fails where an image is larger than so many millions of bytes.
+fn check_size(bytes: u64, limit: Option<u64>) -> Result<()> {
+    if let Some(limit) = limit
+        && bytes > limit.saturating_mul(1_000_000)
+    {
+        bail!("the image has {bytes} bytes, more than the {limit} MB that it may have (--max)");
+    }
+    Ok(())
+}
+
 /// Writes the image under the name that the manifests ask for; the file.
 pub(crate) fn archive(profile: Profile) -> Result<PathBuf> {
     let output = workspace::target().join("penstock-cluster.oci.tar");
@@ -67,6 +85,7 @@ pub(crate) fn archive(profile: Profile) -> Result<PathBuf> {
         name: None,
         output: Some(output.clone()),
         program: None,
+        max: None,
         load: None,
     })?;
     Ok(output)
@@ -92,11 +111,18 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     if let Some(program) = &arguments.program {
         fs::copy(&stripped, program).with_context(|| program.display().to_string())?;
     }
+    let is_release = arguments.binary.is_none() && arguments.profile == Profile::Release;
+    let limit = arguments.max.or(is_release.then_some(RELEASE_LIMIT));
     let output = arguments
         .output
         .clone()
         .unwrap_or_else(|| workspace::target().join(format!("penstock-{version}.oci.tar")));
-    let image = write(&bytes, &name, &output)?;
+    // Nobody pulls the other ones, and to compress them well takes a minute.
+    let compression = match arguments.binary.is_none() && arguments.profile == Profile::Dev {
+        true => Compression::fast(),
+        false => Compression::best(),
+    };
+    let image = write(&bytes, &name, limit, compression, &output)?;
     for (what, bytes) in [("program", bytes.len() as u64), ("image", image.bytes)] {
         step::say(&format!("{what:<12} {:>8}", build::size(bytes)));
     }
@@ -113,7 +139,13 @@ struct Written {
 }
 
 /// Writes the image of a program.
-fn write(program: &[u8], name: &str, output: &Path) -> Result<Written> {
+fn write(
+    program: &[u8],
+    name: &str,
+    limit: Option<u64>,
+    compression: Compression,
+    output: &Path,
+) -> Result<Written> {
     let Some((_, tag)) = name.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')) else {
         bail!("--name {name} has no tag: write NAME:TAG");
     };
@@ -125,7 +157,7 @@ fn write(program: &[u8], name: &str, output: &Path) -> Result<Written> {
         );
     }
     let seconds = time::source_date(workspace::root().as_path());
-    let layer = layer::of(program, seconds)?;
+    let layer = layer::of(program, seconds, compression)?;
     let about = layout::About {
         name,
         tag,
@@ -136,6 +168,7 @@ fn write(program: &[u8], name: &str, output: &Path) -> Result<Written> {
         seconds,
     };
     let (tarball, digest) = layout::tarball(&layer, &about)?;
+    check_size(tarball.len() as u64, limit)?;
     fs::write(output, &tarball).with_context(|| output.display().to_string())?;
     Ok(Written { digest, bytes: tarball.len() as u64 })
 }

@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, fs, io::Read as _, path::Path};
 
-use flate2::read::GzDecoder;
+use clap::Parser as _;
+use flate2::{Compression, read::GzDecoder};
 use serde_json::Value;
 
-use super::{elf, layer::digest, write};
+use super::{check_size, elf, layer::digest, write};
 
 /// The files of a tarball.
 fn files(bytes: &[u8]) -> BTreeMap<String, Vec<u8>> {
@@ -35,7 +36,8 @@ fn blob<'f>(files: &'f BTreeMap<String, Vec<u8>>, descriptor: &Value) -> &'f [u8
 }
 
 fn image(output: &Path, program: &[u8]) -> Vec<u8> {
-    let written = write(program, "localhost/penstock:1.2.3", output).expect("written");
+    let written = write(program, "localhost/penstock:1.2.3", None, Compression::best(), output)
+        .expect("written");
     let bytes = fs::read(output).expect("readable");
     assert_eq!(bytes.len() as u64, written.bytes);
     let index = parsed(&files(&bytes)["index.json"]);
@@ -101,8 +103,9 @@ fn an_image_is_the_same_whenever_it_is_made() {
 fn what_would_not_run_alone_is_refused() {
     let directory = tempfile::tempdir().expect("a directory");
     let output = directory.path().join("image.tar");
-    let refused =
-        |program: &[u8], name| write(program, name, &output).err().expect("refused").to_string();
+    let refused = |program: &[u8], name| {
+        write(program, name, None, Compression::best(), &output).err().expect("refused").to_string()
+    };
     let needy = refused(&elf::tests::program(62, 3), "localhost/penstock:1");
     assert!(needy.contains("crt-static"), "{needy}");
     let script = refused(b"#!/bin/sh\n", "localhost/penstock:1");
@@ -110,4 +113,81 @@ fn what_would_not_run_alone_is_refused() {
     let unnamed = refused(&elf::tests::program(62, 1), "localhost:5000/penstock");
     assert!(unnamed.contains("no tag"), "{unnamed}");
     assert!(!output.exists());
+}
+
+#[test]
+fn an_image_that_is_too_large_is_refused_with_its_size() {
+    assert!(check_size(25_000_000, Some(25)).is_ok());
+    assert!(check_size(u64::MAX, None).is_ok());
+    let error = check_size(25_000_001, Some(25)).expect_err("it is larger").to_string();
+    assert!(error.contains("25000001 bytes") && error.contains("25 MB"), "{error}");
+    let directory = tempfile::tempdir().expect("a directory");
+    let output = directory.path().join("image.tar");
+    let mut program = elf::tests::program(62, 1);
+    program.extend(std::iter::repeat_n(0, 100_000));
+    assert!(
+        write(&program, "localhost/penstock:1.2.3", Some(0), Compression::best(), &output).is_err()
+    );
+    assert!(!output.exists(), "nothing is written");
+}
+
+/// The file for those who build with an engine does what the command does, and nothing that the image
+/// of the command has is missing from its.
+#[test]
+fn the_dockerfile_makes_the_image_that_the_command_makes() {
+    let text = fs::read_to_string(super::workspace::root().join("deploy/Dockerfile"))
+        .expect("it is there");
+    // Comments go first: they may stand between lines that belong together.
+    let text: String = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let text = text.replace("\\\n", " ");
+    let lines: Vec<Vec<&str>> = text
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .filter(|words: &Vec<&str>| !words.is_empty())
+        .collect();
+    let known = ["FROM", "RUN", "WORKDIR", "COPY", "LABEL", "USER", "EXPOSE", "ENTRYPOINT", "CMD"];
+    for line in &lines {
+        assert!(known.contains(&line[0]), "{line:?}");
+    }
+    let after = |word: &str| -> Vec<String> {
+        let found = lines.iter().filter(|line| line[0] == word);
+        found.map(|line| line[1..].join(" ")).collect()
+    };
+    // Two stages: the one that is shipped begins with nothing and takes the program alone.
+    assert_eq!(after("FROM"), ["rust:1.95-bookworm AS build", "scratch"]);
+    assert_eq!(after("COPY"), [". .", "--from=build /penstock /penstock"]);
+    let build = after("RUN").pop().expect("it builds");
+    let command = build.split(" && ").find(|command| command.starts_with("cargo xtask image"));
+    let command = command.expect("by this command").trim();
+    let arguments = command.split(' ').skip(1);
+    let taken = crate::Arguments::try_parse_from(arguments).expect("the command takes these");
+    let crate::Command::Image(arguments) = taken.command else { panic!("{command}") };
+    assert_eq!(arguments.program.as_deref(), Some(Path::new("/penstock")));
+    assert!(build.contains("setcap cap_net_bind_service=ep /penstock"));
+
+    let directory = tempfile::tempdir().expect("a directory");
+    let bytes = image(&directory.path().join("image.tar"), &elf::tests::program(62, 1));
+    let files = files(&bytes);
+    let index = parsed(&files["index.json"]);
+    let manifest = parsed(blob(&files, &index["manifests"][0]));
+    let config = &parsed(blob(&files, &manifest["config"]))["config"];
+    assert_eq!(after("USER"), [config["User"].as_str().expect("text")]);
+    let list = |words: &str| -> Value { serde_json::from_str(words).expect("a list") };
+    assert_eq!(list(&after("ENTRYPOINT")[0]), config["Entrypoint"]);
+    assert_eq!(list(&after("CMD")[0]), config["Cmd"]);
+    let ports = config["ExposedPorts"].as_object().expect("ports");
+    let mut ports: Vec<&str> = ports.keys().map(|port| port.trim_end_matches("/tcp")).collect();
+    ports.sort_by_key(|port| port.parse::<u16>().unwrap_or_default());
+    assert_eq!(after("EXPOSE"), [ports.join(" ")]);
+    for (label, value) in config["Labels"].as_object().expect("labels") {
+        let fixed = ["title", "description", "licenses"];
+        if fixed.iter().any(|end| label.ends_with(&format!(".{end}"))) {
+            let said = format!("{label}={value}");
+            assert!(after("LABEL")[0].contains(&said), "{said}");
+        }
+    }
 }

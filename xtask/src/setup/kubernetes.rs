@@ -111,7 +111,7 @@ fn compile(go: &Path, sources: &Path, directory: &Path) -> Result<()> {
 }
 
 /// Go in `PATH`, else where its own instructions put it.
-fn go() -> Option<PathBuf> {
+pub(super) fn go() -> Option<PathBuf> {
     let usual = PathBuf::from("/usr/local/go/bin/go");
     which("go").or_else(|| usual.is_file().then_some(usual))
 }

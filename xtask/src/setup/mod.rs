@@ -1,6 +1,7 @@
 //! `cargo xtask setup`: finds what the other commands need, installs what is missing where that is
 //! allowed, and says in one line what is missing where it is not.
 
+mod companions;
 mod core_rules;
 mod envoy;
 mod helm;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+pub(crate) use companions::{companions, found as found_companions};
 pub(crate) use envoy::{VERSION as ENVOY, envoy};
 pub(crate) use helm::{found as found_helm, helm};
 pub(crate) use kubernetes::kubernetes;
@@ -38,6 +40,10 @@ pub(crate) struct Arguments {
     /// cluster`, and install what its nodes run. Needs Go; takes some minutes the first time.
     #[arg(long)]
     cluster: bool,
+    /// Also build the programs of others that work beside an ingress controller, for the tests in a
+    /// cluster: cert-manager and pebble. Needs Go; takes some minutes the first time.
+    #[arg(long)]
+    companions: bool,
 }
 
 /// What compiles and links eBPF programs.
@@ -67,6 +73,11 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
         let programs = kubernetes()?;
         step::say(&format!("Kubernetes     {}", programs.display()));
     }
+    if arguments.companions {
+        for (_variable, directory) in companions()? {
+            step::say(&format!("companion      {}", directory.display()));
+        }
+    }
     step::say(&format!("eBPF compiler  {} ({})", ebpf.toolchain.name, ebpf.toolchain.version));
     step::say(&format!("bpf-linker     {}", ebpf.linker.path.display()));
     Ok(())
@@ -94,6 +105,7 @@ pub(crate) fn cluster_in_a_box() -> Result<()> {
 pub(crate) fn nodes() -> Result<()> {
     packages::ensure(&[
         packages::Tool { program: "ip", package: "iproute2" },
+        packages::Tool { program: "ethtool", package: "ethtool" },
         packages::Tool { program: "unshare", package: "util-linux" },
         packages::Tool { program: "containerd", package: "containerd" },
         packages::Tool { program: "runc", package: "runc" },

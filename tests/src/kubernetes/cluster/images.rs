@@ -24,7 +24,7 @@ pub struct Image {
 
 impl Image {
     /// Writes it as an archive of an OCI image layout (image-spec 1.1, image-layout.md).
-    pub(super) fn write(&self, archive: &Path) -> Result<()> {
+    pub fn write(&self, archive: &Path) -> Result<()> {
         let work = tempfile::tempdir()?;
         let root = work.path().join("root");
         let entry = self.program.file_name().context("a program without a name")?;
@@ -47,7 +47,8 @@ impl Image {
             &json!({
                 "architecture": architecture,
                 "os": "linux",
-                "config": { "Entrypoint": [Path::new("/").join(entry)] },
+                // Nobody in particular, for pods that must not be root.
+                "config": { "Entrypoint": [Path::new("/").join(entry)], "User": "65532:65532" },
                 "rootfs": { "type": "layers", "diff_ids": [layer["digest"]] },
             }),
         )?;

@@ -11,6 +11,9 @@ use anyhow::{Result, bail};
 /// Where all clusters keep what they have in files; `PENSTOCK_CLUSTERS` names another place. Neither
 /// in `/var/lib`, `/var/log` nor `/run`, for nodes have those of their own.
 const STATE: &str = "/var/cache/penstock-clusters";
+/// Where virtual addresses are to come from, which the router sends to the nodes: those that RFC 5737
+/// keeps for documentation.
+pub const VIRTUAL: &str = "203.0.113.0/24";
 /// The most nodes that the addresses are laid out for.
 pub(crate) const NODES: u8 = 9;
 
@@ -23,7 +26,7 @@ pub struct Layout {
 /// One of the cluster's network namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// The switch that connects the others.
+    /// The switch that connects the others, and the router to virtual addresses.
     Switch,
     /// The API server and what goes with it.
     ControlPlane,

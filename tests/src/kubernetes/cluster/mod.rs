@@ -14,6 +14,6 @@ mod runtime;
 mod start;
 
 pub use images::Image;
-pub use layout::{Layout, Place};
+pub use layout::{Layout, Place, VIRTUAL};
 pub use node::run as run_node;
 pub use start::Cluster;

@@ -9,6 +9,10 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use http::Method;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 use super::{
     images::Image,
@@ -76,6 +80,7 @@ impl Cluster {
         }
         let credentials = credentials(&layout, nodes)?;
         network::make(&layout, nodes)?;
+        network::route_over(&layout, &(1..=nodes).collect::<Vec<_>>())?;
         say("network made");
 
         // Nodes first: containerd comes up while the API server starts.
@@ -171,8 +176,7 @@ impl Cluster {
 
     /// Gives every node an image from an archive, as a registry would.
     pub fn import(&self, archive: &Path) -> Result<()> {
-        let nodes: u8 = fs::read_to_string(self.layout.directory().join("up"))?.parse()?;
-        for number in 1..=nodes {
+        for number in 1..=self.nodes()? {
             let mut command = self.command(Place::Node(number), "ctr")?;
             let file = File::open(archive).with_context(|| archive.display().to_string())?;
             command.args(["-n", "k8s.io", "images", "import", "-"]);
@@ -185,17 +189,60 @@ impl Cluster {
         Ok(())
     }
 
-    /// A node's power is cut: whatever runs there is gone at once.
+    /// A node's power is cut: it is silent at once, then whatever runs there goes, with all that its
+    /// kernel knew.
     pub fn cut(&self, number: u8) -> Result<()> {
-        let process = first_process(&self.layout, Place::Node(number))?;
-        let process = nix::unistd::Pid::from_raw(process);
-        nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGKILL)?;
-        Ok(())
+        let place = Place::Node(number);
+        let first = Pid::from_raw(first_process(&self.layout, place)?);
+        network::silence(&self.layout, number)?;
+        kill(first, Signal::SIGKILL)?;
+        let name = self.layout.namespace(place);
+        self.until(&format!("{place} is gone"), || {
+            Ok(crate::leftovers::processes(&name).is_empty())
+        })?;
+        network::remove_node(&self.layout, number)
     }
 
     /// Its power is back.
     pub fn boot(&self, number: u8) -> Result<()> {
+        network::add_node(&self.layout, number, self.nodes()?)?;
         start_node(&self.layout, &self.programs, &self.testbed, number)
+    }
+
+    /// Tells a node's `kubelet` or `containerd` to end, as an update of its package does, and returns
+    /// when it has been started again.
+    pub fn restart(&self, number: u8, program: &str) -> Result<()> {
+        let before = self.processes(number, program);
+        let [process] = before[..] else {
+            bail!("n{number} runs {} of {program}", before.len());
+        };
+        kill(process, Signal::SIGTERM)?;
+        self.until(&format!("{program} runs again on n{number}"), || {
+            let now = self.processes(number, program);
+            Ok(!now.is_empty() && !now.contains(&process))
+        })
+    }
+
+    /// The processes of this name in a node's network namespace: those of pods with a network of their
+    /// own are not among them.
+    pub fn processes(&self, number: u8, program: &str) -> Vec<Pid> {
+        let mut all = crate::leftovers::processes(&self.layout.namespace(Place::Node(number)));
+        all.retain(|process| {
+            let name = fs::read_to_string(format!("/proc/{process}/comm"));
+            name.is_ok_and(|name| name.trim_end() == program)
+        });
+        all
+    }
+
+    /// Makes the router send what is for virtual addresses to these nodes alone; all of them are
+    /// where it begins.
+    pub fn route_over(&self, nodes: &[u8]) -> Result<()> {
+        network::route_over(&self.layout, nodes)
+    }
+
+    /// How many nodes it was made with.
+    fn nodes(&self) -> Result<u8> {
+        Ok(fs::read_to_string(self.layout.directory().join("up"))?.parse()?)
     }
 
     /// Waits until as many nodes are ready.
@@ -273,7 +320,7 @@ fn start_node(layout: &Layout, programs: &Programs, testbed: &Path, number: u8) 
 /// the number one in its own namespace.
 fn first_process(layout: &Layout, place: Place) -> Result<i32> {
     let processes = crate::leftovers::processes(&layout.namespace(place));
-    let first = processes.into_iter().map(nix::unistd::Pid::as_raw).find(|process| {
+    let first = processes.into_iter().map(Pid::as_raw).find(|process| {
         let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
         let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
         // The namespaces from ours inwards: a container has one more.

@@ -1,4 +1,8 @@
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
@@ -23,6 +27,8 @@ pub struct Connection {
     local: SocketAddr,
     /// The last answer said that there will be no other.
     closing: bool,
+    /// How the connection ended, once it has.
+    end: Arc<OnceLock<Result<(), String>>>,
 }
 
 /// An answer, read to its end.
@@ -62,7 +68,7 @@ impl Connection {
             .context("cannot connect")?;
         stream.set_nodelay(true)?;
         let local = stream.local_addr()?;
-        let (sender, driver) = match tls {
+        let (sender, driver, end) = match tls {
             None => handshake(stream).await?,
             Some((config, name)) => {
                 let name = ServerName::try_from(name.to_owned())?;
@@ -74,7 +80,7 @@ impl Connection {
                 handshake(stream).await?
             }
         };
-        Ok(Self { sender, driver, local, closing: false })
+        Ok(Self { sender, driver, local, closing: false, end })
     }
 
     /// The last answer said that there will be no other.
@@ -82,9 +88,9 @@ impl Connection {
         self.closing
     }
 
-    /// The other side has closed it.
-    pub fn is_closed(&self) -> bool {
-        self.sender.is_closed()
+    /// How it ended, once it has: in good order, or by what.
+    pub fn end(&self) -> Option<&Result<(), String>> {
+        self.end.get()
     }
 
     /// The client's end.
@@ -140,14 +146,19 @@ pub async fn get(target: SocketAddr, host: &str, path: &str, limit: Duration) ->
     connection.get(host, path, limit).await
 }
 
-async fn handshake<S>(stream: S) -> Result<(SendRequest<Empty<Bytes>>, JoinHandle<()>)>
+type Open = (SendRequest<Empty<Bytes>>, JoinHandle<()>, Arc<OnceLock<Result<(), String>>>);
+
+async fn handshake<S>(stream: S) -> Result<Open>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
     let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    // Its error reaches the request that it breaks.
+    let end = Arc::new(OnceLock::new());
+    let told = Arc::clone(&end);
+    // Its error reaches the request that it breaks, if there is one.
     let driver = tokio::spawn(async move {
-        let _ = connection.await;
+        let ended = connection.await.map_err(|error| format!("{:#}", anyhow::Error::new(error)));
+        let _only_once = told.set(ended);
     });
-    Ok((sender, driver))
+    Ok((sender, driver, end))
 }

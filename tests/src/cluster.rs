@@ -114,8 +114,12 @@ impl Cluster {
         for agent in &mut cluster.agents {
             agent.start()?;
         }
-        let count = options.members.map_or(cluster.agents.len(), |members| members.len());
-        cluster.await_steering_to(count)?;
+        cluster.agents.iter_mut().try_for_each(|agent| agent.await_ready(READY))?;
+        // One that is not named steers to nobody.
+        let members = options.members.unwrap_or_else(|| Named::all(0..cluster.agents.len()));
+        for member in &members {
+            cluster.agents[member.node].await_peers(members.len(), READY)?;
+        }
         Ok(cluster)
     }
 
@@ -132,6 +136,17 @@ impl Cluster {
         let hidden = path.with_extension("new");
         std::fs::write(&hidden, lines.collect::<String>())?;
         Ok(std::fs::rename(hidden, path)?)
+    }
+
+    /// The file that tells the agent of the node of this index who is there.
+    pub fn members_file(&self, index: usize) -> PathBuf {
+        members_file(&self.id, self.topology.nodes[index].addresses)
+    }
+
+    /// Makes the fabric's port to the node of this index take packets of so many bytes at most.
+    pub fn fabric_mtu(&self, index: usize, mtu: u16) -> Result<()> {
+        let port = self.topology.nodes[index].addresses.name();
+        self.topology.fabric.ip(&format!("link set {port} mtu {mtu}"))
     }
 
     /// Takes the link of the node of this index down, or up again.
@@ -209,10 +224,7 @@ impl Cluster {
 
     /// Waits until all agents are ready and steer to each other.
     pub fn await_whole(&mut self) -> Result<()> {
-        self.await_steering_to(self.agents.len())
-    }
-
-    fn await_steering_to(&mut self, count: usize) -> Result<()> {
+        let count = self.agents.len();
         self.agents.iter_mut().try_for_each(|agent| agent.await_ready(READY))?;
         self.agents.iter_mut().try_for_each(|agent| agent.await_peers(count, READY))
     }

@@ -155,13 +155,17 @@ impl Client {
         let mut open: Option<(Connection, SocketAddr)> = None;
         loop {
             let begun = Instant::now();
-            // Closed in good order while nothing was asked.
-            if open.as_mut().is_some_and(|(connection, _)| connection.is_closed()) {
+            let before = open.as_ref().map(|(_, peer)| *peer);
+            // Ended while nothing was asked: in good order, or it broke.
+            let ended = open.as_ref().and_then(|(connection, _)| connection.end().cloned());
+            if ended.is_some() {
                 open = None;
             }
-            let new = open.is_none();
-            let before = open.as_ref().map(|(_, peer)| *peer);
-            let outcome = self.request(open.take()).await;
+            let new = open.is_none() && !matches!(ended, Some(Err(_)));
+            let outcome = match ended {
+                Some(Err(error)) => Err(anyhow::anyhow!("while idle: {error}")),
+                _ => self.request(open.take()).await,
+            };
             let took = begun.elapsed();
             let outcome = outcome.map(|(connection, peer)| {
                 // The server may have said that it was the last request.

@@ -183,12 +183,10 @@ fn node_side(
     node.sysctl(&[
         ("ipv4/ip_forward", "1"),
         ("ipv6/conf/all/forwarding", "1"),
-        // Packets for the virtual address come out of the tunnel without a route back that way.
         ("ipv4/conf/all/rp_filter", "0"),
-        ("ipv4/conf/default/rp_filter", "0"),
-        // The virtual address is on every node: nobody may answer ARP for it.
-        ("ipv4/conf/all/arp_ignore", "1"),
-        ("ipv4/conf/all/arp_announce", "2"),
+        // Strict on interfaces, as distributions have it: the agent sees to what it needs, and that
+        // nobody answers ARP for a virtual address.
+        ("ipv4/conf/default/rp_filter", "1"),
     ])?;
     let mut commands = format!(
         "link add eth0 type veth peer name {name} netns {}\n\

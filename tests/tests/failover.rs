@@ -1,4 +1,5 @@
-//! An agent dies or restarts while real connections are open to three nodes.
+//! An agent dies or restarts while real connections are open to three nodes; nodes come, go and fail
+//! while they are open to five.
 #![forbid(unsafe_code)]
 
 use std::{
@@ -6,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use testbed::{Cluster, Event, Load, VIP_V4};
+use testbed::{Cluster, Event, Load, VIP_V4, failover, requirement};
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// The index of the node whose agent dies.
@@ -104,4 +105,64 @@ fn a_restarted_agent_takes_connections_again_and_keeps_its_maps() {
     let later = events.iter().filter(|event| event.begun >= ready);
     let back = later.filter_map(|event| cluster.node_of(*event.outcome.as_ref().ok()?));
     assert!(back.filter(|node| *node == VICTIM).count() > 50, "n2 takes no connections again");
+}
+
+/// Runs a case of the failover matrix.
+fn outcome(test: &str, case: &str, second_chance: bool) -> Option<failover::Outcome> {
+    let binaries = requirement::cluster(test)?;
+    let case =
+        failover::CASES.iter().find(|known| known.name == case).expect("there is such a case");
+    let outcome = failover::measure(case, second_chance, &binaries);
+    Some(outcome.unwrap_or_else(|error| panic!("{error:#}")))
+}
+
+/// Nothing that is open breaks unless its owner died, and everything new succeeds.
+fn breaks_nothing(test: &str, case: &str) {
+    let Some(outcome) = outcome(test, case, true) else { return };
+    assert_eq!((outcome.broken, outcome.failed), (0, 0), "{outcome:?}");
+    assert!(outcome.open >= 100 && outcome.new >= 50, "{outcome:?}");
+}
+
+#[test]
+fn a_node_that_drains_and_another_way_in_break_nothing() {
+    let name = "a_node_that_drains_and_another_way_in_break_nothing";
+    breaks_nothing(name, "a node drains and the router leaves it out");
+}
+
+#[test]
+fn three_changes_at_once_break_nothing() {
+    breaks_nothing("three_changes_at_once_break_nothing", "two drain, one joins");
+}
+
+#[test]
+fn a_node_that_knows_less_than_the_others_breaks_nothing() {
+    let name = "a_node_that_knows_less_than_the_others_breaks_nothing";
+    breaks_nothing(name, "one drains, one joins, one node does not know");
+}
+
+/// What is open ends in good order, which a client that asks at that moment may take for broken
+/// (RFC 9112, section 9.3.1): what counts here is that nothing new fails.
+fn fails_nothing(test: &str, case: &str) {
+    let Some(outcome) = outcome(test, case, true) else { return };
+    assert_eq!(outcome.failed, 0, "{outcome:?}");
+    assert!(outcome.new >= 50, "{outcome:?}");
+}
+
+#[test]
+fn no_new_connection_fails_while_an_agent_is_told_to_stop() {
+    let name = "no_new_connection_fails_while_an_agent_is_told_to_stop";
+    fails_nothing(name, "an agent is told to stop (SIGTERM)");
+}
+
+#[test]
+fn no_new_connection_fails_while_an_agent_is_started_again() {
+    let name = "no_new_connection_fails_while_an_agent_is_started_again";
+    fails_nothing(name, "an agent is stopped and started again");
+}
+
+#[test]
+fn with_one_candidate_per_row_a_node_that_drains_breaks_connections() {
+    let name = "with_one_candidate_per_row_a_node_that_drains_breaks_connections";
+    let Some(outcome) = outcome(name, "a node drains", false) else { return };
+    assert!(outcome.broken > 0, "the cases above would not notice anything: {outcome:?}");
 }

@@ -69,6 +69,7 @@ impl Place {
                 ],
                 tcp: vec![80, 443],
                 udp: Vec::new(),
+                by_client: false,
             },
             node_name: "n1".to_owned(),
             bpf_dir: self.bpf_dir(),

@@ -142,6 +142,10 @@ pub struct RunFlags {
     /// Candidates of a row: fewer than 4 only to show what they are good for.
     #[arg(long, value_name = "N", default_value = "4", hide = true)]
     pub l4_candidates: String,
+    /// What goes to one node: each connection by itself, or all of a client's address, so that limits
+    /// hold over all nodes.
+    #[arg(long, value_name = "connection|client", default_value = "connection")]
+    pub l4_affinity: String,
     /// Make the settings of the network stack that steering needs: rp_filter, arp_ignore and
     /// arp_announce of each --interface.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,

@@ -143,6 +143,8 @@ pub struct L4 {
     pub members: Option<PathBuf>,
     /// `--l4-candidates`, 1 to 4.
     pub candidates: usize,
+    /// `--l4-affinity`: all connections of a client go to one node.
+    pub by_client: bool,
     /// `--l4-sysctl`.
     pub settings: bool,
     /// `--l4-remove-vips-on-exit`.

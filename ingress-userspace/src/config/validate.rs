@@ -304,6 +304,14 @@ impl RunFlags {
                     4
                 }
             },
+            by_client: match self.l4_affinity.as_str() {
+                "connection" => false,
+                "client" => true,
+                other => {
+                    faults.add("--l4-affinity", other, "connection or client");
+                    false
+                }
+            },
             settings: faults.boolean("--l4-sysctl", &self.l4_sysctl),
             leaves: faults.boolean("--l4-remove-vips-on-exit", &self.l4_remove_vips_on_exit),
         };

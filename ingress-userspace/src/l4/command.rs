@@ -98,7 +98,12 @@ impl Command {
             Self::Load { interfaces, vips, ports, bpf_dir } => load(Options {
                 mode: Mode::Auto,
                 interfaces,
-                services: Services { addresses: vips, tcp: ports, udp: Vec::new() },
+                services: Services {
+                    addresses: vips,
+                    tcp: ports,
+                    udp: Vec::new(),
+                    by_client: false,
+                },
                 node_name: "self".to_owned(),
                 bpf_dir,
                 tunnel_port: TunnelHeader::PORT,

@@ -9,6 +9,7 @@ use std::{
 
 use ingress_common::{
     Address, Config, Node, NodeId, Peer, Port, Row, VipKey, VipValue, config::CONFIG_DRAINING,
+    vip::VIP_AFFINITY_SOURCE,
 };
 
 use super::{
@@ -40,6 +41,8 @@ pub struct Services {
     pub tcp: Vec<u16>,
     /// The UDP ports, likewise.
     pub udp: Vec<u16>,
+    /// All connections of a client's address go to one node, rather than each to its own.
+    pub by_client: bool,
 }
 
 /// The members, their health, and the rows that follow from them.
@@ -288,13 +291,14 @@ impl Members {
     }
 
     fn vips(&self) -> HashMap<VipKey, VipValue> {
-        let Services { addresses, tcp, udp } = &self.services;
+        let Services { addresses, tcp, udp, by_client } = &self.services;
+        let flags = if *by_client { VIP_AFFINITY_SOURCE } else { 0 };
         let ports = tcp.iter().map(|port| (TCP, *port)).chain(udp.iter().map(|port| (UDP, *port)));
         let mut vips = HashMap::new();
         for (number, address) in (0u16..).zip(addresses) {
             for (protocol, port) in ports.clone() {
                 let key = VipKey::new(Address::from(*address), Port::new(port), protocol);
-                vips.insert(key, VipValue { vip_id: number, group: GROUP, flags: 0 });
+                vips.insert(key, VipValue { vip_id: number, group: GROUP, flags });
             }
         }
         vips
@@ -319,6 +323,7 @@ mod tests {
                 addresses: vec![IpAddr::from([203, 0, 113, 80])],
                 tcp: vec![80],
                 udp: vec![53],
+                by_client: false,
             },
             node_name: "n1".to_owned(),
             bpf_dir: "/nowhere".into(),
@@ -420,9 +425,12 @@ mod tests {
         let mut members = members();
         assert_eq!(members.desired(&HashMap::new()).vips.len(), 2);
         let addresses = vec![IpAddr::from([203, 0, 113, 80]), IpAddr::from([203, 0, 113, 81])];
-        let changed = members.serve(Services { addresses, tcp: vec![80, 443], udp: Vec::new() });
+        let (tcp, udp) = (vec![80, 443], Vec::new());
+        let changed = members.serve(Services { addresses, tcp, udp, by_client: true });
         assert!(changed);
-        assert_eq!(members.desired(&HashMap::new()).vips.len(), 4);
+        let vips = members.desired(&HashMap::new()).vips;
+        assert_eq!(vips.len(), 4);
+        assert!(vips.values().all(|vip| vip.flags == VIP_AFFINITY_SOURCE));
         assert_eq!(members.asked_about().len(), 2);
     }
 }

@@ -100,6 +100,8 @@ pub(super) struct Fixed {
     own: Option<Key>,
     /// The ports of HTTP and HTTPS.
     ports: Vec<u16>,
+    /// `--l4-affinity=client`.
+    by_client: bool,
 }
 
 impl Fixed {
@@ -112,7 +114,8 @@ impl Fixed {
             }
             _ => None,
         };
-        Self { vips: config.l4.vips.clone(), own, ports: ports.collect() }
+        let (vips, by_client) = (config.l4.vips.clone(), config.l4.by_client);
+        Self { vips, own, ports: ports.collect(), by_client }
     }
 
     /// What is served with these objects and this model.
@@ -127,7 +130,7 @@ impl Fixed {
         let mut tcp = self.ports.clone();
         tcp.extend(model.streams.tcp.iter().map(|service| service.port));
         let udp = model.streams.udp.iter().map(|service| service.port).collect();
-        Services { addresses, tcp, udp }
+        Services { addresses, tcp, udp, by_client: self.by_client }
     }
 }
 
@@ -295,6 +298,7 @@ mod tests {
             candidates: 4,
             settings: true,
             leaves: false,
+            by_client: false,
         }
     }
 
@@ -342,6 +346,7 @@ mod tests {
             vips: vec![IpAddr::from([192, 0, 2, 1])],
             own: Some(Key::new("edge", "front")),
             ports: vec![80, 443],
+            by_client: false,
         };
         let told = |own: Service, other: Service| {
             let services = [("front", own), ("other", other)]

@@ -20,11 +20,11 @@ use crate::{Binaries, Cluster, Load, Named, Options, Progress, VIP_V4};
 /// Nodes of each box.
 pub const NODES: u8 = 5;
 /// Connections that stay open.
-const KEPT: usize = 200;
+const KEPT: usize = 120;
 /// Clients that connect anew for each request.
-const ANEW: usize = 32;
+const ANEW: usize = 16;
 /// Between two requests of one client.
-const PAUSE: Duration = Duration::from_millis(250);
+const PAUSE: Duration = Duration::from_millis(400);
 /// For whatever must happen; only ever waited for in full when something is broken.
 pub const LIMIT: Duration = Duration::from_secs(60);
 

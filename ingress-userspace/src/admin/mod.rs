@@ -10,7 +10,7 @@ use std::{
     convert::Infallible,
     io,
     net::{IpAddr, TcpListener},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
     thread,
     time::Duration,
 };
@@ -71,6 +71,8 @@ pub(crate) struct Board {
     /// What is counted of requests.
     pub(crate) metrics: crate::config::Metrics,
     pub(crate) hashes: metrics::Hashes,
+    /// Pages of metrics that are being written.
+    pub(crate) pages: AtomicUsize,
 }
 
 impl Board {

@@ -198,6 +198,7 @@ impl Agent {
             is_cluster: matches!(config.source, crate::config::Source::Cluster(_)),
             metrics: config.metrics.clone(),
             hashes: Default::default(),
+            pages: Default::default(),
         });
         let (phase, phases) = watch::channel(Phase::Serve);
         let own = [&addresses.http, &addresses.https, &addresses.admin];

@@ -28,6 +28,7 @@ mod http1;
 mod http2;
 mod limits;
 mod limits_scripts;
+mod metrics;
 mod mirror;
 mod names;
 mod passthrough;

@@ -172,8 +172,6 @@ families! {
         "for how long some objects may have been out of date";
     METRICS_MEMORY = Gauge "penstock_metrics_memory_bytes" &[],
         "memory of what is counted by Ingress";
-    MEMBERS = Gauge "penstock_l4_nodes" &["state", "reachable"],
-        "nodes that packets are steered to, by their state";
     XDP_PACKETS = Counter "penstock_xdp_packets_total" &["verdict", "reason"],
         "packets that the XDP program saw";
     XDP_BYTES = Counter "penstock_xdp_bytes_total" &["verdict", "reason"],
@@ -184,6 +182,13 @@ impl Family {
     /// It is ingress-nginx's too.
     pub(super) fn is_of_ingress_nginx(&self) -> bool {
         self.name.starts_with("nginx_ingress_controller_")
+    }
+
+    /// The name of a counter without `_total`, by which OpenMetrics knows it; `None`: it is no
+    /// counter, has no such name, or the rest of it is another family's.
+    pub(super) fn counter(&self) -> Option<&'static str> {
+        let name = self.name.strip_suffix("_total").filter(|_| self.kind == Counter)?;
+        ALL.iter().all(|other| other.name != name).then_some(name)
     }
 }
 

@@ -5,17 +5,6 @@ use std::fmt;
 use super::{super::Board, family, page::Page};
 
 pub(super) fn write(page: &mut Page<'_>, board: &Board) -> fmt::Result {
-    if let Some(status) = board.steering.status() {
-        let mut lines = page.family(&family::MEMBERS)?;
-        let mut counts = std::collections::BTreeMap::new();
-        for node in status.nodes.values() {
-            let state = format!("{:?}", node.state).to_lowercase();
-            *counts.entry((state, node.reachable)).or_insert(0) += 1;
-        }
-        for ((state, reachable), count) in &counts {
-            lines.whole(&[state, if *reachable { "true" } else { "false" }], *count)?;
-        }
-    }
     let counters = match board.steering.counters() {
         Some(Ok(counters)) => counters,
         Some(Err(error)) => {

@@ -21,7 +21,6 @@ use self::{attempt::poll_gone, download::Download, upload::Upload};
 use super::{
     balance::{Asker, Attempts},
     client::Client,
-    counters::Timing,
     message::{BodyLength, RequestHead, ResponseHead},
     mirror::Copy,
     respond::Failure,
@@ -132,9 +131,12 @@ pub(super) async fn run<D: Downstream, A: Asker>(
                         tunnel(client, proxying, down, &mut connection).await
                     }
                     _ => {
-                        let timing = &head.timing;
                         let up = &mut connection;
-                        relay(client, proxying, down, up, &mut upload, encoder, timing).await
+                        let end = relay(client, proxying, down, up, &mut upload, encoder).await;
+                        if end != Ok(false) {
+                            head.timing.waited();
+                        }
+                        end.map(drop)
                     }
                 };
                 if let Some(journal) = &head.journal {
@@ -229,7 +231,7 @@ fn failure(side: Side) -> Failure {
 }
 
 /// Moves the answer's body to the client, through the encoder if there is one, and what is left of
-/// the request's to the endpoint.
+/// the request's to the endpoint. Returns whether anything was waited for.
 async fn relay<D: Downstream>(
     client: &Client,
     proxying: &Proxying,
@@ -237,18 +239,18 @@ async fn relay<D: Downstream>(
     connection: &mut Connection,
     upload: &mut Upload,
     encoder: Option<Box<Encoder>>,
-    timing: &Timing,
-) -> Result<(), Side> {
+) -> Result<bool, Side> {
     let up = connection;
     let mut download = Download::begin(&client.worker.buffers, proxying.pace, encoder);
-    poll_fn(|cx| {
+    let mut has_waited = false;
+    poll_fn(move |cx| {
         poll_upload(cx, down, up, upload)?;
         match download.poll(cx, up, down) {
             Poll::Pending => {
-                timing.waited();
+                has_waited = true;
                 poll_gone(cx, down, upload)
             }
-            ready => ready,
+            ready => ready.map_ok(|()| has_waited),
         }
     })
     .await

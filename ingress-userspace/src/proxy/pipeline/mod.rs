@@ -74,8 +74,7 @@ pub(super) async fn answer<D: Downstream>(
     down: &mut D,
 ) {
     let view = client.worker.view();
-    let method = head.method.clone();
-    client.worker.counters.begin(&head.timing);
+    client.worker.counters.begin(&head.timing, &head.method);
     let _in_progress = client.worker.counters.in_progress();
     head.journal = Journal::begin(client, head, &view.snapshot.model.settings);
     let (subject, status) = match attend(client, &view, head, None, down).await {
@@ -97,7 +96,7 @@ pub(super) async fn answer<D: Downstream>(
             }
         }
     };
-    client.worker.counters.request(subject, &method, status, &head.timing, down.traffic());
+    client.worker.counters.request(subject, status, &head.timing, down.traffic());
     if let Some(journal) = head.journal.take() {
         journal.end(&view, Ending { client, subject, head, status, traffic: down.traffic() });
     }
@@ -255,14 +254,14 @@ async fn admit<'v, D: Downstream>(
 pub(super) async fn refuse<D: Downstream>(client: &Rc<Client>, failure: Failure, down: &mut D) {
     let view = client.worker.view();
     let mut head = RequestHead::default();
-    client.worker.counters.begin(&head.timing);
+    client.worker.counters.begin(&head.timing, &Method::GET);
     let subject = Subject::default();
     head.journal = Journal::begin(client, &head, &view.snapshot.model.settings);
     let answer = respond::failure(failure);
     let meant = Meant { subject, prepared: false, admission: None, plan: None };
     let status = own(client, &view, meant, &head, down, answer).await;
     let counters = &client.worker.counters;
-    counters.request(subject, &Method::GET, status, &head.timing, down.traffic());
+    counters.request(subject, status, &head.timing, down.traffic());
     if let Some(journal) = head.journal.take() {
         let head = &head;
         journal.end(&view, Ending { client, subject, head, status, traffic: down.traffic() });

@@ -14,6 +14,9 @@ use std::{
 /// together.
 const CHECKED: usize = 1000;
 
+/// How long the names of objects can be (RFC 1123). Bytes.
+const LONGEST_NAME: usize = 253;
+
 /// Upper bounds of the durations of changes. Seconds.
 pub(crate) const BOUNDS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -131,9 +134,13 @@ impl Ledger {
     /// An Ingress was judged.
     pub(crate) fn judged(&self, namespace: &str, name: &str, is_allowed: bool, checks: Checks) {
         self.with(|inner| {
-            let mut key = (namespace.to_owned(), name.to_owned());
+            let is_name = namespace.len() <= LONGEST_NAME && name.len() <= LONGEST_NAME;
+            let mut key = match is_name {
+                true => (namespace.to_owned(), name.to_owned()),
+                false => Default::default(),
+            };
             if inner.by_ingress.len() >= CHECKED && !inner.by_ingress.contains_key(&key) {
-                key = (String::new(), String::new());
+                key = Default::default();
             }
             let verdicts = inner.by_ingress.entry(key).or_default();
             match is_allowed {
@@ -175,6 +182,9 @@ mod tests {
         }
         let (_, verdicts) = ledger.checks();
         assert_eq!(verdicts.len(), CHECKED + 1);
+        ledger.judged(&"a".repeat(1 << 20), "b", true, Checks::default());
+        ledger.judged("web", &"a".repeat(254), true, Checks::default());
+        assert_eq!(ledger.checks().1.len(), CHECKED + 1);
         let all: u64 = verdicts.iter().map(|(_, own)| own.allowed + own.refused).sum();
         assert_eq!(all, 3 * CHECKED as u64);
     }

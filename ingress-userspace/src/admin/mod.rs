@@ -14,7 +14,7 @@ use std::{
     io,
     net::{IpAddr, TcpListener},
     rc::Rc,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
     thread,
     time::Duration,
 };
@@ -84,6 +84,8 @@ pub(crate) struct Board {
     /// What is counted of requests.
     pub(crate) metrics: crate::config::Metrics,
     pub(crate) hashes: metrics::Hashes,
+    /// Pages of metrics that are being written.
+    pub(crate) pages: AtomicUsize,
 }
 
 impl Board {

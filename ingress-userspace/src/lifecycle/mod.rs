@@ -212,6 +212,7 @@ impl Agent {
             is_cluster: matches!(config.source, crate::config::Source::Cluster(_)),
             metrics: config.metrics.clone(),
             hashes: Default::default(),
+            pages: Default::default(),
         });
         let own = [&addresses.http, &addresses.https, &addresses.admin];
         let ports = Ports::new(

@@ -31,6 +31,7 @@ mod http2;
 mod keys;
 mod limits;
 mod limits_scripts;
+mod metrics;
 mod mirror;
 mod names;
 mod own_log;

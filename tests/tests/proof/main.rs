@@ -17,6 +17,7 @@ mod http2;
 mod httpx;
 mod node;
 mod process;
+mod prometheus;
 mod recorder;
 mod report;
 mod script;

@@ -31,6 +31,8 @@ impl<'a> Host<'a> {
 pub(crate) struct Site {
     pub(crate) http: SocketAddr,
     pub(crate) https: SocketAddr,
+    /// The health port.
+    pub(crate) admin: SocketAddr,
     pub(crate) agent: Process,
     authority: Authority,
     directory: TempDir,
@@ -95,7 +97,7 @@ impl Site {
         if !nginx {
             until("the agent is ready", || ready(admin));
         }
-        Some(Self { http, https, agent, authority, directory })
+        Some(Self { http, https, admin, agent, authority, directory })
     }
 
     /// A client configuration that trusts the certificates.

@@ -65,6 +65,8 @@ const AGENT_CORE: usize = 0;
 enum Case {
     /// HTTP/1.1 keep-alive.
     KeepAlive,
+    /// The same with `--enable-metrics=false`: what metrics add is the difference.
+    MetricsOff,
     /// HTTP/1.1, a connection for each request.
     NewConnection,
     /// HTTP/2, a stream at a time.
@@ -97,6 +99,7 @@ impl Case {
     fn name(self) -> &'static str {
         match self {
             Self::KeepAlive => "keep-alive",
+            Self::MetricsOff => "metrics-off",
             Self::NewConnection => "new-connection",
             Self::H2 => "h2",
             Self::Resumed => "resumed",
@@ -115,7 +118,9 @@ impl Case {
             command
         };
         let mut command = match self {
-            Self::KeepAlive | Self::Policies5 | Self::Policies20 => sequential(peer.http, HOST),
+            Self::KeepAlive | Self::MetricsOff | Self::Policies5 | Self::Policies20 => {
+                sequential(peer.http, HOST)
+            }
             Self::NewConnection => {
                 let mut command = sequential(peer.http, HOST);
                 command.arg("--close");
@@ -165,6 +170,11 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
             Case::Routes => penstock::with_routes(&site, "routes", ROUTES.0, ROUTES.1)?,
             Case::Policies5 => penstock::with_policies(&site, "policies-5", 5)?,
             Case::Policies20 => penstock::with_policies(&site, "policies-20", 20)?,
+            Case::MetricsOff => {
+                let mut peer = Name::Penstock.configure(&site)?;
+                peer.command.push("--enable-metrics=false".to_owned());
+                peer
+            }
             _ => Name::Penstock.configure(&site)?,
         };
         let count = count(case, &peer, &ground).with_context(|| case.name().to_owned())?;

@@ -158,6 +158,8 @@ pub(crate) fn interop() -> Result<()> {
         packages::Tool { program: "chromium", package: "chromium" },
         packages::Tool { program: "sslscan", package: "sslscan" },
         packages::Tool { program: "php-cgi", package: "php-cgi" },
+        packages::Tool { program: "prometheus", package: "prometheus" },
+        packages::Tool { program: "promtool", package: "prometheus" },
     ])?;
     packages::ensure_packages(&[
         "libnginx-mod-http-headers-more-filter",

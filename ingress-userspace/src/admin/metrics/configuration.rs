@@ -127,7 +127,6 @@ fn certificates(page: &mut Page<'_>, board: &Board, model: &Model) -> fmt::Resul
             let Key { namespace, name } = key(own);
             let identifier = format!("{namespace}-{name}");
             let values = [&*namespace, class, host, &*name, &*identifier];
-            #[expect(clippy::cast_precision_loss, reason = "seconds of this age are exact")]
             lines.value(&values, described.end as f64)?;
         }
     }
@@ -204,7 +203,6 @@ impl Hashes {
             next.insert(host.name.clone(), (Arc::downgrade(host), hash));
         }
         *known = next;
-        #[expect(clippy::cast_precision_loss, reason = "53 bits are exact")]
         let exact = (all.finish() >> 11) as f64;
         exact
     }

@@ -197,6 +197,13 @@ impl Family {
     pub(super) fn is_of_ingress_nginx(&self) -> bool {
         self.name.starts_with("nginx_ingress_controller_")
     }
+
+    /// The name of a counter without `_total`, by which OpenMetrics knows it; `None`: it is no
+    /// counter, has no such name, or the rest of it is another family's.
+    pub(super) fn counter(&self) -> Option<&'static str> {
+        let name = self.name.strip_suffix("_total").filter(|_| self.kind == Counter)?;
+        ALL.iter().all(|other| other.name != name).then_some(name)
+    }
 }
 
 /// `docs/metrics.md`'s tables.

@@ -64,6 +64,8 @@ pub(super) struct Page<'e> {
 /// A family while it is written.
 pub(super) struct Lines<'p> {
     family: &'static Family,
+    /// The encoder writes `_total`.
+    is_total: bool,
     encoder: MetricEncoder<'p>,
     controller: &'p [String; 3],
 }
@@ -82,14 +84,16 @@ impl<'e> Page<'e> {
     pub(super) fn family(&mut self, family: &'static Family) -> Result<Lines<'_>, fmt::Error> {
         // OpenMetrics wants counters to end in `_total`, and the encoder sees to it. Those that
         // ingress-nginx named otherwise are of an unknown type there: their names are what counts.
-        let (name, kind) = match (family.kind, family.name.strip_suffix("_total")) {
+        let counter = family.counter();
+        let (name, kind) = match (family.kind, counter) {
             (Kind::Counter, Some(name)) => (name, MetricType::Counter),
             (Kind::Counter, None) => (family.name, MetricType::Unknown),
             (Kind::Gauge, _) => (family.name, MetricType::Gauge),
             (Kind::Histogram, _) => (family.name, MetricType::Histogram),
         };
         let encoder = self.encoder.encode_descriptor(name, family.help, None, kind)?;
-        Ok(Lines { family, encoder, controller: &self.controller })
+        let is_total = counter.is_some();
+        Ok(Lines { family, is_total, encoder, controller: &self.controller })
     }
 
     /// A family of one series without labels.
@@ -125,7 +129,7 @@ impl Lines<'_> {
     }
 
     pub(super) fn whole_of(&mut self, labels: &Labels, value: u64) -> fmt::Result {
-        let is_total = self.family.kind == Kind::Counter && self.family.name.ends_with("_total");
+        let is_total = self.is_total;
         let with = |encoder: &mut MetricEncoder<'_>| match is_total {
             true => encoder.encode_counter::<NoLabelSet, u64, f64>(&value, None),
             false => encoder.encode_gauge(&Whole(value)),
@@ -138,7 +142,7 @@ impl Lines<'_> {
 
     pub(super) fn value(&mut self, values: &[&str], value: f64) -> fmt::Result {
         let labels = self.labels(values);
-        let is_total = self.family.kind == Kind::Counter && self.family.name.ends_with("_total");
+        let is_total = self.is_total;
         let with = |encoder: &mut MetricEncoder<'_>| match is_total {
             true => encoder.encode_counter::<NoLabelSet, f64, f64>(&value, None),
             false => encoder.encode_gauge(&value),
@@ -186,7 +190,6 @@ impl prometheus_client::encoding::EncodeGaugeValue for Whole {
     ) -> fmt::Result {
         match i64::try_from(self.0) {
             Ok(value) => value.encode(encoder),
-            #[expect(clippy::cast_precision_loss, reason = "so large a number is never exact")]
             Err(_) => (self.0 as f64).encode(encoder),
         }
     }

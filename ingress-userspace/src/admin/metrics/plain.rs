@@ -44,9 +44,7 @@ impl<W: fmt::Write> Plain<W> {
         let (Some(what), Some(name), rest) = (words.next(), words.next(), words.next()) else {
             return Ok(());
         };
-        let family = ALL
-            .iter()
-            .find(|family| family.name.strip_suffix("_total").unwrap_or(family.name) == name);
+        let family = ALL.iter().find(|family| family.counter().unwrap_or(family.name) == name);
         let name = family.map_or(name, |family| family.name);
         match (what, rest) {
             ("HELP", rest) => writeln!(self.to, "# HELP {name} {}", rest.unwrap_or_default()),

@@ -4,10 +4,7 @@ use std::{
     convert::Infallible,
     fmt,
     io::{self, Write as _},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -36,29 +33,26 @@ const PAGES: usize = 4;
 /// How long a client may take for a part.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Pages that are being written.
-static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
-
 /// A place among the pages that are written at once.
-struct Place;
+struct Place(Arc<Board>);
 
 impl Place {
-    fn take() -> Option<Self> {
-        let place = Self;
+    fn take(board: &Arc<Board>) -> Option<Self> {
+        let place = Self(Arc::clone(board));
         // Dropped again where there is none.
-        (UNDER_WAY.fetch_add(1, Ordering::Relaxed) < PAGES).then_some(place)
+        (board.pages.fetch_add(1, Ordering::Relaxed) < PAGES).then_some(place)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        UNDER_WAY.fetch_sub(1, Ordering::Relaxed);
+        self.0.pages.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// Answers a request for metrics.
 pub(in super::super) fn answer(board: &Arc<Board>, headers: &HeaderMap) -> Response<Body> {
-    let Some(place) = Place::take() else {
+    let Some(place) = Place::take(board) else {
         let body = Full::new(Bytes::from_static(b"too many pages are being written\n"));
         let mut response = Response::new(body.boxed_unsync());
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;

@@ -50,11 +50,6 @@ struct Bounds {
 impl Bounds {
     fn new(shown: &[f64], scale: f64) -> Self {
         // A bound of 0.1 s is 100 000 µs also where the product is a little less.
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "bounds are above 0; what is too large for an integer is never reached"
-        )]
         let inner = shown.iter().map(|bound| (bound * scale + 1e-6).floor() as u64).collect();
         Self { shown: shown.into(), inner }
     }
@@ -211,7 +206,6 @@ impl Blocks {
     pub(super) fn time(&self, block: u32, index: usize) -> Option<Histogram> {
         let place = (*self.layout.times.get(index)?)?;
         let sum = *self.sums.get(block as usize)?.times.get(index)?;
-        #[expect(clippy::cast_precision_loss, reason = "a sum of 285 years is exact to 1 µs")]
         let sum = sum as f64 / 1e6;
         Some(self.histogram(block, place, &self.layout.time_bounds, sum))
     }
@@ -221,7 +215,6 @@ impl Blocks {
         let place = (*self.layout.sizes.get(index)?)?;
         let sums = self.sums.get(block as usize)?;
         let sum = if index == 0 { sums.received } else { sums.sent };
-        #[expect(clippy::cast_precision_loss, reason = "exact up to 9 petabytes")]
         let sum = sum as f64;
         Some(self.histogram(block, place, self.layout.size_bounds(index), sum))
     }

@@ -222,8 +222,6 @@ impl Registry {
 /// What a request turned out to be about.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Subject<'v> {
-    /// The number of the route, or else of the host: see `route::HostTable`.
-    pub(super) number: u64,
     pub(super) host: Option<&'v HostName>,
     pub(super) route: Option<&'v Arc<Route>>,
     pub(super) service: Option<&'v Arc<str>>,
@@ -250,9 +248,9 @@ pub(super) struct Counters {
 
 impl Counters {
     /// A request begins.
-    pub(super) fn begin(&self, timing: &Timing) {
+    pub(super) fn begin(&self, timing: &Timing, method: &Method) {
         if self.registry.requests.enabled {
-            timing.begin();
+            timing.begin(record::known(method));
         } else {
             timing.forget();
         }
@@ -268,7 +266,6 @@ impl Counters {
     pub(super) fn request(
         &self,
         subject: Subject<'_>,
-        method: &Method,
         status: u16,
         timing: &Timing,
         traffic: Traffic,
@@ -277,7 +274,7 @@ impl Counters {
         let Some(durations) = timing.durations() else { return };
         let mut batch = self.batch.borrow_mut();
         batch.push(Record {
-            number: subject.number,
+            number: timing.number(),
             canary: subject.canary.cloned(),
             request: durations.request,
             response: durations.response.unwrap_or(record::NONE),
@@ -285,7 +282,7 @@ impl Counters {
             connect: short(durations.connect),
             received: u64::from(traffic.head_received) + traffic.body_received,
             sent: u64::from(traffic.head_sent) + traffic.body_sent,
-            variant: Variant::new(method, status),
+            variant: Variant { status, method: timing.method() },
         });
         if batch.len() >= BATCH {
             self.registry.requests.add(&mut batch);

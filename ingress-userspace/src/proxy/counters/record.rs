@@ -43,17 +43,17 @@ pub(super) struct Variant {
     /// 2 and 0 stand for `2xx` where only classes are told apart.
     pub(super) status: u16,
     /// Place in [`METHODS`].
-    method: u8,
+    pub(super) method: u8,
+}
+
+/// The place of a method in [`METHODS`].
+pub(super) fn known(method: &Method) -> u8 {
+    let name = method.as_str();
+    let known = METHODS.iter().skip(1).position(|known| *known == name);
+    known.and_then(|place| u8::try_from(place + 1).ok()).unwrap_or_default()
 }
 
 impl Variant {
-    pub(super) fn new(method: &Method, status: u16) -> Self {
-        let name = method.as_str();
-        let known = METHODS.iter().skip(1).position(|known| *known == name);
-        let method = known.and_then(|place| u8::try_from(place + 1).ok()).unwrap_or_default();
-        Self { status, method }
-    }
-
     /// The class of the status in its place.
     pub(super) fn by_class(self) -> Self {
         Self { status: self.status / 100, ..self }

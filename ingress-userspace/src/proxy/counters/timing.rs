@@ -1,4 +1,4 @@
-//! When a request's parts happened. The clock is read where something was waited for, and not again
+//! When a request's parts happened, and whose it is. The clock is read where something was waited for, and not again
 //! before the next wait: most requests read it twice.
 
 use std::{cell::Cell, time::Instant};
@@ -13,6 +13,10 @@ pub(crate) struct Timing {
     asked: Cell<Option<Instant>>,
     connected: Cell<Option<u64>>,
     answered: Cell<Option<u64>>,
+    /// Of the route, or else of the host: see `route::HostTable`. 0: of neither.
+    number: Cell<u64>,
+    /// Place in [`super::record::METHODS`]; the request's own may be changed on its way.
+    method: Cell<u8>,
 }
 
 /// How long a request took, in microseconds. What did not happen is `None`.
@@ -29,14 +33,29 @@ pub(super) struct Durations {
 }
 
 impl Timing {
-    /// The request's head is there.
-    pub(crate) fn begin(&self) {
+    /// The request's head is there, with this method.
+    pub(super) fn begin(&self, method: u8) {
+        self.method.set(method);
         let now = Instant::now();
         self.begun.set(Some(now));
         self.now.set(Some(now));
         self.asked.set(None);
         self.connected.set(None);
         self.answered.set(None);
+        self.number.set(0);
+    }
+
+    /// What is asked for belongs to this host or route.
+    pub(crate) fn belongs_to(&self, number: u64) {
+        self.number.set(number);
+    }
+
+    pub(super) fn method(&self) -> u8 {
+        self.method.get()
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number.get()
     }
 
     /// Nothing is to be measured.

@@ -21,7 +21,6 @@ use self::{attempt::poll_gone, download::Download, upload::Upload};
 use super::{
     balance::{Asker, Attempts},
     client::Client,
-    counters::Timing,
     message::{BodyLength, RequestHead, ResponseHead},
     mirror::Copy,
     respond::Failure,
@@ -132,9 +131,13 @@ pub(super) async fn run<D: Downstream, A: Asker>(
                         tunnel(client, proxying, down, &mut connection).await
                     }
                     _ => {
-                        let timing = &head.timing;
                         let up = &mut connection;
-                        relay(client, proxying, down, up, &mut upload, encoder, timing).await
+                        let (end, received) =
+                            relay(client, proxying, down, up, &mut upload, encoder).await;
+                        if end != Ok(false) {
+                            head.timing.waited();
+                        }
+                        (end.map(drop), received)
                     }
                 };
                 if let Some(journal) = &head.journal {
@@ -219,7 +222,8 @@ fn failure(side: Side) -> Failure {
 }
 
 /// Moves the answer's body to the client, through the encoder if there is one, and what is left of
-/// the request's to the endpoint. Returns how it ended, and how many bytes the endpoint sent.
+/// the request's to the endpoint. Returns whether anything was waited for, or how it broke off, and
+/// how many bytes the endpoint sent.
 async fn relay<D: Downstream>(
     client: &Client,
     proxying: &Proxying,
@@ -227,18 +231,18 @@ async fn relay<D: Downstream>(
     connection: &mut Connection,
     upload: &mut Upload,
     encoder: Option<Box<Encoder>>,
-    timing: &Timing,
-) -> (Result<(), Side>, u64) {
+) -> (Result<bool, Side>, u64) {
     let up = connection;
     let mut download = Download::begin(&client.worker.buffers, proxying.pace, encoder);
+    let mut has_waited = false;
     let end = poll_fn(|cx| {
         poll_upload(cx, down, up, upload)?;
         match download.poll(cx, up, down) {
             Poll::Pending => {
-                timing.waited();
+                has_waited = true;
                 poll_gone(cx, down, upload)
             }
-            ready => ready,
+            ready => ready.map_ok(|()| has_waited),
         }
     })
     .await;

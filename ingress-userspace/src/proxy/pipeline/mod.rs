@@ -76,8 +76,7 @@ pub(super) async fn answer<D: Downstream>(
     down: &mut D,
 ) {
     let view = client.worker.view();
-    let method = head.method.clone();
-    client.worker.counters.begin(&head.timing);
+    client.worker.counters.begin(&head.timing, &head.method);
     let _in_progress = client.worker.counters.in_progress();
     client.requests.set(client.requests.get().saturating_add(1));
     head.journal = Journal::begin(client, head, &view.snapshot.model.settings);
@@ -103,7 +102,7 @@ pub(super) async fn answer<D: Downstream>(
         }
     };
     client.worker.answer_ended();
-    client.worker.counters.request(subject, &method, status, &head.timing, down.traffic());
+    client.worker.counters.request(subject, status, &head.timing, down.traffic());
     if let Some(journal) = head.journal.take() {
         journal.end(&view, Ending { client, subject, head, status, traffic: down.traffic() });
     }
@@ -275,14 +274,14 @@ async fn admit<'v, D: Downstream>(
 pub(super) async fn refuse<D: Downstream>(client: &Rc<Client>, failure: Failure, down: &mut D) {
     let view = client.worker.view();
     let mut head = RequestHead::default();
-    client.worker.counters.begin(&head.timing);
+    client.worker.counters.begin(&head.timing, &Method::GET);
     let subject = Subject::default();
     head.journal = Journal::begin(client, &head, &view.snapshot.model.settings);
     let answer = respond::failure(failure);
     let meant = Meant { subject, prepared: false, admission: None, plan: None };
     let status = own(client, &view, meant, &head, down, answer).await;
     let counters = &client.worker.counters;
-    counters.request(subject, &Method::GET, status, &head.timing, down.traffic());
+    counters.request(subject, status, &head.timing, down.traffic());
     if let Some(journal) = head.journal.take() {
         let head = &head;
         journal.end(&view, Ending { client, subject, head, status, traffic: down.traffic() });
@@ -295,8 +294,8 @@ pub(super) fn note(client: &Rc<Client>, version: Version, status: u16, traffic: 
     let head = RequestHead { version, ..RequestHead::default() };
     let subject = Subject::default();
     let counters = &client.worker.counters;
-    counters.begin(&head.timing);
-    counters.request(subject, &head.method, status, &head.timing, traffic);
+    counters.begin(&head.timing, &head.method);
+    counters.request(subject, status, &head.timing, traffic);
     if let Some(journal) = Journal::begin(client, &head, &view.snapshot.model.settings) {
         journal.completed();
         journal.end(&view, Ending { client, subject, head: &head, status, traffic });

@@ -207,7 +207,8 @@ fn place<'v>(
 
     // The host, then the path.
     let host: &'v HostTable = snapshot.routes.host(authority);
-    (subject.host, subject.number) = (Some(host.name()), host.first_number());
+    subject.host = Some(host.name());
+    head.timing.belongs_to(host.first_number());
     // Client certificates.
     let entry = client_auth::enter(client, host, authority)?;
     if let Entry::Elsewhere(page) = entry {
@@ -255,7 +256,8 @@ fn place<'v>(
         let compiled = match found {
             Found::Route(compiled) => compiled,
             Found::AddSlash(compiled) => {
-                (subject.route, subject.number) = (Some(&compiled.route), compiled.number);
+                subject.route = Some(&compiled.route);
+                head.timing.belongs_to(compiled.number);
                 let route = &compiled.route;
                 let port = settings.https_port;
                 let path = script.as_ref().map_or(&*path, |script| &script.uri);
@@ -266,7 +268,8 @@ fn place<'v>(
             Found::None => return Err(Failure::NoRoute),
         };
         let route: &'v Arc<Route> = &compiled.route;
-        (subject.route, subject.number) = (Some(route), compiled.number);
+        subject.route = Some(route);
+        head.timing.belongs_to(compiled.number);
         let backend = match &route.target {
             Target::Backend(id) => Some(*id),
             Target::Denied(_) | Target::Redirect(_) | Target::OtherHost(_) | Target::NotFound => {

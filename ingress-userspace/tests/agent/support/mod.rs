@@ -134,11 +134,15 @@ impl Site {
         until(what, || wanted(&self.state()));
     }
 
-    /// Waits until requests in number are counted in `/metrics`.
+    /// The sum of all series with this name and these labels, as Prometheus writes them.
     pub(crate) fn metric(&self, line: &str) -> Option<u64> {
-        let reply = self.admin("/metrics");
-        let text = String::from_utf8(reply.body).expect("it is text");
-        text.lines().find_map(|own| own.strip_prefix(line)?.trim().parse().ok())
+        let (name, labels) = line.split_once('{').unwrap_or((line, ""));
+        let labels = labels.trim_end_matches('}').split(',');
+        let labels: Vec<_> = labels
+            .filter_map(|label| label.split_once('='))
+            .map(|(label, value)| (label, value.trim_matches('"')))
+            .collect();
+        self.series(name, &labels).map(|value| value as u64)
     }
 
     /// The sum of all series of this name that have these labels; `None`: there is none.

@@ -87,6 +87,9 @@ pub(crate) struct Verdicts {
     pub(crate) refused: u64,
 }
 
+/// The namespace and name of an Ingress, and what was said of it.
+pub(crate) type Checked = ((String, String), Verdicts);
+
 impl Durations {
     fn add(&mut self, duration: Duration) {
         let seconds = duration.as_secs_f64();
@@ -152,7 +155,7 @@ impl Ledger {
     }
 
     /// The last question, and the verdicts by namespace and name.
-    pub(crate) fn checks(&self) -> (Checks, Vec<((String, String), Verdicts)>) {
+    pub(crate) fn checks(&self) -> (Checks, Vec<Checked>) {
         self.with(|inner| {
             let by_ingress = inner.by_ingress.iter().map(|(key, own)| (key.clone(), *own));
             (inner.checks, by_ingress.collect())

@@ -45,6 +45,7 @@ pub(super) fn attraction(text: u64, to: u64) -> u64 {
 
 /// The same in proportion to a weight, comparable among all with the same texts: a uniform `u` in
 /// (0, 1) becomes `-weight / ln u`.
+#[expect(clippy::cast_precision_loss, reason = "53 bits are uniform enough")]
 pub(super) fn weighted_attraction(text: u64, to: u64, weight: u16) -> f64 {
     let uniform = ((attraction(text, to) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
     -f64::from(weight) / uniform.ln()

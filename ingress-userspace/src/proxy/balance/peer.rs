@@ -99,6 +99,7 @@ impl Peer {
         self.average.get().max(0.0) * self.fading(now)
     }
 
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds between two requests")]
     fn fading(&self, now: u64) -> f64 {
         (-(now.saturating_sub(self.observed.get()) as f64) / DECAY).exp()
     }

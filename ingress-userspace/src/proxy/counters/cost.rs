@@ -80,8 +80,8 @@ fn what_counting_costs() {
         counters.flush();
         let counted = registry.requests();
         let (series, memory) = (counted.series.len(), counted.memory());
-        if series > 0 {
-            println!("{series} series of all histograms: {memory} bytes, {} each", memory / series);
+        if let Some(each) = memory.checked_div(series) {
+            println!("{series} series of all histograms: {memory} bytes, {each} each");
         }
     }
 }

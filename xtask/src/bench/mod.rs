@@ -5,13 +5,13 @@ mod control;
 mod failures;
 mod http;
 mod instructions;
+mod l4;
 mod load;
 mod peer;
 mod plot;
 mod process;
 mod report;
 mod turn;
-mod xdp;
 
 use anyhow::Result;
 
@@ -25,7 +25,7 @@ pub(crate) enum Bench {
     /// Instructions per request of the agent, against those on record. Needs valgrind.
     Instructions(instructions::Arguments),
     /// Nanoseconds per packet of the XDP programs, above an empty one. Needs root.
-    Xdp(xdp::Arguments),
+    L4(l4::Arguments),
 }
 
 pub(crate) fn main(bench: &Bench) -> Result<()> {
@@ -33,7 +33,7 @@ pub(crate) fn main(bench: &Bench) -> Result<()> {
         Bench::Control(arguments) => control::main(arguments),
         Bench::Http(arguments) => http::main(arguments),
         Bench::Instructions(arguments) => instructions::main(arguments),
-        Bench::Xdp(arguments) => xdp::main(arguments),
+        Bench::L4(arguments) => l4::main(arguments),
     }
 }
 

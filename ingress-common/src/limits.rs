@@ -53,6 +53,8 @@ pub const FLOW_SECONDS: u32 = 120;
 pub const ANSWERS: u32 = 64;
 /// Nanoseconds in which a CPU may send one more answer.
 pub const ANSWER_INTERVAL: u64 = 10_000_000;
+/// Length of the benchmark's frames. Bytes.
+pub const BENCH_FRAME: usize = 128;
 /// Nanoseconds without a heartbeat after which an agent is taken for hung.
 pub const HEART_STALE: u64 = 2_000_000_000;
 
@@ -75,6 +77,8 @@ pub mod tail {
     pub const DECAP_ICMP: u32 = 6;
     /// Fragments out of the tunnel.
     pub const DECAP_FRAGMENT: u32 = 7;
+    /// What the benchmark measures; empty otherwise.
+    pub const BENCH: u32 = 15;
     /// Tells the sender of a packet that does not fit into the tunnel.
     pub const TOO_BIG: u32 = 8;
 }

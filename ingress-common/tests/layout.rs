@@ -131,7 +131,7 @@ fn values_of_maps_have_their_golden_bytes() {
         ifindex: 0x0102,
         mtu: 1500,
         flags: node::NODE_USABLE,
-        reserved: 0,
+        slot: 0,
     };
     let rest = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 2, 1, 0, 0, 0xdc, 5, 1, 0, 0, 0, 0, 0];
     assert_eq!(bytes_of(&node), [&V4_BYTES[..], &V6_BYTES, &rest].concat());

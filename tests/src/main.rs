@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bench_control;
-mod bench_xdp;
+mod bench_l4;
 mod cluster_commands;
 mod demo;
 mod failover_command;
@@ -23,7 +23,7 @@ enum Command {
     /// Measures how the agent follows a cluster.
     BenchControl(bench_control::Arguments),
     /// Measures the XDP programs.
-    BenchXdp(bench_xdp::Arguments),
+    BenchL4(bench_l4::Arguments),
     /// Changes nodes while hundreds of connections are open, and counts what breaks.
     Failover(failover_command::Arguments),
     /// Loads the programs and shows what the kernel's verifier thinks of each.
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     let outcome = match Command::parse() {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::BenchControl(arguments) => bench_control::run(&arguments),
-        Command::BenchXdp(arguments) => bench_xdp::run(&arguments),
+        Command::BenchL4(arguments) => bench_l4::run(&arguments),
         Command::Failover(arguments) => failover_command::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Cluster(arguments) => cluster_commands::run(arguments),

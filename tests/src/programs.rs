@@ -15,8 +15,9 @@ use aya::{
     programs::{Program, SchedClassifier, Xdp},
 };
 use ingress_common::{
-    Address, Config, Counters, Group, Heart, Node, NodeId, Peer, Reason, Row, VipAddress, VipKey,
-    VipValue,
+    Address, Config, Counters, FlowNode, Group, Heart, Node, NodeId, Peer, Reason, Row, VipAddress,
+    VipKey, VipValue,
+    limits::BENCH_FRAME,
     observe::{Forwards, counter_index},
     vip::filter_bit,
 };
@@ -73,6 +74,46 @@ impl Programs {
         Ok(programs)
     }
 
+    /// Loads what the benchmark measures, with room for so many of its frames.
+    ///
+    /// # Errors
+    /// Whatever the kernel has against it.
+    pub fn load_to_measure(object: &Path, frames: u32) -> Result<Self> {
+        let mut ebpf = EbpfLoader::new().map_max_entries("FRAMES", frames).load_file(object)?;
+        let names = object::PROGRAMS.into_iter().filter(|name| name.starts_with("xdp_"));
+        for name in names.chain(["xdp_front"]) {
+            load(&mut ebpf, name).with_context(|| format!("{name} is refused"))?;
+        }
+        let mut programs = Self { ebpf, counters: Vec::new(), metadata: 0, slots: 1 };
+        for (slot, name) in object::TAILS {
+            programs.fill("PROGS", slot, name)?;
+        }
+        programs.counters = programs.read_counters()?;
+        Ok(programs)
+    }
+
+    /// Prepares the frames that `xdp_front` brings back one after the other, and the program that
+    /// gets them.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn prepare(&mut self, frames: &[[u8; BENCH_FRAME]]) -> Result<()> {
+        let map = self.ebpf.map_mut("FRAMES").context("no map FRAMES")?;
+        let mut map = Array::<_, [u64; BENCH_FRAME / 8]>::try_from(map)?;
+        for (index, frame) in frames.iter().enumerate() {
+            map.set(index as u32, bytemuck::cast::<_, [u64; BENCH_FRAME / 8]>(*frame), 0)?;
+        }
+        self.set("TURN", 0, [0, frames.len() as u32])
+    }
+
+    /// Remembers a UDP flow, as the programs do.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn remember_flow(&mut self, hash: u64, flow: FlowNode) -> Result<()> {
+        self.insert("FLOWS", hash, flow)
+    }
+
     /// Puts the programs of the rare paths into their slots.
     ///
     /// # Errors
@@ -93,8 +134,10 @@ impl Programs {
     /// The kernel's.
     pub fn empty_slot(&mut self, slot: u32) -> Result<()> {
         self.slots("PROGS")?.clear_index(&slot)?;
-        // Not every path has a program for tc.
-        let _absent = self.slots("TCPROGS")?.clear_index(&slot);
+        // The kernel refuses to empty what is empty.
+        if object::TC_TAILS.iter().any(|(other, _)| *other == slot) {
+            self.slots("TCPROGS")?.clear_index(&slot)?;
+        }
         Ok(())
     }
 

@@ -80,6 +80,12 @@ pub(super) static CAPTURED: RingBuf = RingBuf::with_byte_size(limits::CAPTURED, 
 /// What a capture looks for: not shared.
 #[map]
 pub(super) static FILTER: Array<CaptureFilter> = Array::with_max_entries(1, 0);
+/// Frames of the benchmark, which makes it as large as it needs.
+#[map]
+pub(super) static FRAMES: Array<[u64; limits::BENCH_FRAME / 8]> = Array::with_max_entries(1, 0);
+/// Which of them comes next, and how many there are.
+#[map]
+pub(super) static TURN: Array<[u32; 2]> = Array::with_max_entries(1, 0);
 /// Programs for rare paths.
 #[map]
 pub(super) static PROGS: ProgramArray = ProgramArray::with_max_entries(limits::TAILS, 0);

@@ -1,5 +1,6 @@
 //! Everything that exists in the kernel only.
 
+mod bench;
 mod frame;
 mod hook;
 #[cfg(feature = "log")]

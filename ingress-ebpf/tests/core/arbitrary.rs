@@ -117,7 +117,7 @@ pub(crate) fn world(from: &mut Source<'_>) -> World {
             next_hop: Mac::new([2, 0, 0, 1, 0, id as u8]),
             source_mac: Mac::new([2, 0, 0, 2, 0, id as u8]),
             ifindex: if from.once_in(4) { 2 } else { 1 },
-            mtu: if from.once_in(4) { from.word() } else { 1500 },
+            mtu: if from.once_in(4) { u16::from(from.byte()) } else { 1500 },
             flags: if from.once_in(4) { 0 } else { NODE_USABLE },
             slot: 0,
         });

@@ -6,13 +6,13 @@ mod failover;
 mod failures;
 mod http;
 mod instructions;
+mod l4;
 mod load;
 mod peer;
 mod plot;
 mod process;
 mod report;
 mod turn;
-mod xdp;
 
 use anyhow::Result;
 
@@ -28,7 +28,7 @@ pub(crate) enum Bench {
     /// Instructions per request of the agent, against those on record. Needs valgrind.
     Instructions(instructions::Arguments),
     /// Nanoseconds per packet of the XDP programs, above an empty one. Needs root.
-    Xdp(xdp::Arguments),
+    L4(l4::Arguments),
 }
 
 pub(crate) fn main(bench: &Bench) -> Result<()> {
@@ -37,7 +37,7 @@ pub(crate) fn main(bench: &Bench) -> Result<()> {
         Bench::Failover(arguments) => failover::main(arguments),
         Bench::Http(arguments) => http::main(arguments),
         Bench::Instructions(arguments) => instructions::main(arguments),
-        Bench::Xdp(arguments) => xdp::main(arguments),
+        Bench::L4(arguments) => l4::main(arguments),
     }
 }
 

@@ -276,7 +276,7 @@ fn an_agent_without_file_descriptors_still_drains() {
     let full = limit.trim_start_matches("--nofile=").parse::<usize>().expect("a number");
     until("no descriptor is left", || taken().is_ok_and(|taken| taken >= full));
     agent.terminate();
-    let child = std::cell::RefCell::new(&mut agent.child);
+    let child = RefCell::new(&mut agent.child);
     until("it ends", || child.borrow_mut().try_wait().expect("it is ours").is_some());
     drop(clients);
 }

@@ -126,7 +126,7 @@ fn marker(interface: &str, setting: Setting, value: u32) -> String {
     format!("set-{hex}-{}-{value}", setting.name())
 }
 
-fn parsed(path: &PathBuf) -> Option<(String, Setting, u32)> {
+fn parsed(path: &Path) -> Option<(String, Setting, u32)> {
     let name = path.file_name()?.to_str()?;
     let mut parts = name.strip_prefix("set-")?.split('-');
     let (hex, setting, value) = (parts.next()?, parts.next()?, parts.next()?);

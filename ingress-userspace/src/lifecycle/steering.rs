@@ -218,11 +218,12 @@ impl Steering {
 
     /// Takes back what `--l4-remove-vips-on-exit` asks for. The programs stay, and go on steering.
     pub(super) fn leave(&self, flags: &L4) {
-        if flags.leaves && self.0.handle.get().is_some() {
-            if let Err(error) = l4::leave(&flags.bpf_dir) {
-                let error = &error as &dyn std::error::Error;
-                tracing::error!(error, "the virtual addresses stay");
-            }
+        if flags.leaves
+            && self.0.handle.get().is_some()
+            && let Err(error) = l4::leave(&flags.bpf_dir)
+        {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "the virtual addresses stay");
         }
     }
 

@@ -89,7 +89,7 @@ fn of_slice(
         let field = format!("endpoints[{index}]");
         let Some(node) = endpoint.node_name.as_deref().filter(|name| !name.is_empty()) else {
             report.error(
-                &format!("{field}.nodeName"),
+                format!("{field}.nodeName"),
                 "is missing; connections are not steered to this endpoint",
             );
             continue;
@@ -97,7 +97,7 @@ fn of_slice(
         let address = endpoint.addresses.first().and_then(|text| text.parse::<IpAddr>().ok());
         let Some(address) = address else {
             report.error(
-                &format!("{field}.addresses"),
+                format!("{field}.addresses"),
                 "has no IP address; connections are not steered to this endpoint",
             );
             continue;

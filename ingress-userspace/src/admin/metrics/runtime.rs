@@ -75,7 +75,7 @@ pub(super) fn state(page: &mut Page<'_>, board: &Board) -> fmt::Result {
     let snapshot = board.reader.current();
     page.whole(&family::GENERATION, snapshot.generation)?;
     let mut lines = page.family(&family::BACKEND_ENDPOINTS)?;
-    for backend in &snapshot.model.backends {
+    for backend in snapshot.model.backends.iter().filter(|own| !own.key.is_nobody()) {
         let key = &backend.key;
         let port = key.port.to_string();
         let values = [&*key.namespace, &*key.service, &*port];

@@ -183,11 +183,13 @@ async fn ask(peer: SocketAddr) -> Result<http::StatusCode, Box<dyn std::error::E
         .header(http::header::CONNECTION, "close")
         .body(http_body_util::Empty::<bytes::Bytes>::new())?;
     // The answer's head is enough: the connection is dropped with the future that drives it.
+    let mut answer = std::pin::pin!(sender.send_request(request));
     tokio::select! {
-        answer = sender.send_request(request) => Ok(answer?.status()),
+        answer = &mut answer => Ok(answer?.status()),
         ended = connection => {
             ended?;
-            Err("closed without an answer".into())
+            // A busy peer's answer and its end come together, and either may be seen first.
+            Ok(answer.await?.status())
         }
     }
 }

@@ -91,9 +91,10 @@ fn serve(name: &'static str, address: &str) {
     let health = TcpListener::bind((address, 10_254)).expect("a free port");
     thread::spawn(move || {
         for mut stream in health.incoming().flatten() {
-            // A connection that is closed with something unread is reset, and the answer lost.
             let _ = stream.read(&mut [0; 1024]);
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+            // Not before the prober has its answer.
+            let _ = stream.read_to_end(&mut Vec::new());
         }
     });
     for vip in VIPS {

@@ -202,7 +202,7 @@ fn sent(world: &World, before: &[u8], after: &[u8], interface: u32, reason: Reas
     });
     let (chosen, node) = along.unwrap_or_else(|| {
         let lists = lists(world, received.as_ref(), reason);
-        panic!("none of {lists:?} leads to {tunnel:?} for {reason:?}, {received:?}")
+        unreachable!("none of {lists:?} leads to {tunnel:?} for {reason:?}, {received:?}")
     });
     assert!(tunnel.flags & !7 == 0, "flags {:#x}", tunnel.flags);
     let home = tunnel.flags & 4 != 0;

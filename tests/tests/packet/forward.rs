@@ -132,6 +132,8 @@ fn ipv4_options_are_legal() {
 #[test]
 fn packets_up_to_the_limit_go_and_longer_ones_do_not() {
     bed(|bed| {
+        // Without the program that tells the sender.
+        bed.programs.empty_slot(tail::TOO_BIG).unwrap();
         for (node, outer) in [(OVER_V4, 40), (OVER_V6, 60)] {
             let headers = [
                 (Packet::tcp((CLIENT, 5), (VIP, 80), ACK, b""), 40),
@@ -147,9 +149,7 @@ fn packets_up_to_the_limit_go_and_longer_ones_do_not() {
                 bed.forwards(&of(fits), node, &[]);
                 // Padding does not count.
                 bed.forwards(&Packet { padding: 9, ..of(fits) }, node, &[]);
-                // Without the program that tells the sender. The local stack does not have the
-                // connection, and would end it with a reset.
-                bed.programs.empty_slot(tail::TOO_BIG).unwrap();
+                // The local stack does not have the connection, and would end it with a reset.
                 bed.drops(&of(fits + 1).frame(), Reason::RelayFailed);
                 bed.drops(&of(fits + 100).frame(), Reason::RelayFailed);
             }

@@ -121,7 +121,7 @@ fn answers_are_few() {
                     assert_eq!((run.action, run.frame), (DROP, frame));
                     break;
                 }
-                other => panic!("{}", other.name()),
+                other => unreachable!("{}", other.name()),
             }
             assert!(Instant::now() < deadline, "{told} answers, and no end of them");
         }

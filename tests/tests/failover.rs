@@ -137,7 +137,7 @@ fn three_changes_at_once_break_nothing() {
 #[test]
 fn a_node_that_knows_less_than_the_others_breaks_nothing() {
     let name = "a_node_that_knows_less_than_the_others_breaks_nothing";
-    breaks_nothing(name, "one drains, one joins, one node does not know");
+    breaks_nothing(name, "two drain, one node does not know");
 }
 
 /// What is open ends in good order, which a client that asks at that moment may take for broken

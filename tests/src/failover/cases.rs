@@ -58,6 +58,9 @@ pub const CASES: &[Case] = &[
             stage.name(&ALL[1..], &draining(5, &[VICTIM]))
         })
     },
+    case("two drain, one node does not know", |stage| {
+        stage.name(&ALL[1..], &draining(5, &[VICTIM, OTHER]))
+    }),
     case("the table changes 20 times", |stage| {
         for turn in 0..20 {
             let mut members = Named::all(ALL);

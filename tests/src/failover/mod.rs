@@ -87,6 +87,8 @@ pub fn measure(case: &Case, second_chance: bool, binaries: &Binaries) -> Result<
         members: Some(Named::all(0..case.nodes)),
         ..Options::default()
     })?;
+    // What comes in at a node that nobody has named reaches no other.
+    cluster.route_over(&(0..case.nodes).collect::<Vec<_>>())?;
     let target = SocketAddr::from((VIP_V4, 80));
     let load = Load { target, host: "blue.example.com", kept: KEPT, anew: ANEW, pause: PAUSE };
     let client = cluster.client().clone();

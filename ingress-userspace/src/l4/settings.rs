@@ -2,10 +2,7 @@
 //! asked: what they were is remembered as directories beside the pins (`set-<interface in hex>-
 //! <setting>-<value>`), because it has to outlive the agent.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use super::directory::entries;
 

@@ -187,7 +187,8 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         for (text, what) in [
-            ("", "list"),
+            ("", "names no node"),
+            ("name: a", "list"),
             ("[]", "names no node"),
             ("- {name: a}", "address"),
             ("- {name: a, address: here}", "address"),

@@ -97,7 +97,7 @@ fn a_capture_shows_what_its_filter_asks_for_and_ends_by_itself() {
             Observe { flags: OBSERVE_CAPTURE, capture_until: u64::MAX, ..Observe::default() };
         watch(bed, observe, tail::CAPTURE, "xdp_capture");
         let mut ring = ring(bed, "CAPTURED");
-        let mut wants = |bed: &mut Bed, reasons: &[Reason], slot, events_only| {
+        let wants = |bed: &mut Bed, reasons: &[Reason], slot, events_only| {
             let reasons = reasons.iter().fold(0, |bits, reason| bits | 1 << *reason as u32);
             let map = bed.programs.object_mut().map_mut("FILTER").unwrap();
             let filter = CaptureFilter { reasons, slot, events_only };

@@ -113,7 +113,7 @@ fn outcome(test: &str, case: &str, second_chance: bool) -> Option<failover::Outc
     let case =
         failover::CASES.iter().find(|known| known.name == case).expect("there is such a case");
     let outcome = failover::measure(case, second_chance, &binaries);
-    Some(outcome.unwrap_or_else(|error| panic!("{error:#}")))
+    Some(outcome.expect("it is measured"))
 }
 
 /// Nothing that is open breaks unless its owner died, and everything new succeeds.

@@ -127,6 +127,7 @@ fn options(name: &str, bpf_dir: &Path) -> Options {
             addresses: VIPS.map(|vip| vip.parse().expect("an address")).into(),
             tcp: vec![80],
             udp: Vec::new(),
+            by_client: false,
         },
         node_name: name.to_owned(),
         bpf_dir: bpf_dir.to_owned(),

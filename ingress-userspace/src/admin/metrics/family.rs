@@ -176,7 +176,7 @@ families! {
         "for how long some objects may have been out of date";
     METRICS_MEMORY = Gauge "penstock_metrics_memory_bytes" &[],
         "memory of what is counted by Ingress";
-    MEMBERS = Gauge "penstock_l4_members" &["state", "reachable"],
+    MEMBERS = Gauge "penstock_l4_members" &["state"],
         "nodes that packets are steered to, by what they are planned as";
     L4_PACKETS = Counter "penstock_l4_packets_total" &["vip", "verdict", "reason"],
         "packets by virtual service";

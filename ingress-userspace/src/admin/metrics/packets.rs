@@ -1,6 +1,6 @@
 //! What the kernel tier counted.
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
 use ingress_common::Counters;
 
@@ -43,16 +43,12 @@ fn unread(error: &L4Error) -> fmt::Result {
 }
 
 fn members(page: &mut Page<'_>, status: &l4::Status) -> fmt::Result {
-    let mut lines = page.family(&family::MEMBERS)?;
-    let mut counts = BTreeMap::new();
-    for node in status.nodes.values() {
-        let state = format!("{:?}", node.state).to_lowercase();
-        *counts.entry((state, node.reachable)).or_insert(0) += 1;
-    }
-    for ((state, reachable), count) in &counts {
-        lines.whole(&[state, if *reachable { "true" } else { "false" }], *count)?;
-    }
-    Ok(())
+    let states = ["ready", "draining", "suspect", "dead"];
+    let of = |state| {
+        let nodes = status.nodes.values().map(|node| format!("{:?}", node.state).to_lowercase());
+        nodes.filter(|own| own == state).count() as u64
+    };
+    page.by(&family::MEMBERS, states.map(|state| (state, of(state))))
 }
 
 fn by_service(page: &mut Page<'_>, reader: &l4::Reader) -> fmt::Result {

@@ -76,7 +76,8 @@ struct Judgement {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Noted {
     status: u16,
-    fields: Rc<Fields>,
+    /// `None` of most requests, for which it must cost nothing.
+    fields: Option<Rc<Fields>>,
 }
 
 impl Noted {
@@ -85,7 +86,7 @@ impl Noted {
         let granted = admission.and_then(|admission| admission.external.as_ref());
         granted.map_or_else(Self::default, |own| Self {
             status: own.status,
-            fields: Rc::clone(&own.noted),
+            fields: Some(Rc::clone(&own.noted)),
         })
     }
 
@@ -95,7 +96,8 @@ impl Noted {
             Judged::Status if self.status == 0 => {}
             Judged::Status => out.extend_from_slice(self.status.to_string().as_bytes()),
             Judged::Header(name) => {
-                let named = self.fields.iter().filter(|field| field.is_named(name.as_bytes()));
+                let fields = self.fields.iter().flat_map(|fields| fields.iter());
+                let named = fields.filter(|field| field.is_named(name.as_bytes()));
                 for (index, field) in named.enumerate() {
                     if index > 0 {
                         out.extend_from_slice(b", ");
@@ -104,7 +106,9 @@ impl Noted {
                 }
             }
             Judged::Cookie(name) => {
-                let value = self.fields.set_cookie(name.as_bytes()).unwrap_or_default();
+                let fields = self.fields.as_ref();
+                let value = fields.and_then(|fields| fields.set_cookie(name.as_bytes()));
+                let value = value.unwrap_or_default();
                 out.extend_from_slice(value);
             }
         }

@@ -25,6 +25,9 @@ pub(crate) struct Arguments {
     /// continuous integration does: takes some minutes more.
     #[arg(long)]
     instructions: bool,
+    /// Only this binary of tests, such as `cluster` or `steering`.
+    #[arg(long = "test", value_name = "BINARY")]
+    binary: Option<String>,
     /// Only tests whose name contains this.
     filter: Option<String>,
 }
@@ -60,6 +63,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     let mut command = Command::new(workspace::cargo());
     command
         .args(["test", "--locked", "--workspace", "--no-fail-fast"])
+        .args(arguments.binary.iter().flat_map(|binary| ["--test", binary]))
         .args(&arguments.filter)
         .current_dir(workspace::root())
         .env(OBJECT_VARIABLE, &object)

@@ -7,10 +7,15 @@ use std::{
 };
 
 use flate2::read::GzDecoder;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use crate::support::{
-    Backend, Connection, Ingress, Site, documents, exchange, ingress, nobody, read_request, saying,
-    service, until,
+use crate::{
+    http2::run,
+    support::{
+        Backend, Connection, Ingress, Site, documents, exchange, ingress, nobody, read_request,
+        saying, service, until,
+    },
 };
 
 const PREFIX: &str = "nginx_ingress_controller_";
@@ -73,6 +78,33 @@ fn sizes_and_durations_are_those_of_what_went_over_the_connection() {
     assert_eq!(site.series(&named("requests"), &post), Some(1.0));
     let buckets = |le| site.series(&named("request_size_bucket"), &[SHOP, &[("le", le)]].concat());
     assert_eq!((buckets("10"), buckets("100")), (Some(0.0), Some(1.0)));
+}
+
+#[test]
+fn the_size_of_a_request_over_http2_is_what_http1_would_have_sent() {
+    let shop = saying("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello");
+    let site = site(&shop, &[]);
+    let host = "shop.example.com";
+    run(async {
+        let stream = tokio::net::TcpStream::connect(site.http).await.expect("it listens");
+        let (mut sender, connection) =
+            http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");
+        tokio::spawn(connection);
+        for _ in 0..2 {
+            let request = http::Request::post(format!("http://{host}/b"))
+                .header("x-kind", "v".repeat(300))
+                .body(http_body_util::Full::<bytes::Bytes>::from("x".repeat(777)));
+            let answer = sender.send_request(request.expect("a request")).await.expect("an answer");
+            assert_eq!(answer.status(), 200);
+        }
+    });
+    until("both are counted", || site.series(&named("requests"), SHOP) == Some(2.0));
+    let kind = "v".repeat(300);
+    let head = format!(
+        "POST /b HTTP/1.1\r\nhost: {host}\r\nx-kind: {kind}\r\ncontent-length: 777\r\n\r\n"
+    );
+    let asked = 2 * (head.len() + 777);
+    assert_eq!(site.series(&named("request_size_sum"), SHOP), Some(asked as f64));
 }
 
 #[test]

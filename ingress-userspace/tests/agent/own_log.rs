@@ -209,6 +209,30 @@ fn what_repeats_is_counted_instead() {
 }
 
 #[test]
+fn the_firewall_tells_of_many_requests_alike() {
+    let rule = "SecRuleEngine On\nSecRule ARGS:evil \"@streq 1\" \"id:1,phase:1,deny,status:403\"";
+    let paths = &[("Prefix", "/", "shop")];
+    let host = "shop.example.com";
+    let annotations = [("enable-modsecurity", "true"), ("modsecurity-snippet", rule)];
+    let shop = Ingress { name: "shop", annotations: &annotations, host, paths, tls: None };
+    let allowed = [("allow-snippet-annotations", "true"), ("annotations-risk-level", "Critical")];
+    let file = documents(&[&shop.yaml(), &service("shop", &[]), &config_map(&allowed)]);
+    let agent = Speaking::start(&[("all.yaml", &file)], "info");
+    until("its rules are compiled", || agent.get("/?good=1") == 503);
+    for _ in 0..30 {
+        assert_eq!(agent.get("/?evil=1"), 403);
+    }
+    // There are no fewer than the firewall writes in one second.
+    let told = || agent.lines_with("the firewall's rules matched");
+    until("they are told of", || told().len() >= 20);
+    for line in told() {
+        let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(line["target"], "penstock::audit", "{line}");
+        assert_eq!(line["fields"]["ingress"], "Ingress web/shop", "{line}");
+    }
+}
+
+#[test]
 fn no_secret_is_in_a_line() {
     let shop = Backend::echo("shop");
     let (_, secret) = certificate("shop-tls", &["shop.example.com"]);

@@ -249,11 +249,16 @@ pub(super) struct Counters {
 impl Counters {
     /// A request begins.
     pub(super) fn begin(&self, timing: &Timing, method: &Method) {
-        if self.registry.requests.enabled {
+        if self.counts_requests() {
             timing.begin(record::known(method));
         } else {
             timing.forget();
         }
+    }
+
+    /// Requests are written down one by one.
+    pub(super) fn counts_requests(&self) -> bool {
+        self.registry.requests.enabled
     }
 
     /// A request is being answered for as long as this is kept.

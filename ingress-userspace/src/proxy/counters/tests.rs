@@ -211,6 +211,26 @@ fn statuses_can_be_classes() {
 }
 
 #[test]
+fn classes_stay_what_they_are_where_there_are_too_many_series() {
+    let site = Site::new(&Metrics { status_classes: true, ..Metrics::default() }, hosts());
+    let number = site.number("a", "/");
+    let methods = METHODS.iter().map(|name| Method::from_bytes(name.as_bytes()).expect("a token"));
+    let mut sent = 0;
+    for method in methods {
+        for status in (100..1000).step_by(100) {
+            site.add(number, &method, status, None);
+            sent += 1;
+        }
+    }
+    let counted = site.counted();
+    assert!((64..64 + 9).contains(&counted.len()), "{}", counted.len());
+    assert_eq!(counted.iter().map(|(_, count)| count).sum::<u64>(), sent);
+    for (line, _) in &counted {
+        assert!(!line.contains(" 0xx "), "{line}");
+    }
+}
+
+#[test]
 fn the_series_of_a_deleted_ingress_vanish_and_their_memory_is_used_again() {
     let mut site = Site::new(&Metrics::default(), hosts());
     let (one, two) = (site.number("a", "/"), site.number("a", "/x"));

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     firewall::{Body, Match, Mode, OnLimit, Outcome, Request, Verdict, lossy},
+    log::AUDIT,
     model,
     proxy::{
         balance::View,
@@ -212,13 +213,16 @@ fn tell(
     let id = id.map(|id| lossy(&id)).unwrap_or_default();
     let rules: Vec<_> = outcome.matched.iter().take(NAMED).map(named).collect();
     tracing::warn!(
-        firewall.verdict = judged.name(),
-        firewall.rules = rules.join("; "),
-        firewall.transaction = id,
-        ingress = %located.route.ingress,
-        client.address = %located.origin.ip,
-        http.method = %head.method,
-        url.path = head.path(),
+        target: AUDIT,
+        {
+            firewall.verdict = judged.name(),
+            firewall.rules = rules.join("; "),
+            firewall.transaction = id,
+            ingress = %located.route.ingress,
+            client.address = %located.origin.ip,
+            http.method = %head.method,
+            url.path = head.path(),
+        },
         "the firewall's rules matched"
     );
 }

@@ -80,6 +80,11 @@ pub(super) async fn answer<D: Downstream>(
     let _in_progress = client.worker.counters.in_progress();
     client.requests.set(client.requests.get().saturating_add(1));
     head.journal = Journal::begin(client, head, &view.snapshot.model.settings);
+    if head.version == Version::Http2
+        && (head.journal.is_some() || client.worker.counters.counts_requests())
+    {
+        down.head_is(head.length_as_http1());
+    }
     client.worker.answer_begun();
     let (subject, status) = match attend(client, &view, head, None, down).await {
         Attended::Done(subject, status) => (subject, status),

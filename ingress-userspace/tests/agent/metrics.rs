@@ -13,8 +13,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use crate::{
     http2::run,
     support::{
-        Backend, Connection, Ingress, Site, documents, exchange, ingress, nobody, read_request,
-        saying, service, until,
+        Backend, Connection, Ingress, Site, config_map, documents, exchange, ingress, nobody,
+        read_request, saying, service, until,
     },
 };
 
@@ -154,6 +154,52 @@ fn a_slow_answer_is_as_slow_in_the_metrics() {
     assert!(header >= first && header <= response, "{header} of {first}");
     assert!(response >= first + second && request >= response, "{response} of {first}, {second}");
     assert!(request <= most, "{request} of {most}");
+}
+
+#[test]
+fn a_page_in_the_place_of_a_slow_answer_is_as_slow() {
+    let (told, tell) = mpsc::channel();
+    let (go, gone) = mpsc::channel();
+    let (told, gone) = (Mutex::new(told), Mutex::new(gone));
+    let shop = Backend::scripted(move |stream, _| {
+        let mut stream = BufReader::new(stream);
+        while read_request(&mut stream).is_some() {
+            told.lock().expect("no panic").send(()).expect("the test listens");
+            gone.lock().expect("no panic").recv().expect("the test goes on");
+            let answer = b"HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n";
+            if stream.get_mut().write_all(answer).is_err() {
+                return;
+            }
+        }
+    });
+    let rules = Ingress {
+        name: "shop",
+        annotations: &[
+            ("server-snippet", "location = /gone { return 410; }"),
+            ("configuration-snippet", "proxy_intercept_errors on;\nerror_page 500 = /gone;"),
+        ],
+        host: "shop.example.com",
+        paths: &[("Prefix", "/", "shop")],
+        tls: None,
+    };
+    let allowed = [("allow-snippet-annotations", "true"), ("annotations-risk-level", "Critical")];
+    let file =
+        documents(&[&rules.yaml(), &service("shop", &[shop.address]), &config_map(&allowed)]);
+    let arguments = ["--configmap=web/controller"];
+    let site = Site::start_with(&[("all.yaml", &file)], &arguments, |_| {});
+    let mut client = Connection::open(site.http);
+    client.send("GET / HTTP/1.1\r\nhost: shop.example.com\r\n\r\n");
+    tell.recv().expect("the endpoint is asked");
+    // What passes here passes while the agent waits for the endpoint.
+    let begun = Instant::now();
+    (0..20).for_each(|_| drop(site.admin("/metrics")));
+    let passed = begun.elapsed().as_secs_f64();
+    go.send(()).expect("the endpoint listens");
+    assert_eq!(client.reply(false).expect("an answer").status, 410);
+    let only = [("host", "shop.example.com")];
+    until("it is counted", || site.series(&named("requests"), &only) == Some(1.0));
+    let sum = site.series(&named("request_duration_seconds_sum"), &only);
+    assert!(sum.expect("it was measured") + 1e-6 >= passed, "{sum:?} of {passed}");
 }
 
 #[test]

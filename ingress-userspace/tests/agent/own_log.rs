@@ -218,7 +218,7 @@ fn the_firewall_tells_of_many_requests_alike() {
     let allowed = [("allow-snippet-annotations", "true"), ("annotations-risk-level", "Critical")];
     let file = documents(&[&shop.yaml(), &service("shop", &[]), &config_map(&allowed)]);
     let agent = Speaking::start(&[("all.yaml", &file)], "info");
-    until("its rules are compiled", || agent.get("/?good=1") == 503);
+    until("its rules are compiled", || agent.get("/?evil=1") == 403);
     for _ in 0..30 {
         assert_eq!(agent.get("/?evil=1"), 403);
     }

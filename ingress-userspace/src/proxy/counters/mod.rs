@@ -178,6 +178,11 @@ impl Registry {
         self.requests.counted()
     }
 
+    /// Requests that were not added up.
+    pub(crate) fn lost(&self) -> u64 {
+        self.requests.lost()
+    }
+
     /// These routes are about to be served, and no others. To be told before any request can be.
     pub(crate) fn publish(&self, model: &Model, routes: &RouteTable) {
         self.requests.publish(model, routes);

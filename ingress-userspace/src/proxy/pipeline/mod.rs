@@ -90,8 +90,10 @@ pub(super) async fn answer<D: Downstream>(
         Attended::Done(subject, status) => (subject, status),
         Attended::Not(instead, pristine) => {
             if let Some(pristine) = pristine {
-                let proved = head.proved.take();
-                *head = RequestHead { proved, ..*pristine };
+                let (proved, timing) = (head.proved.take(), std::mem::take(&mut head.timing));
+                // It is later than it was then.
+                timing.waited();
+                *head = RequestHead { proved, timing, ..*pristine };
             }
             page::turn(head, &instead.target);
             // Rare and large. What stands in the place of a page has none itself.
@@ -146,11 +148,11 @@ async fn attend<'v, D: Downstream>(
     let plan = planned.plan.as_deref();
     let mut meant = Meant { subject, prepared: false, admission: None, plan };
     if let Ok(Decision::Forward(forward)) = &mut decision
-        && held::is_measured(forward.route, head)
+        && let Some(asking) = forward.measured.take()
     {
         let (route, ahead) = (forward.route, forward.ahead.take());
         // Of few routes, and large.
-        match Box::pin(held::measure(client, route, head, ahead, down)).await {
+        match Box::pin(held::measure(client, route, *asking, head, ahead, down)).await {
             Ok(ahead) => forward.ahead = ahead,
             Err(failure) => {
                 meant.prepared = true;
@@ -161,7 +163,7 @@ async fn attend<'v, D: Downstream>(
     // Taken out by reference: what is moved out of it would have room of its own in every task.
     let mut answer = match &mut decision {
         Ok(Decision::Forward(forward)) => {
-            let Forward { attempts, route, upgrade, over_http2, admission, mirror, ahead } =
+            let Forward { attempts, route, upgrade, over_http2, admission, mirror, ahead, .. } =
                 forward;
             let (route, over_http2, admission) = (*route, *over_http2, admission.as_deref());
             let mut discarded = None;

@@ -5,6 +5,7 @@ use std::{
     mem,
     rc::Rc,
     sync::Arc,
+    task::{Context, Poll},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -23,7 +24,7 @@ use super::{
     counters::{Counters, Registry},
     credentials::{self, Credentials},
     date::Date,
-    deadline::{Deadlines, TICK},
+    deadline::{Deadline, Deadlines, TICK},
     endpoints,
     firewall::{self, Firewall},
     held::Memory,
@@ -172,6 +173,12 @@ impl Worker {
     /// Every client counts as one that has left: the process ends.
     pub(crate) fn is_cut(&self) -> bool {
         self.is_cut.get()
+    }
+
+    /// Ready when that is so. `watch`: a deadline of its own, by which the end wakes whoever waits for
+    /// something else.
+    pub(crate) fn poll_cut(&self, watch: &Deadline, cx: &Context<'_>) -> Poll<()> {
+        if self.is_cut() { Poll::Ready(()) } else { watch.poll(cx) }
     }
 
     pub(crate) fn answer_begun(&self) {

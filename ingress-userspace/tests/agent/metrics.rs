@@ -404,18 +404,44 @@ fn connections_requests_and_the_process_are_told() {
 }
 
 #[test]
-fn a_client_that_does_not_read_its_page_keeps_nobody_from_theirs() {
-    let shop = Backend::echo("shop");
-    let site = site(&shop, &[]);
-    // They never read; their pages fit into the kernel's buffers or wait for them.
-    let idle: Vec<_> = (0..20)
+fn clients_that_do_not_read_their_pages_lose_their_places() {
+    // A path and a status for each request: a page is larger than what the kernel keeps of it.
+    let shop = Backend::scripted(|stream, _| {
+        let mut stream = BufReader::new(stream);
+        while let Some((head, _)) = read_request(&mut stream) {
+            let target = head.split(' ').nth(1).expect("a target");
+            let status = target.rsplit('/').next().expect("a status");
+            let answer = format!("HTTP/1.1 {status} Own\r\ncontent-length: 0\r\n\r\n");
+            if stream.get_mut().write_all(answer.as_bytes()).is_err() {
+                return;
+            }
+        }
+    });
+    let paths: Vec<_> = (0..12).map(|own| format!("/p{own}")).collect();
+    let of_shop: Vec<_> = paths.iter().map(|path| ("Prefix", &**path, "shop")).collect();
+    let host = "shop.example.com";
+    let rules = Ingress { name: "shop", annotations: &[], host, paths: &of_shop, tls: None };
+    let file = documents(&[&rules.yaml(), &service("shop", &[shop.address])]);
+    let site = Site::start_with(&[("all.yaml", &file)], &[], |config| config.workers = 1);
+    let mut client = Connection::open(site.http);
+    for path in &paths {
+        for status in 400..460 {
+            let request = format!("GET {path}/{status} HTTP/1.1\r\nhost: {host}\r\n\r\n");
+            assert_eq!(client.request(&request).status, status);
+        }
+    }
+    let last = [("path", "/p11"), ("status", "459")];
+    until("all are counted", || site.series(&named("requests"), &last) == Some(1.0));
+    let idle: Vec<_> = (0..4)
         .map(|_| {
             let mut client = Connection::open(site.admin);
             client.send("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n");
+            assert!(client.head().expect("a head").starts_with("HTTP/1.1 200"));
             client
         })
         .collect();
-    until("a page is answered", || site.admin("/metrics").status == 200);
+    until("they have all places", || site.admin("/metrics").status == 503);
     assert_eq!(site.admin("/healthz").status, 200);
+    until("they have lost one", || site.admin("/metrics").status == 200);
     drop(idle);
 }

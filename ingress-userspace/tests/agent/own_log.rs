@@ -147,6 +147,9 @@ fn the_level_changes_while_the_agent_runs() {
     assert_eq!(agent.ask("PUT", "/log-level", &"a=info,".repeat(1000)).0, 413);
     assert_eq!(agent.ask("POST", "/log-level", "debug").0, 405);
     assert_eq!(agent.ask("GET", "/log-level", "").1, "info\n");
+    // What was said before this line is there when it is.
+    assert_eq!(agent.ask("PUT", "/log-level", "warn").0, 200);
+    until("it is told", || !agent.lines_with("\"level\":\"warn\"").is_empty());
     assert_eq!(agent.lines_with(DEBUG).len(), 1);
 }
 

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     mem,
+    ops::Range,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak,
         atomic::{AtomicU64, Ordering},
@@ -92,6 +93,9 @@ struct Book {
     /// The blocks of records without canary.
     known: HashMap<(u64, Variant), u32>,
     blocks: Blocks,
+    /// What the backends of the last publication are called, by their identifiers: another Service
+    /// may come into the place of one.
+    services: Vec<Arc<str>>,
     mark: u64,
 }
 
@@ -138,6 +142,7 @@ impl Shared {
             numbers: BTreeMap::new(),
             known: HashMap::new(),
             blocks: Blocks::new(Layout::new(metrics)),
+            services: Vec::new(),
             mark: 0,
         };
         // What belongs to no host has number 0.
@@ -304,6 +309,8 @@ impl Book {
 
     fn publish(&mut self, model: &Model, routes: &RouteTable, now: Instant) {
         self.mark += 1;
+        let is_renamed = self.renamed(model);
+        let mut renumbered = Vec::new();
         for host in model.hosts.iter() {
             let Some(table) = routes.table(&host.name) else { continue };
             let first = table.first_number();
@@ -311,8 +318,18 @@ impl Book {
                 let sets = self.sets_of(host, model);
                 let table = Arc::downgrade(table);
                 self.numbers.insert(first, Numbers { sets, table, mark: 0, dead: None });
+            } else if host.routes.iter().chain(&host.app_root).any(|own| is_renamed(own)) {
+                let sets = self.sets_of(host, model);
+                renumbered.push(first..first.saturating_add(sets.len() as u64));
+                if let Some(numbers) = self.numbers.get_mut(&first) {
+                    numbers.sets = sets;
+                }
             }
             self.mark(first);
+        }
+        if !renumbered.is_empty() {
+            renumbered.sort_by_key(|range| range.start);
+            self.known.retain(|(number, _), _| !contains(&renumbered, *number));
         }
         self.mark(0);
         let canaries = canaries(model);
@@ -326,6 +343,20 @@ impl Book {
             });
         }
         self.prune(now);
+    }
+
+    /// Whether a route's Service is called otherwise than when it was published last.
+    fn renamed(&mut self, model: &Model) -> impl Fn(&Arc<Route>) -> bool + use<> {
+        let names: Vec<_> = model.backends.iter().map(|own| Arc::clone(&own.key.service)).collect();
+        let differs: HashSet<usize> =
+            (0..names.len()).filter(|id| names.get(*id) != self.services.get(*id)).collect();
+        self.services = names;
+        move |route| match &route.target {
+            Target::Backend(id) if !differs.is_empty() => {
+                usize::try_from(id.0).is_ok_and(|id| differs.contains(&id))
+            }
+            _ => false,
+        }
     }
 
     /// What these numbers belong to is served.
@@ -415,12 +446,7 @@ impl Book {
         if !freed.is_empty() || !forgotten.is_empty() {
             forgotten.sort_by_key(|range| range.start);
             self.known.retain(|(number, _), block| {
-                let place = forgotten.partition_point(|range| range.start <= *number);
-                let is_forgotten = place
-                    .checked_sub(1)
-                    .and_then(|place| forgotten.get(place))
-                    .is_some_and(|range| range.contains(number));
-                !is_forgotten && !freed.contains(block)
+                !contains(&forgotten, *number) && !freed.contains(block)
             });
         }
     }
@@ -455,6 +481,13 @@ impl Series {
     pub(crate) fn status(&self) -> String {
         self.variant.status()
     }
+}
+
+/// One of these ranges, which are sorted and do not overlap, has the number.
+fn contains(ranges: &[Range<u64>], number: u64) -> bool {
+    let place = ranges.partition_point(|range| range.start <= number);
+    let before = place.checked_sub(1).and_then(|place| ranges.get(place));
+    before.is_some_and(|range| range.contains(&number))
 }
 
 /// The backends that are asked instead of others.

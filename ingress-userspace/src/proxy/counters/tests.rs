@@ -345,6 +345,23 @@ fn a_canary_has_series_of_its_own_for_as_long_as_it_is_one() {
 }
 
 #[test]
+fn a_service_in_the_place_of_another_has_its_own_name() {
+    let hosts = vec![host(exact("a"), vec![route("one", "/")])];
+    let mut site = Site::new(&Metrics::default(), hosts.clone());
+    let number = site.number("a", "/");
+    site.add(number, &Method::GET, 200, None);
+    let mut model = model(hosts);
+    model.backends = vec![backend("other")];
+    site.table = site.table.next(&model).0;
+    site.shared.publish(&model, &site.table);
+    assert_eq!(site.number("a", "/"), number, "nothing else is new");
+    for _ in 0..2 {
+        site.add(number, &Method::GET, 200, None);
+    }
+    assert_eq!(site.counted(), [("GET 200 a one / other -".to_owned(), 2)]);
+}
+
+#[test]
 fn nothing_is_lost_while_the_book_is_read() {
     let site = Arc::new(Site::new(&Metrics::default(), hosts()));
     let number = site.number("a", "/");

@@ -103,11 +103,12 @@ async fn judge<D: Downstream>(
         (outcome, request)
     }));
     let has_body = rest.is_some();
+    let watch = client.worker.deadlines.deadline();
     let verdict = poll_fn(|cx| match verdict.as_mut().poll(cx) {
         Poll::Pending if !has_body && down.poll_gone(cx).is_ready() => {
             Poll::Ready(Err(Failure::ClientGone))
         }
-        Poll::Pending => Poll::Pending,
+        Poll::Pending => client.worker.poll_cut(&watch, cx).map(|()| Err(Failure::ClientGone)),
         Poll::Ready(Ok(done)) => Poll::Ready(Ok(done)),
         Poll::Ready(Err(refused)) => {
             counters.judged(Judged::TurnedAway);

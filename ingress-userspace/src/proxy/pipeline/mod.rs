@@ -240,7 +240,7 @@ async fn attend<'v, D: Downstream>(
 }
 
 /// Takes a request through the stages that wait, unless its client leaves meanwhile, as far as that
-/// can be seen while nothing is read from it.
+/// can be seen while nothing is read from it, or the process ends.
 async fn admit<'v, D: Downstream>(
     client: &'v Rc<Client>,
     view: &'v Rc<View>,
@@ -251,12 +251,14 @@ async fn admit<'v, D: Downstream>(
 ) -> Result<Decision<'v>, Failure> {
     let nothing_more = head.body == BodyLength::None;
     head.timing.waited();
+    let watch = client.worker.deadlines.deadline();
     let decision = {
         let mut stages = pin!(stages::admit(client, view, head, located));
         poll_fn(|cx| match stages.as_mut().poll(cx) {
             Poll::Pending if nothing_more && down.poll_gone(cx).is_ready() => {
                 Poll::Ready(Err(Failure::ClientGone))
             }
+            Poll::Pending => client.worker.poll_cut(&watch, cx).map(|()| Err(Failure::ClientGone)),
             outcome => outcome,
         })
         .await

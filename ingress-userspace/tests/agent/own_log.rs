@@ -219,7 +219,9 @@ fn the_firewall_tells_of_many_requests_alike() {
     let annotations = [("enable-modsecurity", "true"), ("modsecurity-snippet", rule)];
     let shop = Ingress { name: "shop", annotations: &annotations, host, paths, tls: None };
     let allowed = [("allow-snippet-annotations", "true"), ("annotations-risk-level", "Critical")];
-    let file = documents(&[&shop.yaml(), &service("shop", &[]), &config_map(&allowed)]);
+    let backend = Backend::echo("shop");
+    let parts = [shop.yaml(), service("shop", &[backend.address]), config_map(&allowed)];
+    let file = documents(&parts.each_ref().map(|part| &**part));
     let agent = Speaking::start(&[("all.yaml", &file)], "info");
     until("its rules are compiled", || agent.get("/?evil=1") == 403);
     for _ in 0..30 {

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     admin::Board,
     kubernetes::{Moment, Moments},
-    model::{Diagnostic, Member, Model},
+    model::{Backend, Diagnostic, Member, Model},
     names::Names,
     proxy::Ports,
     resolve::Wanted,
@@ -155,7 +155,7 @@ impl Control {
         let same_hosts = Arc::ptr_eq(&before.model.hosts, &model.hosts);
         let routes = self.routes(&before, &model, same_hosts);
         let handshakes = self.handshakes(&before, &model, same_hosts);
-        if !same_hosts || before.generation == 0 {
+        if !same_hosts || before.generation == 0 || is_renamed(&before.model, &model) {
             self.board.registry.publish(&model, &routes);
         }
         let generation = self.publisher.publish(Arc::clone(&model), routes, handshakes);
@@ -229,4 +229,14 @@ impl Control {
             false => Arc::new(before.handshakes.next(model, &self.tls)),
         }
     }
+}
+
+/// Backends are called otherwise, or have others asked instead of them: what metrics show of a route
+/// is not what it was, though its host is the same.
+fn is_renamed(before: &Model, model: &Model) -> bool {
+    let canary = |own: &Backend| own.balancing.canary.as_ref().map(|own| own.backend);
+    before.backends.len() != model.backends.len()
+        || before.backends.iter().zip(&model.backends).any(|(was, is)| {
+            !Arc::ptr_eq(was, is) && (was.key != is.key || canary(was) != canary(is))
+        })
 }

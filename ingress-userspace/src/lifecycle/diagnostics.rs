@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{Diagnostic, Severity};
+use crate::{
+    log::DIAGNOSTICS,
+    model::{Diagnostic, Severity},
+};
 
 /// Logs each diagnostic once when it appears and once when it is gone, however often the objects
 /// around it change.
@@ -16,12 +19,12 @@ impl DiagnosticsLog {
         let (new, gone) = self.replace(diagnostics);
         for diagnostic in new {
             match diagnostic.severity {
-                Severity::Warning => tracing::warn!("{diagnostic}"),
-                Severity::Error => tracing::error!("{diagnostic}"),
+                Severity::Warning => tracing::warn!(target: DIAGNOSTICS, "{diagnostic}"),
+                Severity::Error => tracing::error!(target: DIAGNOSTICS, "{diagnostic}"),
             }
         }
         for diagnostic in gone {
-            tracing::info!("resolved: {diagnostic}");
+            tracing::info!(target: DIAGNOSTICS, "resolved: {diagnostic}");
         }
     }
 

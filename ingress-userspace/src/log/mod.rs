@@ -14,6 +14,12 @@ pub use self::levels::{LevelError, Levels};
 use self::{levels::filter, repeats::Repeats};
 use crate::config::LogFormat;
 
+/// The target of what the firewall tells of requests. Each line counts, so whoever writes them bounds
+/// how many there are.
+pub(crate) const AUDIT: &str = "penstock::audit";
+/// The target of what is told about objects, which is told once of each.
+pub(crate) const DIAGNOSTICS: &str = "penstock::diagnostics";
+
 /// Writes the log of this process to standard error from now on. Call it once.
 #[must_use]
 pub fn start(format: LogFormat) -> Levels {

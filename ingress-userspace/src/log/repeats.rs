@@ -1,11 +1,11 @@
-//! The same line again and again: of each place in the code and each message, a few are written in
-//! a while, and then how many were not. What was asked for to look closely (`debug` and below) is
-//! written whole.
+//! The same line again and again: of each place in the code, each message and each thing that it is
+//! about, a few are written in a while, and then how many were not. What was asked for to look closely
+//! (`debug` and below) is written whole, and so is what limits itself.
 
 use std::{
     collections::HashMap,
     fmt,
-    hash::{BuildHasher as _, RandomState},
+    hash::{BuildHasher as _, DefaultHasher, Hasher as _, RandomState},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -24,6 +24,28 @@ const WHILE: Duration = Duration::from_secs(10);
 const MESSAGES: usize = 1024;
 /// How much of a message a summary shows. Characters.
 const SHOWN: usize = 200;
+/// Fields that say what a line is about. The others often differ where the matter is the same: an
+/// error's text, a number, a client's address, which is also the client's to make up.
+const ABOUT: [&str; 15] = [
+    "address",
+    "agent",
+    "backend",
+    "file",
+    "ingress",
+    "interface",
+    "kind",
+    "lease",
+    "node",
+    "object",
+    "path",
+    "service",
+    "state",
+    "tunnel",
+    "url",
+];
+
+/// Lines of these targets are all written: those who write them see to it that they are not too many.
+const LIMITED: [&str; 2] = [super::AUDIT, super::DIAGNOSTICS];
 
 /// What was written lately.
 #[derive(Clone, Debug, Default)]
@@ -32,7 +54,7 @@ pub(super) struct Repeats(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     hasher: RandomState,
-    /// By place in the code, and what the message hashes to: messages may be long.
+    /// By place in the code, and what the message and [`ABOUT`] hash to: they may be long.
     counts: Mutex<HashMap<(Identifier, u64), Count>>,
 }
 
@@ -58,9 +80,10 @@ struct Summary {
 
 impl Repeats {
     /// The message may be written.
-    fn admit(&self, place: Identifier, level: Level, message: &str, now: Instant) -> bool {
+    fn admit(&self, place: Identifier, level: Level, said: Said, now: Instant) -> bool {
         let mut counts = self.0.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut key = (place, self.0.hasher.hash_one(message));
+        let Said { message, about } = said;
+        let mut key = (place, self.0.hasher.hash_one((&message, about.finish())));
         if counts.len() >= MESSAGES && !counts.contains_key(&key) {
             key.1 = 0;
         }
@@ -115,22 +138,28 @@ impl<S: Subscriber> Layer<S> for Repeats {
     fn event_enabled(&self, event: &Event<'_>, _context: Context<'_, S>) -> bool {
         let metadata = event.metadata();
         // The more talkative level is the greater one.
-        if *metadata.level() > Level::INFO {
+        if *metadata.level() > Level::INFO || LIMITED.contains(&metadata.target()) {
             return true;
         }
-        let mut message = Message(String::new());
-        event.record(&mut message);
-        self.admit(metadata.callsite(), *metadata.level(), &message.0, Instant::now())
+        let mut said = Said { message: String::new(), about: self.0.hasher.build_hasher() };
+        event.record(&mut said);
+        self.admit(metadata.callsite(), *metadata.level(), said, Instant::now())
     }
 }
 
-/// The text of an event, without its fields: those often differ where the matter is the same.
-struct Message(String);
+/// What tells an event from others of its place in the code.
+struct Said {
+    message: String,
+    /// What it is about, by [`ABOUT`].
+    about: DefaultHasher,
+}
 
-impl Visit for Message {
+impl Visit for Said {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "message" {
-            self.0 = format!("{value:?}");
+            self.message = format!("{value:?}");
+        } else if ABOUT.contains(&field.name()) {
+            self.about.write(format!("{}={value:?}\n", field.name()).as_bytes());
         }
     }
 }
@@ -192,6 +221,36 @@ mod tests {
         let message = "the collector is gone".to_owned();
         assert_eq!(due, [Summary { level: Level::WARN, message, suppressed: 90 }]);
         assert!(repeats.0.counts.lock().expect("nobody panics").is_empty());
+    }
+
+    #[test]
+    fn what_lines_are_about_tells_them_apart() {
+        let repeats = Repeats::default();
+        let lines = written(&repeats, || {
+            for number in 0..100 {
+                let (node, up) = (format!("node-{}", number % 5), number % 2 == 0);
+                tracing::info!(node, "a node's health changed");
+                tracing::info!(address = ?number, "added");
+                // Who sent it is no matter of the line's.
+                tracing::warn!(client.address = number, up, "refused");
+            }
+        });
+        let count = |part: &str| lines.iter().filter(|line| line.contains(part)).count();
+        assert_eq!(count("health changed"), 50);
+        assert_eq!(count("added"), 100);
+        assert_eq!(count("refused"), 10);
+    }
+
+    #[test]
+    fn what_limits_itself_is_written_whole() {
+        let repeats = Repeats::default();
+        let lines = written(&repeats, || {
+            for number in 0..100 {
+                tracing::warn!(target: super::super::AUDIT, number, "matched");
+                tracing::error!(target: super::super::DIAGNOSTICS, "Ingress web/shop is wrong");
+            }
+        });
+        assert_eq!(lines.len(), 200);
     }
 
     #[test]

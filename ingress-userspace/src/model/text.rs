@@ -114,7 +114,7 @@ pub enum ConnectionVariable {
     Number,
     /// `$connection_requests`: how many came over it so far.
     Requests,
-    /// `$connection_time`: seconds since it was accepted, with milliseconds.
+    /// `$connection_time`: seconds since it was accepted, in steps of 0.1 s.
     Time,
     /// `$ssl_protocol`.
     TlsVersion,

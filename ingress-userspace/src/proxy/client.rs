@@ -4,9 +4,8 @@ use std::{
     cell::{Cell, OnceCell},
     net::{IpAddr, SocketAddr},
     rc::Rc,
-    sync::atomic::{AtomicU64, Ordering},
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::{deadline::Deadline, proxy_protocol::Arrival, worker::Worker};
@@ -15,14 +14,6 @@ use crate::tls::Identity;
 /// While draining, how long a connection without request may stay: long enough for one that is on
 /// its way, which is then answered with `Connection: close` instead of a reset.
 pub(crate) const LAST_CALL: Duration = Duration::from_secs(1);
-
-/// Connections so far.
-static NUMBER: AtomicU64 = AtomicU64::new(1);
-
-/// Of a connection that begins, whatever it speaks.
-pub(super) fn next_number() -> u64 {
-    NUMBER.fetch_add(1, Ordering::Relaxed)
-}
 
 /// A client connection.
 pub(crate) struct Client {
@@ -45,7 +36,8 @@ pub(crate) struct Client {
     pub(crate) local: Option<IpAddr>,
     /// Its number among all connections of the process.
     pub(crate) number: u64,
-    pub(crate) begun: Instant,
+    /// When it began, by the clock of the worker's deadlines. Milliseconds.
+    pub(crate) begun: u64,
     /// Requests so far.
     pub(crate) requests: Cell<u32>,
     phase: Cell<Phase>,
@@ -89,8 +81,8 @@ impl Client {
                 Some(proxied) => proxied.to_string().into(),
             },
             local,
-            number: next_number(),
-            begun: Instant::now(),
+            number: worker.next_number(),
+            begun: worker.deadlines.now(),
             requests: Cell::new(0),
             phase: Cell::new(Phase::Fresh),
             deadline: worker.deadlines.deadline(),
@@ -99,6 +91,11 @@ impl Client {
         client.worker.connection_opened();
         client.expect_first();
         Rc::new(client)
+    }
+
+    /// Since it began, in steps of a tick.
+    pub(crate) fn age(&self) -> Duration {
+        Duration::from_millis(self.worker.deadlines.now().saturating_sub(self.begun))
     }
 
     pub(crate) fn deadline(&self) -> &Deadline {

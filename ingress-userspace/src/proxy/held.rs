@@ -95,6 +95,14 @@ impl Held {
     }
 }
 
+#[cfg(test)]
+impl Held {
+    /// What it has. Bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         if self.bytes == 0 {

@@ -45,6 +45,10 @@ pub(crate) struct Traffic {
 
 /// The client's side of one request.
 pub(crate) trait Downstream {
+    /// The request's head, as HTTP/1.1 would write it, is this long: for a side that does not know how
+    /// long it was. To be told where somebody wants [`traffic`](Self::traffic) to have it. Bytes.
+    fn head_is(&mut self, _length: u32) {}
+
     /// Moves some of the request's body to the end of `into`. A `Ready(End)` is repeated. Late when
     /// the client's body timeout passes without a byte.
     fn poll_body(

@@ -38,7 +38,7 @@ pub(crate) struct Course {
 pub(crate) async fn pass(worker: &Rc<Worker>, client: TcpStream, arrival: Arrival, course: Course) {
     let Course { backend, endpoints, is_name, send_proxy, settings, server_name } = course;
     let peer = arrival.client();
-    let ends = Ends {
+    let ends = || Ends {
         protocol: "TCP",
         client: peer,
         peer: arrival.peer,

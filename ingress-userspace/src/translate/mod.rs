@@ -69,8 +69,8 @@ use self::{
 use crate::{
     expression::Expressions,
     model::{
-        BackendKey, CertificateId, Diagnostic, Host, HostName, Model, ObjectRef, Severity, Streams,
-        TicketKey, Transport,
+        BackendKey, CertificateId, Diagnostic, Host, HostName, Model, ObjectRef, Route, Settings,
+        Severity, Streams, TicketKey, Transport,
     },
     names::Names,
     stores::{Key, Store, Stores},
@@ -127,6 +127,21 @@ enum Extent {
     Nothing,
     Part(Part),
     Everything,
+}
+
+/// What the ConfigMap says, as far as anything can come of it: where no request can have spans, none
+/// is to pay for them.
+fn settings(routing: &Routing) -> Settings {
+    let mut settings = routing.config.settings.clone();
+    let is_enabled = |route: &Arc<Route>| {
+        let own = route.policies.as_ref().and_then(|own| own.tracing.as_ref());
+        own.is_some_and(|own| own.enabled == Some(true))
+    };
+    let mut routes = routing.hosts.iter().flat_map(|host| host.routes.iter().chain(&host.app_root));
+    if settings.tracing.as_ref().is_some_and(|own| !own.enabled) && !routes.any(is_enabled) {
+        settings.tracing = None;
+    }
+    settings
 }
 
 impl Translator {
@@ -212,7 +227,7 @@ impl Translator {
                 self.options.members_service.as_ref(),
                 &mut diagnostics,
             ),
-            settings: routing.config.settings.clone(),
+            settings: settings(&routing),
             ticket_keys: routing.ticket_keys.clone(),
             streams: Streams { tcp, udp, passthrough: Arc::clone(&routing.passthrough) },
             names: Arc::clone(names),

@@ -61,6 +61,20 @@ fn requests_that_the_end_cuts_off_are_written_down() {
 }
 
 #[test]
+fn requests_with_bodies_that_wait_for_a_verdict_are_written_down_at_the_end() {
+    let shop = stuck("");
+    let annotations = [("auth-url", "http://shop.web.svc.cluster.local/verify")];
+    let logged = Logged::start(&[("log-format-upstream", FORMAT)], &annotations, &shop);
+    let mut connection = Connection::open(logged.site.http);
+    let post = GET.replacen("GET ", "POST ", 1);
+    let post = post.replacen("\r\n\r\n", "\r\ncontent-length: 5\r\n\r\nhello", 1);
+    connection.send(post);
+    until("the judge is asked", || shop.connections() == 1);
+    logged.site.signal(Stop::Now);
+    assert_eq!(last_lines(logged), ["499 0 [web-shop-80] - - \"POST /a HTTP/1.1\" /a"]);
+}
+
+#[test]
 fn streams_that_the_end_cuts_off_are_written_down() {
     let shop = stuck("");
     let logged = Logged::start(&[("log-format-upstream", FORMAT)], &[], &shop);

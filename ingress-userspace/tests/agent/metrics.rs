@@ -7,10 +7,15 @@ use std::{
 };
 
 use flate2::read::GzDecoder;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use crate::support::{
-    Backend, Connection, Ingress, Site, documents, exchange, ingress, nobody, read_request, saying,
-    service, until,
+use crate::{
+    http2::run,
+    support::{
+        Backend, Connection, Ingress, Site, config_map, documents, exchange, ingress, nobody,
+        read_request, saying, service, until,
+    },
 };
 
 const PREFIX: &str = "nginx_ingress_controller_";
@@ -76,6 +81,33 @@ fn sizes_and_durations_are_those_of_what_went_over_the_connection() {
 }
 
 #[test]
+fn the_size_of_a_request_over_http2_is_what_http1_would_have_sent() {
+    let shop = saying("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello");
+    let site = site(&shop, &[]);
+    let host = "shop.example.com";
+    run(async {
+        let stream = tokio::net::TcpStream::connect(site.http).await.expect("it listens");
+        let (mut sender, connection) =
+            http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");
+        tokio::spawn(connection);
+        for _ in 0..2 {
+            let request = http::Request::post(format!("http://{host}/b"))
+                .header("x-kind", "v".repeat(300))
+                .body(http_body_util::Full::<bytes::Bytes>::from("x".repeat(777)));
+            let answer = sender.send_request(request.expect("a request")).await.expect("an answer");
+            assert_eq!(answer.status(), 200);
+        }
+    });
+    until("both are counted", || site.series(&named("requests"), SHOP) == Some(2.0));
+    let kind = "v".repeat(300);
+    let head = format!(
+        "POST /b HTTP/1.1\r\nhost: {host}\r\nx-kind: {kind}\r\ncontent-length: 777\r\n\r\n"
+    );
+    let asked = 2 * (head.len() + 777);
+    assert_eq!(site.series(&named("request_size_sum"), SHOP), Some(asked as f64));
+}
+
+#[test]
 fn a_slow_answer_is_as_slow_in_the_metrics() {
     let (told, tell) = mpsc::channel();
     let (go, gone) = mpsc::channel();
@@ -122,6 +154,52 @@ fn a_slow_answer_is_as_slow_in_the_metrics() {
     assert!(header >= first && header <= response, "{header} of {first}");
     assert!(response >= first + second && request >= response, "{response} of {first}, {second}");
     assert!(request <= most, "{request} of {most}");
+}
+
+#[test]
+fn a_page_in_the_place_of_a_slow_answer_is_as_slow() {
+    let (told, tell) = mpsc::channel();
+    let (go, gone) = mpsc::channel();
+    let (told, gone) = (Mutex::new(told), Mutex::new(gone));
+    let shop = Backend::scripted(move |stream, _| {
+        let mut stream = BufReader::new(stream);
+        while read_request(&mut stream).is_some() {
+            told.lock().expect("no panic").send(()).expect("the test listens");
+            gone.lock().expect("no panic").recv().expect("the test goes on");
+            let answer = b"HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n";
+            if stream.get_mut().write_all(answer).is_err() {
+                return;
+            }
+        }
+    });
+    let rules = Ingress {
+        name: "shop",
+        annotations: &[
+            ("server-snippet", "location = /gone { return 410; }"),
+            ("configuration-snippet", "proxy_intercept_errors on;\nerror_page 500 = /gone;"),
+        ],
+        host: "shop.example.com",
+        paths: &[("Prefix", "/", "shop")],
+        tls: None,
+    };
+    let allowed = [("allow-snippet-annotations", "true"), ("annotations-risk-level", "Critical")];
+    let file =
+        documents(&[&rules.yaml(), &service("shop", &[shop.address]), &config_map(&allowed)]);
+    let arguments = ["--configmap=web/controller"];
+    let site = Site::start_with(&[("all.yaml", &file)], &arguments, |_| {});
+    let mut client = Connection::open(site.http);
+    client.send("GET / HTTP/1.1\r\nhost: shop.example.com\r\n\r\n");
+    tell.recv().expect("the endpoint is asked");
+    // What passes here passes while the agent waits for the endpoint.
+    let begun = Instant::now();
+    (0..20).for_each(|_| drop(site.admin("/metrics")));
+    let passed = begun.elapsed().as_secs_f64();
+    go.send(()).expect("the endpoint listens");
+    assert_eq!(client.reply(false).expect("an answer").status, 410);
+    let only = [("host", "shop.example.com")];
+    until("it is counted", || site.series(&named("requests"), &only) == Some(1.0));
+    let sum = site.series(&named("request_duration_seconds_sum"), &only);
+    assert!(sum.expect("it was measured") + 1e-6 >= passed, "{sum:?} of {passed}");
 }
 
 #[test]
@@ -326,18 +404,44 @@ fn connections_requests_and_the_process_are_told() {
 }
 
 #[test]
-fn a_client_that_does_not_read_its_page_keeps_nobody_from_theirs() {
-    let shop = Backend::echo("shop");
-    let site = site(&shop, &[]);
-    // They never read; their pages fit into the kernel's buffers or wait for them.
-    let idle: Vec<_> = (0..20)
+fn clients_that_do_not_read_their_pages_lose_their_places() {
+    // A path and a status for each request: a page is larger than what the kernel keeps of it.
+    let shop = Backend::scripted(|stream, _| {
+        let mut stream = BufReader::new(stream);
+        while let Some((head, _)) = read_request(&mut stream) {
+            let target = head.split(' ').nth(1).expect("a target");
+            let status = target.rsplit('/').next().expect("a status");
+            let answer = format!("HTTP/1.1 {status} Own\r\ncontent-length: 0\r\n\r\n");
+            if stream.get_mut().write_all(answer.as_bytes()).is_err() {
+                return;
+            }
+        }
+    });
+    let paths: Vec<_> = (0..12).map(|own| format!("/p{own}")).collect();
+    let of_shop: Vec<_> = paths.iter().map(|path| ("Prefix", &**path, "shop")).collect();
+    let host = "shop.example.com";
+    let rules = Ingress { name: "shop", annotations: &[], host, paths: &of_shop, tls: None };
+    let file = documents(&[&rules.yaml(), &service("shop", &[shop.address])]);
+    let site = Site::start_with(&[("all.yaml", &file)], &[], |config| config.workers = 1);
+    let mut client = Connection::open(site.http);
+    for path in &paths {
+        for status in 400..460 {
+            let request = format!("GET {path}/{status} HTTP/1.1\r\nhost: {host}\r\n\r\n");
+            assert_eq!(client.request(&request).status, status);
+        }
+    }
+    let last = [("path", "/p11"), ("status", "459")];
+    until("all are counted", || site.series(&named("requests"), &last) == Some(1.0));
+    let idle: Vec<_> = (0..4)
         .map(|_| {
             let mut client = Connection::open(site.admin);
             client.send("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n");
+            assert!(client.head().expect("a head").starts_with("HTTP/1.1 200"));
             client
         })
         .collect();
-    until("a page is answered", || site.admin("/metrics").status == 200);
+    until("they have all places", || site.admin("/metrics").status == 503);
     assert_eq!(site.admin("/healthz").status, 200);
+    until("they have lost one", || site.admin("/metrics").status == 200);
     drop(idle);
 }

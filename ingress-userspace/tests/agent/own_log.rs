@@ -147,6 +147,9 @@ fn the_level_changes_while_the_agent_runs() {
     assert_eq!(agent.ask("PUT", "/log-level", &"a=info,".repeat(1000)).0, 413);
     assert_eq!(agent.ask("POST", "/log-level", "debug").0, 405);
     assert_eq!(agent.ask("GET", "/log-level", "").1, "info\n");
+    // What was said before this line is there when it is.
+    assert_eq!(agent.ask("PUT", "/log-level", "warn").0, 200);
+    until("it is told", || !agent.lines_with("\"level\":\"warn\"").is_empty());
     assert_eq!(agent.lines_with(DEBUG).len(), 1);
 }
 
@@ -206,6 +209,32 @@ fn what_repeats_is_counted_instead() {
     // A slow machine may take longer than the while that counts as one.
     assert!((10..40).contains(&written), "{written}: {lines:#?}");
     assert_eq!(written as u64 + suppressed, 40, "{lines:#?}");
+}
+
+#[test]
+fn the_firewall_tells_of_many_requests_alike() {
+    let rule = "SecRuleEngine On\nSecRule ARGS:evil \"@streq 1\" \"id:1,phase:1,deny,status:403\"";
+    let paths = &[("Prefix", "/", "shop")];
+    let host = "shop.example.com";
+    let annotations = [("enable-modsecurity", "true"), ("modsecurity-snippet", rule)];
+    let shop = Ingress { name: "shop", annotations: &annotations, host, paths, tls: None };
+    let allowed = [("allow-snippet-annotations", "true"), ("annotations-risk-level", "Critical")];
+    let backend = Backend::echo("shop");
+    let parts = [shop.yaml(), service("shop", &[backend.address]), config_map(&allowed)];
+    let file = documents(&parts.each_ref().map(|part| &**part));
+    let agent = Speaking::start(&[("all.yaml", &file)], "info");
+    until("its rules are compiled", || agent.get("/?evil=1") == 403);
+    for _ in 0..30 {
+        assert_eq!(agent.get("/?evil=1"), 403);
+    }
+    // There are no fewer than the firewall writes in one second.
+    let told = || agent.lines_with("the firewall's rules matched");
+    until("they are told of", || told().len() >= 20);
+    for line in told() {
+        let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(line["target"], "penstock::audit", "{line}");
+        assert_eq!(line["fields"]["ingress"], "Ingress web/shop", "{line}");
+    }
 }
 
 #[test]

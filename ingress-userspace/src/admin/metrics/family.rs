@@ -176,6 +176,8 @@ families! {
         "for how long some objects may have been out of date";
     METRICS_MEMORY = Gauge "penstock_metrics_memory_bytes" &[],
         "memory of what is counted by Ingress";
+    METRICS_LOST = Counter "penstock_metrics_requests_lost_total" &[],
+        "requests that are in no series by Ingress: these were in use for too long";
     MEMBERS = Gauge "penstock_l4_members" &["state"],
         "nodes that packets are steered to, by what they are planned as";
     L4_PACKETS = Counter "penstock_l4_packets_total" &["vip", "verdict", "reason"],

@@ -71,6 +71,7 @@ impl Collector for Scrape {
         runtime::state(page, board)?;
         configuration::durations(page, board)?;
         page.whole(&family::METRICS_MEMORY, memory)?;
+        page.whole(&family::METRICS_LOST, board.registry.lost())?;
         packets::write(page, board)
     }
 }

@@ -5,7 +5,7 @@ use std::{
     fmt,
     io::{self, Write as _},
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -32,6 +32,8 @@ const AHEAD: usize = 4;
 const PAGES: usize = 4;
 /// How long a client may take for a part.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// And for the whole page: who takes it byte by byte must not keep a place for ever either.
+const WHOLE: Duration = Duration::from_secs(60);
 
 /// A place among the pages that are written at once.
 struct Place(Arc<Board>);
@@ -64,7 +66,8 @@ pub(in super::super) fn answer(board: &Arc<Board>, headers: &HeaderMap) -> Respo
     let (board, handle) = (Arc::clone(board), Handle::current());
     tokio::task::spawn_blocking(move || {
         let _place = place;
-        let mut parts = Parts { sender, handle, part: Vec::with_capacity(PART) };
+        let until = Instant::now() + WHOLE;
+        let mut parts = Parts { sender, handle, until, part: Vec::with_capacity(PART) };
         // An error: nobody reads it any more.
         let _unread = if is_zipped {
             let mut zipped = Zipped(GzEncoder::new(parts, Compression::fast()));
@@ -140,6 +143,8 @@ fn listed<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = (&'h s
 struct Parts {
     sender: mpsc::Sender<Bytes>,
     handle: Handle,
+    /// When the whole page is to be sent.
+    until: Instant,
     part: Vec<u8>,
 }
 
@@ -148,7 +153,11 @@ impl Parts {
         let part = Bytes::from(std::mem::replace(&mut self.part, Vec::with_capacity(PART)));
         let sender = &self.sender;
         // A client that does not read must not keep a thread.
-        let sending = async { tokio::time::timeout(PATIENCE, sender.send(part)).await };
+        let left = self.until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let sending = async { tokio::time::timeout(PATIENCE.min(left), sender.send(part)).await };
         match self.handle.block_on(sending) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(io::ErrorKind::BrokenPipe.into()),
@@ -212,6 +221,29 @@ mod tests {
             assert_eq!(format(&headers("accept", accept)), wanted, "{accept}");
         }
         assert_eq!(format(&HeaderMap::new()), Format::Plain);
+    }
+
+    #[test]
+    fn a_page_that_is_read_slowly_for_too_long_is_given_up() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let (sender, mut receiver) = mpsc::channel(AHEAD);
+        let until = Instant::now() + Duration::from_millis(50);
+        let handle = runtime.handle().clone();
+        let mut parts = Parts { sender, handle, until, part: Vec::new() };
+        let reading = runtime.spawn(async move { while receiver.recv().await.is_some() {} });
+        let given_up = Instant::now() + Duration::from_secs(30);
+        let part = vec![b'x'; PART];
+        let error = loop {
+            assert!(Instant::now() < given_up, "it goes on for ever");
+            if let Err(error) = io::Write::write(&mut parts, &part) {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(Instant::now() >= until);
+        drop(parts);
+        runtime.block_on(reading).expect("no panic");
     }
 
     #[test]

@@ -22,7 +22,7 @@ use super::{
     writer::Context,
     writes::Publish,
 };
-use crate::{model::Diagnostic, stores::Key};
+use crate::{log::DIAGNOSTICS, model::Diagnostic, stores::Key};
 
 /// Changes are gathered for so long.
 const GATHER: Duration = Duration::from_millis(100);
@@ -156,7 +156,7 @@ impl VipWriter {
                 return false;
             }
             for diagnostic in diagnostics.iter().filter(|one| !known.contains(one)) {
-                tracing::error!("{diagnostic}");
+                tracing::error!(target: DIAGNOSTICS, "{diagnostic}");
             }
             *known = diagnostics.into();
             true

@@ -39,8 +39,6 @@ pub(crate) struct Journal {
     pub(super) complete: Cell<bool>,
     /// What became of it where the route limits requests, and connections.
     pub(super) limited: Cell<(Option<Limited>, Option<Limited>)>,
-    /// Bytes of the request's head as HTTP/1.1 would write it, where it came over HTTP/2.
-    pub(super) head_over_http2: u64,
 }
 
 /// Some texts in one buffer.
@@ -106,12 +104,6 @@ impl Journal {
             attempts: RefCell::default(),
             complete: Cell::new(false),
             limited: Cell::default(),
-            head_over_http2: match head.version {
-                Version::Http2 if !head.authority.is_empty() || !head.fields.is_empty() => {
-                    length_as_http1(head)
-                }
-                _ => 0,
-            },
         };
         journal.values.borrow_mut().places.resize(journal.pieces().len(), None);
         journal.arrive(client, head, settings);
@@ -337,13 +329,6 @@ pub(super) fn is_early(variable: &Variable) -> bool {
         | Variable::TraceContext(_)
         | Variable::Connection(_) => false,
     }
-}
-
-fn length_as_http1(head: &RequestHead) -> u64 {
-    let line = head.method.as_str().len() + head.target.len() + " HTTP/1.1\r\n ".len();
-    let host = "host: \r\n".len() + head.authority.len();
-    let fields = head.fields.iter().map(|field| field.name.len() + field.value.len() + 4);
-    (line + host + fields.sum::<usize>() + 2) as u64
 }
 
 pub(super) fn protocol(version: Version) -> &'static [u8] {

@@ -129,9 +129,9 @@ impl Journal {
             LogVariable::Status => to.number(u64::from(*status)),
             LogVariable::BodyBytesSent => to.number(traffic.body_sent),
             LogVariable::BytesSent => to.number(u64::from(traffic.head_sent) + traffic.body_sent),
-            LogVariable::RequestLength => to.number(
-                u64::from(traffic.head_received) + self.head_over_http2 + traffic.body_received,
-            ),
+            LogVariable::RequestLength => {
+                to.number(u64::from(traffic.head_received) + traffic.body_received);
+            }
             LogVariable::RequestTime => to.seconds(self.begun.elapsed()),
             LogVariable::Completion => {
                 to.plain(if self.complete.get() { b"OK" } else { b"" });

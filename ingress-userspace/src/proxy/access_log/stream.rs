@@ -12,7 +12,7 @@ use std::{
 use super::{Clock, line::Writing};
 use crate::{
     model::{BackendKey, LogPiece, StreamLog, StreamVariable},
-    proxy::{client, worker::Worker},
+    proxy::worker::Worker,
 };
 
 /// Bytes of one direction.
@@ -74,7 +74,7 @@ impl Session {
     /// Begins with a connection as it came. `None`: nothing is to be written about it.
     pub(in crate::proxy) fn begin(
         worker: &Rc<Worker>,
-        ends: Ends,
+        ends: impl FnOnce() -> Ends,
         backend: &BackendKey,
         server_name: Option<Box<str>>,
     ) -> Option<Self> {
@@ -82,10 +82,10 @@ impl Session {
         Some(Self {
             worker: Rc::downgrade(worker),
             log,
-            ends,
+            ends: ends(),
             backend: backend.clone(),
             server_name,
-            number: client::next_number(),
+            number: worker.next_number(),
             begun: Instant::now(),
             upstream: Cell::new(None),
             status: Cell::new(200),

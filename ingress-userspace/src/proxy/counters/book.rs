@@ -2,9 +2,13 @@
 //! nobody on the way of a request waits for it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak},
+    ops::Range,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -23,11 +27,16 @@ use crate::{
 
 /// Records of a batch: 8 KiB, a part of a core's first cache.
 pub(super) const BATCH: usize = 128;
-/// Batches that wait while the book is in use; then workers wait for it. 4 MiB.
+/// Batches that wait while the book is in use; then the oldest are lost. 4 MiB.
 const WAITING: usize = 512;
+/// Of those, a worker adds up so many beside its own: it has requests to answer.
+const TURN: usize = 8;
 /// Series that a route has before they are told apart by the status' class alone: endpoints choose
 /// statuses, and must not choose how much memory we use.
 const VARIANTS: usize = 64;
+/// Series of all routes together before all are told apart by the status' class alone: then there
+/// are at most nine more of each route and canary.
+const SERIES: usize = 200_000;
 /// For how long a route's number is known after its last snapshot: until each worker has added up
 /// what its last requests were, with a lot to spare.
 const GRACE: Duration = Duration::from_secs(10);
@@ -75,6 +84,8 @@ struct Book {
     per_host: bool,
     per_undefined_host: bool,
     status_classes: bool,
+    /// [`SERIES`], fewer in tests.
+    most: usize,
     sets: Slab<Set>,
     by_labels: HashMap<Arc<Labels>, usize>,
     /// By the first of them.
@@ -82,6 +93,9 @@ struct Book {
     /// The blocks of records without canary.
     known: HashMap<(u64, Variant), u32>,
     blocks: Blocks,
+    /// What the backends of the last publication are called, by their identifiers: another Service
+    /// may come into the place of one.
+    services: Vec<Arc<str>>,
     mark: u64,
 }
 
@@ -90,7 +104,9 @@ struct Book {
 pub(super) struct Shared {
     pub(super) enabled: bool,
     book: Mutex<Book>,
-    waiting: Mutex<Vec<Vec<Record>>>,
+    waiting: Mutex<VecDeque<Vec<Record>>>,
+    /// Requests that were not added up.
+    lost: AtomicU64,
 }
 
 /// One series at one moment.
@@ -112,15 +128,21 @@ pub(crate) struct Counted {
 
 impl Shared {
     pub(super) fn new(metrics: &Metrics) -> Self {
+        Self::with(metrics, SERIES)
+    }
+
+    pub(super) fn with(metrics: &Metrics, most: usize) -> Self {
         let mut book = Book {
             per_host: metrics.per_host,
             per_undefined_host: metrics.per_undefined_host,
             status_classes: metrics.status_classes,
+            most,
             sets: Slab::new(),
             by_labels: HashMap::new(),
             numbers: BTreeMap::new(),
             known: HashMap::new(),
             blocks: Blocks::new(Layout::new(metrics)),
+            services: Vec::new(),
             mark: 0,
         };
         // What belongs to no host has number 0.
@@ -128,36 +150,71 @@ impl Shared {
         let set = labels.map_or(NO_SET, |labels| book.set(labels));
         let nobody = Numbers { sets: [set].into(), table: Weak::new(), mark: 0, dead: None };
         book.numbers.insert(0, nobody);
-        Self { enabled: metrics.enabled, book: Mutex::new(book), waiting: Mutex::default() }
+        Self {
+            enabled: metrics.enabled,
+            book: Mutex::new(book),
+            waiting: Mutex::default(),
+            lost: AtomicU64::new(0),
+        }
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds up a batch, or leaves it to whoever works at the book now.
+    /// Adds up a batch, or leaves it to whoever works at the book next. Waits for nobody.
     pub(super) fn add(&self, batch: &mut Vec<Record>) {
-        let mut book = match self.book.try_lock() {
-            Ok(book) => book,
-            Err(TryLockError::Poisoned(book)) => book.into_inner(),
-            Err(TryLockError::WouldBlock) => {
-                let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-                if waiting.len() < WAITING {
-                    waiting.push(mem::replace(batch, Vec::with_capacity(BATCH)));
-                    return;
-                }
-                drop(waiting);
-                self.book()
-            }
-        };
-        book.add(batch);
-        self.catch_up(&mut book);
+        match self.book.try_lock() {
+            Ok(book) => self.add_to(book, batch),
+            Err(TryLockError::Poisoned(book)) => self.add_to(book.into_inner(), batch),
+            Err(TryLockError::WouldBlock) => self.leave(batch),
+        }
     }
 
+    fn add_to(&self, mut book: MutexGuard<'_, Book>, batch: &mut Vec<Record>) {
+        book.add(batch);
+        for _ in 0..TURN {
+            let Some(mut batch) = self.waiting().pop_front() else { return };
+            book.add(&mut batch);
+        }
+    }
+
+    fn leave(&self, batch: &mut Vec<Record>) {
+        let mut waiting = self.waiting();
+        let mut room = match waiting.len() < WAITING {
+            true => Vec::with_capacity(BATCH),
+            false => waiting.pop_front().unwrap_or_default(),
+        };
+        self.lost.fetch_add(room.len() as u64, Ordering::Relaxed);
+        room.clear();
+        waiting.push_back(mem::replace(batch, room));
+    }
+
+    /// Adds up all that waits.
     fn catch_up(&self, book: &mut Book) {
-        let mut waiting =
-            mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut waiting = mem::take(&mut *self.waiting());
         waiting.iter_mut().for_each(|batch| book.add(batch));
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<Vec<Record>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Uses the book until it is dropped.
+    #[cfg(test)]
+    pub(super) fn hold(&self) -> impl Sized {
+        self.book()
+    }
+
+    /// Batches that wait.
+    #[cfg(test)]
+    pub(super) fn waits(&self) -> usize {
+        self.waiting().len()
+    }
+
+    /// Requests that were not added up, since the book was in use for so long.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// These routes are about to be served, and no others: forgets the series of those that are no
@@ -228,7 +285,7 @@ impl Book {
         if let Some(block) = of(set, variant) {
             return Some(block);
         }
-        if set.variants.len() >= VARIANTS {
+        if set.variants.len() >= VARIANTS || self.blocks.in_use() >= self.most {
             variant = variant.coarse();
             if let Some(block) = of(set, variant) {
                 return Some(block);
@@ -252,6 +309,8 @@ impl Book {
 
     fn publish(&mut self, model: &Model, routes: &RouteTable, now: Instant) {
         self.mark += 1;
+        let is_renamed = self.renamed(model);
+        let mut renumbered = Vec::new();
         for host in model.hosts.iter() {
             let Some(table) = routes.table(&host.name) else { continue };
             let first = table.first_number();
@@ -259,8 +318,18 @@ impl Book {
                 let sets = self.sets_of(host, model);
                 let table = Arc::downgrade(table);
                 self.numbers.insert(first, Numbers { sets, table, mark: 0, dead: None });
+            } else if host.routes.iter().chain(&host.app_root).any(|own| is_renamed(own)) {
+                let sets = self.sets_of(host, model);
+                renumbered.push(first..first.saturating_add(sets.len() as u64));
+                if let Some(numbers) = self.numbers.get_mut(&first) {
+                    numbers.sets = sets;
+                }
             }
             self.mark(first);
+        }
+        if !renumbered.is_empty() {
+            renumbered.sort_by_key(|range| range.start);
+            self.known.retain(|(number, _), _| !contains(&renumbered, *number));
         }
         self.mark(0);
         let canaries = canaries(model);
@@ -274,6 +343,20 @@ impl Book {
             });
         }
         self.prune(now);
+    }
+
+    /// Whether a route's Service is called otherwise than when it was published last.
+    fn renamed(&mut self, model: &Model) -> impl Fn(&Arc<Route>) -> bool + use<> {
+        let names: Vec<_> = model.backends.iter().map(|own| Arc::clone(&own.key.service)).collect();
+        let differs: HashSet<usize> =
+            (0..names.len()).filter(|id| names.get(*id) != self.services.get(*id)).collect();
+        self.services = names;
+        move |route| match &route.target {
+            Target::Backend(id) if !differs.is_empty() => {
+                usize::try_from(id.0).is_ok_and(|id| differs.contains(&id))
+            }
+            _ => false,
+        }
     }
 
     /// What these numbers belong to is served.
@@ -363,12 +446,7 @@ impl Book {
         if !freed.is_empty() || !forgotten.is_empty() {
             forgotten.sort_by_key(|range| range.start);
             self.known.retain(|(number, _), block| {
-                let place = forgotten.partition_point(|range| range.start <= *number);
-                let is_forgotten = place
-                    .checked_sub(1)
-                    .and_then(|place| forgotten.get(place))
-                    .is_some_and(|range| range.contains(number));
-                !is_forgotten && !freed.contains(block)
+                !contains(&forgotten, *number) && !freed.contains(block)
             });
         }
     }
@@ -403,6 +481,13 @@ impl Series {
     pub(crate) fn status(&self) -> String {
         self.variant.status()
     }
+}
+
+/// One of these ranges, which are sorted and do not overlap, has the number.
+fn contains(ranges: &[Range<u64>], number: u64) -> bool {
+    let place = ranges.partition_point(|range| range.start <= number);
+    let before = place.checked_sub(1).and_then(|place| ranges.get(place));
+    before.is_some_and(|range| range.contains(&number))
 }
 
 /// The backends that are asked instead of others.

@@ -133,6 +133,11 @@ impl Blocks {
         }
     }
 
+    /// Blocks that were taken and not given back.
+    pub(super) fn in_use(&self) -> usize {
+        self.sums.len() - self.free.len()
+    }
+
     /// A block of zeros.
     pub(super) fn take(&mut self) -> u32 {
         if let Some(block) = self.free.pop() {

@@ -178,6 +178,11 @@ impl Registry {
         self.requests.counted()
     }
 
+    /// Requests that were not added up.
+    pub(crate) fn lost(&self) -> u64 {
+        self.requests.lost()
+    }
+
     /// These routes are about to be served, and no others. To be told before any request can be.
     pub(crate) fn publish(&self, model: &Model, routes: &RouteTable) {
         self.requests.publish(model, routes);
@@ -249,11 +254,16 @@ pub(super) struct Counters {
 impl Counters {
     /// A request begins.
     pub(super) fn begin(&self, timing: &Timing, method: &Method) {
-        if self.registry.requests.enabled {
+        if self.counts_requests() {
             timing.begin(record::known(method));
         } else {
             timing.forget();
         }
+    }
+
+    /// Requests are written down one by one.
+    pub(super) fn counts_requests(&self) -> bool {
+        self.registry.requests.enabled
     }
 
     /// A request is being answered for as long as this is kept.

@@ -54,14 +54,15 @@ pub(super) fn known(method: &Method) -> u8 {
 }
 
 impl Variant {
-    /// The class of the status in its place.
+    /// The class of the status in its place; what is one stays.
     pub(super) fn by_class(self) -> Self {
-        Self { status: self.status / 100, ..self }
+        let status = if self.status < 10 { self.status } else { self.status / 100 };
+        Self { status, ..self }
     }
 
     /// Likewise, and of any method.
     pub(super) fn coarse(self) -> Self {
-        Self { status: self.status / 100, method: 0 }
+        Self { method: 0, ..self.by_class() }
     }
 
     pub(super) fn method(self) -> &'static str {

@@ -211,6 +211,26 @@ fn statuses_can_be_classes() {
 }
 
 #[test]
+fn classes_stay_what_they_are_where_there_are_too_many_series() {
+    let site = Site::new(&Metrics { status_classes: true, ..Metrics::default() }, hosts());
+    let number = site.number("a", "/");
+    let methods = METHODS.iter().map(|name| Method::from_bytes(name.as_bytes()).expect("a token"));
+    let mut sent = 0;
+    for method in methods {
+        for status in (100..1000).step_by(100) {
+            site.add(number, &method, status, None);
+            sent += 1;
+        }
+    }
+    let counted = site.counted();
+    assert!((64..64 + 9).contains(&counted.len()), "{}", counted.len());
+    assert_eq!(counted.iter().map(|(_, count)| count).sum::<u64>(), sent);
+    for (line, _) in &counted {
+        assert!(!line.contains(" 0xx "), "{line}");
+    }
+}
+
+#[test]
 fn the_series_of_a_deleted_ingress_vanish_and_their_memory_is_used_again() {
     let mut site = Site::new(&Metrics::default(), hosts());
     let (one, two) = (site.number("a", "/"), site.number("a", "/x"));
@@ -271,6 +291,46 @@ fn what_clients_and_endpoints_make_up_makes_a_bounded_number_of_series() {
 }
 
 #[test]
+fn all_routes_together_have_a_bounded_number_of_series() {
+    let metrics = Metrics::default();
+    let mut site = Site::new(&metrics, Vec::new());
+    site.shared = Shared::with(&metrics, 100);
+    let routes = (0..20).map(|own| route("one", &format!("/{own}"))).collect();
+    site.publish(vec![host(exact("a"), routes)]);
+    for own in 0..20 {
+        for status in 200..250 {
+            site.add(site.number("a", &format!("/{own}")), &Method::GET, status, None);
+        }
+    }
+    let counted = site.counted();
+    // The first two have theirs; each of the others has one.
+    assert_eq!(counted.len(), 100 + 18);
+    assert_eq!(counted.iter().map(|(_, count)| count).sum::<u64>(), 20 * 50);
+    assert_eq!(counted.iter().filter(|(line, _)| line.starts_with("OTHER 2xx ")).count(), 18);
+}
+
+#[test]
+fn workers_do_not_wait_for_the_book() {
+    let site = Site::new(&Metrics::default(), hosts());
+    let number = site.number("a", "/");
+    let batch = || (0..BATCH).map(|_| record(number, &Method::GET, 200, None)).collect();
+    let in_use = site.shared.hold();
+    for _ in 0..600 {
+        let mut batch: Vec<_> = batch();
+        site.shared.add(&mut batch);
+        assert!(batch.is_empty());
+    }
+    drop(in_use);
+    // 512 batches wait.
+    assert_eq!(site.shared.lost(), 88 * BATCH as u64);
+    // Whoever is next adds up a part of them, and a page all.
+    site.shared.add(&mut batch());
+    assert_eq!(site.shared.waits(), 512 - 8);
+    assert_eq!(site.counted(), [("GET 200 a one / shop -".to_owned(), 513 * BATCH as u64)]);
+    assert_eq!((site.shared.waits(), site.shared.lost()), (0, 88 * BATCH as u64));
+}
+
+#[test]
 fn a_canary_has_series_of_its_own_for_as_long_as_it_is_one() {
     let mut site = Site::new(&Metrics::default(), hosts());
     let number = site.number("a", "/");
@@ -285,6 +345,23 @@ fn a_canary_has_series_of_its_own_for_as_long_as_it_is_one() {
 }
 
 #[test]
+fn a_service_in_the_place_of_another_has_its_own_name() {
+    let hosts = vec![host(exact("a"), vec![route("one", "/")])];
+    let mut site = Site::new(&Metrics::default(), hosts.clone());
+    let number = site.number("a", "/");
+    site.add(number, &Method::GET, 200, None);
+    let mut model = model(hosts);
+    model.backends = vec![backend("other")];
+    site.table = site.table.next(&model).0;
+    site.shared.publish(&model, &site.table);
+    assert_eq!(site.number("a", "/"), number, "nothing else is new");
+    for _ in 0..2 {
+        site.add(number, &Method::GET, 200, None);
+    }
+    assert_eq!(site.counted(), [("GET 200 a one / other -".to_owned(), 2)]);
+}
+
+#[test]
 fn nothing_is_lost_while_the_book_is_read() {
     let site = Arc::new(Site::new(&Metrics::default(), hosts()));
     let number = site.number("a", "/");
@@ -292,7 +369,8 @@ fn nothing_is_lost_while_the_book_is_read() {
         .map(|_| {
             let site = Arc::clone(&site);
             std::thread::spawn(move || {
-                for _ in 0..2_000 {
+                // As many as may wait.
+                for _ in 0..170 {
                     site.shared.add(&mut vec![record(number, &Method::GET, 200, None); 64]);
                 }
             })
@@ -302,7 +380,7 @@ fn nothing_is_lost_while_the_book_is_read() {
         drop(site.shared.counted());
     }
     writers.into_iter().for_each(|writer| writer.join().expect("no panic"));
-    assert_eq!(site.counted()[0].1, 3 * 2_000 * 64);
+    assert_eq!(site.counted()[0].1, 3 * 170 * 64);
 }
 
 #[test]

@@ -84,6 +84,10 @@ impl From<Ended> for ClientError {
 }
 
 impl Downstream for Http2Stream {
+    fn head_is(&mut self, length: u32) {
+        self.traffic.head_received = length;
+    }
+
     fn poll_body(
         &mut self,
         cx: &mut Context<'_>,

@@ -81,6 +81,17 @@ impl RequestHead {
         self.journal.as_deref()?.trace.as_deref()
     }
 
+    /// How long it would be over HTTP/1.1, as it came. Bytes.
+    pub(crate) fn length_as_http1(&self) -> u32 {
+        let line = self.method.as_str().len() + self.target.len() + "  HTTP/1.1\r\n".len();
+        let host = match self.authority.len() {
+            0 => 0,
+            length => length + "host: \r\n".len(),
+        };
+        let fields = self.fields.iter().map(|field| field.name.len() + field.value.len() + 4);
+        u32::try_from(line + host + fields.sum::<usize>() + 2).unwrap_or(u32::MAX)
+    }
+
     /// The target's path, without query.
     pub(crate) fn path(&self) -> &str {
         self.target.split_once('?').map_or(&self.target, |(path, _)| path)

@@ -28,7 +28,7 @@ pub(super) fn variable(
         Its::PeerPort => text(&client.peer.port().to_string()),
         Its::Number => text(&client.number.to_string()),
         Its::Requests => text(&client.requests.get().to_string()),
-        Its::Time => text(&seconds(client.begun.elapsed())),
+        Its::Time => text(&seconds(client.age())),
         Its::TlsVersion => text(agreed(client).map_or("", |own| own.version)),
         Its::TlsCipher => text(agreed(client).map_or("", |own| own.suite)),
         Its::TlsResumed => {

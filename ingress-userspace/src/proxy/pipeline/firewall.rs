@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     firewall::{Body, Match, Mode, OnLimit, Outcome, Request, Verdict, lossy},
+    log::AUDIT,
     model,
     proxy::{
         balance::View,
@@ -102,11 +103,12 @@ async fn judge<D: Downstream>(
         (outcome, request)
     }));
     let has_body = rest.is_some();
+    let watch = client.worker.deadlines.deadline();
     let verdict = poll_fn(|cx| match verdict.as_mut().poll(cx) {
         Poll::Pending if !has_body && down.poll_gone(cx).is_ready() => {
             Poll::Ready(Err(Failure::ClientGone))
         }
-        Poll::Pending => Poll::Pending,
+        Poll::Pending => client.worker.poll_cut(&watch, cx).map(|()| Err(Failure::ClientGone)),
         Poll::Ready(Ok(done)) => Poll::Ready(Ok(done)),
         Poll::Ready(Err(refused)) => {
             counters.judged(Judged::TurnedAway);
@@ -212,13 +214,16 @@ fn tell(
     let id = id.map(|id| lossy(&id)).unwrap_or_default();
     let rules: Vec<_> = outcome.matched.iter().take(NAMED).map(named).collect();
     tracing::warn!(
-        firewall.verdict = judged.name(),
-        firewall.rules = rules.join("; "),
-        firewall.transaction = id,
-        ingress = %located.route.ingress,
-        client.address = %located.origin.ip,
-        http.method = %head.method,
-        url.path = head.path(),
+        target: AUDIT,
+        {
+            firewall.verdict = judged.name(),
+            firewall.rules = rules.join("; "),
+            firewall.transaction = id,
+            ingress = %located.route.ingress,
+            client.address = %located.origin.ip,
+            http.method = %head.method,
+            url.path = head.path(),
+        },
         "the firewall's rules matched"
     );
 }

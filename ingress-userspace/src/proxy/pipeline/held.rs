@@ -1,7 +1,7 @@
 //! Bodies that are read before anything of their request goes on: those that the firewall judges, and
 //! those whose length the endpoint must know first.
 
-use std::{future::poll_fn, net::IpAddr, rc::Rc, task::Poll, time::Duration};
+use std::{future::poll_fn, rc::Rc, task::Poll, time::Duration};
 
 use crate::{
     model::{HttpVersion, Protocol, Route},
@@ -9,7 +9,7 @@ use crate::{
         client::Client,
         exchange::Ahead,
         held::{Asking, Held},
-        message::{BodyLength, Known, RequestHead},
+        message::{BodyLength, RequestHead},
         respond::Failure,
         sides::{ClientError, Downstream, Read},
     },
@@ -21,6 +21,11 @@ const LEAST_RATE: u64 = 8 * 1024;
 
 /// The largest body whose length is found out. Bytes.
 const LARGEST: usize = 64 << 20;
+
+/// So large a part of a body is its memory ahead of it.
+const AHEAD: usize = 16;
+/// Memory is taken in no smaller steps. Bytes.
+const LEAST: usize = 4 * 1024;
 
 /// What was read of a body.
 pub(super) struct Begun {
@@ -56,13 +61,18 @@ impl Begun {
             let spent = Duration::from_millis(deadlines.now().saturating_sub(begun));
             let earned = Duration::from_secs(before as u64 / LEAST_RATE);
             deadline.set((patience + earned).saturating_sub(spent));
+            let mut busy = false;
             let read = poll_fn(|cx| {
                 if let Poll::Ready(Err(error)) = down.poll_flush(cx) {
                     return Poll::Ready(Err(error));
                 }
                 let mut buffer = client.worker.buffers.take();
                 let read = down.poll_body(cx, &mut buffer);
-                bytes.extend_from_slice(buffer.filled());
+                if make_room(bytes, held, buffer.len()) {
+                    bytes.extend_from_slice(buffer.filled());
+                } else {
+                    busy = true;
+                }
                 match read {
                     Poll::Pending => deadline.poll(cx).map(|()| Err(ClientError::Late)),
                     read => read,
@@ -77,13 +87,31 @@ impl Begun {
             if bytes.len() as u64 > allowed {
                 return Err(Failure::BodyTooLarge);
             }
-            if !held.grow(bytes.len() - before) {
+            if busy {
                 return Err(Failure::Busy);
             }
             *whole = read == Read::End;
         }
         Ok(())
     }
+}
+
+/// Takes memory for so many bytes more, and a little ahead: what is held is counted as what it takes,
+/// and a vector that grows by itself takes up to twice what is in it. False: there is none.
+fn make_room(bytes: &mut Vec<u8>, held: &mut Held, more: usize) -> bool {
+    let missing = (bytes.len() + more).saturating_sub(bytes.capacity());
+    if missing == 0 {
+        return true;
+    }
+    let before = bytes.capacity();
+    let ahead = missing.max(bytes.len() / AHEAD).max(LEAST);
+    let wanted = before + ahead;
+    if !held.grow(wanted - before) {
+        return false;
+    }
+    bytes.reserve_exact(wanted - bytes.len());
+    // The allocator may have given more.
+    held.grow(bytes.capacity().saturating_sub(wanted))
 }
 
 /// The endpoint must know the length of a body that does not say it: HTTP/1.0 has no chunks, and a
@@ -99,18 +127,18 @@ pub(super) fn is_measured(route: &Route, head: &RequestHead) -> bool {
 pub(super) async fn measure<D: Downstream>(
     client: &Rc<Client>,
     route: &Route,
+    asking: Asking,
     head: &mut RequestHead,
     ahead: Option<Box<Ahead>>,
     down: &mut D,
 ) -> Result<Option<Box<Ahead>>, Failure> {
-    let asking = Asking::new(&route.ingress, address(client, head));
     let mut begun = Begun::new(client, &asking);
     if let Some(ahead) = ahead {
         let (bytes, whole, held) = ahead.into_parts();
         (begun.bytes, begun.whole) = (bytes, whole);
         match held {
             Some(held) => begun.held = held,
-            None if begun.held.grow(begun.bytes.len()) => {}
+            None if begun.held.grow(begun.bytes.capacity()) => {}
             None => return Err(Failure::Busy),
         }
     }
@@ -124,8 +152,32 @@ pub(super) async fn measure<D: Downstream>(
     Ok(Some(Box::new(Ahead::new(bytes, true, held))))
 }
 
-/// The client's address as the endpoint is told it.
-fn address(client: &Client, head: &RequestHead) -> IpAddr {
-    let told = head.fields.get(Known::XRealIp).and_then(|text| std::str::from_utf8(text).ok());
-    told.and_then(|text| text.parse().ok()).unwrap_or(client.peer.ip())
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{model::ObjectRef, proxy::held::Memory};
+
+    #[test]
+    fn what_a_body_takes_is_counted_and_little_more_than_the_body() {
+        let memory = Arc::<Memory>::default();
+        let asking = Asking::new(&ObjectRef::new("Ingress", "web", "shop"), [192, 0, 2, 1].into());
+        let (mut held, mut bytes) = (memory.hold(asking), Vec::new());
+        for part in [1, 7, 4096, 16 * 1024].into_iter().cycle() {
+            assert!(make_room(&mut bytes, &mut held, part));
+            bytes.resize(bytes.len() + part, b'x');
+            assert_eq!(held.bytes(), bytes.capacity());
+            assert!(bytes.capacity() <= bytes.len() + (bytes.len() / AHEAD).max(LEAST));
+            if bytes.len() > LARGEST {
+                break;
+            }
+        }
+        // A client has less memory than two such bodies take.
+        while make_room(&mut bytes, &mut held, LEAST) {
+            bytes.resize(bytes.len() + LEAST, b'x');
+            assert!(bytes.len() < 2 * LARGEST);
+        }
+        assert_eq!(held.bytes(), bytes.capacity());
+    }
 }

@@ -80,13 +80,20 @@ pub(super) async fn answer<D: Downstream>(
     let _in_progress = client.worker.counters.in_progress();
     client.requests.set(client.requests.get().saturating_add(1));
     head.journal = Journal::begin(client, head, &view.snapshot.model.settings);
+    if head.version == Version::Http2
+        && (head.journal.is_some() || client.worker.counters.counts_requests())
+    {
+        down.head_is(head.length_as_http1());
+    }
     client.worker.answer_begun();
     let (subject, status) = match attend(client, &view, head, None, down).await {
         Attended::Done(subject, status) => (subject, status),
         Attended::Not(instead, pristine) => {
             if let Some(pristine) = pristine {
-                let proved = head.proved.take();
-                *head = RequestHead { proved, ..*pristine };
+                let (proved, timing) = (head.proved.take(), std::mem::take(&mut head.timing));
+                // It is later than it was then.
+                timing.waited();
+                *head = RequestHead { proved, timing, ..*pristine };
             }
             page::turn(head, &instead.target);
             // Rare and large. What stands in the place of a page has none itself.
@@ -141,11 +148,11 @@ async fn attend<'v, D: Downstream>(
     let plan = planned.plan.as_deref();
     let mut meant = Meant { subject, prepared: false, admission: None, plan };
     if let Ok(Decision::Forward(forward)) = &mut decision
-        && held::is_measured(forward.route, head)
+        && let Some(asking) = forward.measured.take()
     {
         let (route, ahead) = (forward.route, forward.ahead.take());
         // Of few routes, and large.
-        match Box::pin(held::measure(client, route, head, ahead, down)).await {
+        match Box::pin(held::measure(client, route, *asking, head, ahead, down)).await {
             Ok(ahead) => forward.ahead = ahead,
             Err(failure) => {
                 meant.prepared = true;
@@ -156,7 +163,7 @@ async fn attend<'v, D: Downstream>(
     // Taken out by reference: what is moved out of it would have room of its own in every task.
     let mut answer = match &mut decision {
         Ok(Decision::Forward(forward)) => {
-            let Forward { attempts, route, upgrade, over_http2, admission, mirror, ahead } =
+            let Forward { attempts, route, upgrade, over_http2, admission, mirror, ahead, .. } =
                 forward;
             let (route, over_http2, admission) = (*route, *over_http2, admission.as_deref());
             let mut discarded = None;
@@ -233,7 +240,7 @@ async fn attend<'v, D: Downstream>(
 }
 
 /// Takes a request through the stages that wait, unless its client leaves meanwhile, as far as that
-/// can be seen while nothing is read from it.
+/// can be seen while nothing is read from it, or the process ends.
 async fn admit<'v, D: Downstream>(
     client: &'v Rc<Client>,
     view: &'v Rc<View>,
@@ -244,12 +251,14 @@ async fn admit<'v, D: Downstream>(
 ) -> Result<Decision<'v>, Failure> {
     let nothing_more = head.body == BodyLength::None;
     head.timing.waited();
+    let watch = client.worker.deadlines.deadline();
     let decision = {
         let mut stages = pin!(stages::admit(client, view, head, located));
         poll_fn(|cx| match stages.as_mut().poll(cx) {
             Poll::Pending if nothing_more && down.poll_gone(cx).is_ready() => {
                 Poll::Ready(Err(Failure::ClientGone))
             }
+            Poll::Pending => client.worker.poll_cut(&watch, cx).map(|()| Err(Failure::ClientGone)),
             outcome => outcome,
         })
         .await

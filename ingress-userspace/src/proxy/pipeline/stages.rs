@@ -11,7 +11,7 @@ use super::{
     blocked,
     canary::{self, Chosen},
     client_auth::{self, Entry},
-    cors, errors, external, fastcgi, firewall, forwarded, headers, mirror,
+    cors, errors, external, fastcgi, firewall, forwarded, headers, held, mirror,
     origin::Origin,
     redirect, settings,
     snippet::{Applied, Next, Planned, Script},
@@ -26,6 +26,7 @@ use crate::{
         client::Client,
         counters::Subject,
         exchange::Ahead,
+        held::Asking,
         message::{BodyLength, Known, RequestHead},
         mirror::Copy,
         respond::{self, Answer, Failure},
@@ -59,6 +60,8 @@ pub(super) struct Forward<'v> {
     pub(super) mirror: Option<Box<Copy>>,
     /// What was read of the body already.
     pub(super) ahead: Option<Box<Ahead>>,
+    /// The length of its body is to be found out, for these.
+    pub(super) measured: Option<Box<Asking>>,
 }
 
 /// A request whose endpoints are known.
@@ -502,7 +505,11 @@ pub(super) fn forward<'v>(
     head.authority = std::mem::take(&mut located.authority);
     let attempts = Attempts::new(view, choice, asked);
     let ahead = None;
-    let forward = Forward { attempts, route, upgrade, over_http2, admission, mirror, ahead };
+    // By who it is, whatever the fields say that the endpoint is told.
+    let asking = || Box::new(Asking::new(&route.ingress, located.origin.ip));
+    let measured = held::is_measured(route, head).then(asking);
+    let forward =
+        Forward { attempts, route, upgrade, over_http2, admission, mirror, ahead, measured };
     Ok(Decision::Forward(forward))
 }
 

@@ -12,9 +12,19 @@ const SECRET: [&str; 4] = ["AWSAccessKeyId", "Signature", "sig", "X-Goog-Signatu
 pub(super) const OF_SPAN: u32 = 9;
 pub(super) const OF_RESOURCE: u32 = 1;
 
-/// An attribute that is text. What is no UTF-8 is replaced, what is too long is cut.
+/// Enough of a text for [`shown`]: its last character may be cut, and is not shown then. Bytes.
+pub(super) const ENOUGH: usize = LONGEST + 3;
+
+/// A text as it is told: what is no UTF-8 is replaced, what is too long then is cut.
+pub(super) fn shown(value: &[u8]) -> String {
+    let mut text = String::from_utf8_lossy(value.get(..ENOUGH).unwrap_or(value)).into_owned();
+    text.truncate(text.floor_char_boundary(LONGEST));
+    text
+}
+
+/// An attribute that is text, as [`shown`] has it.
 pub(super) fn text(out: &mut Vec<u8>, of: u32, name: &str, value: &[u8]) {
-    let value = String::from_utf8_lossy(value.get(..LONGEST).unwrap_or(value));
+    let value = shown(value);
     protobuf::message(out, of, |out| {
         protobuf::bytes(out, 1, name.as_bytes());
         protobuf::message(out, 2, |out| protobuf::bytes(out, 1, value.as_bytes()));
@@ -65,7 +75,11 @@ mod tests {
     fn long_texts_are_cut_and_always_text() {
         let mut out = Vec::new();
         text(&mut out, OF_SPAN, "a", &[0xFF; 5000]);
-        assert!(out.len() < 4 * LONGEST, "{}", out.len());
+        assert!(out.len() < LONGEST + 32, "{}", out.len());
+        assert_eq!(shown(&[0xFF; 5000]), "\u{FFFD}".repeat(LONGEST / 3));
+        // A character is told whole or not at all.
+        let long = format!("a{}", "\u{e9}".repeat(600));
+        assert_eq!(shown(long.as_bytes()), long[..LONGEST - 1]);
         let mut short = Vec::new();
         text(&mut short, OF_SPAN, "a", &"\u{e9}".repeat(600).into_bytes()[..1025]);
         assert!(short.len() < LONGEST + 32);

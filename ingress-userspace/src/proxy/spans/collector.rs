@@ -5,6 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::{Buf as _, Bytes};
+use data_encoding::BASE64_NOPAD;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{body::Incoming, client::conn};
@@ -50,8 +51,15 @@ pub(super) enum ExportError {
     #[error("status {0}")]
     Status(StatusCode),
     /// It answered with this status of gRPC.
-    #[error("status {0} of gRPC: {1}")]
-    Grpc(u32, String),
+    #[error("status {status} of gRPC: {message}")]
+    Grpc {
+        /// As gRPC numbers them.
+        status: u32,
+        /// As it says it.
+        message: String,
+        /// It says when it may be asked again (`google.rpc.RetryInfo`).
+        may_retry: bool,
+    },
 }
 
 impl ExportError {
@@ -61,9 +69,10 @@ impl ExportError {
             Self::Connect(_) | Self::Broken(_) | Self::Late => true,
             Self::Tls(_) => false,
             Self::Status(status) => matches!(status.as_u16(), 429 | 502 | 503 | 504),
-            // Cancelled, deadline exceeded, resource exhausted, aborted, out of range, unavailable,
-            // data loss.
-            Self::Grpc(status, _) => matches!(status, 1 | 4 | 8 | 10 | 11 | 14 | 15),
+            // Resource exhausted: by this batch for good, unless it says otherwise.
+            Self::Grpc { status: 8, may_retry, .. } => *may_retry,
+            // Cancelled, deadline exceeded, aborted, out of range, unavailable, data loss.
+            Self::Grpc { status, .. } => matches!(status, 1 | 4 | 10 | 11 | 14 | 15),
         }
     }
 }
@@ -247,16 +256,28 @@ fn request(export: &Export, message: Vec<u8>) -> Result<Request<Full<Bytes>>, ht
     }
 }
 
+/// Among these details of a status, in Base64 with or without padding, one is a `RetryInfo`: an `Any`
+/// begins with the name of its type in the clear.
+fn has_retry_info(details: &str) -> bool {
+    const NAME: &[u8] = b"type.googleapis.com/google.rpc.RetryInfo";
+    let details = BASE64_NOPAD.decode(details.trim_end_matches('=').as_bytes());
+    details.is_ok_and(|own| own.windows(NAME.len()).any(|part| part == NAME))
+}
+
 fn grpc_status(fields: &HeaderMap) -> Result<(), ExportError> {
     let text = |name| fields.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     match text("grpc-status").and_then(|status| status.parse().ok()) {
         Some(0) => Ok(()),
         Some(status) => {
-            let message = text("grpc-message").unwrap_or_default();
-            Err(ExportError::Grpc(status, message.chars().take(200).collect()))
+            let message = text("grpc-message").unwrap_or_default().chars().take(200).collect();
+            let details = text("grpc-status-details-bin").unwrap_or_default();
+            Err(ExportError::Grpc { status, message, may_retry: has_retry_info(details) })
         }
         // Unknown, as gRPC has it where nothing is said.
-        None => Err(ExportError::Grpc(2, "no status".to_owned())),
+        None => {
+            let message = "no status".to_owned();
+            Err(ExportError::Grpc { status: 2, message, may_retry: false })
+        }
     }
 }
 
@@ -295,4 +316,43 @@ fn connector(export: &Export) -> Result<(TlsConnector, ServerName<'static>), Exp
     let name = ServerName::try_from(export.host.to_string())
         .map_err(|error| ExportError::Tls(Box::new(error)))?;
     Ok((TlsConnector::from(Arc::new(config)), name))
+}
+
+#[cfg(test)]
+mod tests {
+    use data_encoding::BASE64;
+
+    use super::*;
+
+    fn status(status: &'static str, details: Option<String>) -> ExportError {
+        let mut fields = HeaderMap::new();
+        fields.insert("grpc-status", HeaderValue::from_static(status));
+        if let Some(details) = details {
+            let value = HeaderValue::try_from(details).expect("text");
+            fields.insert("grpc-status-details-bin", value);
+        }
+        grpc_status(&fields).expect_err("it is no success")
+    }
+
+    /// `google.rpc.Status` with one detail of this type.
+    fn details(name: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        protobuf::number(&mut out, 1, 8);
+        protobuf::message(&mut out, 3, |out| protobuf::bytes(out, 1, name.as_bytes()));
+        out
+    }
+
+    #[test]
+    fn a_collector_that_is_exhausted_is_asked_again_if_it_says_so() {
+        let info = details("type.googleapis.com/google.rpc.RetryInfo");
+        for encoded in [BASE64.encode(&info), BASE64_NOPAD.encode(&info)] {
+            assert!(status("8", Some(encoded)).is_transient());
+        }
+        let other = details("type.googleapis.com/google.rpc.DebugInfo");
+        for details in [None, Some(BASE64.encode(&other)), Some("?".to_owned())] {
+            assert!(!status("8", details).is_transient());
+        }
+        assert!(status("14", None).is_transient());
+        assert!(!status("3", None).is_transient());
+    }
 }

@@ -27,6 +27,9 @@ use super::{
 };
 use crate::{model::Export, proxy::Phase};
 
+/// What goes in one request, unless one chunk alone is larger: collectors take 4 MiB over gRPC unless
+/// they are told otherwise. Bytes.
+const LARGEST: usize = 3 << 20;
 /// How often the same spans are tried.
 const TRIES: u32 = 5;
 /// Before spans are tried again; then twice as long each time.
@@ -87,12 +90,14 @@ impl Batch {
     }
 
     fn is_full(&self) -> bool {
-        self.count >= self.export.batch
+        self.count >= self.export.batch || self.bytes.len() >= LARGEST
     }
 
     /// Takes the chunk, or gives it back where it does not belong.
     fn add(&mut self, chunk: Chunk) -> Option<Chunk> {
-        if *chunk.export != *self.export || self.count + chunk.count > self.export.batch {
+        let is_full = self.count + chunk.count > self.export.batch
+            || self.bytes.len() + chunk.bytes.len() > LARGEST;
+        if *chunk.export != *self.export || is_full {
             return Some(chunk);
         }
         self.bytes.extend_from_slice(&chunk.bytes);
@@ -166,6 +171,8 @@ impl Sender {
             }
         }
         spans.lose(batch.count);
+        // The next ones are not to pay for these.
+        self.wait = FIRST;
     }
 
     async fn attempt(&mut self, batch: &Batch) -> Result<usize, ExportError> {
@@ -178,5 +185,35 @@ impl Sender {
             }
         };
         collector.export(&batch.bytes).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::OtlpProtocol;
+
+    fn export() -> Arc<Export> {
+        Arc::new(Export {
+            host: "collector".into(),
+            port: 4317,
+            tls: false,
+            protocol: OtlpProtocol::Grpc,
+            path: "/".into(),
+            service: "nginx".into(),
+            batch: 1_000_000,
+            delay: Duration::from_secs(1),
+            queue: 1_000_000,
+        })
+    }
+
+    #[test]
+    fn a_batch_is_no_larger_than_collectors_take() {
+        let chunk = || Chunk { export: export(), bytes: vec![0; 1 << 20], count: 10 };
+        let mut batch = Batch::new(chunk());
+        assert!(batch.add(chunk()).is_none() && !batch.is_full());
+        assert!(batch.add(chunk()).is_none() && batch.is_full());
+        assert!(batch.add(chunk()).is_some());
+        assert_eq!((batch.bytes.len(), batch.count), (LARGEST, 30));
     }
 }

@@ -245,8 +245,7 @@ fn nanos(time: Duration) -> u64 {
 }
 
 fn name_of(out: &mut Vec<u8>, name: &[u8]) {
-    let name = String::from_utf8_lossy(name.get(..attributes::LONGEST).unwrap_or(name));
-    protobuf::bytes(out, 5, name.as_bytes());
+    protobuf::bytes(out, 5, attributes::shown(name).as_bytes());
 }
 
 fn text(out: &mut Vec<u8>, name: &str, value: &str) {

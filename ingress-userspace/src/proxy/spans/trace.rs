@@ -6,7 +6,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use super::{attributes::LONGEST, context::Context};
+use super::{
+    attributes::{ENOUGH, LONGEST},
+    context::Context,
+};
 use crate::{
     model::{HostName, Propagator, Proxying, Settings, Target, Text},
     proxy::{
@@ -181,7 +184,7 @@ fn settled(seen: &Seen<'_>, settings: &Settings) -> Option<Settled> {
         settled.attempt_name = chosen(tracing.attempt_name.as_ref());
         settled.host = cut(seen.host).to_owned();
         let agent = seen.fields.get(Known::UserAgent).unwrap_or_default();
-        settled.user_agent = agent.get(..LONGEST).unwrap_or(agent).to_owned();
+        settled.user_agent = agent.get(..ENOUGH).unwrap_or(agent).to_owned();
     }
     Some(settled)
 }

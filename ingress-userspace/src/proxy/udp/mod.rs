@@ -142,9 +142,11 @@ fn open(
     key: Key,
 ) -> io::Result<Rc<Upstream>> {
     let endpoints = &service.endpoints;
-    let client = SocketAddr::new(key.client.ip().to_canonical(), key.client.port());
-    let server = key.local.map(|own| SocketAddr::new(own, key.port));
-    let ends = Ends { protocol: "UDP", client, peer: key.client, server };
+    let ends = || {
+        let client = SocketAddr::new(key.client.ip().to_canonical(), key.client.port());
+        let server = key.local.map(|own| SocketAddr::new(own, key.port));
+        Ends { protocol: "UDP", client, peer: key.client, server }
+    };
     let log = Session::begin(worker, ends, &service.backend, None);
     let place = worker.streams.turn(worker, &service.backend, endpoints.len());
     let address = place.and_then(|place| endpoints.get(place));

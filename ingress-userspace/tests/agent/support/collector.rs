@@ -56,7 +56,7 @@ impl Received {
         self.refusing.store(refusing, Ordering::SeqCst);
     }
 
-    /// Requests that were not taken.
+    /// Requests that were not taken, and connections without any.
     pub(crate) fn refused(&self) -> usize {
         self.refused.load(Ordering::SeqCst)
     }
@@ -106,6 +106,11 @@ impl Collector {
                 if reader.get_mut().write_all(&answer).is_err() {
                     return;
                 }
+            }
+            drop(reader);
+            // The client did not like who we are.
+            if connection.is_handshaking() {
+                own.refused.fetch_add(1, Ordering::SeqCst);
             }
         });
         Self { address: backend.address, received }

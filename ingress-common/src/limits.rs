@@ -43,8 +43,12 @@ pub const VIP_FILTER: u32 = 1024;
 pub const FLOWS: u32 = 131_072;
 /// Fragmented packets that are remembered: 80 bytes each, 640 KiB.
 pub const FRAGMENTS: u32 = 8192;
-/// UDP flows that one CPU remembers in a second. An insertion into a full map costs the time of
-/// thirty look-ups, so that a flood of them is an attack; what is not remembered goes by the row.
+/// Seconds after which what a first fragment said is forgotten: as long as Linux waits for the rest
+/// of a packet (`net.ipv4.ipfrag_time`). Identifications come round again.
+pub const FRAGMENT_SECONDS: u16 = 30;
+/// UDP flows and fragmented packets that one CPU remembers in a second. An insertion into a full map
+/// costs the time of thirty look-ups, so that a flood of them is an attack; a flow that is not
+/// remembered goes by the row, and later fragments are dropped.
 pub const FLOW_INSERTS: u32 = 20_000;
 /// Seconds without a datagram after which a UDP flow is forgotten. RFC 4787 section 4.3 has two
 /// minutes as the least for a NAT; nothing breaks here but that the row decides again.

@@ -43,8 +43,8 @@ pub struct Fragmented {
     pub protocol: u8,
     /// [`Fragmented::OPENING`] and friends.
     pub flags: u8,
-    /// Always zero.
-    pub reserved: u16,
+    /// The second in which it came, without the bits that do not fit.
+    pub second: u16,
 }
 const _: () = assert!(size_of::<Fragmented>() == 8);
 
@@ -61,6 +61,15 @@ impl Fragmented {
         let ([a, b], [c, d]) = (source.to_wire(), destination.to_wire());
         bytemuck::must_cast(u64::from_ne_bytes([a, b, c, d, protocol, flags, 0, 0]))
     }
+
+    /// The same, come in this second.
+    #[inline(always)]
+    pub fn come_in(self, second: u32) -> Self {
+        let word: u64 = bytemuck::must_cast(self);
+        let [a, b, c, d, protocol, flags, ..] = word.to_ne_bytes();
+        let [low, high] = (second as u16).to_ne_bytes();
+        bytemuck::must_cast(u64::from_ne_bytes([a, b, c, d, protocol, flags, low, high]))
+    }
 }
 
 /// The only entry of the `SCRATCH` map, one for each CPU.
@@ -75,7 +84,7 @@ pub struct Scratch {
     pub limit: u32,
     /// The second that `inserts` counts in.
     pub second: u32,
-    /// UDP flows remembered in that second.
+    /// UDP flows and fragmented packets remembered in that second.
     pub inserts: u32,
 }
 const _: () = assert!(size_of::<Scratch>() == 24);

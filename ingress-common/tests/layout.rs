@@ -59,7 +59,7 @@ fn sizes_and_offsets_are_pinned() {
     layout!(Heart, 8, 8, { beat: 0 });
     layout!(FlowNode, 8, 8, { seen: 0, node: 4, reserved: 6 });
     layout!(Fragmented, 8, 8, {
-        source: 0, destination: 2, protocol: 4, flags: 5, reserved: 6,
+        source: 0, destination: 2, protocol: 4, flags: 5, second: 6,
     });
     layout!(Scratch, 24, 8, { refilled: 0, answers: 8, limit: 12, second: 16, inserts: 20 });
     layout!(TunnelHeader, 12, 4, {

@@ -97,7 +97,8 @@ impl<'p> Connection<'p> {
             Segment::Opening => (true, None),
             Segment::Ongoing(header) => (false, Some(header)),
             Segment::Related => (false, None),
-            Segment::Datagram | Segment::DatagramError => return true,
+            // No socket table to ask: whether the agent lives is all there is to go by.
+            Segment::Datagram | Segment::DatagramError => return !world.is_stale(),
         };
         match world.socket(&self.flow, header) {
             // A SYN for a connection that is known already is a repetition, or reuses a port that

@@ -164,24 +164,27 @@ pub fn decide<'w, W: World>(
     probe &= walk.passed == 1;
     let ongoing = connection.is_ongoing();
     let ask = match stop {
-        Stop::Own => true,
+        // A flow that begins is not for a node that drains; one that is remembered here stays.
+        Stop::Own => !(datagram && walk.at != remembered && world.is_draining()),
         Stop::Other(_) => false,
         // Its SYN may have come when nobody could be reached either, and was taken here.
         Stop::Nobody => walk.skipped && ongoing,
     };
+    // One question in one place: the verifier would follow another on its own.
+    let mine = ask && connection.is_mine(probe, world);
+    if !mine && stop == Stop::Own {
+        probe = false;
+        stop = walk.next(own, true, world);
+    }
+    // Who takes it, not who was asked: a flow that had to leave a hung agent's node is elsewhere.
     if matches!(connection.segment, Segment::Datagram)
         && stop != Stop::Nobody
         && walk.at != remembered
     {
         world.remember_flow(key_of(hash, number), walk.at);
     }
-    // One question in one place: the verifier would follow another on its own.
-    if ask && connection.is_mine(probe, world) {
+    if mine {
         return Ok(Decision::Own);
-    }
-    if stop == Stop::Own {
-        probe = false;
-        stop = walk.next(own, true, world);
     }
     let Stop::Other(node) = stop else {
         return Err(match walk.skipped {

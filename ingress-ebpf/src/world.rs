@@ -46,7 +46,8 @@ pub trait World {
     fn peer(&self, address: &Address) -> Option<&Peer>;
     /// Told which virtual service the packet is for.
     fn serving(&self, _vip: VipValue) {}
-    /// Told that the packet begins a flow, for whoever watches.
+    /// Told that the packet begins a flow, for whoever watches; of a peer's question too, which
+    /// carries a SYN of nobody's.
     fn opening(&self) {}
     /// The TCP socket of this node that would get the flow's segment with this header.
     fn socket(&self, flow: &Flow, segment: Option<&[u8; 20]>) -> Socket;

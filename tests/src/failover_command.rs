@@ -40,11 +40,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             let outcome = failover::measure(case, *chance, &binaries)?;
             writeln!(out, "{}", outcome.row(case.name, *chance))?;
             out.flush()?;
-            if *chance && (outcome.broken > 0 || outcome.failed > 0) {
+            if *chance && outcome.broken + outcome.failed + outcome.hung > 0 {
                 missed.push(format!("{}: {}", case.name, outcome.said.unwrap_or_default()));
             }
         }
     }
-    ensure!(missed.is_empty(), "connections broke or failed:\n{}", missed.join("\n"));
+    ensure!(missed.is_empty(), "connections broke, failed or hung:\n{}", missed.join("\n"));
     Ok(())
 }

@@ -1,14 +1,14 @@
 use std::{
     net::SocketAddr,
-    sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use anyhow::{Result, bail};
-use tokio::task::JoinSet;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
 
 use crate::{client::Connection, namespace::Namespace};
 
@@ -31,6 +31,8 @@ pub struct Load {
 /// One request of a [`Load`].
 #[derive(Clone, Debug)]
 pub struct Event {
+    /// The number of the client: those that keep their connection come first.
+    pub client: usize,
     /// When it was begun; for one on a new connection, when connecting was begun.
     pub begun: Instant,
     /// How long it took, connecting included.
@@ -49,20 +51,21 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 impl Load {
     /// Runs the clients inside the namespace while `meanwhile` runs on this thread; ends them when
-    /// it returns. Every request that came to an end is in the list, in the order of the ends.
+    /// it returns. Every request that was begun is in the list, in the order of the ends: what is
+    /// pending then has [`LIMIT`] to come to an end, and has failed if it does not.
     pub fn run<T>(
         &self,
         namespace: &Namespace,
         meanwhile: impl FnOnce(&Progress) -> T,
     ) -> Result<(T, Vec<Event>)> {
-        let stop = AtomicBool::new(false);
+        let (stop, stopped) = watch::channel(false);
         let progress = Progress::default();
         let (outcome, clients) = std::thread::scope(|scope| {
-            let clients = scope.spawn(|| namespace.block_on(|| self.clients(&stop, &progress)));
+            let clients = scope.spawn(|| namespace.block_on(|| self.clients(stopped, &progress)));
             // A panic of `meanwhile` must end the clients too, for the scope waits for them.
-            let _stopper = Stopper(&stop);
+            let stopper = Stopper(stop);
             let outcome = meanwhile(&progress);
-            stop.store(true, Ordering::Relaxed);
+            drop(stopper);
             (outcome, clients.join())
         });
         clients.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
@@ -70,17 +73,23 @@ impl Load {
         Ok((outcome, events))
     }
 
-    async fn clients(&self, stop: &AtomicBool, progress: &Progress) {
+    async fn clients(&self, stopped: watch::Receiver<bool>, progress: &Progress) {
         let local = tokio::task::LocalSet::new();
         let mut clients = JoinSet::new();
-        let (log, logged) = tokio::sync::mpsc::unbounded_channel();
+        let (log, mut logged) = mpsc::unbounded_channel();
         for number in 0..self.kept + self.anew {
-            let client = Client { load: self.clone(), keep: number < self.kept, log: log.clone() };
+            let (load, stopped, log) = (self.clone(), stopped.clone(), log.clone());
+            let client = Client { number, load, keep: number < self.kept, stopped, log };
             clients.spawn_local_on(client.run(), &local);
         }
         drop(log);
-        local.run_until(collect(logged, stop, progress)).await;
-        clients.abort_all();
+        // Ends with the last client.
+        let collect = async {
+            while let Some(event) = logged.recv().await {
+                progress.add(event);
+            }
+        };
+        local.run_until(collect).await;
     }
 }
 
@@ -111,6 +120,59 @@ impl Progress {
         Ok(())
     }
 
+    /// Waits until each of so many clients has begun and ended `count` more requests with success.
+    pub fn await_rounds(&self, clients: usize, count: usize, limit: Duration) -> Result<()> {
+        let since = Instant::now();
+        let events = self.lock();
+        let first = events.len();
+        let missing = |events: &[Event]| {
+            let mut rounds = vec![0; clients];
+            let later = events.iter().skip(first);
+            for event in later.filter(|event| event.begun >= since && event.outcome.is_ok()) {
+                if let Some(rounds) = rounds.get_mut(event.client) {
+                    *rounds += 1;
+                }
+            }
+            let missing = rounds.iter().enumerate().filter(|(_, rounds)| **rounds < count);
+            missing.map(|(client, _)| client).collect::<Vec<_>>()
+        };
+        let (events, timeout) = self
+            .more
+            .wait_timeout_while(events, limit, |events| !missing(events).is_empty())
+            .unwrap_or_else(PoisonError::into_inner);
+        if timeout.timed_out() {
+            let last = events.iter().rev().find_map(|event| event.outcome.as_ref().err());
+            bail!(
+                "clients {:?} have not had {count} successes after {limit:?}; last failure: {last:?}",
+                missing(&events)
+            );
+        }
+        Ok(())
+    }
+
+    /// Waits until so many of the requests begun from now on were answered by whoever `is_theirs`
+    /// says.
+    pub fn await_answers(
+        &self,
+        count: usize,
+        limit: Duration,
+        is_theirs: impl Fn(SocketAddr) -> bool,
+    ) -> Result<()> {
+        let since = Instant::now();
+        let answers = |events: &[Event]| {
+            let later = events.iter().filter(|event| event.begun >= since);
+            later.filter(|event| event.outcome.as_ref().is_ok_and(|peer| is_theirs(*peer))).count()
+        };
+        let (events, timeout) = self
+            .more
+            .wait_timeout_while(self.lock(), limit, |events| answers(events) < count)
+            .unwrap_or_else(PoisonError::into_inner);
+        if timeout.timed_out() {
+            bail!("{} of {count} answers after {limit:?}", answers(&events));
+        }
+        Ok(())
+    }
+
     fn add(&self, event: Event) {
         self.lock().push(event);
         self.more.notify_all();
@@ -121,39 +183,26 @@ impl Progress {
     }
 }
 
-struct Stopper<'s>(&'s AtomicBool);
+struct Stopper(watch::Sender<bool>);
 
-impl Drop for Stopper<'_> {
+impl Drop for Stopper {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Takes events until `stop`. The clients run on the same thread and produce events all the time,
-/// so that the flag is looked at often.
-async fn collect(
-    mut logged: tokio::sync::mpsc::UnboundedReceiver<Event>,
-    stop: &AtomicBool,
-    progress: &Progress,
-) {
-    while !stop.load(Ordering::Relaxed) {
-        let next = tokio::time::timeout(Duration::from_millis(50), logged.recv()).await;
-        if let Ok(Some(event)) = next {
-            progress.add(event);
-        }
+        self.0.send_replace(true);
     }
 }
 
 struct Client {
+    number: usize,
     load: Load,
     keep: bool,
-    log: tokio::sync::mpsc::UnboundedSender<Event>,
+    stopped: watch::Receiver<bool>,
+    log: mpsc::UnboundedSender<Event>,
 }
 
 impl Client {
     async fn run(self) {
         let mut open: Option<(Connection, SocketAddr)> = None;
-        loop {
+        while !*self.stopped.borrow() {
             let begun = Instant::now();
             let before = open.as_ref().map(|(_, peer)| *peer);
             // Ended while nothing was asked: in good order, or it broke.
@@ -164,7 +213,13 @@ impl Client {
             let new = open.is_none() && !matches!(ended, Some(Err(_)));
             let outcome = match ended {
                 Some(Err(error)) => Err(anyhow::anyhow!("while idle: {error}")),
-                _ => self.request(open.take()).await,
+                _ => {
+                    // Nothing that hangs goes unseen because everything ends.
+                    tokio::select! {
+                        outcome = self.request(open.take()) => outcome,
+                        () = self.given_up() => Err(anyhow::anyhow!("pending at the end")),
+                    }
+                }
             };
             let took = begun.elapsed();
             let outcome = outcome.map(|(connection, peer)| {
@@ -173,11 +228,19 @@ impl Client {
                 peer
             });
             let outcome = outcome.map_err(|error| format!("{error:#}"));
-            if self.log.send(Event { begun, took, new, before, outcome }).is_err() {
+            let client = self.number;
+            if self.log.send(Event { client, begun, took, new, before, outcome }).is_err() {
                 return;
             }
             tokio::time::sleep(self.load.pause).await;
         }
+    }
+
+    /// When what is pending has had its time since the load was stopped.
+    async fn given_up(&self) {
+        // An error means that whoever stops is gone, which is the same.
+        let _ = self.stopped.clone().wait_for(|stopped| *stopped).await;
+        tokio::time::sleep(LIMIT).await;
     }
 
     async fn request(

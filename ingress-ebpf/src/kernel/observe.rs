@@ -69,7 +69,8 @@ pub(super) fn offer<H: Hook>(
         return;
     }
     let mut flags = 0;
-    if view.opening.get() {
+    // A peer's question begins nothing.
+    if view.opening.get() && !matches!(reason, Reason::Probe) {
         flags |= SEEN_OPENING;
     }
     if wanted & OBSERVE_EVENTS != 0 {

@@ -3,10 +3,7 @@
 //! it knows where the inner ones are when it cuts the segments apart or fills the checksum in.
 
 use aya_ebpf::{
-    helpers::generated::{
-        bpf_csum_diff, bpf_csum_update, bpf_skb_adjust_room, bpf_skb_change_proto,
-        bpf_skb_pull_data,
-    },
+    helpers::generated::{bpf_skb_adjust_room, bpf_skb_change_proto, bpf_skb_pull_data},
     programs::TcContext,
 };
 use ingress_ebpf::{
@@ -82,15 +79,10 @@ impl<'c> Skb<'c> {
         !merged && unsafe { bpf_skb_change_proto(skb, protocol.to_be(), 0) == 0 }
     }
 
-    /// Takes outer headers of `BY` bytes away.
+    /// Takes outer headers of `BY` bytes away. What a network card summed up contains those bytes:
+    /// the kernel takes them out of the sum itself (`bpf_skb_generic_pop`).
     #[inline(always)]
     fn shrink<const BY: usize>(&mut self) -> bool {
-        let Some(outer) = self.bytes::<BY>(ETHERNET) else { return false };
-        // What a network card summed up contains the bytes that go.
-        // SAFETY: The bytes lie within the frame, and their number is a multiple of four.
-        let gone = unsafe {
-            bpf_csum_diff(outer.as_ptr().cast_mut().cast(), BY as u32, core::ptr::null_mut(), 0, 0)
-        };
         let Some([first]) = self.bytes::<1>(ETHERNET + BY) else { return false };
         let inner = if first >> 4 == 6 { Network::V6 } else { Network::V4 };
         let outer = if BY == OVER_V6 as usize { Network::V6 } else { Network::V4 };
@@ -120,10 +112,6 @@ impl<'c> Skb<'c> {
             };
             // SAFETY: See above.
             done = done && unsafe { bpf_skb_adjust_room(skb, -by, ROOM_AFTER_LINK, 0) == 0 };
-        }
-        if done && gone >= 0 {
-            // SAFETY: The context is the program's own. An error means that there is no such sum.
-            unsafe { bpf_csum_update(skb, gone as u32) };
         }
         done
     }

@@ -19,7 +19,7 @@ pub(super) struct View<'c, H> {
     pub(super) slot: Cell<u16>,
     /// The slot of the node that was asked for last.
     pub(super) node: Cell<u16>,
-    /// The packet begins a flow.
+    /// The packet begins a flow, or is a peer's question whether one may begin.
     pub(super) opening: Cell<bool>,
 }
 
@@ -131,13 +131,7 @@ impl<H: Hook> World for View<'_, H> {
     #[inline(always)]
     fn remember_flow(&self, hash: u64, node: NodeId) {
         let seen = second(self.now());
-        let Some(scratch) = scratch() else { return };
-        if scratch.second != seen {
-            scratch.second = seen;
-            scratch.inserts = 0;
-        }
-        if scratch.inserts < limits::FLOW_INSERTS {
-            scratch.inserts += 1;
+        if may_insert(seen) {
             // A full map makes room; the kernel may still be short of a free entry for a moment.
             let _ = maps::FLOWS.insert(&hash, &FlowNode { seen, node, reserved: 0 }, 0);
         }
@@ -146,13 +140,18 @@ impl<H: Hook> World for View<'_, H> {
     #[inline(always)]
     fn fragmented(&self, hash: u64) -> Option<Fragmented> {
         // SAFETY: As in `vip_address`.
-        unsafe { maps::FRAGMENTS.get(&hash) }.copied()
+        let fragmented = unsafe { maps::FRAGMENTS.get(&hash) }.copied()?;
+        let age = (second(self.now()) as u16).wrapping_sub(fragmented.second);
+        (age <= limits::FRAGMENT_SECONDS).then_some(fragmented)
     }
 
     #[inline(always)]
     fn remember_fragmented(&self, hash: u64, fragmented: Fragmented) {
-        // As for flows.
-        let _ = maps::FRAGMENTS.insert(&hash, &fragmented, 0);
+        let second = second(self.now());
+        if may_insert(second) {
+            // As for flows.
+            let _ = maps::FRAGMENTS.insert(&hash, &fragmented.come_in(second), 0);
+        }
     }
 
     #[inline(always)]
@@ -184,6 +183,21 @@ impl<H: Hook> World for View<'_, H> {
 #[inline(always)]
 fn second(nanoseconds: u64) -> u32 {
     (nanoseconds / 1_000_000_000) as u32
+}
+
+/// Whether this CPU may remember one thing more in this second. Counts as one.
+#[inline(always)]
+fn may_insert(second: u32) -> bool {
+    let Some(scratch) = scratch() else { return false };
+    if scratch.second != second {
+        scratch.second = second;
+        scratch.inserts = 0;
+    }
+    let may = scratch.inserts < limits::FLOW_INSERTS;
+    if may {
+        scratch.inserts += 1;
+    }
+    may
 }
 
 /// This CPU's own memory.

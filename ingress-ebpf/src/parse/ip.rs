@@ -85,7 +85,9 @@ impl Ip {
 }
 
 /// Source and destination of the packet at `offset`. Looks at nothing else, because at this point
-/// nobody knows whether the packet is any of our business; `None` if the frame ends before.
+/// nobody knows whether the packet is any of our business; `None` if the frame ends before, or if
+/// an IPv6 header says `::ffff:a.b.c.d`, which stands for an IPv4 address here and has no business
+/// on a wire (RFC 4291, section 2.5.5.2): one could pass for a virtual address, or for a peer.
 #[inline(always)]
 pub fn addresses<P: Packet>(
     packet: &P,
@@ -101,7 +103,11 @@ pub fn addresses<P: Packet>(
         Network::V6 => {
             let [source, destination]: &[[u8; 16]; 2] =
                 bytemuck::must_cast_ref(packet.bytes::<32>(offset + 8)?);
-            Some((Address::v6(source), Address::v6(destination)))
+            let (source, destination) = (Address::v6(source), Address::v6(destination));
+            if source.is_mapped() | destination.is_mapped() {
+                return None;
+            }
+            Some((source, destination))
         }
     }
 }

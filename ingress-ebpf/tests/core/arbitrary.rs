@@ -102,7 +102,7 @@ pub(crate) fn world(from: &mut Source<'_>) -> World {
         destination: Port::new(80),
         protocol: if from.once_in(2) { 17 } else { 6 },
         flags: if from.once_in(4) { from.below(4) } else { 0 },
-        reserved: 0,
+        second: 0,
     });
     world.idle = Row { nodes: [0; Row::WIDTH].map(|_| NodeId(u16::from(from.below(8)))) };
     world

@@ -62,9 +62,10 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Waits until each client has had its turn so many times.
+    /// Waits until each client has had an answer so many times: a sum would not show one whose
+    /// connection hangs.
     pub(crate) fn rounds(&self, count: usize) -> Result<()> {
-        self.progress.await_successes(count * (KEPT + ANEW), LIMIT)
+        self.progress.await_rounds(KEPT + ANEW, count, LIMIT)
     }
 }
 

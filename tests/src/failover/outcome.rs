@@ -11,7 +11,7 @@ const HUNG: Duration = Duration::from_secs(1);
 /// What became of the connections of a case.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// Connections that were open when the change began.
+    /// Connections that were open, and had answered last, when the change began.
     pub open: usize,
     /// Of those, that broke although their owner lived.
     pub broken: usize,
@@ -33,6 +33,17 @@ pub struct Outcome {
     pub noticed: Option<Duration>,
     /// What the first connection that broke, or failed, said.
     pub said: Option<String>,
+}
+
+/// Clients that keep their connection and whose last request before `begun` was answered.
+fn open(events: &[Event], begun: Instant) -> usize {
+    let mut last = [false; super::KEPT];
+    for event in events.iter().filter(|event| event.begun + event.took < begun) {
+        if let Some(open) = last.get_mut(event.client) {
+            *open = event.outcome.is_ok();
+        }
+    }
+    last.into_iter().filter(|open| *open).count()
 }
 
 impl Outcome {
@@ -61,7 +72,7 @@ impl Outcome {
         let noticed = noticed.map(|event| (event.begun + event.took) - begun).max();
         let first = later.iter().find(|event| event.outcome.is_err() && !of_dead(event));
         Self {
-            open: super::KEPT,
+            open: open(events, begun),
             broken: on_open().filter(alive).filter(failed).count(),
             of_dead: on_open().filter(of_dead).filter(failed).count(),
             hung: on_open().filter(alive).filter(|event| event.took > HUNG).count(),

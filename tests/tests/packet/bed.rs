@@ -241,6 +241,12 @@ impl Bed {
         self.programs.run(frame).unwrap()
     }
 
+    /// Runs tc's program on a frame.
+    pub(crate) fn run_tc(&mut self, frame: &[u8]) -> Run {
+        self.runs += 1;
+        self.programs.run_tc(frame).unwrap()
+    }
+
     /// As [`run`](Self::run), without a look at the counters.
     pub(crate) fn run_uncounted(&mut self, frame: &[u8]) -> (u32, Vec<u8>) {
         self.runs += 1;

@@ -11,7 +11,10 @@ use ingress_common::{
 };
 use testbed::wire::{ACK, SYN};
 
-use crate::bed::{Bed, OVER_V4, OWN, UNUSABLE, bed, segment, segment6};
+use crate::bed::{
+    Bed, Header, OVER_V4, OWN, OWN_V4, PASS, PEER_V4, TX, UNUSABLE, bed, segment, segment6,
+    tunnelled,
+};
 
 /// Puts a watching program into its slot and says who watches.
 fn watch(bed: &mut Bed, observe: Observe, slot: u32, program: &str) {
@@ -70,6 +73,25 @@ fn beginnings_and_some_drops_are_events() {
         let drops = records(&mut ring);
         assert!((2..=4).contains(&drops.len()), "{drops:?}");
         assert!(drops.iter().all(|(seen, _)| seen.reason == Reason::OwnerUnreachable as u32));
+    });
+}
+
+/// Peers ask five times a second, which would look like five clients.
+#[test]
+fn a_peers_question_is_no_event() {
+    const PROBE: u8 = 0x20;
+    bed(|bed| {
+        watch(bed, EVENTS, tail::EVENTS, "xdp_events");
+        let mut ring = ring(bed, "EVENTS");
+        for (flags, action, reason, events) in
+            [(PROBE, TX, Reason::Probe, 0), (0, PASS, Reason::DecapsulatedLast, 1)]
+        {
+            let header = Header { flags, ..Header::new(1, &[]) };
+            let frame = tunnelled((PEER_V4, OWN_V4), 40_123, header.before(&segment(SYN))).frame();
+            let run = bed.run(&frame);
+            assert_eq!((run.action, run.reason), (action, reason));
+            assert_eq!(records(&mut ring).len(), events, "{reason:?}");
+        }
     });
 }
 

@@ -6,7 +6,8 @@ use ingress_common::Reason;
 use testbed::wire::{ACK, HERE, NEIGHBOUR, Packet, SYN, Transport};
 
 use crate::bed::{
-    Bed, CLIENT, CLIENT6, DNS, HTTP, PEER_V4, TUNNEL_PORT, VIP, bed, segment, segment6,
+    Bed, CLIENT, CLIENT6, DNS, HTTP, Header, OVER_V4, OWN_V4, PEER_V4, TUNNEL_PORT, VIP, VIP6, bed,
+    segment, segment6, tunnelled,
 };
 
 const OTHER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 81);
@@ -149,5 +150,28 @@ fn other_protocols_to_other_addresses_pass() {
             [v4.frame(), Packet::new(CLIENT6, OTHER6, transport).frame()]
         });
         bed.all_pass(frames, Reason::NotVip);
+    });
+}
+
+/// `::ffff:a.b.c.d` is how the maps write an IPv4 address: in an IPv6 header it is nobody's.
+#[test]
+fn mapped_ipv4_addresses_in_ipv6_headers_are_neither_virtual_nor_peers() {
+    bed(|bed| {
+        let (client, vip) = (CLIENT.to_ipv6_mapped(), VIP.to_ipv6_mapped());
+        let from_to =
+            |source, destination| Packet::tcp((source, 40_000), (destination, HTTP), SYN, b"");
+        let strange = [from_to(CLIENT6, vip), from_to(client, vip), from_to(client, VIP6)];
+        for packet in &strange {
+            bed.row(packet, &[OVER_V4]);
+            bed.passes(&packet.frame(), Reason::NotIp);
+        }
+        bed.row(&segment(SYN), &[OVER_V4]);
+        let (peer, own) = (PEER_V4.to_ipv6_mapped(), OWN_V4.to_ipv6_mapped());
+        let payload = |client: &Packet| Header::new(1, &[]).before(client);
+        bed.passes(&tunnelled((peer, own), 0xc111, payload(&segment(SYN))).frame(), Reason::NotIp);
+        for packet in &strange {
+            let arrived = tunnelled((PEER_V4, OWN_V4), 0xc111, payload(packet));
+            bed.drops(&arrived.frame(), Reason::BadTunnel);
+        }
     });
 }

@@ -1,6 +1,8 @@
 //! Fragments: to their home, and from there to their flow's node.
 
-use ingress_common::Reason;
+use aya::maps::{HashMap, PerCpuArray, PerCpuValues};
+use ingress_common::{Reason, Scratch, limits};
+use nix::time::{ClockId, clock_gettime};
 use testbed::wire::{ACK, Packet, SYN, Transport};
 
 use crate::bed::{
@@ -217,4 +219,70 @@ fn fragmented_any(whole: Packet) -> Fragmented {
         result.pieces[1].transport = Transport::Other(protocol, vec![0x77; 24]);
     }
     result
+}
+
+impl Bed {
+    /// Makes what all first fragments said so many seconds older.
+    fn age_fragments(&mut self, seconds: u16) {
+        let map = self.programs.object_mut().map_mut("FRAGMENTS").unwrap();
+        let mut map = HashMap::<_, u64, ingress_common::Fragmented>::try_from(map).unwrap();
+        let all: Vec<_> = map.iter().map(|entry| entry.unwrap()).collect();
+        assert!(!all.is_empty());
+        for (key, mut said) in all {
+            said.second = said.second.wrapping_sub(seconds);
+            map.insert(key, said, 0).unwrap();
+        }
+    }
+
+    /// Says that every CPU has remembered so many things in this second.
+    fn remembered(&mut self, second: u32, inserts: u32) {
+        let map = self.programs.object_mut().map_mut("SCRATCH").unwrap();
+        let mut map = PerCpuArray::<_, Scratch>::try_from(map).unwrap();
+        let scratch = Scratch { refilled: 0, answers: 0, limit: 0, second, inserts };
+        let cpus = aya::util::nr_cpus().unwrap();
+        map.set(0, PerCpuValues::try_from(vec![scratch; cpus]).unwrap(), 0).unwrap();
+    }
+}
+
+#[test]
+fn what_a_first_fragment_said_is_forgotten_after_half_a_minute() {
+    bed(|bed| {
+        for Fragmented { whole, pieces: [first, later], home } in samples().into_iter().take(2) {
+            bed.row_at(GENERATION, home, &[OWN]);
+            bed.row(&whole, &[OWN]);
+            bed.passes(&first.frame(), Reason::Local);
+            bed.age_fragments(10);
+            bed.passes(&later.frame(), Reason::Local);
+            bed.age_fragments(21);
+            bed.drops(&later.frame(), Reason::FragmentUnknown);
+            // Its identification came round again.
+            bed.passes(&first.frame(), Reason::Local);
+            bed.passes(&later.frame(), Reason::Local);
+        }
+    });
+}
+
+#[test]
+fn what_fragments_may_be_remembered_in_a_second_is_limited() {
+    bed(|bed| {
+        let second = || clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).unwrap().tv_sec() as u32;
+        let packet = Packet::udp((CLIENT, 5), (VIP, DNS), &[7; 24]);
+        bed.row(&packet, &[OWN]);
+        for (room, expected) in [(0, Reason::FragmentUnknown), (1, Reason::Local)] {
+            // Anew for as long as the second ends meanwhile.
+            for identification in (0x3000 + 0x1000 * room as u16).. {
+                let Fragmented { pieces: [first, later], home, .. } =
+                    fragmented(packet.clone(), identification);
+                bed.row_at(GENERATION, home, &[OWN]);
+                let now = second();
+                bed.remembered(now, limits::FLOW_INSERTS - room);
+                assert_eq!(bed.run(&first.frame()).reason, Reason::Local);
+                let then = bed.run(&later.frame()).reason;
+                if second() == now {
+                    assert_eq!(then, expected, "with room for {room}");
+                    break;
+                }
+            }
+        }
+    });
 }

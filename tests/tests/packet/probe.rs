@@ -6,8 +6,8 @@ use ingress_common::{Config, NodeId, Port, Reason, config::CONFIG_DRAINING};
 use testbed::wire::{ACK, Packet, SYN, Transport};
 
 use crate::bed::{
-    Bed, HTTP, Header, OVER_V4, OVER_V6, OWN, OWN_V4, OWN_V6, PEER_V4, PEER_V6, TUNNEL_PORT, TX,
-    VIP, VIP6, bed, segment, segment6, sent_to, tunnelled,
+    Bed, CLIENT, DNS, HTTP, Header, OVER_V4, OVER_V6, OWN, OWN_V4, OWN_V6, PEER_V4, PEER_V6,
+    TUNNEL_PORT, TX, VIP, VIP6, bed, segment, segment6, sent_to, tunnelled,
 };
 
 const PROBE: u8 = 0x20;
@@ -128,5 +128,24 @@ fn a_draining_node_keeps_beginnings_that_nobody_else_is_left_for() {
         bed.passes(&segment(SYN).frame(), Reason::LastResort);
         // A segment of a connection that it does not have is no beginning.
         bed.passes(&segment(ACK).frame(), Reason::LastResort);
+    });
+}
+
+#[test]
+fn a_draining_node_keeps_its_flows_of_datagrams_and_hands_new_ones_on() {
+    bed(|bed| {
+        let query = |port| Packet::udp((CLIENT, port), (VIP, DNS), b"query");
+        let (known, fresh, alone) = (query(5), query(6), query(7));
+        bed.row(&known, &[OWN, OVER_V4]);
+        bed.row(&fresh, &[OWN, OVER_V4]);
+        bed.row(&alone, &[OWN]);
+        bed.passes(&known.frame(), Reason::Local);
+        bed.drain();
+        bed.passes(&known.frame(), Reason::Local);
+        let expected = sent_to(OVER_V4, &Header::new(2, &[]), &fresh).frame();
+        let run = bed.run(&fresh.frame());
+        assert_eq!((run.reason, run.frame), (Reason::ForwardedNext, expected));
+        bed.forwards(&fresh, OVER_V4, &[]);
+        bed.passes(&alone.frame(), Reason::Local);
     });
 }

@@ -111,6 +111,7 @@ fn begin(options: &Options) -> Result<Handle, L4Error> {
     let reader = Reader::open(&options.bpf_dir)?;
     let have = maps.read()?;
     let mut members = Members::new(options);
+    members.found(&have.peers);
     members.set(options.members.clone());
     let (netlink, reach) = runtime.block_on(async {
         let netlink = netlink::connect()?;

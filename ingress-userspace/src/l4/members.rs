@@ -14,6 +14,7 @@ use ingress_common::{
 
 use super::{
     Desired, NodeStatus, Options,
+    apply::TRANSITION,
     diff::Table,
     health::{Health, Probe, Tunnel, with_panic_threshold},
     plan::{Candidate, State, node_ids, rows},
@@ -52,6 +53,28 @@ struct Planned {
     /// The candidates' numbers.
     ids: Vec<Option<NodeId>>,
     rows: Arc<Vec<Row>>,
+    /// Nobody had said who is there.
+    alone: bool,
+    /// When they were computed, which is about when they are published.
+    since: Instant,
+}
+
+impl Planned {
+    /// Whether others may wait that these candidates would get: for as long as a table is new, SYNs
+    /// are offered first to whom the one before it had. A change within that time would make that
+    /// one forgotten. Only nodes that join or get more can wait: whoever drains or is gone cannot.
+    fn suffices_for(&self, candidates: &[Candidate], ids: &BTreeMap<String, NodeId>) -> bool {
+        let numbered = self.candidates.iter().zip(&self.ids);
+        let mut stays = numbered.map(|(before, id)| {
+            ids.get(&before.name).copied() == *id
+                && candidates.iter().any(|now| {
+                    now.name == before.name
+                        && now.state <= before.state
+                        && now.weight >= before.weight
+                })
+        });
+        !self.alone && self.since.elapsed() < TRANSITION && stays.all(|stays| stays)
+    }
 }
 
 /// The members, their health, and the rows that follow from them.
@@ -311,8 +334,8 @@ impl Members {
         let numbers: Vec<_> = candidates.iter().map(|one| ids.get(&one.name).copied()).collect();
         // Rows cost milliseconds, and this is called whenever a neighbour changes.
         if let Some(known) = &self.table
-            && known.candidates == candidates
-            && known.ids == numbers
+            && (known.candidates == candidates && known.ids == numbers
+                || known.suffices_for(&candidates, ids))
         {
             return Arc::clone(&known.rows);
         }
@@ -321,7 +344,13 @@ impl Members {
         for row in rows.iter() {
             *self.heads.entry(row.nodes[0]).or_default() += 1;
         }
-        self.table = Some(Planned { candidates, ids: numbers, rows: Arc::clone(&rows) });
+        self.table = Some(Planned {
+            candidates,
+            ids: numbers,
+            rows: Arc::clone(&rows),
+            alone: self.list.is_empty(),
+            since: Instant::now(),
+        });
         rows
     }
 
@@ -504,6 +533,55 @@ mod tests {
         assert!(!moved.nodes.contains_key(&left));
         members.forget(Instant::now() + NUMBER_KEPT);
         assert!(members.retired.is_empty());
+    }
+
+    #[test]
+    fn who_joins_waits_until_the_table_is_settled_and_who_drains_does_not() {
+        fn heads(members: &mut Members, name: &str) -> usize {
+            let rows = members.desired(&HashMap::new()).tables[&GROUP].rows.clone();
+            let id = members.ids()[name];
+            rows.iter().filter(|row| row.nodes[0] == id).count()
+        }
+        fn settle(members: &mut Members) {
+            let table = members.table.as_mut().expect("there is one");
+            table.since = table.since.checked_sub(TRANSITION).expect("the machine runs for longer");
+        }
+        let list = |weight: u32, count: u8| -> Vec<Member> {
+            let mut list: Vec<Member> =
+                (1..=count).map(|number| member(&format!("n{number}"), number)).collect();
+            list[1].weight = weight;
+            list
+        };
+        let mut members = members();
+        assert!(heads(&mut members, "n1") > 0);
+        // Nobody had been named before: this does not wait.
+        members.set(list(100, 2));
+        let half = heads(&mut members, "n2");
+        assert!(half > 0);
+        // More for one, and another.
+        members.set(list(200, 3));
+        while members.observe("n3", Probe::Ready, Tunnel::Takes).is_none() {}
+        assert_eq!((heads(&mut members, "n2"), heads(&mut members, "n3")), (half, 0));
+        settle(&mut members);
+        assert!(heads(&mut members, "n2") > 0 && heads(&mut members, "n3") > 0);
+        // One drains just then, and one leaves.
+        let mut draining = list(200, 3);
+        draining[1].ready = false;
+        members.set(draining.clone());
+        assert_eq!(heads(&mut members, "n2"), 0);
+        // Its return waits, until something else cannot.
+        members.set(list(200, 3));
+        assert_eq!(heads(&mut members, "n2"), 0);
+        members.drain();
+        assert_eq!(heads(&mut members, "n1"), 0);
+        assert!(heads(&mut members, "n2") > 0);
+        members.set(list(200, 2));
+        assert!(
+            members.desired(&HashMap::new()).tables[&GROUP]
+                .rows
+                .iter()
+                .all(|row| { row.nodes[0] == members.ids()["n2"] })
+        );
     }
 
     #[test]

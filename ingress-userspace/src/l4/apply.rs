@@ -24,7 +24,7 @@ use super::{
 /// How long after a change of the table a SYN is offered first to the node that had its row. A
 /// client whose SYN or whose answer was lost sends it again after one second and after three (RFC
 /// 6298 section 2).
-const TRANSITION: Duration = Duration::from_secs(4);
+pub(super) const TRANSITION: Duration = Duration::from_secs(4);
 
 /// What can be written to: the kernel's maps, or a test's.
 pub trait MapStore {
@@ -202,6 +202,14 @@ impl KernelMaps {
     pub fn beat(&mut self) -> Result<(), L4Error> {
         let beat = nanoseconds(monotonic());
         self.heart.set(0, Heart { beat }, 0).map_err(cannot("HEART", "written"))
+    }
+
+    /// Says that there is no agent, and that none is missed.
+    ///
+    /// # Errors
+    /// [`L4Error::Map`].
+    pub fn rest(&mut self) -> Result<(), L4Error> {
+        self.heart.set(0, Heart { beat: 0 }, 0).map_err(cannot("HEART", "written"))
     }
 }
 

@@ -29,7 +29,7 @@ use super::{
     detach::{Detached, is_link},
     directory::{directory, directory_error, entries, prepare, version, versions},
     link::{self, Kind},
-    loopback, object,
+    loopback, object, settings,
 };
 
 /// All maps that are pinned, by the names of their pins.
@@ -162,15 +162,17 @@ impl Loaded {
 
     /// Attaches the entry program to an interface, or replaces the program of the link that is
     /// pinned, of this ABI version or an older one. One that is of a kind that is not wanted any
-    /// more goes when another is in its place: until then, packets meet both, and neither finds
-    /// anything to do about what the other has passed.
+    /// more goes when another is in its place: until then, packets meet both. What the first one
+    /// passes because its owner is here, or because nobody takes it, the second one judges alike;
+    /// what the first one took out of the tunnel may go into it once more, for no longer than this.
     ///
     /// # Errors
     /// [`L4Error::UnknownInterface`], [`L4Error::InterfaceBusy`], [`L4Error::Attach`] or
     /// [`L4Error::Directory`].
     pub(super) fn attach(&mut self, interface: &str) -> Result<Kind, L4Error> {
         let index = index_of(interface)?;
-        let mut other = None;
+        let mut others = Vec::new();
+        let mut generic = false;
         for directory in std::iter::once(self.directory.clone()).chain(self.older.clone()) {
             for kind in Kind::ALL {
                 let pin = link::pin(&directory, interface, kind);
@@ -178,7 +180,8 @@ impl Loaded {
                     continue;
                 }
                 if !kind.is_wanted(self.mode) {
-                    other = Some(pin);
+                    others.push(pin);
+                    generic |= kind == Kind::Generic;
                     continue;
                 }
                 if kind == Kind::Tc {
@@ -190,8 +193,8 @@ impl Loaded {
                 }
             }
         }
-        let kind = self.attach_first(interface, index)?;
-        if let Some(pin) = other {
+        let kind = self.attach_first(interface, index, generic)?;
+        for pin in others {
             tracing::info!(pin = %pin.display(), "another kind of program is in its place");
             if let Err(error) = Detached::default().remove(&pin) {
                 tracing::warn!(pin = %pin.display(), %error, "the link cannot be removed");
@@ -200,9 +203,18 @@ impl Loaded {
         Ok(kind)
     }
 
-    /// Attaches to an interface that has no program of ours that could be replaced.
-    fn attach_first(&mut self, interface: &str, index: u32) -> Result<Kind, L4Error> {
-        if self.mode != Mode::Tc {
+    /// Attaches to an interface that has no program of ours that could be replaced, or a `generic`
+    /// one, beside which the kernel takes none in the driver: the one that goes would have to go
+    /// first, and packets would meet none.
+    fn attach_first(
+        &mut self,
+        interface: &str,
+        index: u32,
+        generic: bool,
+    ) -> Result<Kind, L4Error> {
+        if generic {
+            tracing::info!(interface, "steering in tc, for there was generic XDP");
+        } else if self.mode != Mode::Tc {
             let pin = link::pin(&self.directory, interface, Kind::Native);
             match link::xdp(&mut self.object, Kind::Native, index, interface, &pin) {
                 Ok(()) => return Ok(Kind::Native),
@@ -272,7 +284,8 @@ impl Loaded {
         }
         for older in std::mem::take(&mut self.older) {
             tracing::info!(directory = %older.display(), "replaced maps of an older version");
-            let moved = loopback::adopt(&older, &self.directory);
+            let moved = loopback::adopt(&older, &self.directory)
+                .and_then(|()| settings::adopt(&older, &self.directory));
             if let Err(error) = moved.and_then(|()| detached.remove_directory(&older)) {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(directory = %older.display(), error, "it cannot be removed");
@@ -347,7 +360,13 @@ fn check_versions(bpf_dir: &Path, directory: &Path) -> Result<Vec<PathBuf>, L4Er
 /// those published go on counting, and where UDP flows go. All else follows from members and
 /// settings and is written before a packet meets the new programs; counters begin anew. Whoever
 /// changes what one of these maps means, without changing its size, leaves it out.
+///
+/// Nothing is copied over what packets use already: an agent of this version may have begun to take
+/// over, and have failed.
 fn carry(older: &Path, directory: &Path) -> Result<(), L4Error> {
+    if entries(directory).iter().any(|path| is_link(path)) {
+        return Ok(());
+    }
     let groups = |directory: &Path| {
         pinned(directory, "GROUPS", |data| Array::<_, Group>::try_from(Map::Array(data)))
     };
@@ -358,6 +377,9 @@ fn carry(older: &Path, directory: &Path) -> Result<(), L4Error> {
             let mut group = from.get(&number, 0).map_err(cannot("GROUPS", "read"))?;
             // Its rows are not there yet.
             group.ready = 0;
+            if to.get(&number, 0).map_err(cannot("GROUPS", "read"))?.ready != 0 {
+                continue;
+            }
             to.set(number, group, 0).map_err(cannot("GROUPS", "written"))?;
         }
     }

@@ -40,7 +40,7 @@ pub(super) struct Capture {
     observe: Array<MapData, Observe>,
     slots: [ProgramArray<MapData>; 2],
     renewed: Instant,
-    _object: Ebpf,
+    object: Ebpf,
 }
 
 impl Capture {
@@ -69,23 +69,28 @@ impl Capture {
 
         let xdp: &mut Xdp = program(&mut object, "xdp_capture")?;
         object::load(xdp).map_err(|source| refused("xdp_capture", source))?;
-        let mut xdp_slots: ProgramArray<MapData> = open(&mut object, "PROGS")?;
-        let xdp: &mut Xdp = program(&mut object, "xdp_capture")?;
-        let fd = xdp.fd().map_err(|source| refused("xdp_capture", source))?;
-        xdp_slots.set(tail::CAPTURE, fd, 0).map_err(cannot("PROGS", "written"))?;
-
         let tc: &mut SchedClassifier = program(&mut object, "tc_capture")?;
         object::load(tc).map_err(|source| refused("tc_capture", source))?;
-        let mut tc_slots: ProgramArray<MapData> = open(&mut object, "TCPROGS")?;
-        let tc: &mut SchedClassifier = program(&mut object, "tc_capture")?;
-        let fd = tc.fd().map_err(|source| refused("tc_capture", source))?;
-        tc_slots.set(tail::CAPTURE, fd, 0).map_err(cannot("TCPROGS", "written"))?;
 
+        let xdp_slots: ProgramArray<MapData> = open(&mut object, "PROGS")?;
+        let tc_slots: ProgramArray<MapData> = open(&mut object, "TCPROGS")?;
         let slots = [xdp_slots, tc_slots];
-        let renewed = Instant::now();
-        let mut capture = Self { ring, observe, slots, renewed, _object: object };
+        let mut capture = Self { ring, observe, slots, renewed: Instant::now(), object };
+        // First: what is in the slots of a capture that has ended may be swept away.
         capture.extend(LEASE)?;
+        capture.fill()?;
         Ok(capture)
+    }
+
+    /// Puts the programs that copy into their slots.
+    fn fill(&mut self) -> Result<(), L4Error> {
+        let [xdp_slots, tc_slots] = &mut self.slots;
+        let xdp: &mut Xdp = program(&mut self.object, "xdp_capture")?;
+        let fd = xdp.fd().map_err(|source| refused("xdp_capture", source))?;
+        xdp_slots.set(tail::CAPTURE, fd, 0).map_err(cannot("PROGS", "written"))?;
+        let tc: &mut SchedClassifier = program(&mut self.object, "tc_capture")?;
+        let fd = tc.fd().map_err(|source| refused("tc_capture", source))?;
+        tc_slots.set(tail::CAPTURE, fd, 0).map_err(cannot("TCPROGS", "written"))
     }
 
     /// The programs go on for so long.
@@ -124,6 +129,32 @@ impl Capture {
     }
 }
 
+/// Takes away what a capture left whose process was killed.
+///
+/// # Errors
+/// [`L4Error::Map`].
+pub(super) fn sweep(directory: &Path) -> Result<(), L4Error> {
+    let mut observe: Array<MapData, Observe> =
+        pinned(directory, "OBSERVE", |data| Array::try_from(Map::Array(data)))?;
+    let found = observe.get(&0, 0).map_err(cannot("OBSERVE", "read"))?;
+    if !is_over(&found, monotonic()) {
+        return Ok(());
+    }
+    for name in ["PROGS", "TCPROGS"] {
+        let slots = pinned(directory, name, |data| ProgramArray::try_from(Map::ProgramArray(data)));
+        let mut slots: ProgramArray<MapData> = slots?;
+        // It may be empty.
+        let _ = slots.clear_index(&tail::CAPTURE);
+    }
+    let ended = Observe { flags: found.flags & !OBSERVE_CAPTURE, ..found };
+    observe.set(0, ended, 0).map_err(cannot("OBSERVE", "written"))
+}
+
+/// Whether a capture has not been renewed in time.
+const fn is_over(observe: &Observe, now: u64) -> bool {
+    observe.flags & OBSERVE_CAPTURE != 0 && observe.capture_until < now
+}
+
 impl Drop for Capture {
     fn drop(&mut self) {
         // If it cannot be told, it ends by itself.
@@ -132,5 +163,20 @@ impl Drop for Capture {
             let slot = tail::CAPTURE;
             let _ = slots.clear_index(&slot);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable as _;
+
+    use super::*;
+
+    #[test]
+    fn a_capture_is_over_when_it_was_not_renewed() {
+        let observe = |flags, capture_until| Observe { flags, capture_until, ..Observe::zeroed() };
+        assert!(is_over(&observe(OBSERVE_CAPTURE, 9), 10));
+        assert!(!is_over(&observe(OBSERVE_CAPTURE, 10), 10));
+        assert!(!is_over(&observe(0, 9), 10), "there is none");
     }
 }

@@ -15,7 +15,8 @@ use super::{
     directory::{directory, versions},
     explain::Explain,
     follow::{self, Wanted},
-    loopback, netlink, settings, start,
+    handle::load,
+    loopback, netlink, settings,
     top::Top,
 };
 
@@ -95,7 +96,7 @@ impl Command {
     /// What keeps it from being done. A failure to write to `out` is none.
     pub fn run(self, out: &mut impl Write) -> Result<(), L4Error> {
         match self {
-            Self::Load { interfaces, vips, ports, bpf_dir } => load(Options {
+            Self::Load { interfaces, vips, ports, bpf_dir } => load(&Options {
                 mode: Mode::Auto,
                 interfaces,
                 services: Services {
@@ -132,11 +133,6 @@ impl Command {
             }
         }
     }
-}
-
-fn load(options: Options) -> Result<(), L4Error> {
-    // Everything is pinned: the handle is not needed.
-    start(options).map(drop)
 }
 
 fn unload(bpf_dir: &Path) -> Result<(), L4Error> {

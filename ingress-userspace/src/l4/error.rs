@@ -34,6 +34,23 @@ pub enum L4Error {
         /// As it was configured.
         interface: String,
     },
+    /// Name only the one that packets come in on first.
+    #[error(
+        "{upper} is above {lower}: packets would be steered twice; name only one of them, such as \
+         {lower}"
+    )]
+    Stacked {
+        /// The one that packets pass first.
+        lower: String,
+        /// The one that is made of it.
+        upper: String,
+    },
+    /// End it, or give this one a BPF directory of its own.
+    #[error("another agent works on the programs in {path}; there can be one at a time")]
+    AnotherAgent {
+        /// The BPF directory.
+        path: PathBuf,
+    },
     /// Detach the other program.
     #[error("another XDP program is attached to {interface}")]
     InterfaceBusy {

@@ -15,17 +15,19 @@ use super::{
     attach::{self, Loaded},
     command::discard,
     counters::Reader,
+    detach::is_link,
     diff::diff,
-    directory::directory,
+    directory::{directory, entries, prepare, versions},
     events::{Kept, Sampler},
     link::Kind,
+    lock::{self, Lock},
     log, loopback, machine,
     members::Members,
     netlink,
     plan::State,
     reach::Reach,
     record::Event,
-    settings,
+    settings, stack,
     worker::{Update, Worker},
 };
 use crate::model::Member;
@@ -82,16 +84,40 @@ pub fn start(options: Options) -> Result<Option<Handle>, L4Error> {
     if options.mode == Mode::Off || options.interfaces.is_empty() {
         return Ok(None);
     }
+    whole(&options, Begun::run).map(Some)
+}
+
+/// As [`start`], without an agent: what is pinned steers to what it was told to begin with.
+///
+/// # Errors
+/// As [`start`].
+pub(super) fn load(options: &Options) -> Result<(), L4Error> {
+    whole(options, Begun::rest)
+}
+
+/// Begins, and goes on with `then`; or takes back what was begun.
+fn whole<T>(
+    options: &Options,
+    then: impl FnOnce(Begun) -> Result<T, L4Error>,
+) -> Result<T, L4Error> {
     machine::check()?;
     for interface in &options.interfaces {
         attach::index_of(interface)?;
     }
+    stack::check(&options.interfaces)?;
     if !options.settings {
         machine::warn_about_settings(&options.interfaces);
     }
     machine::warn_about_surroundings(&options.interfaces, &options.services.addresses);
-    let anew = !directory(&options.bpf_dir).exists();
-    begin(&options).map(Some).inspect_err(|_failure| {
+    prepare(&options.bpf_dir, &options.bpf_dir)?;
+    let lock = lock::take(&options.bpf_dir)?;
+    let before = versions(&options.bpf_dir);
+    let own = directory(&options.bpf_dir);
+    begin(options, lock).and_then(then).inspect_err(|_failure| {
+        // A link of an older version that has a program of ours runs on our maps already: without
+        // them it would find no other program. Both stay, for whoever tries again.
+        let taken_over = !before.is_empty() && entries(&own).iter().any(|pin| is_link(pin));
+        let anew = !before.contains(&own) && !taken_over;
         // Programs without an agent, and addresses that nobody serves, would take packets.
         if anew && let Err(error) = discard(&options.bpf_dir) {
             let error = &error as &dyn std::error::Error;
@@ -100,7 +126,41 @@ pub fn start(options: Options) -> Result<Option<Handle>, L4Error> {
     })
 }
 
-fn begin(options: &Options) -> Result<Handle, L4Error> {
+/// All that works, but the thread that keeps it so.
+struct Begun {
+    worker: Worker,
+    runtime: tokio::runtime::Runtime,
+    reader: Reader,
+    events: Kept,
+}
+
+impl Begun {
+    /// Starts the thread.
+    fn run(self) -> Result<Handle, L4Error> {
+        let Self { mut worker, runtime, reader, events } = self;
+        let status = Arc::clone(&worker.status);
+        let (sender, updates) = mpsc::unbounded_channel();
+        thread::Builder::new()
+            .name("l4".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    if let Some(log) = log::follow(&mut worker.loaded.object) {
+                        tokio::spawn(log);
+                    }
+                    worker.run(updates).await;
+                });
+            })
+            .map_err(L4Error::Thread)?;
+        Ok(Handle { updates: sender, reader, status, events })
+    }
+
+    /// Leaves it without one: nobody is there whose silence would mean anything.
+    fn rest(mut self) -> Result<(), L4Error> {
+        self.worker.maps.rest()
+    }
+}
+
+fn begin(options: &Options, lock: Lock) -> Result<Begun, L4Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -111,6 +171,7 @@ fn begin(options: &Options) -> Result<Handle, L4Error> {
     let reader = Reader::open(&options.bpf_dir)?;
     let have = maps.read()?;
     let mut members = Members::new(options);
+    members.found(&have.peers);
     members.set(options.members.clone());
     let (netlink, reach) = runtime.block_on(async {
         let netlink = netlink::connect()?;
@@ -145,9 +206,7 @@ fn begin(options: &Options) -> Result<Handle, L4Error> {
         tracing::warn!(error = &error as &dyn std::error::Error, "an interface is not let go of");
     }
 
-    let log = log::follow(&mut loaded.object);
     let status = Arc::new(Mutex::new(Status { interfaces, ..Status::default() }));
-    let (sender, updates) = mpsc::unbounded_channel();
     let events = Kept::default();
     let sampler = Sampler::start(&options.bpf_dir, Arc::clone(&events))
         .inspect_err(|error| {
@@ -161,28 +220,19 @@ fn begin(options: &Options) -> Result<Handle, L4Error> {
         maps,
         have: want,
         reach,
-        status: Arc::clone(&status),
+        status,
         netlink,
         directory: directory(&options.bpf_dir),
         unaddressed: false,
+        refused: Vec::new(),
         settings: options.settings,
         attached,
         loaded,
         sampler,
+        _lock: lock,
     };
     worker.publish_status();
-    thread::Builder::new()
-        .name("l4".to_owned())
-        .spawn(move || {
-            runtime.block_on(async {
-                if let Some(log) = log {
-                    tokio::spawn(log);
-                }
-                worker.run(updates).await;
-            });
-        })
-        .map_err(L4Error::Thread)?;
-    Ok(Handle { updates: sender, reader, status, events })
+    Ok(Begun { worker, runtime, reader, events })
 }
 
 impl Handle {

@@ -11,8 +11,10 @@
 //!   any ── answers, but not ready ──→ Draining ── 3 good ──→ Ready
 //! ```
 //!
-//! A tunnel that does not answer makes a peer suspect, never dead: as long as its agent answers it
-//! may have connections.
+//! Missed is what neither way answers. A tunnel that does not answer makes a peer suspect, never
+//! dead: as long as its agent answers it may have connections. An agent that does not answer makes
+//! it draining, and no more, as long as its program answers through the tunnel: it may hang, or be
+//! stopped, and its connections with it, which only wait.
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
@@ -58,7 +60,10 @@ pub enum Tunnel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Health {
     state: State,
+    /// Probes of the agent in a row without an answer.
     missed: u32,
+    /// Of them, those at the end beside which the tunnel did not answer either.
+    silent: u32,
     good: u32,
     /// Questions through the tunnel in a row without an answer.
     lost: u32,
@@ -72,7 +77,15 @@ impl Default for Health {
     /// A peer that is listed counts as ready until it misses: an agent that restarts must not move
     /// everybody's connections.
     fn default() -> Self {
-        Self { state: State::Ready, missed: 0, good: 0, lost: 0, cut: 0, full_size: None }
+        Self {
+            state: State::Ready,
+            missed: 0,
+            silent: 0,
+            good: 0,
+            lost: 0,
+            cut: 0,
+            full_size: None,
+        }
     }
 }
 
@@ -80,7 +93,15 @@ impl Health {
     /// Of a peer that was named just now: its agent may not run yet, so that it gets new
     /// connections only when it has answered.
     pub const fn newcomer() -> Self {
-        Self { state: State::Suspect, missed: 0, good: 0, lost: 0, cut: 0, full_size: None }
+        Self {
+            state: State::Suspect,
+            missed: 0,
+            silent: 0,
+            good: 0,
+            lost: 0,
+            cut: 0,
+            full_size: None,
+        }
     }
 
     /// The state now.
@@ -116,38 +137,45 @@ impl Health {
             Tunnel::Missed => self.lost.saturating_add(1),
             _ => 0,
         };
+        let (missed, silent) = match (probe, tunnel) {
+            (Probe::Missed, Tunnel::Missed | Tunnel::Unasked) => {
+                (self.missed.saturating_add(1), self.silent.saturating_add(1))
+            }
+            (Probe::Missed, Tunnel::Takes | Tunnel::Refuses) => (self.missed.saturating_add(1), 0),
+            _ => (0, 0),
+        };
+        (self.missed, self.silent) = (missed, silent);
         match (probe, tunnel) {
-            (Probe::Ready, Tunnel::Refuses) => {
-                self.missed = 0;
+            (Probe::NotReady, _) | (_, Tunnel::Refuses) => {
                 self.good = 0;
                 self.state = State::Draining;
             }
             (Probe::Ready, Tunnel::Missed) => {
-                self.missed = 0;
                 self.good = 0;
                 if self.state == State::Dead || self.lost >= SUSPECT_AFTER {
                     self.state = State::Suspect;
                 }
             }
             (Probe::Ready, Tunnel::Takes | Tunnel::Unasked) => {
-                self.missed = 0;
                 self.good = self.good.saturating_add(1);
                 if self.good >= READY_AFTER {
                     self.state = State::Ready;
                 }
             }
-            (Probe::NotReady, _) => {
-                self.missed = 0;
+            (Probe::Missed, Tunnel::Takes) => {
                 self.good = 0;
-                self.state = State::Draining;
+                if missed >= SUSPECT_AFTER {
+                    self.state = State::Draining;
+                }
             }
-            (Probe::Missed, _) => {
+            (Probe::Missed, Tunnel::Missed | Tunnel::Unasked) => {
                 self.good = 0;
-                self.missed = self.missed.saturating_add(1);
-                if self.missed >= DEAD_AFTER {
+                if silent >= DEAD_AFTER {
                     self.state = State::Dead;
-                } else if self.missed >= SUSPECT_AFTER {
+                } else if silent >= SUSPECT_AFTER {
                     self.state = self.state.max(State::Suspect);
+                } else if missed >= SUSPECT_AFTER {
+                    self.state = self.state.max(State::Draining);
                 }
             }
         }
@@ -156,13 +184,16 @@ impl Health {
 }
 
 /// The states to plan with: as observed, unless fewer than half of all nodes look healthy. Then it
-/// is more likely that this node cannot see than that everybody is gone, and health is ignored.
+/// is more likely that this node cannot see than that everybody is gone, and nobody counts as dead:
+/// all stay in the rows, for what they have, while new connections go to those that answer, of whom
+/// this node is one.
 pub fn with_panic_threshold(observed: &BTreeMap<String, State>) -> BTreeMap<String, State> {
     let healthy = observed.values().filter(|state| **state <= State::Draining).count();
     if healthy * 2 >= observed.len() {
         return observed.clone();
     }
-    observed.keys().map(|name| (name.clone(), State::Ready)).collect()
+    let most = |state: &State| (*state).min(State::Suspect);
+    observed.iter().map(|(name, state)| (name.clone(), most(state))).collect()
 }
 
 /// Asks one peer once.
@@ -202,7 +233,11 @@ mod tests {
     fn after(probes: &[Probe]) -> State {
         let mut health = Health::default();
         for probe in probes {
-            health.observe(*probe, Tunnel::Takes);
+            let tunnel = match probe {
+                Probe::Missed => Tunnel::Missed,
+                _ => Tunnel::Takes,
+            };
+            health.observe(*probe, tunnel);
         }
         health.state()
     }
@@ -263,11 +298,40 @@ mod tests {
         let mut health = Health::default();
         assert!(health.observe(Probe::Ready, Tunnel::Refuses));
         assert_eq!(health.state(), State::Draining);
-        // Its agent is gone: nothing holds it in the table for the tunnel's sake.
+        // Its agent is gone too, and then its machine.
+        for _ in 0..40 {
+            assert!(!health.observe(Probe::Missed, Tunnel::Refuses));
+        }
         for _ in 0..10 {
-            health.observe(Probe::Missed, Tunnel::Refuses);
+            health.observe(Probe::Missed, Tunnel::Missed);
         }
         assert_eq!(health.state(), State::Dead);
+    }
+
+    #[test]
+    fn an_agent_that_hangs_drains_as_long_as_its_program_answers() {
+        let mut health = Health::default();
+        for _ in 0..2 {
+            assert!(!health.observe(Probe::Missed, Tunnel::Takes));
+        }
+        // Its heartbeat is not overdue yet, so that its program still takes connections.
+        for answer in [Tunnel::Takes, Tunnel::Takes, Tunnel::Refuses] {
+            for _ in 0..20 {
+                health.observe(Probe::Missed, answer);
+                assert_eq!(health.state(), State::Draining);
+            }
+        }
+        // A few lost questions are not enough for an end, however long the agent has hung.
+        for _ in 0..9 {
+            health.observe(Probe::Missed, Tunnel::Missed);
+            assert_ne!(health.state(), State::Dead);
+        }
+        health.observe(Probe::Missed, Tunnel::Takes);
+        assert_eq!(health.state(), State::Draining);
+        for _ in 0..3 {
+            health.observe(Probe::Ready, Tunnel::Takes);
+        }
+        assert_eq!(health.state(), State::Ready);
     }
 
     #[test]
@@ -320,13 +384,16 @@ mod tests {
     }
 
     #[test]
-    fn if_most_are_unhealthy_health_is_ignored() {
+    fn if_most_are_unhealthy_nobody_counts_as_dead() {
         let states = |list: &[State]| -> BTreeMap<String, State> {
             list.iter().enumerate().map(|(number, state)| (number.to_string(), *state)).collect()
         };
         let half = states(&[State::Ready, State::Dead]);
         assert_eq!(with_panic_threshold(&half), half);
         let most = states(&[State::Ready, State::Dead, State::Suspect]);
-        assert_eq!(with_panic_threshold(&most), states(&[State::Ready; 3]));
+        assert_eq!(
+            with_panic_threshold(&most),
+            states(&[State::Ready, State::Suspect, State::Suspect])
+        );
     }
 }

@@ -103,36 +103,32 @@ pub(super) fn replace(
     }
     let outcome = PinnedLink::from_pin(pin).map_err(|source| failed(interface, source));
     let link = FdLink::from(outcome?);
+    // Before it gets the program: whoever finds the pin knows that the program may be there.
+    let link = match pin == keep {
+        true => link,
+        false => link.pin(keep).map_err(|source| failed(interface, source))?.into(),
+    };
     let outcome = if kind == Kind::Tc {
         let link =
             SchedClassifierLink::try_from(link).map_err(|source| failed(interface, source))?;
         let steer: &mut SchedClassifier = program(object, "tc_steer")?;
-        steer.attach_to_link(link).and_then(|link| steer.take_link(link)).map(|link| {
-            // Only links for tc that have a descriptor are pinned.
-            FdLink::try_from(link).ok()
-        })
+        steer.attach_to_link(link).and_then(|link| steer.take_link(link)).map(drop)
     } else {
         let link = XdpLink::try_from(link).map_err(|source| failed(interface, source))?;
         let steer: &mut Xdp = program(object, "xdp_steer")?;
-        steer
-            .attach_to_link(link)
-            .and_then(|link| steer.take_link(link))
-            .map(|link| FdLink::try_from(link).ok())
+        steer.attach_to_link(link).and_then(|link| steer.take_link(link)).map(drop)
     };
-    match outcome {
-        // Our descriptor is closed: only the pins keep the link, so that removing them detaches.
-        Ok(Some(link)) if pin != keep => {
-            link.pin(keep).map(drop).map_err(|source| failed(interface, source))?;
-            Ok(true)
-        }
-        Ok(_) => Ok(true),
-        // The interface was deleted, and perhaps made anew, since.
-        Err(error) if errno(&error) == Some(Errno::ENOLINK) => {
-            fs::remove_file(pin).map_err(directory_error(pin, "cleaned"))?;
-            Ok(false)
-        }
-        Err(source) => Err(failed(interface, source)),
+    // Our descriptor is closed: only the pins keep the link, so that removing them detaches.
+    let Err(error) = outcome else { return Ok(true) };
+    if pin != keep {
+        fs::remove_file(keep).map_err(directory_error(keep, "cleaned"))?;
     }
+    // The interface was deleted, and perhaps made anew, since.
+    if errno(&error) == Some(Errno::ENOLINK) {
+        fs::remove_file(pin).map_err(directory_error(pin, "cleaned"))?;
+        return Ok(false);
+    }
+    Err(failed(interface, error))
 }
 
 /// Attaches `xdp_steer`, and pins the link.

@@ -4,7 +4,7 @@
 //! An address that was there before is left there in the end. What was added is remembered as a
 //! directory beside the pins (`lo-<address in hex>`), because it has to outlive the agent.
 
-use std::{fs, net::IpAddr, path::Path};
+use std::{fs, io, net::IpAddr, path::Path};
 
 use futures_util::TryStreamExt as _;
 use nix::{errno::Errno, net::if_::if_nametoindex};
@@ -27,44 +27,51 @@ pub(super) async fn ensure(
     directory: &Path,
     addresses: &[IpAddr],
 ) -> Result<(), L4Error> {
-    add(netlink, directory, addresses).await?;
+    if let Some((_, error)) = add(netlink, directory, addresses).await.into_iter().next() {
+        return Err(error);
+    }
     remove_except(netlink, directory, addresses).await
 }
 
-/// Adds the addresses that are missing.
-///
-/// # Errors
-/// [`L4Error::VirtualAddress`].
+/// Adds the addresses that are missing. Those that could not be added, and why: one does not keep
+/// the others out.
 pub(super) async fn add(
     netlink: &Handle,
     directory: &Path,
     addresses: &[IpAddr],
-) -> Result<(), L4Error> {
+) -> Vec<(IpAddr, L4Error)> {
     let present: Vec<IpAddr> = list(netlink).await.iter().filter_map(address_of).collect();
-    for address in addresses {
-        if present.contains(address) {
-            continue;
-        }
-        let length = if address.is_ipv4() { 32 } else { 128 };
-        let added = netlink.address().add(loopback(), *address, length).execute().await;
-        match added {
-            Ok(()) => {
-                let marker = directory.join(marker(*address));
-                fs::create_dir(&marker).map_err(|source| L4Error::Directory {
-                    path: marker.clone(),
-                    action: "created",
-                    source,
-                })?;
-                tracing::info!(%address, "added the virtual address to the loopback interface");
-            }
-            Err(error) if is(&error, Errno::EEXIST) => {}
-            Err(source) => {
-                let (address, action) = (*address, "added to");
-                return Err(L4Error::VirtualAddress { address, action, source });
-            }
+    let mut failed = Vec::new();
+    for address in addresses.iter().filter(|address| !present.contains(address)) {
+        if let Err(error) = add_one(netlink, directory, *address).await {
+            failed.push((*address, error));
         }
     }
-    Ok(())
+    failed
+}
+
+async fn add_one(netlink: &Handle, directory: &Path, address: IpAddr) -> Result<(), L4Error> {
+    // First that it is ours: should this process end here, it can still be taken away.
+    let marker = directory.join(marker(address));
+    let remembered = match fs::create_dir(&marker) {
+        Ok(()) => true,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+        Err(error) => return Err(directory_error(&marker, "created")(error)),
+    };
+    let length = if address.is_ipv4() { 32 } else { 128 };
+    let added = netlink.address().add(loopback(), address, length).execute().await;
+    if added.is_err() && remembered {
+        fs::remove_dir(&marker).map_err(directory_error(&marker, "removed"))?;
+    }
+    match added {
+        Ok(()) => {
+            tracing::info!(%address, "added the virtual address to the loopback interface");
+            Ok(())
+        }
+        // Somebody was faster, and it is theirs.
+        Err(error) if is(&error, Errno::EEXIST) => Ok(()),
+        Err(source) => Err(L4Error::VirtualAddress { address, action: "added to", source }),
+    }
 }
 
 /// Removes the addresses that were added, except these.

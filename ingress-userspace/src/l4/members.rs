@@ -1,7 +1,7 @@
 //! The members as they are now, and what the maps should hold for them.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
@@ -9,11 +9,12 @@ use std::{
 
 use ingress_common::{
     Address, Config, Node, NodeId, Peer, Port, Row, VipKey, VipValue, config::CONFIG_DRAINING,
-    vip::VIP_AFFINITY_SOURCE,
+    limits::PEERS, vip::VIP_AFFINITY_SOURCE,
 };
 
 use super::{
     Desired, NodeStatus, Options,
+    apply::TRANSITION,
     diff::Table,
     health::{Health, Probe, Tunnel, with_panic_threshold},
     plan::{Candidate, State, node_ids, rows},
@@ -27,7 +28,8 @@ const TCP: u8 = 6;
 /// IP protocol number of UDP.
 const UDP: u8 = 17;
 /// How long the number of a node that left stays its own: longer than programs remember flows. Only
-/// a node whose name wants the same number could get it sooner.
+/// a node whose name wants the same number could get it sooner. For as long its tunnel packets are
+/// taken: its pinned program goes on steering what still comes in there.
 const NUMBER_KEPT: Duration = Duration::from_secs(180);
 /// Nodes that left and whose numbers are kept, at most; the oldest go first.
 const RETIRED: usize = 1024;
@@ -45,6 +47,36 @@ pub struct Services {
     pub by_client: bool,
 }
 
+/// The rows, and what they were computed from.
+struct Planned {
+    candidates: Vec<Candidate>,
+    /// The candidates' numbers.
+    ids: Vec<Option<NodeId>>,
+    rows: Arc<Vec<Row>>,
+    /// Nobody had said who is there.
+    alone: bool,
+    /// When they were computed, which is about when they are published.
+    since: Instant,
+}
+
+impl Planned {
+    /// Whether others may wait that these candidates would get: for as long as a table is new, SYNs
+    /// are offered first to whom the one before it had. A change within that time would make that
+    /// one forgotten. Only nodes that join or get more can wait: whoever drains or is gone cannot.
+    fn suffices_for(&self, candidates: &[Candidate], ids: &BTreeMap<String, NodeId>) -> bool {
+        let numbered = self.candidates.iter().zip(&self.ids);
+        let mut stays = numbered.map(|(before, id)| {
+            ids.get(&before.name).copied() == *id
+                && candidates.iter().any(|now| {
+                    now.name == before.name
+                        && now.state <= before.state
+                        && now.weight >= before.weight
+                })
+        });
+        !self.alone && self.since.elapsed() < TRANSITION && stays.all(|stays| stays)
+    }
+}
+
 /// The members, their health, and the rows that follow from them.
 pub(super) struct Members {
     own_name: String,
@@ -54,13 +86,15 @@ pub(super) struct Members {
     services: Services,
     list: Vec<Member>,
     health: BTreeMap<String, Health>,
-    /// The nodes that left, and when.
-    retired: BTreeMap<String, Instant>,
+    /// The nodes that left, as they were named last, and when.
+    retired: BTreeMap<String, (Member, Instant)>,
+    /// Whose tunnel packets the maps take: what stays while this node's address is not known.
+    taken: HashMap<Address, Peer>,
     /// This node takes no new connections any more.
     draining: bool,
     /// How many candidates a row gets.
     candidates: usize,
-    table: Option<(Vec<Candidate>, Arc<Vec<Row>>)>,
+    table: Option<Planned>,
     /// How many of the rows each node comes first in. Counted once, not each second.
     heads: HashMap<NodeId, u32>,
 }
@@ -77,11 +111,17 @@ impl Members {
             list: Vec::new(),
             health: BTreeMap::new(),
             retired: BTreeMap::new(),
+            taken: HashMap::new(),
             draining: false,
             candidates: options.candidates,
             table: None,
             heads: HashMap::new(),
         }
+    }
+
+    /// Takes note of whose tunnel packets the maps take, from an agent before this one.
+    pub(super) fn found(&mut self, peers: &HashMap<Address, Peer>) {
+        self.taken.clone_from(peers);
     }
 
     /// Takes note of what is served now; `true` if the addresses are others.
@@ -113,8 +153,16 @@ impl Members {
         self.tunnel_port
     }
 
-    /// Takes note of who is there now.
+    /// Takes note of who is there now. Nobody at all, after somebody was, is more likely a fault of
+    /// the source than the end of this node too: those stay who were there.
     pub(super) fn set(&mut self, mut members: Vec<Member>) {
+        if members.is_empty() && !self.list.is_empty() {
+            tracing::warn!(
+                nodes = self.list.len(),
+                "the source names no node any more: the nodes that were known last stay"
+            );
+            return;
+        }
         self.retire(&members, Instant::now());
         members.sort_unstable();
         members.dedup_by(|a, b| a.name == b.name);
@@ -143,14 +191,20 @@ impl Members {
     fn retire(&mut self, members: &[Member], now: Instant) {
         let named = |name: &str| members.iter().any(|member| *member.name == *name);
         for member in self.list.iter().filter(|member| !named(&member.name)) {
-            self.retired.insert(member.name.to_string(), now);
+            self.retired.insert(member.name.to_string(), (member.clone(), now));
         }
-        self.retired.retain(|name, left| !named(name) && now.duration_since(*left) < NUMBER_KEPT);
+        self.retired.retain(|name, _| !named(name));
+        self.forget(now);
         while self.retired.len() > RETIRED {
-            let oldest = self.retired.iter().min_by_key(|(_, left)| **left);
+            let oldest = self.retired.iter().min_by_key(|(_, (_, left))| *left);
             let Some(oldest) = oldest.map(|(name, _)| name.clone()) else { return };
             self.retired.remove(&oldest);
         }
+    }
+
+    /// Forgets those that left long ago.
+    fn forget(&mut self, now: Instant) {
+        self.retired.retain(|_, (_, left)| now.saturating_duration_since(*left) < NUMBER_KEPT);
     }
 
     /// This node's address, which its peers know it by.
@@ -162,6 +216,12 @@ impl Members {
     /// All but this node.
     pub(super) fn peers(&self) -> impl Iterator<Item = &Member> {
         self.list.iter().filter(|member| *member.name != *self.own_name)
+    }
+
+    /// The peers, and then those that left not long ago: all whom packets may still be sent to.
+    pub(super) fn reached(&self) -> impl Iterator<Item = &Member> {
+        let left = self.retired.values().map(|(member, _)| member);
+        self.peers().chain(left.filter(|member| *member.name != *self.own_name))
     }
 
     fn candidates(&self) -> Vec<Candidate> {
@@ -251,34 +311,12 @@ impl Members {
 
     /// What the maps should hold, with the peers that are reachable so.
     pub(super) fn desired(&mut self, reachable: &HashMap<IpAddr, Node>) -> Desired {
-        let candidates = self.candidates();
+        self.forget(Instant::now());
         let ids = self.ids();
-        let rows = match &self.table {
-            // Rows cost milliseconds, and this is called whenever a neighbour changes.
-            Some((known, rows)) if *known == candidates => Arc::clone(rows),
-            _ => {
-                let rows = Arc::new(rows(&candidates, &ids, self.candidates));
-                self.heads.clear();
-                for row in rows.iter() {
-                    *self.heads.entry(row.nodes[0]).or_default() += 1;
-                }
-                self.table = Some((candidates, Arc::clone(&rows)));
-                rows
-            }
-        };
+        let rows = self.plan(&ids);
         let own = ids.get(&self.own_name).copied().unwrap_or(NodeId::NONE);
-        let mut nodes = HashMap::new();
-        let mut peers = HashMap::new();
-        for member in self.peers() {
-            let Some(id) = ids.get(&*member.name) else { continue };
-            if let Some(node) = reachable.get(&member.address) {
-                nodes.insert(*id, *node);
-            }
-            if let Some(local) = self.own_address() {
-                let peer = Peer { local: local.into(), node: *id, reserved: [0; 2] };
-                peers.insert(Address::from(member.address), peer);
-            }
-        }
+        let (nodes, peers) = self.others(reachable, &ids);
+        self.taken.clone_from(&peers);
         let tunnel_port = Port::new(self.tunnel_port);
         let flags = if self.draining { CONFIG_DRAINING } else { 0 };
         Desired {
@@ -287,6 +325,63 @@ impl Members {
             peers,
             vips: self.vips(),
             tables: HashMap::from([(GROUP, Table { key: self.key, rows })]),
+        }
+    }
+
+    /// The rows as they should be now.
+    fn plan(&mut self, ids: &BTreeMap<String, NodeId>) -> Arc<Vec<Row>> {
+        let candidates = self.candidates();
+        let numbers: Vec<_> = candidates.iter().map(|one| ids.get(&one.name).copied()).collect();
+        // Rows cost milliseconds, and this is called whenever a neighbour changes.
+        if let Some(known) = &self.table
+            && (known.candidates == candidates && known.ids == numbers
+                || known.suffices_for(&candidates, ids))
+        {
+            return Arc::clone(&known.rows);
+        }
+        let rows = Arc::new(rows(&candidates, ids, self.candidates));
+        self.heads.clear();
+        for row in rows.iter() {
+            *self.heads.entry(row.nodes[0]).or_default() += 1;
+        }
+        self.table = Some(Planned {
+            candidates,
+            ids: numbers,
+            rows: Arc::clone(&rows),
+            alone: self.list.is_empty(),
+            since: Instant::now(),
+        });
+        rows
+    }
+
+    /// How the others are reached, and whose tunnel packets are taken.
+    fn others(
+        &self,
+        reachable: &HashMap<IpAddr, Node>,
+        ids: &BTreeMap<String, NodeId>,
+    ) -> (HashMap<NodeId, Node>, HashMap<Address, Peer>) {
+        let (mut nodes, mut peers) = (HashMap::new(), HashMap::new());
+        let own = self.own_address();
+        // Peers first: an address that a node left to another is the other's.
+        let mut addresses: HashSet<IpAddr> = own.into_iter().collect();
+        for member in self.reached() {
+            let Some(id) = ids.get(&*member.name) else { continue };
+            if !addresses.insert(member.address) {
+                continue;
+            }
+            if let Some(node) = reachable.get(&member.address) {
+                nodes.insert(*id, *node);
+            }
+            if let Some(local) = own
+                && peers.len() < PEERS as usize
+            {
+                let peer = Peer { local: local.into(), node: *id, reserved: [0; 2] };
+                peers.insert(Address::from(member.address), peer);
+            }
+        }
+        match own {
+            Some(_) => (nodes, peers),
+            None => (nodes, self.taken.clone()),
         }
     }
 
@@ -409,6 +504,111 @@ mod tests {
         members.retire(&list, later);
         assert_eq!(members.ids()[&second], alone(&second));
         assert!(members.retired.is_empty());
+    }
+
+    fn reachable(last: u8) -> (IpAddr, Node) {
+        use bytemuck::Zeroable as _;
+        let address = IpAddr::from([10, 0, 0, last]);
+        (address, Node { address: address.into(), ..Node::zeroed() })
+    }
+
+    #[test]
+    fn a_node_that_left_still_forwards_for_a_while() {
+        let mut members = members();
+        let reachable = HashMap::from([reachable(2), reachable(3)]);
+        members.set(vec![member("n1", 1), member("n2", 2), member("n3", 3)]);
+        let before = members.desired(&reachable);
+        let left = members.ids()["n3"];
+        members.set(vec![member("n1", 1), member("n2", 2)]);
+        let after = members.desired(&reachable);
+        // Its program still encapsulates what clients send to it.
+        assert_eq!((&after.peers, &after.nodes), (&before.peers, &before.nodes));
+        assert!(after.tables[&GROUP].rows.iter().all(|row| !row.nodes.contains(&left)));
+        assert_eq!(members.peers().count(), 1, "it is not asked any more");
+        // Its address is another's now.
+        members.set(vec![member("n1", 1), member("n2", 2), member("n4", 3)]);
+        let moved = members.desired(&reachable);
+        let address = Address::from(IpAddr::from([10, 0, 0, 3]));
+        assert_eq!(moved.peers[&address].node, members.ids()["n4"]);
+        assert!(!moved.nodes.contains_key(&left));
+        members.forget(Instant::now() + NUMBER_KEPT);
+        assert!(members.retired.is_empty());
+    }
+
+    #[test]
+    fn who_joins_waits_until_the_table_is_settled_and_who_drains_does_not() {
+        fn heads(members: &mut Members, name: &str) -> usize {
+            let rows = members.desired(&HashMap::new()).tables[&GROUP].rows.clone();
+            let id = members.ids()[name];
+            rows.iter().filter(|row| row.nodes[0] == id).count()
+        }
+        fn settle(members: &mut Members) {
+            let table = members.table.as_mut().expect("there is one");
+            table.since = table.since.checked_sub(TRANSITION).expect("the machine runs for longer");
+        }
+        let list = |weight: u32, count: u8| -> Vec<Member> {
+            let mut list: Vec<Member> =
+                (1..=count).map(|number| member(&format!("n{number}"), number)).collect();
+            list[1].weight = weight;
+            list
+        };
+        let mut members = members();
+        assert!(heads(&mut members, "n1") > 0);
+        // Nobody had been named before: this does not wait.
+        members.set(list(100, 2));
+        let half = heads(&mut members, "n2");
+        assert!(half > 0);
+        // More for one, and another.
+        members.set(list(200, 3));
+        while members.observe("n3", Probe::Ready, Tunnel::Takes).is_none() {}
+        assert_eq!((heads(&mut members, "n2"), heads(&mut members, "n3")), (half, 0));
+        settle(&mut members);
+        assert!(heads(&mut members, "n2") > 0 && heads(&mut members, "n3") > 0);
+        // One drains just then, and one leaves.
+        let mut draining = list(200, 3);
+        draining[1].ready = false;
+        members.set(draining.clone());
+        assert_eq!(heads(&mut members, "n2"), 0);
+        // Its return waits, until something else cannot.
+        members.set(list(200, 3));
+        assert_eq!(heads(&mut members, "n2"), 0);
+        members.drain();
+        assert_eq!(heads(&mut members, "n1"), 0);
+        assert!(heads(&mut members, "n2") > 0);
+        members.set(list(200, 2));
+        assert!(
+            members.desired(&HashMap::new()).tables[&GROUP]
+                .rows
+                .iter()
+                .all(|row| { row.nodes[0] == members.ids()["n2"] })
+        );
+    }
+
+    #[test]
+    fn an_empty_list_takes_nobody_away() {
+        let mut members = members();
+        members.set(vec![member("n1", 1), member("n2", 2)]);
+        let before = members.desired(&HashMap::new());
+        members.set(Vec::new());
+        assert_eq!(members.desired(&HashMap::new()), before);
+        assert!(members.retired.is_empty());
+    }
+
+    #[test]
+    fn without_an_address_of_its_own_a_node_keeps_the_peers_that_the_maps_have() {
+        let mut before = members();
+        before.set(vec![member("n1", 1), member("n2", 2)]);
+        let peers = before.desired(&HashMap::new()).peers;
+        assert_eq!(peers.len(), 1);
+        // The next agent, before its source named anybody.
+        let mut members = members();
+        members.found(&peers);
+        assert_eq!(members.desired(&HashMap::new()).peers, peers);
+        members.set(vec![member("n2", 2), member("n3", 3)]);
+        assert_eq!(members.desired(&HashMap::new()).peers, peers);
+        members.set(vec![member("n1", 1), member("n3", 3)]);
+        let address = Address::from(IpAddr::from([10, 0, 0, 3]));
+        assert!(members.desired(&HashMap::new()).peers.contains_key(&address));
     }
 
     #[test]

@@ -4,9 +4,9 @@
 //! members, health ─→ plan (pure) ─→ rows ┐
 //! neighbor ─→ reach ─→ each node's hop   ├→ diff (pure) ─→ apply ─→ BPF maps
 //! options ─→ virtual services            ┘
-//! object, machine, translation           what this build has, and what this machine allows
+//! object, machine, stack, translation    what this build has, and what this machine allows
 //! attach, link, detach                   what runs in the kernel, and survives the agent
-//! directory, loopback, settings          where it is pinned, and the addresses that go with it
+//! directory, lock, loopback, settings    where it is pinned, and the addresses that go with it
 //! question, watch                        what peers are asked, and how often
 //! worker                                 what goes on while it runs
 //! slots, counters                        whose counters are whose, and what they say
@@ -31,6 +31,7 @@ mod follow;
 mod handle;
 pub mod health;
 mod link;
+mod lock;
 mod log;
 mod loopback;
 mod machine;
@@ -46,6 +47,7 @@ mod record;
 mod segment;
 mod settings;
 mod slots;
+mod stack;
 mod top;
 mod translation;
 mod watch;

@@ -33,9 +33,10 @@ impl Reach {
         &self.nodes
     }
 
-    /// Looks up how the peers can be reached now, and forgets who is no peer any more.
+    /// Looks up how the peers can be reached now, and forgets who is none any more, and left long
+    /// ago.
     pub(super) async fn refresh(&mut self, members: &Members) {
-        let peers: Vec<IpAddr> = members.peers().map(|member| member.address).collect();
+        let peers: Vec<IpAddr> = members.reached().map(|member| member.address).collect();
         self.nodes.retain(|address, _| peers.contains(address));
         if let Some(own) = members.own_address() {
             self.nodes.extend(neighbor::resolve(&self.netlink, own, peers).await);

@@ -4,7 +4,10 @@
 
 use std::{fs, path::Path};
 
-use super::directory::entries;
+use super::{
+    L4Error,
+    directory::{directory_error, entries},
+};
 
 /// A setting below `net.ipv4.conf.INTERFACE`, of which the larger value of `all` and of the interface
 /// holds (Documentation/networking/ip-sysctl.rst).
@@ -33,13 +36,21 @@ impl Setting {
         Self::ALL.into_iter().find(|setting| setting.name() == name)
     }
 
+    /// The value that it is set to, if it is.
+    const fn made(self) -> u32 {
+        match self {
+            // Strict, which is 1, has the smaller number: loose holds whatever `all` says.
+            Self::ReversePath | Self::ArpAnnounce => 2,
+            Self::ArpIgnore => 1,
+        }
+    }
+
     /// The value that the interface needs if what holds is `holds`; `None` if that will do.
     const fn wanted(self, holds: u32) -> Option<u32> {
         match (self, holds) {
-            // Strict: loose has the larger number, so that it holds whatever `all` says.
-            (Self::ReversePath, 1) => Some(2),
-            (Self::ArpIgnore, 0) => Some(1),
-            (Self::ArpAnnounce, 0 | 1) => Some(2),
+            (Self::ReversePath, 1) | (Self::ArpIgnore, 0) | (Self::ArpAnnounce, 0 | 1) => {
+                Some(self.made())
+            }
             _ => None,
         }
     }
@@ -61,9 +72,7 @@ fn make_in(conf: &Path, directory: &Path, interface: &str) {
         let Some(wanted) = setting.wanted(holds) else { continue };
         // First what it was: should this process end here, that is what it still is.
         let marker = directory.join(marker(interface, setting, own));
-        let known = entries(directory).iter().any(|path| {
-            parsed(path).is_some_and(|(of, which, _)| of == interface && which == setting)
-        });
+        let known = is_known(directory, interface, setting);
         let remembered = known || fs::create_dir(&marker).is_ok();
         let path = conf.join(interface).join(name);
         match remembered.then(|| fs::write(&path, wanted.to_string())) {
@@ -97,9 +106,8 @@ fn restore_in(conf: &Path, directory: &Path) {
     for path in entries(directory) {
         let Some((interface, setting, before)) = parsed(&path) else { continue };
         let name = setting.name();
-        // Only `make` has set it to this.
-        let made = [1, 2].contains(&read(conf, &interface, setting).unwrap_or(before));
-        if made && read(conf, &interface, setting) != Some(before) {
+        // Another value is somebody else's, and stays.
+        if before != setting.made() && read(conf, &interface, setting) == Some(setting.made()) {
             match fs::write(conf.join(&interface).join(name), before.to_string()) {
                 Ok(()) => tracing::info!(interface, "{name} is {before} again"),
                 Err(error) => {
@@ -111,6 +119,31 @@ fn restore_in(conf: &Path, directory: &Path) {
         }
         let _goes_with_the_pins = fs::remove_dir(&path);
     }
+}
+
+/// Remembers in `to` what is remembered in `from`: whoever takes the place of another sets back what
+/// that one set.
+///
+/// # Errors
+/// [`L4Error::Directory`].
+pub(super) fn adopt(from: &Path, to: &Path) -> Result<(), L4Error> {
+    for path in entries(from) {
+        let (Some((interface, setting, _)), Some(name)) = (parsed(&path), path.file_name()) else {
+            continue;
+        };
+        if !is_known(to, &interface, setting) {
+            let marker = to.join(name);
+            fs::create_dir(&marker).map_err(directory_error(&marker, "created"))?;
+        }
+    }
+    Ok(())
+}
+
+/// What a setting was is remembered.
+fn is_known(directory: &Path, interface: &str, setting: Setting) -> bool {
+    entries(directory)
+        .iter()
+        .any(|path| parsed(path).is_some_and(|(of, which, _)| of == interface && which == setting))
 }
 
 fn read(conf: &Path, scope: &str, setting: Setting) -> Option<u32> {
@@ -169,6 +202,35 @@ mod tests {
         make_in(conf.path(), pins.path(), "eth0.7");
         restore_in(conf.path(), pins.path());
         assert_eq!(values(conf.path(), "eth0.7"), [0, 0, 1]);
+        assert!(entries(pins.path()).is_empty());
+    }
+
+    #[test]
+    fn a_newer_version_sets_back_what_an_older_one_set() {
+        let conf = conf(&[("all", [0, 0, 0]), ("eth0", [1, 0, 0])]);
+        let [older, newer] = [(); 2].map(|()| tempfile::tempdir().expect("a directory"));
+        make_in(conf.path(), older.path(), "eth0");
+        make_in(conf.path(), newer.path(), "eth0");
+        assert!(entries(newer.path()).is_empty(), "there was nothing left to do");
+        adopt(older.path(), newer.path()).expect("adopted");
+        adopt(older.path(), newer.path()).expect("a second time changes nothing");
+        assert_eq!(entries(newer.path()).len(), 3);
+        restore_in(conf.path(), newer.path());
+        assert_eq!(values(conf.path(), "eth0"), [1, 0, 0]);
+    }
+
+    #[test]
+    fn what_somebody_set_to_another_value_since_stays() {
+        let conf = conf(&[("all", [0, 0, 0]), ("eth0", [1, 0, 0])]);
+        let pins = tempfile::tempdir().expect("a directory");
+        make_in(conf.path(), pins.path(), "eth0");
+        // 1 is what arp_ignore would have been set to, and 2 what the others were.
+        for (setting, value) in Setting::ALL.into_iter().zip([0, 2, 1]) {
+            fs::write(conf.path().join("eth0").join(setting.name()), value.to_string())
+                .expect("written");
+        }
+        restore_in(conf.path(), pins.path());
+        assert_eq!(values(conf.path(), "eth0"), [0, 2, 1]);
         assert!(entries(pins.path()).is_empty());
     }
 

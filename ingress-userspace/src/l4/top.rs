@@ -88,17 +88,7 @@ impl Top {
         let mut before: Option<Look> = None;
         loop {
             let look = Look::now(&reader)?;
-            if let Some(capture) = &mut capture {
-                let names = Names::read(&reader)?;
-                capture.drain(|record| {
-                    let event = names.event(&record, time_of(record.seen.time));
-                    flows.extend(event.map(|event| event.to_line()));
-                    if flows.len() > FLOWS {
-                        flows.pop_front();
-                    }
-                    false
-                })?;
-            }
+            drain(&mut capture, &reader, &mut flows)?;
             let shown = if json {
                 writeln!(out, "{}", to_json(&look))
             } else {
@@ -111,11 +101,35 @@ impl Top {
                 return Ok(());
             }
             before = Some(look);
-            if keys.quit_within(Duration::from_secs(u64::from(self.interval))) {
-                return Ok(());
+            // A capture that is not drained ends, and its buffer fills.
+            for _second in 0..self.interval {
+                drain(&mut capture, &reader, &mut flows)?;
+                if keys.quit_within(Duration::from_secs(1)) {
+                    return Ok(());
+                }
             }
         }
     }
+}
+
+/// Takes what has come since the last call.
+fn drain(
+    capture: &mut Option<Capture>,
+    reader: &Reader,
+    flows: &mut VecDeque<String>,
+) -> Result<(), L4Error> {
+    let Some(capture) = capture else { return Ok(()) };
+    let names = Names::read(reader)?;
+    capture
+        .drain(|record| {
+            let event = names.event(&record, time_of(record.seen.time));
+            flows.extend(event.map(|event| event.to_line()));
+            if flows.len() > FLOWS {
+                flows.pop_front();
+            }
+            false
+        })
+        .map(drop)
 }
 
 /// The terminal's keys, one by one and unseen, until this is dropped.

@@ -9,14 +9,17 @@ use std::{
     time::Duration,
 };
 
+use ingress_common::Address;
 use rtnetlink::Handle as Netlink;
 use tokio::{sync::mpsc, time::MissedTickBehavior};
 
 use super::{
     Desired, KernelMaps, MapStore as _, Services, Status,
     attach::{self, Loaded},
+    capture,
     diff::diff,
     events::Sampler,
+    lock::Lock,
     loopback,
     members::Members,
     plan::State,
@@ -56,6 +59,8 @@ pub(super) struct Worker {
     pub(super) directory: PathBuf,
     /// The loopback interface may have other virtual addresses than it should.
     pub(super) unaddressed: bool,
+    /// The virtual addresses that could not be added when that was tried last.
+    pub(super) refused: Vec<IpAddr>,
     /// Settings of the network stack are made.
     pub(super) settings: bool,
     /// The number of each interface that the program was attached to, or could not be.
@@ -64,6 +69,8 @@ pub(super) struct Worker {
     pub(super) loaded: Loaded,
     /// Samples of flows and drops; `None` if the programs could not be asked for them.
     pub(super) sampler: Option<Sampler>,
+    /// Nobody else works on these maps.
+    pub(super) _lock: Lock,
 }
 
 impl Worker {
@@ -106,6 +113,10 @@ impl Worker {
                 }
                 _ = refresh.tick() => {
                     self.follow_interfaces();
+                    if let Err(error) = capture::sweep(&self.directory) {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::debug!(error, "captures that were left are not looked for");
+                    }
                     if let Some(sampler) = &mut self.sampler {
                         sampler.drain();
                     }
@@ -183,35 +194,48 @@ impl Worker {
     /// Brings the maps to where the members want them.
     async fn reconcile(&mut self) {
         self.reach.refresh(&self.members).await;
-        let want = self.members.desired(self.reach.nodes());
+        let mut want = self.members.desired(self.reach.nodes());
         // Before packets for a new address are taken, and after those for an old one are not.
-        let mut error = self.address(&want).await;
+        let unaddressed = self.address(&want).await;
+        // What the stack does not have is not steered to it, here or elsewhere; all others are.
+        let refused: Vec<Address> = self.refused.iter().copied().map(Address::from).collect();
+        want.vips.retain(|key, _| !refused.contains(&key.address));
+        let mut unwritten = None;
         for operation in diff(&self.have, &want) {
             if let Err(failure) = self.maps.apply(&operation) {
                 tracing::error!(error = &failure as &dyn std::error::Error, "a map is not written");
-                error = Some(failure.to_string());
+                unwritten = Some(failure.to_string());
             }
         }
-        if error.is_none() {
+        let mut unremoved = None;
+        if unwritten.is_none() {
             self.have = want;
-            error = self.unaddress().await;
+            unremoved = self.unaddress().await;
         } else if let Ok(have) = self.maps.read() {
             // Some operations succeeded: the next round starts from what is there, and publishes
             // the table anew.
             self.have = have;
         }
-        self.status().error = error;
+        self.status().error = unwritten.or(unaddressed).or(unremoved);
         self.publish_status();
     }
 
     /// Adds the virtual addresses that are missing on the loopback interface.
     async fn address(&mut self, want: &Desired) -> Option<String> {
         if !self.unaddressed || want.vips.is_empty() {
+            self.refused.clear();
             return None;
         }
         let addresses = self.members.addresses();
-        let added = loopback::add(&self.netlink, &self.directory, addresses).await;
-        added.err().map(|error| told(&error))
+        let failed = loopback::add(&self.netlink, &self.directory, addresses).await;
+        for (address, error) in &failed {
+            // It is tried again each second, and told once.
+            if !self.refused.contains(address) {
+                told(error);
+            }
+        }
+        self.refused = failed.iter().map(|(address, _)| *address).collect();
+        failed.first().map(|(_, error)| error.to_string())
     }
 
     /// Removes those that were added and are virtual no longer.
@@ -221,7 +245,7 @@ impl Worker {
         }
         let keep = self.members.addresses();
         let removed = loopback::remove_except(&self.netlink, &self.directory, keep).await;
-        self.unaddressed = removed.is_err();
+        self.unaddressed = removed.is_err() || !self.refused.is_empty();
         removed.err().map(|error| told(&error))
     }
 

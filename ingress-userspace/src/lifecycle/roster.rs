@@ -1,5 +1,6 @@
 //! `--members`: the nodes as a file has them, read again when it changes. A file that cannot be
-//! understood changes nothing: the nodes that were read last stay.
+//! understood changes nothing: the nodes that were read last stay. Nor does one that is still being
+//! written: what two looks in a row find alike counts.
 
 use std::{
     collections::BTreeSet,
@@ -17,7 +18,7 @@ use crate::model::{Diagnostic, Member, ObjectRef, Severity};
 
 /// How often the file is looked at. Looked at rather than watched, for it may be a link that
 /// somebody puts elsewhere, as a mounted ConfigMap is.
-const LOOK: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(250);
 /// More than this is no list of nodes. Bytes.
 const LONGEST: u64 = 1024 * 1024;
 
@@ -57,6 +58,8 @@ pub(super) struct Roster {
     path: PathBuf,
     /// What was read last, whatever it was.
     text: Option<String>,
+    /// What the last look found, if that is something else.
+    unsettled: Option<String>,
 }
 
 impl Roster {
@@ -67,7 +70,7 @@ impl Roster {
     pub(super) fn open(path: &Path) -> Result<(Self, Vec<Member>), RosterError> {
         let text = read(path)?;
         let members = parse(path, &text)?;
-        Ok((Self { path: path.to_owned(), text: Some(text) }, members))
+        Ok((Self { path: path.to_owned(), text: Some(text), unsettled: None }, members))
     }
 
     /// Tells of each change until `stop` is told or dropped.
@@ -85,10 +88,16 @@ impl Roster {
         })
     }
 
-    /// What the file says, if that is not what it said before.
+    /// What the file says, if that is not what it said before, and what it said at the last look.
     fn look(&mut self) -> Option<Result<Vec<Member>, RosterError>> {
+        let unsettled = self.unsettled.take();
         match read(&self.path) {
             Ok(text) if self.text.as_ref() == Some(&text) => None,
+            // Half a list may be one too: of fewer nodes.
+            Ok(text) if unsettled.as_ref() != Some(&text) => {
+                self.unsettled = Some(text);
+                None
+            }
             Ok(text) => {
                 let members = parse(&self.path, &text);
                 self.text = Some(text);
@@ -212,6 +221,7 @@ mod tests {
         assert_eq!(members.len(), 1);
         assert!(roster.look().is_none());
         fs::write(&path, "- nonsense").expect("written");
+        assert!(roster.look().is_none());
         let error = roster.look().expect("a change").expect_err("nonsense");
         assert!(roster.diagnostic(&error).message.ends_with("the nodes that were read last stay"));
         assert!(roster.look().is_none());
@@ -220,6 +230,32 @@ mod tests {
         assert!(roster.look().is_none());
         fs::write(&path, "- {name: a, address: 10.0.0.1}\n- {name: b, address: 10.0.0.2}")
             .expect("written");
+        assert!(roster.look().is_none());
         assert_eq!(roster.look().expect("a change").expect("it is right").len(), 2);
+    }
+
+    #[test]
+    fn half_a_file_is_not_taken_for_fewer_nodes() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("members.yaml");
+        let line = |number: u8| format!("- {{name: n{number}, address: 10.0.0.{number}}}\n");
+        let whole = (1..=5).map(line).collect::<String>();
+        fs::write(&path, &whole).expect("written");
+        let (mut roster, _) = Roster::open(&path).expect("it is right");
+        // Written anew, and looked at after each line: a list each time.
+        for written in 1..5 {
+            fs::write(&path, (1..=written).map(line).collect::<String>()).expect("written");
+            assert!(roster.look().is_none());
+        }
+        fs::write(&path, &whole).expect("written");
+        assert!(roster.look().is_none() && roster.look().is_none(), "nothing has changed");
+        // The same as long before is no second look in a row.
+        fs::write(&path, line(1)).expect("written");
+        assert!(roster.look().is_none());
+        fs::write(&path, &whole).expect("written");
+        assert!(roster.look().is_none());
+        fs::write(&path, line(1)).expect("written");
+        assert!(roster.look().is_none());
+        assert_eq!(roster.look().expect("a change").expect("it is right").len(), 1);
     }
 }

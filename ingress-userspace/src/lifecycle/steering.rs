@@ -58,7 +58,10 @@ impl SteeringError {
 #[must_use]
 pub fn l4_exit_code(error: &L4Error) -> u8 {
     match error {
-        L4Error::UnknownInterface { .. } | L4Error::NotLoaded { .. } | L4Error::Unknown { .. } => 2,
+        L4Error::UnknownInterface { .. }
+        | L4Error::Stacked { .. }
+        | L4Error::NotLoaded { .. }
+        | L4Error::Unknown { .. } => 2,
         _ => 3,
     }
 }

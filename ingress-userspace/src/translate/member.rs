@@ -73,7 +73,8 @@ fn of_service(
     }
     if members.is_empty() {
         let object = ObjectRef::new("Service", namespace, name);
-        let message = "has no endpoints; this node steers to itself alone";
+        let message = "has no endpoints; the nodes that were known last stay, and an agent that knows \
+                       of none steers to itself alone";
         Report::on(object, diagnostics).error("--members-service", message);
     }
     members.into_values().collect()

@@ -137,6 +137,12 @@ impl Fixed {
     }
 }
 
+fn warn_without(members: &[Member]) {
+    if members.is_empty() {
+        tracing::warn!("no node to steer to is known: this node keeps all connections to itself");
+    }
+}
+
 /// The addresses of a Service of our class, as its status has them.
 fn given(service: &Service) -> Vec<IpAddr> {
     let class = service.spec.as_ref().and_then(|spec| spec.load_balancer_class.as_deref());
@@ -161,6 +167,7 @@ impl Steering {
             return Ok(());
         }
         let begun = self.wanted().clone();
+        warn_without(&begun.members);
         let options = l4::Options {
             mode: match flags.mode {
                 L4Mode::Off => l4::Mode::Off,
@@ -200,6 +207,7 @@ impl Steering {
         if known.members != members {
             known.members = members.to_vec();
             if let Some(handle) = handle {
+                warn_without(members);
                 handle.update(members);
             }
         }

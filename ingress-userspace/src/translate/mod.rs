@@ -198,15 +198,16 @@ impl Translator {
                 routing.services.resolve_again(&world, &changed, &names, &mut found);
                 (routing, previous.footprints, resolved, found)
             }
-            known => {
-                let previous = known.as_ref().map(|(previous, _)| previous);
+            mut known => {
+                let before = known.as_mut().map(|(previous, _)| &mut previous.routing);
                 let routing = Self::route(
                     &self.options,
                     &mut self.lasting,
                     stores,
                     default_backend.as_ref(),
-                    previous.map(|previous| &previous.routing),
+                    before,
                 );
+                let previous = known.as_ref().map(|(previous, _)| previous);
                 let known = previous.map_or(&[][..], |previous| &previous.resolved);
                 let resolved = routing.backends.resolve(&world, known);
                 let found = routing.services.resolve(&world);
@@ -287,13 +288,13 @@ impl Translator {
         Some(key)
     }
 
-    /// Translates all Ingresses, oldest first.
+    /// Translates all Ingresses, oldest first. Takes the backends of `previous`: each keeps its id.
     fn route(
         options: &Options,
         lasting: &mut Lasting,
         stores: &Stores,
         default_backend: Option<&BackendKey>,
-        previous: Option<&Routing>,
+        previous: Option<&mut Routing>,
     ) -> Routing {
         let mut diagnostics = Vec::new();
         let mut config = Self::config(options, stores, &mut diagnostics);
@@ -313,8 +314,9 @@ impl Translator {
             Report::on(object, &mut diagnostics).warning("data.custom-http-errors", message);
         }
         let around = Around { options, stores, config: &config, default_backend };
-        let (backends, beside) = Default::default();
-        let assembled = assemble(around, lasting, stores.ingresses.iter(), backends, beside);
+        let (backends, known) = previous.map_or_else(Default::default, Routing::to_go_on_from);
+        let assembled =
+            assemble(around, lasting, stores.ingresses.iter(), backends, Default::default());
         let Assembled { hosts, mut backends, passthrough, first_ports, diagnostics: of_ingresses } =
             assembled;
         diagnostics.extend(of_ingresses);
@@ -322,7 +324,7 @@ impl Translator {
         let services = Services::read(options, stores, &mut diagnostics);
         let mirrors = Mirrors::of(&hosts);
         Routing {
-            hosts: reuse(hosts, previous.map_or(&[], |previous| &previous.hosts)).into(),
+            hosts: reuse(hosts, known).into(),
             certificates: lasting.certificates.changed().unwrap_or_default(),
             default_certificate,
             config,
@@ -488,7 +490,7 @@ fn reads_the_same(before: &Ingress, after: &Ingress) -> bool {
 }
 
 /// Hosts that did not change are the allocations of before, so that their routes need not be
-/// compiled again.
+/// compiled again. Those of `previous` name backends by the same ids.
 fn reuse(hosts: Vec<Host>, previous: &[Arc<Host>]) -> Vec<Arc<Host>> {
     let previous: HashMap<&HostName, &Arc<Host>> =
         previous.iter().map(|host| (&host.name, host)).collect();

@@ -153,6 +153,18 @@ impl Routing {
         touched
     }
 
+    /// What a translation of all Ingresses begins with: the backends, none of them named yet, and the
+    /// hosts of before, which name them by these ids. Where it is time for new ids, nothing: a host of
+    /// before would name other backends by the same numbers.
+    pub(super) fn to_go_on_from(&mut self) -> (Backends, &[Arc<Host>]) {
+        if self.backends.is_sparse() {
+            return (Backends::default(), &[]);
+        }
+        let mut backends = std::mem::take(&mut self.backends);
+        backends.forget(|_| true);
+        (backends, &self.hosts)
+    }
+
     /// The TLS of the wildcard hosts that are not among these.
     fn wildcards_beside(&self, names: &BTreeSet<HostName>) -> Wildcards {
         // They follow those without wildcard.

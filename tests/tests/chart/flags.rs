@@ -35,6 +35,28 @@ fn the_agent_knows_every_flag_that_the_chart_gives() {
 }
 
 #[test]
+fn how_packets_are_steered_is_a_value() {
+    let Some(chart) = Chart::new("how_packets_are_steered_is_a_value") else { return };
+    let arguments = |values: &str| {
+        let steers = format!("l4.enabled=true,l4.interfaces={{eth0}},{values}");
+        let objects = chart.objects(&["--set", &steers]);
+        let arguments = agent(&objects)["containers"][0]["args"].clone();
+        arguments.as_array().expect("arguments").clone()
+    };
+    for mode in ["auto", "xdp", "tc", "off"] {
+        let given = arguments(&format!("l4.mode={mode},l4.vips={{192.0.2.10}}"));
+        assert!(given.iter().any(|one| *one == format!("--l4={mode}")), "{given:?}");
+        assert!(given.iter().any(|one| one == "--vip=192.0.2.10"), "{given:?}");
+    }
+    let publish =
+        "controller.publishService.enabled=true,controller.publishService.pathOverride=edge/front";
+    let given = arguments(&format!("{publish},l4.vipPool={{192.0.2.0/28}}"));
+    assert!(given.iter().any(|one| one == "--l4=auto"), "{given:?}");
+    let vip = |one: &serde_json::Value| one.as_str().is_some_and(|one| one.starts_with("--vip="));
+    assert!(!given.iter().any(vip), "{given:?}");
+}
+
+#[test]
 fn numbers_stay_what_was_written() {
     let Some(chart) = Chart::new("numbers_stay_what_was_written") else { return };
     let objects = chart.objects(&[

@@ -28,7 +28,7 @@ fn no_pod_is_privileged() {
 
 /// Where the admin socket is: the pod's own, gone with it.
 fn run() -> Value {
-    json!({ "name": "run", "emptyDir": { "medium": "Memory", "sizeLimit": "1Mi" } })
+    json!({ "name": "penstock-run", "emptyDir": { "medium": "Memory", "sizeLimit": "1Mi" } })
 }
 
 #[test]
@@ -84,6 +84,40 @@ fn an_agent_that_watches_one_namespace_may_read_no_other() {
         .map(|role| role["metadata"]["namespace"].clone())
         .collect();
     assert_eq!(spaces, [json!("shop"), json!("ingress")]);
+}
+
+/// Where an agent that watches `shop` may list this, by these values.
+fn listed_in(chart: &Chart, resource: &str, values: &str) -> Vec<String> {
+    let scope = "controller.scope.enabled=true,controller.scope.namespace=shop";
+    let objects = chart.objects(&["--set", &format!("{scope},{values}")]);
+    let may = |rule: &Value| {
+        let has = |field: &str, text: &str| {
+            rule[field].as_array().expect("a list").iter().any(|one| one == text)
+        };
+        has("resources", resource) && has("verbs", "list") && rule["resourceNames"].is_null()
+    };
+    of_kind(&objects, "Role")
+        .iter()
+        .filter(|role| role["rules"].as_array().expect("rules").iter().any(may))
+        .map(|role| role["metadata"]["namespace"].as_str().expect("a namespace").to_owned())
+        .collect()
+}
+
+#[test]
+fn services_that_flags_name_may_be_watched_beside_the_one_namespace() {
+    let name = "services_that_flags_name_may_be_watched_beside_the_one_namespace";
+    let Some(chart) = Chart::new(name) else { return };
+    let publish =
+        "controller.publishService.enabled=true,controller.publishService.pathOverride=edge/front";
+    let steers = "l4.enabled=true,l4.interfaces={eth0},l4.vips={192.0.2.10}";
+    for resource in ["services", "endpointslices"] {
+        let listed = |values: &str| listed_in(&chart, resource, values);
+        assert_eq!(listed(publish), ["shop"]);
+        assert_eq!(listed(&format!("{publish},{steers}")), ["shop", "edge"]);
+        assert_eq!(listed(&format!("{publish},l4.vipPool={{192.0.2.0/28}}")), ["shop", "edge"]);
+        let members = "controller.extraArgs.members-service=ingress/agents";
+        assert_eq!(listed(members), ["shop", "ingress"]);
+    }
 }
 
 #[test]

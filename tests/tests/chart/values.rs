@@ -28,7 +28,10 @@ fn values_that_mean_nothing_are_refused_by_name() {
         ("controller.admissionPolicy.validationActions={Refuse}", "validationActions"),
         ("tcp.5432=postgres", "/tcp/5432"),
         ("tcp.http=a/b:80", "'http' does not match"),
-        ("l4.enabled=true", "l4.vips"),
+        ("l4.enabled=true", "l4.interfaces"),
+        ("l4.enabled=true,l4.interfaces={eth0}", "l4.vips"),
+        ("l4.enabled=true,l4.interfaces={eth0},l4.vipPool={192.0.2.0/28}", "l4.vips"),
+        ("l4.mode=native", "/l4/mode"),
         (
             "l4.enabled=true,l4.vips={192.0.2.1},l4.interfaces={eth0},controller.hostNetwork=false",
             "hostNetwork",

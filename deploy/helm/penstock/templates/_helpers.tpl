@@ -95,8 +95,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if ne $controller.kind "DaemonSet" }}
 {{- fail "l4.enabled needs controller.kind DaemonSet: one agent on each node" }}
 {{- end }}
-{{- if or (not .Values.l4.vips) (not .Values.l4.interfaces) }}
-{{- fail "l4.enabled needs l4.vips, the virtual addresses, and l4.interfaces, where packets for them come in" }}
+{{- if not .Values.l4.interfaces }}
+{{- fail "l4.enabled needs l4.interfaces, where packets for the virtual addresses come in" }}
+{{- end }}
+{{- if not (or .Values.l4.vips (and .Values.l4.vipPool $controller.updateStatus (include "penstock.publishService" .))) }}
+{{- fail "l4.enabled needs l4.vips, the virtual addresses, or l4.vipPool to give the Service of controller.publishService its own" }}
 {{- end }}
 {{- end }}
 {{- if and (eq $controller.kind "DaemonSet") (or (kindIs "string" $controller.minAvailable) (and (kindIs "invalid" $controller.minAvailable) (not (kindIs "invalid" $controller.maxUnavailable)))) }}

@@ -6,7 +6,12 @@ mod pool;
 
 pub use pool::VipPool;
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use k8s_openapi::api::core::v1::Service;
 use kube::{
@@ -95,25 +100,21 @@ impl VipWriter {
         }
     }
 
-    /// The plan from the Services as they are now.
+    /// The plan from the Services as they are now, wherever one may be that has an address.
     async fn anew(&self) -> kube::Result<Plan> {
-        let api: Api<Service> = match &self.context.options.watch_namespace {
-            Some(namespace) => Api::namespaced(self.context.account.client(), namespace),
-            None => Api::all(self.context.account.client()),
-        };
         let mut services = HashMap::new();
-        let mut page = ListParams::default().limit(PAGE);
-        loop {
-            let list = in_time(api.list(&page)).await?;
-            for service in list.items {
-                let key = Key::new(service.namespace().unwrap_or_default(), service.name_any());
-                services.insert(key, Arc::new(service));
+        match &self.context.options.watch_namespace {
+            Some(watched) => {
+                let own = self.own.as_ref().map(|own| &*own.namespace);
+                let namespaces = BTreeSet::from_iter(own.into_iter().chain([watched.as_str()]));
+                for namespace in namespaces {
+                    let client = self.context.account.client();
+                    list(&Api::namespaced(client, namespace), &mut services).await?;
+                }
             }
-            match list.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => page = page.continue_token(&token),
-                None => return Ok(plan(services.iter(), &self.pool)),
-            }
+            None => list(&Api::all(self.context.account.client()), &mut services).await?,
         }
+        Ok(plan(services.iter(), &self.pool))
     }
 
     /// One after the other: they are few. False: not all of it.
@@ -161,5 +162,21 @@ impl VipWriter {
             *known = diagnostics.into();
             true
         });
+    }
+}
+
+/// Adds all of these to `services`.
+async fn list(api: &Api<Service>, services: &mut HashMap<Key, Arc<Service>>) -> kube::Result<()> {
+    let mut page = ListParams::default().limit(PAGE);
+    loop {
+        let list = in_time(api.list(&page)).await?;
+        for service in list.items {
+            let key = Key::new(service.namespace().unwrap_or_default(), service.name_any());
+            services.insert(key, Arc::new(service));
+        }
+        match list.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(()),
+        }
     }
 }

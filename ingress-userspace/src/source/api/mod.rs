@@ -28,7 +28,7 @@ use self::{gather::Gatherer, session::Session};
 use super::{SourceError, SourceState, Stopper, Update};
 use crate::{
     config::{Config, L4Mode},
-    kubernetes::Access,
+    kubernetes::{Access, Publish},
     translate::{self, Reference},
 };
 
@@ -41,6 +41,8 @@ pub struct Watched {
     pub always: BTreeSet<Reference>,
     /// The nodes are needed.
     pub nodes: bool,
+    /// The namespace of the agents' own Service, where it is given addresses or they are steered.
+    pub own_service: Option<Arc<str>>,
 }
 
 impl Watched {
@@ -51,10 +53,19 @@ impl Watched {
         let key = key.map(|(namespace, name)| {
             Reference::Secret(crate::stores::Key::new(namespace.as_str(), name.as_str()))
         });
+        let steers = config.l4.mode != L4Mode::Off && !config.l4.interfaces.is_empty();
+        let own_service = match &config.writes.publish {
+            // Else only its addresses are asked for, by the leader.
+            Publish::Service { namespace, .. } if steers || !config.writes.vip_pool.is_empty() => {
+                Some(namespace.as_str().into())
+            }
+            _ => None,
+        };
         Self {
             options: config.translate.clone(),
             always: key.into_iter().collect(),
-            nodes: config.l4.mode == L4Mode::Auto && !config.l4.interfaces.is_empty(),
+            nodes: steers,
+            own_service,
         }
     }
 
@@ -64,7 +75,10 @@ impl Watched {
         let options = &self.options;
         let flags = match of {
             Scoped::Ingresses => [None, None, None],
-            Scoped::Services => [options.default_backend_service.as_ref(), None, None],
+            Scoped::Services => {
+                let members = options.members_service.as_ref();
+                [options.default_backend_service.as_ref(), members, None]
+            }
             Scoped::Secrets => {
                 let key =
                     [options.default_ssl_certificate.as_ref(), options.tls_ticket_secret.as_ref()];
@@ -80,6 +94,9 @@ impl Watched {
         namespaces.extend(flags.into_iter().flatten().map(|(namespace, _)| namespace.as_str()));
         if of == Scoped::Secrets {
             namespaces.extend(self.always.iter().map(|one| &*one.key().namespace));
+        }
+        if of == Scoped::Services {
+            namespaces.extend(self.own_service.as_deref());
         }
         namespaces.into_iter().map(|name| Scope::Namespace(name.into())).collect()
     }

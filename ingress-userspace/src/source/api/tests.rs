@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{Watched, gather::Gatherer, session::Session};
+use super::{Scoped, Watched, gather::Gatherer, session::Session};
 use crate::{
     source::{SourceState, Update},
     stores::Stores,
@@ -520,4 +520,36 @@ async fn a_report_of_a_kubelet_is_no_change() {
     assert!(follower.is_silent());
     server.put(node("2026-01-01T00:10:00Z", "False"));
     follower.until("a change", |update| !Arc::ptr_eq(&update.stores, &stores)).await;
+}
+
+fn watched(flags: &str) -> Watched {
+    use crate::config::{Invocation, Parsed, parse};
+    let flags = format!("penstock run --apiserver-host=http://127.0.0.1:1 --node-name=n {flags}");
+    match parse(flags.split_whitespace().map(Into::into), 1) {
+        Parsed::Go(Invocation::Run(config)) => Watched::of(&config),
+        other => panic!("{flags}: {other:?}"),
+    }
+}
+
+#[test]
+fn nodes_are_watched_wherever_something_is_steered() {
+    for (mode, steers) in [("off", false), ("auto", true), ("xdp", true), ("tc", true)] {
+        assert_eq!(watched(&format!("--l4={mode} --interface=lo")).nodes, steers, "{mode}");
+    }
+    assert!(!watched("--l4=auto").nodes, "there is nothing to steer on");
+}
+
+#[test]
+fn services_that_flags_name_are_watched_beside_the_one_namespace() {
+    let scopes = |flags: &str| {
+        let scopes = watched(&format!("--watch-namespace=web {flags}")).scopes(Scoped::Services);
+        let names: Vec<_> = scopes.iter().filter_map(|scope| scope.namespace()).collect();
+        names.join(" ")
+    };
+    assert_eq!(scopes("--l4=off"), "web");
+    assert_eq!(scopes("--l4=tc --interface=lo --members-service=edge/agents"), "edge web");
+    assert_eq!(scopes("--l4=off --publish-service=edge/front"), "web", "the leader asks for it");
+    assert_eq!(scopes("--l4=tc --interface=lo --publish-service=edge/front"), "edge web");
+    let pool = "--l4=off --publish-service=edge/front --vip-pool=192.0.2.0/28";
+    assert_eq!(scopes(pool), "edge web");
 }

@@ -266,6 +266,25 @@ fn options() -> Options {
     }
 }
 
+/// What is compiled of a host stays where the host is the same allocation; the ids in it then have to
+/// be those of the same backends. Returns how many are the same.
+fn same_hosts_name_the_same(before: &Model, after: &Model, what: &str) -> usize {
+    static ID: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"BackendId\((\d+)\)").expect("one"));
+    let shared = after
+        .hosts
+        .iter()
+        .filter(|host| before.hosts.iter().any(|known| std::sync::Arc::ptr_eq(known, host)));
+    shared
+        .map(|host| {
+            for found in ID.captures_iter(&format!("{host:?}")) {
+                let at: usize = found[1].parse().expect("digits");
+                let (one, two) = (&before.backends[at].key, &after.backends[at].key);
+                assert_eq!(one, two, "{what}: {:?}", host.name);
+            }
+        })
+        .count()
+}
+
 /// Goes through these steps, comparing after each. Returns how often only a part was translated.
 fn compare(seeds: &[u64]) -> usize {
     let mut stores = stores(BASE).0;
@@ -273,6 +292,7 @@ fn compare(seeds: &[u64]) -> usize {
     let mut named = References::default();
     let mut named_before = BTreeSet::new();
     let mut parts = 0;
+    let mut before = None;
     for seed in seeds {
         let told = step(&mut stores, &mut fastrand::Rng::with_seed(*seed));
         let one = going_on.translate(&stores, &Default::default());
@@ -295,6 +315,9 @@ fn compare(seeds: &[u64]) -> usize {
         assert_eq!(rest.len(), other.0.len(), "{what}");
         assert_eq!(backends, other.1, "{what}");
         assert_eq!(certificates, other.2, "{what}");
+        if let Some(before) = before.replace(std::sync::Arc::clone(&one.model)) {
+            same_hosts_name_the_same(&before, &one.model, &what);
+        }
     }
     parts
 }
@@ -314,4 +337,37 @@ fn most_changes_are_of_a_part() {
     let seeds: Vec<_> = (0..200).map(|_| random.u64(..)).collect();
     let parts = compare(&seeds);
     assert!(parts > 80, "of 200 steps {parts} translated a part only");
+}
+
+#[test]
+fn backends_keep_their_ids_when_everything_is_translated_again() {
+    let young = ingress("young", &[], "", &["b.com / Prefix web"]);
+    let settings = |data: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: settings}}\ndata: {data}\n"
+        )
+    };
+    let (mut stores, faults) = stores(&format!("{BASE}{young}{}", settings("{}")));
+    assert!(faults.is_empty(), "{faults:?}");
+    let mut translator = Translator::new(options());
+    let before = translator.translate(&stores, &Default::default());
+    // In one step: the ConfigMap, and an older Ingress, whose backend is named before the other's.
+    let old = ingress("old", &[], "", &["a.com / Prefix api"]);
+    let created = "metadata:\n  creationTimestamp: 2026-01-01T00:00:00Z\n";
+    let old = object(&old.replacen("metadata:\n", created, 1), "Ingress", "old");
+    let settings = object(&settings("{proxy-buffering: 'on'}"), "ConfigMap", "settings");
+    let mut changes = Changes::default();
+    changes.applied(&old.0, &old.1);
+    changes.applied(&settings.0, &settings.1);
+    stores.apply(changes);
+    let after = translator.translate(&stores, &Default::default());
+    assert!(!translator.parts, "the ConfigMap is for all");
+    let key = |translation: &Translation, name: &str| {
+        let backends = &translation.model.backends;
+        backends.iter().position(|backend| &*backend.key.service == name)
+    };
+    assert!(key(&after, "api").is_some());
+    assert_eq!(key(&before, "web"), key(&after, "web"));
+    let what = "ConfigMap and Ingress";
+    assert!(same_hosts_name_the_same(&before.model, &after.model, what) > 0, "none stayed");
 }

@@ -292,13 +292,19 @@ fn an_address_that_was_there_before_stays() {
 }
 
 #[test]
-fn an_interface_without_native_xdp_gets_the_generic_kind_where_xdp_is_asked_for() {
+fn an_interface_without_native_xdp_gets_the_generic_kind() {
     let Some(place) = Place::new() else { return };
     // The loopback driver has no XDP.
-    let options = Options { mode: Mode::Xdp, ..place.options(&["lo"]) };
-    let handle = l4::start(options).expect("started").expect("there are VIPs");
-    assert_eq!(handle.status().interfaces["lo"], AttachKind::Generic);
-    assert!(attached("lo").is_some_and(|(_, native)| !native));
+    for mode in [Mode::Auto, Mode::Xdp] {
+        let options = Options { mode, ..place.options(&["lo"]) };
+        let handle = l4::start(options).expect("started").expect("there are VIPs");
+        assert_eq!(handle.status().interfaces["lo"], AttachKind::Generic);
+        assert!(attached("lo").is_some_and(|(_, native)| !native));
+        assert_eq!(tc_programs("lo"), (0, 0));
+        drop(handle);
+        place.unload().expect("unloaded");
+        eventually("the link is gone", || attached("lo").is_none());
+    }
 }
 
 #[test]
@@ -417,15 +423,15 @@ fn an_interface_that_is_made_anew_under_a_running_agent_is_attached_again() {
 }
 
 #[test]
-fn an_interface_without_native_xdp_gets_tc() {
+fn an_interface_gets_one_tc_program_where_tc_is_asked_for() {
     let Some(place) = Place::new() else { return };
-    // The loopback driver has no XDP.
-    let handle = l4::start(place.options(&["lo"])).expect("started").expect("there are VIPs");
+    let tc = || Options { mode: Mode::Tc, ..place.options(&["lo"]) };
+    let handle = l4::start(tc()).expect("started").expect("there are VIPs");
     assert_eq!(handle.status().interfaces["lo"], AttachKind::Tc);
     assert_eq!((attached("lo"), tc_programs("lo")), (None, (1, 0)));
     drop(handle);
     // The next agent replaces the program of the link, and adds none.
-    drop(l4::start(place.options(&["lo"])).expect("started"));
+    drop(l4::start(tc()).expect("started"));
     assert_eq!(tc_programs("lo"), (1, 0));
     place.unload().expect("unloaded");
     eventually("the link is gone", || tc_programs("lo") == (0, 0));
@@ -441,12 +447,8 @@ fn the_kind_of_program_can_be_changed_under_an_interface() {
     eventually("tc has taken the place of XDP", || {
         attached("eth0").is_none() && tc_programs("eth0").0 == 1
     });
-    // What is there is good enough for whoever leaves the choice.
-    let handle = l4::start(place.options(&["eth0"])).expect("started").expect("there are VIPs");
-    assert_eq!(handle.status().interfaces["eth0"], AttachKind::Tc);
-    drop(handle);
-    let xdp = Options { mode: Mode::Xdp, ..place.options(&["eth0"]) };
-    drop(l4::start(xdp).expect("started"));
+    // Whoever leaves the choice does not get tc, whatever was there.
+    drop(l4::start(place.options(&["eth0"])).expect("started"));
     eventually("XDP has taken the place of tc", || {
         attached("eth0").is_some_and(|(_, native)| native) && tc_programs("eth0").0 == 0
     });

@@ -122,8 +122,8 @@ pub struct RunFlags {
     #[arg(long, value_name = "SECONDS", default_value = "240")]
     pub drain_timeout: String,
 
-    /// Steer packets in the kernel where --interface is given: auto (XDP if the driver has it, else tc),
-    /// xdp (generic where the driver has none), tc, or off (needs no rights).
+    /// Steer packets in the kernel where --interface is given: auto or xdp (generic where the driver has
+    /// none), tc (experimental), or off (needs no rights).
     #[arg(long, value_name = "off|auto|xdp|tc", default_value = "auto")]
     pub l4: String,
     /// Virtual addresses, repeatable or comma-separated.

@@ -156,11 +156,11 @@ pub struct L4 {
 pub enum L4Mode {
     /// No: plain listeners, no right needed but to the ports.
     Off,
-    /// Yes, where there is an interface to do it on: by XDP where the driver has it, else by tc.
+    /// Yes, where there is an interface to do it on: as [`Xdp`](Self::Xdp).
     Auto,
     /// Yes, by XDP, whatever it costs.
     Xdp,
-    /// Yes, by tc.
+    /// Yes, by tc, which is an experiment.
     Tc,
 }
 

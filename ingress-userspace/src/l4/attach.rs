@@ -221,24 +221,17 @@ impl Loaded {
                 // The driver has no XDP, or not with this MTU or these settings.
                 Err(L4Error::Attach { source, .. }) => {
                     let cause = chain(&*source);
-                    if self.mode == Mode::Xdp {
-                        tracing::warn!(
-                            interface,
-                            cause,
-                            "{interface} does not take XDP programs in its driver: steering in \
-                             generic mode, which costs several times as much per packet; turn \
-                             merging off, or merged segments do not fit into the tunnel (ethtool \
-                             -K {interface} gro off lro off); --l4=auto would use tc"
-                        );
-                        let pin = link::pin(&self.directory, interface, Kind::Generic);
-                        link::xdp(&mut self.object, Kind::Generic, index, interface, &pin)?;
-                        return Ok(Kind::Generic);
-                    }
-                    tracing::info!(
+                    tracing::warn!(
                         interface,
                         cause,
-                        "{interface} does not take XDP programs in its driver: steering in tc"
+                        "{interface} does not take XDP programs in its driver: steering in \
+                         generic mode, which costs several times as much per packet; turn merging \
+                         off, or merged segments do not fit into the tunnel (ethtool -K \
+                         {interface} gro off lro off)"
                     );
+                    let pin = link::pin(&self.directory, interface, Kind::Generic);
+                    link::xdp(&mut self.object, Kind::Generic, index, interface, &pin)?;
+                    return Ok(Kind::Generic);
                 }
                 Err(other) => return Err(other),
             }

@@ -37,8 +37,7 @@ pub enum Kind {
     Native,
     /// XDP in the network stack: works on every interface, at a multiple of the cost.
     Generic,
-    /// tc, at the entrance of the network stack: where the driver has no XDP, and for packets that
-    /// are merged segments.
+    /// tc, at the entrance of the network stack, for packets that are merged segments too.
     Tc,
 }
 
@@ -59,8 +58,7 @@ impl Kind {
     pub(super) fn is_wanted(self, mode: Mode) -> bool {
         match mode {
             Mode::Off => false,
-            Mode::Auto => self != Self::Generic,
-            Mode::Xdp => self != Self::Tc,
+            Mode::Auto | Mode::Xdp => self != Self::Tc,
             Mode::Tc => self == Self::Tc,
         }
     }
@@ -266,9 +264,9 @@ mod tests {
     }
 
     #[test]
-    fn generic_xdp_is_only_for_who_asks_for_xdp() {
+    fn tc_is_only_for_who_asks_for_it() {
         let kinds = |mode| Kind::ALL.map(|kind| kind.is_wanted(mode));
-        assert_eq!(kinds(Mode::Auto), [true, false, true]);
+        assert_eq!(kinds(Mode::Auto), [true, true, false]);
         assert_eq!(kinds(Mode::Xdp), [true, true, false]);
         assert_eq!(kinds(Mode::Tc), [false, false, true]);
         assert_eq!(kinds(Mode::Off), [false; 3]);

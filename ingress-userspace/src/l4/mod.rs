@@ -81,11 +81,11 @@ pub enum Mode {
     /// Never: no rights beyond the ports are needed.
     #[default]
     Off,
-    /// If there is an interface to do it on: by XDP where the driver has it, else by tc.
+    /// If there is an interface to do it on: as [`Xdp`](Self::Xdp).
     Auto,
     /// By XDP, in the driver or, where that has none, in the network stack.
     Xdp,
-    /// By tc.
+    /// By tc, which is an experiment: only for who asks for it.
     Tc,
 }
 

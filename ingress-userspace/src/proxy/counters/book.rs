@@ -318,7 +318,7 @@ impl Book {
                 let sets = self.sets_of(host, model);
                 let table = Arc::downgrade(table);
                 self.numbers.insert(first, Numbers { sets, table, mark: 0, dead: None });
-            } else if host.routes.iter().chain(&host.app_root).any(|own| is_renamed(own)) {
+            } else if host.routes.iter().chain(&host.app_root).any(&is_renamed) {
                 let sets = self.sets_of(host, model);
                 renumbered.push(first..first.saturating_add(sets.len() as u64));
                 if let Some(numbers) = self.numbers.get_mut(&first) {

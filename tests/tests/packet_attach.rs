@@ -13,8 +13,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aya::programs::{SchedClassifier, TcAttachType, links::PinnedLink};
-use ingress_common::{HashKey, Reason, limits::ABI_VERSION};
+use aya::{
+    maps::{Array, Map, MapData},
+    programs::{SchedClassifier, TcAttachType, links::PinnedLink},
+};
+use ingress_common::{Group, HashKey, Heart, Reason, limits::ABI_VERSION};
 use ingress_userspace::{
     l4::{self, AttachKind, L4Error, Mode, Options, Services, command, object},
     model::Member,
@@ -486,6 +489,108 @@ fn an_agent_takes_over_from_one_of_an_older_version() {
     assert!(loopback_has(VIP) && loopback_has(VIP6));
     place.unload().expect("unloaded");
     assert!(attached("eth0").is_none() && !loopback_has(VIP) && !loopback_has(VIP6));
+}
+
+#[test]
+fn an_agent_that_fails_to_take_over_keeps_what_its_programs_need() {
+    let Some(place) = Place::new() else { return };
+    drop(l4::start(place.options(&["eth0"])).expect("started"));
+    let current = place.bpf_dir().join(format!("v{ABI_VERSION}"));
+    let older = place.bpf_dir().join(format!("v{}", ABI_VERSION - 1));
+    std::fs::rename(&current, &older).expect("pins can be moved");
+    // Another's program is on the second interface.
+    let other = place.bpf_dir().with_file_name("other");
+    let taken = Options { bpf_dir: other.clone(), ..place.options(&["wire"]) };
+    drop(l4::start(taken).expect("started"));
+    assert!(l4::start(place.options(&["eth0", "wire"])).is_err());
+    // The link has the new program already, whose other programs go with the last pin of their map.
+    assert!(attached("eth0").is_some());
+    assert!(current.join("link-eth0-native").exists() && current.join("PROGS").exists());
+    let group = || -> Group {
+        let data = MapData::from_pin(current.join("GROUPS")).expect("pinned");
+        let groups = Array::<_, Group>::try_from(Map::Array(data)).expect("an array");
+        groups.get(&0, 0).expect("read")
+    };
+    let before = group();
+    assert_eq!(before.ready, 1);
+    // Whoever tries again finishes it, on the table that is there.
+    drop(l4::start(place.options(&["eth0"])).expect("started"));
+    assert_eq!(group().generation, before.generation + 1);
+    assert!(group().transition_until != 0, "it follows the table before");
+    assert!(current.join("link-eth0-native").exists() && !older.exists());
+    command::Command::Unload { bpf_dir: other }.run(&mut Vec::new()).expect("unloaded");
+    place.unload().expect("unloaded");
+}
+
+#[test]
+fn there_is_one_agent_at_a_time() {
+    let Some(place) = Place::new() else { return };
+    let first = l4::start(place.options(&["eth0"])).expect("started").expect("there are VIPs");
+    match l4::start(place.options(&["eth0"])) {
+        Err(L4Error::AnotherAgent { path }) => assert_eq!(path, place.bpf_dir()),
+        other => panic!("{:?}", other.map(|handle| handle.is_some())),
+    }
+    assert!(attached("eth0").is_some() && loopback_has(VIP), "the first goes on");
+    drop(first);
+    // It ends soon, and is waited for.
+    drop(l4::start(place.options(&["eth0"])).expect("started"));
+}
+
+#[test]
+fn what_is_loaded_by_hand_misses_no_agent() {
+    let Some(place) = Place::new() else { return };
+    drop(l4::start(place.options(&["eth0"])).expect("started"));
+    let (interfaces, bpf_dir) = (vec!["eth0".to_owned()], place.bpf_dir());
+    let vips = vec![VIP.parse().expect("an address")];
+    let load = command::Command::Load { interfaces, vips, ports: vec![80], bpf_dir };
+    load.run(&mut Vec::new()).expect("loaded");
+    let data = MapData::from_pin(place.bpf_dir().join(format!("v{ABI_VERSION}/HEART")));
+    let heart = Array::<_, Heart>::try_from(Map::Array(data.expect("pinned"))).expect("an array");
+    assert_eq!(heart.get(&0, 0).expect("read").beat, 0);
+}
+
+#[test]
+fn generic_xdp_makes_room_for_tc() {
+    let Some(place) = Place::new() else { return };
+    let xdp = Options { mode: Mode::Xdp, ..place.options(&["lo"]) };
+    drop(l4::start(xdp).expect("started"));
+    let handle = l4::start(place.options(&["lo"])).expect("started").expect("there are VIPs");
+    assert_eq!(handle.status().interfaces["lo"], AttachKind::Tc);
+    drop(handle);
+    eventually("the generic one is gone", || attached("lo").is_none());
+}
+
+#[test]
+fn an_address_that_cannot_be_added_keeps_no_other_one_out() {
+    let Some(place) = Place::new() else { return };
+    let handle = l4::start(place.options(&["eth0"])).expect("started").expect("there are VIPs");
+    let services = |addresses: &[&str]| Services {
+        addresses: addresses.iter().map(|one| one.parse().expect("an address")).collect(),
+        tcp: vec![80],
+        udp: Vec::new(),
+        by_client: false,
+    };
+    // The kernel takes no multicast address of IPv6.
+    handle.serve(services(&["ff02::1:2", VIP, "203.0.113.99"]));
+    eventually("the other one is added", || loopback_has("203.0.113.99"));
+    let mut generations = std::collections::BTreeSet::new();
+    let reader = handle.reader();
+    eventually("the failure is said", || handle.status().error.is_some());
+    let steered = |address: &str| {
+        reader.services().expect("read").iter().any(|service| service.name.contains(address))
+    };
+    eventually("the others are steered", || steered("203.0.113.99"));
+    // It is tried again each second: no table is published for that.
+    let begun = Instant::now();
+    eventually("some time has passed", || {
+        generations.extend(reader.generations().expect("read"));
+        begun.elapsed() > Duration::from_secs(3)
+    });
+    assert_eq!(generations.len(), 1, "{generations:?}");
+    assert!(!steered("ff02"));
+    handle.serve(services(&[VIP]));
+    eventually("nothing is wrong any more", || handle.status().error.is_none());
+    eventually("what is not named any more is gone", || !loopback_has("203.0.113.99"));
 }
 
 #[test]

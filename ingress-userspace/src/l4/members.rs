@@ -14,10 +14,10 @@ use ingress_common::{
 
 use super::{
     Desired, NodeStatus, Options,
-    apply::TRANSITION,
     diff::Table,
     health::{Health, Probe, Tunnel, with_panic_threshold},
-    plan::{Candidate, State, node_ids, rows},
+    plan::{Candidate, State, node_ids},
+    planned::Planned,
 };
 use crate::model::Member;
 
@@ -45,36 +45,6 @@ pub struct Services {
     pub udp: Vec<u16>,
     /// All connections of a client's address go to one node, rather than each to its own.
     pub by_client: bool,
-}
-
-/// The rows, and what they were computed from.
-struct Planned {
-    candidates: Vec<Candidate>,
-    /// The candidates' numbers.
-    ids: Vec<Option<NodeId>>,
-    rows: Arc<Vec<Row>>,
-    /// Nobody had said who is there.
-    alone: bool,
-    /// When they were computed, which is about when they are published.
-    since: Instant,
-}
-
-impl Planned {
-    /// Whether others may wait that these candidates would get: for as long as a table is new, SYNs
-    /// are offered first to whom the one before it had. A change within that time would make that
-    /// one forgotten. Only nodes that join or get more can wait: whoever drains or is gone cannot.
-    fn suffices_for(&self, candidates: &[Candidate], ids: &BTreeMap<String, NodeId>) -> bool {
-        let numbered = self.candidates.iter().zip(&self.ids);
-        let mut stays = numbered.map(|(before, id)| {
-            ids.get(&before.name).copied() == *id
-                && candidates.iter().any(|now| {
-                    now.name == before.name
-                        && now.state <= before.state
-                        && now.weight >= before.weight
-                })
-        });
-        !self.alone && self.since.elapsed() < TRANSITION && stays.all(|stays| stays)
-    }
 }
 
 /// The members, their health, and the rows that follow from them.
@@ -331,26 +301,19 @@ impl Members {
     /// The rows as they should be now.
     fn plan(&mut self, ids: &BTreeMap<String, NodeId>) -> Arc<Vec<Row>> {
         let candidates = self.candidates();
-        let numbers: Vec<_> = candidates.iter().map(|one| ids.get(&one.name).copied()).collect();
         // Rows cost milliseconds, and this is called whenever a neighbour changes.
         if let Some(known) = &self.table
-            && (known.candidates == candidates && known.ids == numbers
-                || known.suffices_for(&candidates, ids))
+            && known.serves(&candidates, ids)
         {
-            return Arc::clone(&known.rows);
+            return Arc::clone(known.rows());
         }
-        let rows = Arc::new(rows(&candidates, ids, self.candidates));
+        let planned = Planned::new(candidates, ids, self.candidates, self.list.is_empty());
+        let rows = Arc::clone(planned.rows());
         self.heads.clear();
         for row in rows.iter() {
             *self.heads.entry(row.nodes[0]).or_default() += 1;
         }
-        self.table = Some(Planned {
-            candidates,
-            ids: numbers,
-            rows: Arc::clone(&rows),
-            alone: self.list.is_empty(),
-            since: Instant::now(),
-        });
+        self.table = Some(planned);
         rows
     }
 
@@ -543,8 +506,7 @@ mod tests {
             rows.iter().filter(|row| row.nodes[0] == id).count()
         }
         fn settle(members: &mut Members) {
-            let table = members.table.as_mut().expect("there is one");
-            table.since = table.since.checked_sub(TRANSITION).expect("the machine runs for longer");
+            members.table.as_mut().expect("there is one").settle();
         }
         let list = |weight: u32, count: u8| -> Vec<Member> {
             let mut list: Vec<Member> =

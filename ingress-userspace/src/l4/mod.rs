@@ -1,7 +1,7 @@
 //! The agent's side of the kernel tier, in the order of the data:
 //!
 //! ```text
-//! members, health ─→ plan (pure) ─→ rows ┐
+//! members, health ─→ plan, planned       ┐
 //! neighbor ─→ reach ─→ each node's hop   ├→ diff (pure) ─→ apply ─→ BPF maps
 //! options ─→ virtual services            ┘
 //! object, machine, stack, translation    what this build has, and what this machine allows
@@ -41,6 +41,7 @@ mod netlink;
 pub mod object;
 mod pcapng;
 pub mod plan;
+mod planned;
 mod question;
 mod reach;
 mod record;

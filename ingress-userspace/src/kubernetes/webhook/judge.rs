@@ -87,7 +87,12 @@ fn rewritten(present: Option<&Ingress>, ingress: &Ingress) -> BTreeSet<String> {
 
 /// What the Ingress names that nothing has named until now: only what is named is ever asked for, so
 /// that nobody knows whether it exists.
-fn unknown(options: &Options, stores: &Stores, key: &Key, ingress: &Arc<Ingress>) -> Vec<Key> {
+fn unknown(
+    options: &Options,
+    stores: &Stores,
+    key: &Key,
+    ingress: &Arc<Ingress>,
+) -> Vec<Reference> {
     let alone = Stores {
         ingresses: std::iter::once((key.clone(), Arc::clone(ingress))).collect(),
         ..stores.clone()
@@ -102,15 +107,18 @@ fn unknown(options: &Options, stores: &Stores, key: &Key, ingress: &Arc<Ingress>
         return Vec::new();
     }
     let named = references(stores, options);
-    missing.difference(&named).map(|reference| reference.key().clone()).collect()
+    missing.difference(&named).cloned().collect()
 }
 
-/// The message, without saying of something that it does not exist where nobody knows that.
-fn not_checked(message: String, unknown: &[Key]) -> String {
-    unknown.iter().fold(message, |message, Key { namespace, name }| {
+/// The message, without saying of something that it does not exist where nobody knows that. Of another
+/// kind there may be one of the same name.
+fn not_checked(message: String, unknown: &[Reference]) -> String {
+    unknown.iter().map(Reference::object).fold(message, |message, object| {
         message.replace(
-            &format!("{namespace}/{name} does not exist"),
-            &format!("{namespace}/{name} was not checked, for nothing named it until now; if it does not exist"),
+            &format!("{object} does not exist"),
+            &format!(
+                "{object} was not checked, for nothing named it until now; if it does not exist"
+            ),
         )
     })
 }
@@ -226,6 +234,15 @@ mod tests {
         for named in ["Secret web/later", "Secret web/cert"] {
             assert!(all.contains(&format!("{named} was not checked")), "{all}");
         }
+        assert!(all.contains("Service web/app does not exist"), "{all}");
+    }
+
+    #[test]
+    fn a_service_of_the_name_of_a_secret_that_nobody_knows_does_not_exist() {
+        let asks = ingress("a.test", "/", json!({"auth-type": "basic", "auth-secret": "app"}));
+        let verdict = judged(&moment(vec![]), "new", asks);
+        let all = verdict.warnings.join("\n");
+        assert!(all.contains("Secret web/app was not checked"), "{all}");
         assert!(all.contains("Service web/app does not exist"), "{all}");
     }
 

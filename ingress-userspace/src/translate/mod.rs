@@ -314,7 +314,7 @@ impl Translator {
             Report::on(object, &mut diagnostics).warning("data.custom-http-errors", message);
         }
         let around = Around { options, stores, config: &config, default_backend };
-        let (backends, known) = previous.map_or_else(Default::default, Routing::to_go_on_from);
+        let (backends, known) = previous.map_or_else(Default::default, Routing::hand_on);
         let assembled =
             assemble(around, lasting, stores.ingresses.iter(), backends, Default::default());
         let Assembled { hosts, mut backends, passthrough, first_ports, diagnostics: of_ingresses } =

@@ -156,7 +156,7 @@ impl Routing {
     /// What a translation of all Ingresses begins with: the backends, none of them named yet, and the
     /// hosts of before, which name them by these ids. Where it is time for new ids, nothing: a host of
     /// before would name other backends by the same numbers.
-    pub(super) fn to_go_on_from(&mut self) -> (Backends, &[Arc<Host>]) {
+    pub(super) fn hand_on(&mut self) -> (Backends, &[Arc<Host>]) {
         if self.backends.is_sparse() {
             return (Backends::default(), &[]);
         }

@@ -203,8 +203,6 @@ fn packets(file: &[u8]) {
 }
 
 #[test]
-#[ignore = "stood still in half of its runs until its listeners announced the agent's segment size; \
-            30 runs in a row have not been seen since"]
 fn merged_segments_go_through_the_tunnel_of_tc() {
     let Some(_object) = requirement::bpf("merged_segments_go_through_the_tunnel_of_tc") else {
         return;

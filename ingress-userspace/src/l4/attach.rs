@@ -172,7 +172,6 @@ impl Loaded {
     pub(super) fn attach(&mut self, interface: &str) -> Result<Kind, L4Error> {
         let index = index_of(interface)?;
         let mut others = Vec::new();
-        let mut generic = false;
         for directory in std::iter::once(self.directory.clone()).chain(self.older.clone()) {
             for kind in Kind::ALL {
                 let pin = link::pin(&directory, interface, kind);
@@ -181,7 +180,6 @@ impl Loaded {
                 }
                 if !kind.is_wanted(self.mode) {
                     others.push(pin);
-                    generic |= kind == Kind::Generic;
                     continue;
                 }
                 if kind == Kind::Tc {
@@ -193,7 +191,7 @@ impl Loaded {
                 }
             }
         }
-        let kind = self.attach_first(interface, index, generic)?;
+        let kind = self.attach_first(interface, index)?;
         for pin in others {
             tracing::info!(pin = %pin.display(), "another kind of program is in its place");
             if let Err(error) = Detached::default().remove(&pin) {
@@ -203,18 +201,9 @@ impl Loaded {
         Ok(kind)
     }
 
-    /// Attaches to an interface that has no program of ours that could be replaced, or a `generic`
-    /// one, beside which the kernel takes none in the driver: the one that goes would have to go
-    /// first, and packets would meet none.
-    fn attach_first(
-        &mut self,
-        interface: &str,
-        index: u32,
-        generic: bool,
-    ) -> Result<Kind, L4Error> {
-        if generic {
-            tracing::info!(interface, "steering in tc, for there was generic XDP");
-        } else if self.mode != Mode::Tc {
+    /// Attaches to an interface that has no program of ours that could be replaced.
+    fn attach_first(&mut self, interface: &str, index: u32) -> Result<Kind, L4Error> {
+        if self.mode != Mode::Tc {
             let pin = link::pin(&self.directory, interface, Kind::Native);
             match link::xdp(&mut self.object, Kind::Native, index, interface, &pin) {
                 Ok(()) => return Ok(Kind::Native),

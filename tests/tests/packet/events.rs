@@ -13,7 +13,7 @@ use testbed::wire::{ACK, SYN};
 
 use crate::bed::{
     Bed, Header, OVER_V4, OWN, OWN_V4, PASS, PEER_V4, TX, UNUSABLE, bed, segment, segment6,
-    tunnelled,
+    sent_to, tunnelled,
 };
 
 /// Puts a watching program into its slot and says who watches.
@@ -51,10 +51,10 @@ fn beginnings_and_some_drops_are_events() {
         for packet in [segment(SYN), segment6(SYN)] {
             bed.row(&packet, &[OVER_V4]);
             bed.forwards(&packet, OVER_V4, &[]);
-            let sent = crate::bed::sent_to(OVER_V4, &crate::bed::Header::new(1, &[]), &packet);
+            let sent = sent_to(OVER_V4, &Header::new(1, &[]), &packet);
             let records = records(&mut ring);
             let [(seen, data)] = &records[..] else { panic!("{records:?}") };
-            assert_eq!((seen.reason, seen.action), (Reason::Forwarded as u32, crate::bed::TX));
+            assert_eq!((seen.reason, seen.action), (Reason::Forwarded as u32, TX));
             assert_eq!(seen.flags, SEEN_OPENING | SEEN_EVENT);
             assert_eq!(seen.bytes as usize, packet.frame().len());
             assert_eq!(seen.left as usize, sent.frame().len());

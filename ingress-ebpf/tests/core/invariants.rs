@@ -303,6 +303,11 @@ fn as_frame(tunnel: &Tunnel, after: &[u8]) -> Vec<u8> {
 
 /// The node that a packet was sent to gets the client's packet out of it.
 fn comes_out(world: &World, outer: &Sight, tunnel: &Tunnel, after: &[u8], id: u16) {
+    // Of a node whose two addresses are of two families, which no agent makes: an IPv4 address in an
+    // IPv6 header is nobody's.
+    if outer.v6 && (outer.source.as_v4().is_some() || outer.destination.as_v4().is_some()) {
+        return;
+    }
     let mut there = world.clone();
     there.config.node = NodeId(id);
     there.socket = Socket::Known;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{BASE, get, host, ingress};
+use super::{BASE, get, host, ingress, parts::described};
 use crate::{
     model::{Host, Model},
     source::parse::tests::stores,
@@ -108,8 +108,8 @@ fn a_translator_that_remembers_says_what_a_new_one_would() {
         let remembered = translator.translate(&stores, &Default::default());
         let fresh = Translator::new(Options::default()).translate(&stores, &Default::default());
         assert_eq!(remembered.diagnostics, fresh.diagnostics);
-        assert_eq!(remembered.model.hosts, fresh.model.hosts);
-        assert_eq!(remembered.model.backends, fresh.model.backends);
+        // But for the numbers that backends and certificates go by, which stay what they were.
+        assert_eq!(described(&remembered), described(&fresh));
     }
 }
 

@@ -226,7 +226,7 @@ fn step(stores: &mut Stores, random: &mut fastrand::Rng) -> Vec<String> {
 }
 
 /// The model as text in which nothing depends on the numbers that things go by.
-fn described(translation: &Translation) -> (String, BTreeSet<String>, BTreeSet<String>) {
+pub(super) fn described(translation: &Translation) -> (String, BTreeSet<String>, BTreeSet<String>) {
     static ID: LazyLock<Regex> =
         LazyLock::new(|| Regex::new(r"(BackendId|CertificateId)\((\d+)\)").expect("it is one"));
     let Model { hosts, backends, certificates, .. } = &*translation.model;

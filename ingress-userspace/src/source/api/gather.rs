@@ -345,7 +345,6 @@ impl Gatherer {
                 "all objects of the cluster are there"
             );
         }
-        self.referenced.ready();
         self.published = Some((Arc::clone(&stores), diagnostics.clone()));
         Some(Update { stores, diagnostics, since: since.map(Instant::into_std) })
     }

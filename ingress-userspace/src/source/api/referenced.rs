@@ -2,11 +2,8 @@
 //! version is another one.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -45,14 +42,10 @@ pub(super) struct Referenced {
     items: BTreeMap<Reference, Item>,
     tickets: u64,
     fetcher: Fetcher,
-    /// There is a state that is served: what waits for its turn keeps changes waiting no longer than
-    /// [`PATIENCE`].
-    is_ready: bool,
 }
 
+#[derive(Default)]
 struct Item {
-    /// Since when it is named.
-    since: Instant,
     /// What is held; `None`: nothing.
     version: Option<Arc<str>>,
     /// It is known what there is, as far as it can be.
@@ -66,20 +59,6 @@ struct Item {
 struct Fetch {
     ticket: u64,
     task: AbortHandle,
-    /// Its turn has come.
-    begun: Arc<AtomicBool>,
-}
-
-impl Item {
-    fn new() -> Self {
-        Self { since: Instant::now(), version: None, answered: false, fetch: None, again: false }
-    }
-
-    /// It could not be asked for in all this time, because so much else of its namespace is named.
-    fn is_late(&self) -> bool {
-        let waits = |fetch: &Fetch| !fetch.begun.load(Ordering::Relaxed);
-        self.fetch.as_ref().is_some_and(waits) && self.since.elapsed() >= PATIENCE
-    }
 }
 
 impl Drop for Fetch {
@@ -97,16 +76,13 @@ struct Fetcher {
     pace: Arc<Pace>,
 }
 
-/// How fast objects of a namespace are fetched: whoever may write Ingresses there can have any number of
-/// them named, and named anew, and the API server is everybody's.
+/// How fast objects are fetched: whoever may write Ingresses can have any number of them named, and
+/// named anew, and the API server is everybody's.
 struct Pace {
-    /// By namespace: when the next one is due if none may come early; it runs ahead of the clock by
-    /// what was fetched of late. One that the clock has passed says nothing.
-    due: Mutex<HashMap<Arc<str>, Instant>>,
+    /// When the next one is due if none may come early; it runs ahead of the clock by what was fetched
+    /// of late.
+    due: Mutex<Instant>,
 }
-
-/// From so many namespaces on, those that say nothing are looked for and forgotten.
-const MANY: usize = 256;
 
 /// So many objects are fetched as fast as the API server answers, at a start above all; then one in
 /// each of these.
@@ -115,16 +91,12 @@ const EACH: Duration = Duration::from_millis(5);
 
 impl Pace {
     fn new() -> Self {
-        Self { due: Mutex::default() }
+        Self { due: Mutex::new(Instant::now()) }
     }
 
-    /// When the next fetch of this namespace may begin.
-    fn next(&self, namespace: &Arc<str>, now: Instant) -> Instant {
-        let mut all = self.due.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= MANY && !all.contains_key(namespace) {
-            all.retain(|_, due| *due > now);
-        }
-        let due = all.entry(Arc::clone(namespace)).or_insert(now);
+    /// When the next fetch may begin.
+    fn next(&self, now: Instant) -> Instant {
+        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
         *due = (*due).max(now) + EACH;
         // Before that much is fetched, at once.
         due.checked_sub(EACH * AT_ONCE_EARLY).map_or(now, |early| early.max(now))
@@ -140,7 +112,7 @@ impl Referenced {
         let places = Arc::new(Semaphore::new(AT_ONCE));
         let pace = Arc::new(Pace::new());
         let fetcher = Fetcher { session, state, messages, places, pace };
-        Self { items: BTreeMap::new(), tickets: 0, fetcher, is_ready: false }
+        Self { items: BTreeMap::new(), tickets: 0, fetcher }
     }
 
     /// These are named now, and no others. Those that `is_watched` refuses cannot be had.
@@ -161,7 +133,7 @@ impl Referenced {
             if self.items.contains_key(reference) {
                 continue;
             }
-            self.items.insert(reference.clone(), Item::new());
+            self.items.insert(reference.clone(), Item::default());
             if is_watched(reference) {
                 self.fetch(reference);
             } else if let Some(item) = self.items.get_mut(reference) {
@@ -174,16 +146,9 @@ impl Referenced {
         self.items.contains_key(reference)
     }
 
-    /// A state is served from now on.
-    pub(super) fn ready(&mut self) {
-        self.is_ready = true;
-    }
-
-    /// Those that nothing is known of yet and that are worth waiting for.
+    /// Those that nothing is known of yet.
     pub(super) fn outstanding(&self) -> impl Iterator<Item = &Reference> {
-        let is_outstanding = |item: &Item| !item.answered && !(self.is_ready && item.is_late());
-        let all = self.items.iter().filter(move |(_, item)| is_outstanding(item));
-        all.map(|(reference, _)| reference)
+        self.items.iter().filter(|(_, item)| !item.answered).map(|(reference, _)| reference)
     }
 
     /// Everything that is named was asked for and answered.
@@ -247,21 +212,17 @@ impl Referenced {
     fn fetch(&mut self, reference: &Reference) {
         self.tickets += 1;
         let ticket = self.tickets;
-        let begun = Arc::<AtomicBool>::default();
-        let task = self.fetcher.clone().fetch(reference.clone(), ticket, Arc::clone(&begun));
+        let task = self.fetcher.clone().fetch(reference.clone(), ticket);
         let task = tokio::spawn(task).abort_handle();
         if let Some(item) = self.items.get_mut(reference) {
-            item.fetch = Some(Fetch { ticket, task, begun });
+            item.fetch = Some(Fetch { ticket, task });
         }
     }
 }
 
 impl Fetcher {
     /// Asks until there is an answer.
-    async fn fetch(self, reference: Reference, ticket: u64, begun: Arc<AtomicBool>) {
-        // Those that are tried again have a pace of their own.
-        sleep_until(self.pace.next(&reference.key().namespace, Instant::now())).await;
-        begun.store(true, Ordering::Relaxed);
+    async fn fetch(self, reference: Reference, ticket: u64) {
         let what = reference.object().to_string();
         let tell = |fetched| {
             // Nobody listens any more: the run ends.
@@ -295,6 +256,7 @@ impl Fetcher {
 
     async fn find(&self, reference: &Reference) -> Result<Option<Decoded>, Failure> {
         let _place = self.places.acquire().await;
+        sleep_until(self.pace.next(Instant::now())).await;
         let key = reference.key();
         match reference {
             Reference::Secret(_) => self.session.find::<Secret>(&key.namespace, &key.name).await,
@@ -313,22 +275,12 @@ mod tests {
     async fn many_are_fetched_at_once_and_then_one_after_the_other() {
         let pace = Pace::new();
         let start = Instant::now();
-        let web = Arc::from("web");
         for _ in 0..AT_ONCE_EARLY {
-            assert_eq!(pace.next(&web, start), start);
+            assert_eq!(pace.next(start), start);
         }
-        assert_eq!(pace.next(&web, start), start + EACH);
-        assert_eq!(pace.next(&web, start), start + EACH * 2);
-        assert_eq!(pace.next(&Arc::from("other"), start), start, "another's is its own");
+        assert_eq!(pace.next(start), start + EACH);
+        assert_eq!(pace.next(start), start + EACH * 2);
         let later = start + EACH * (AT_ONCE_EARLY + 2);
-        assert_eq!(pace.next(&web, later), later, "it has recovered");
-        for number in 0..MANY * 2 {
-            pace.next(
-                &Arc::from(format!("n{number}")),
-                later + EACH * 2 * u32::try_from(number).unwrap_or(0),
-            );
-        }
-        let known = pace.due.lock().unwrap_or_else(PoisonError::into_inner).len();
-        assert!(known <= MANY, "{known}");
+        assert_eq!(pace.next(later), later, "it has recovered");
     }
 }

@@ -553,25 +553,3 @@ fn services_that_flags_name_are_watched_beside_the_one_namespace() {
     let pool = "--l4=off --publish-service=edge/front --vip-pool=192.0.2.0/28";
     assert_eq!(scopes(pool), "edge web");
 }
-
-#[tokio::test(start_paused = true)]
-async fn who_names_very_many_keeps_nobody_else_waiting() {
-    let server = ApiServer::default();
-    let mut follower = Follower::start(&server);
-    follower.until_stores("the first", |_| true).await;
-    let mut greedy = ingress("greedy", "s");
-    let names = (0..8000).map(|number| json!({ "secretName": format!("s{number}") }));
-    greedy["spec"]["tls"] = names.collect();
-    server.put(greedy);
-    sleep(Duration::from_millis(100)).await;
-    let (mut other, mut cert) = (ingress("other", "cert"), secret("cert", "text"));
-    other["metadata"]["namespace"] = json!("other");
-    cert["metadata"]["namespace"] = json!("other");
-    server.put(cert);
-    server.put(other);
-    let start = Instant::now();
-    let is_there = |stores: &Stores| stores.ingresses.get("other", "other").is_some();
-    let stores = follower.until_stores("the other's", is_there).await;
-    assert!(stores.secrets.get("other", "cert").is_some(), "it has what it names");
-    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
-}

@@ -311,6 +311,7 @@ fn comes_out(world: &World, outer: &Sight, tunnel: &Tunnel, after: &[u8], id: u1
     let mut there = world.clone();
     there.config.node = NodeId(id);
     there.socket = Socket::Known;
+    there.stale = false;
     for (address, peer) in &mut there.peers {
         if *address == outer.source {
             peer.local = outer.destination;

@@ -5,7 +5,7 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
 use ingress_common::{Hops, TunnelHeader};
@@ -105,7 +105,12 @@ impl Question {
             }
             IpAddr::V6(service) => {
                 let source = match self.own {
-                    IpAddr::V4(own) => own.to_ipv6_mapped(),
+                    // Of the prefix whose packets nobody takes (RFC 6666): programs take no mapped
+                    // address in an IPv6 header.
+                    IpAddr::V4(own) => {
+                        let [a, b, c, d] = own.octets().map(u16::from);
+                        Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, a << 8 | b, c << 8 | d)
+                    }
                     IpAddr::V6(own) => own,
                 };
                 let payload = u16::try_from(length - IPV6).unwrap_or(u16::MAX).to_be_bytes();

@@ -47,6 +47,10 @@ pub(crate) struct Arguments {
     /// Record what is counted.
     #[arg(long, conflicts_with = "cases")]
     write: bool,
+    /// Count how often a request waits for memory, instead: data in no cache of the second level, by
+    /// callgrind's model of one of 1 MiB.
+    #[arg(long, conflicts_with = "write")]
+    misses: bool,
 }
 
 /// The record, below the workspace's root.
@@ -55,6 +59,10 @@ const RECORD: &str = "docs/benchmarks/instructions.json";
 const TOLERANCE: f64 = 0.03;
 /// Requests of one count.
 const REQUESTS: usize = 400;
+/// The same, of misses: hosts are to come in no order that a cache remembers.
+const REQUESTS_FOR_MISSES: usize = 6000;
+/// The caches of callgrind's model: the last is as large as a core's own usually is.
+const CACHES: [&str; 3] = ["--cache-sim=yes", "--D1=32768,8,64", "--LL=1048576,16,64"];
 /// Counts of a case, the lowest of which is taken: a timer that fires meanwhile only adds.
 const COUNTS: usize = 3;
 /// The core of the agent under valgrind.
@@ -177,10 +185,18 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
             }
             _ => Name::Penstock.configure(&site)?,
         };
+        if arguments.misses {
+            let misses = misses(case, &peer, &ground).with_context(|| case.name().to_owned())?;
+            step::say(&format!("  {:<14} {:>9} misses per request", case.name(), number(misses)));
+            continue;
+        }
         let count = count(case, &peer, &ground).with_context(|| case.name().to_owned())?;
         let allocations = number(count.allocations);
         step::say(&format!("  {:<14} {allocations:>9} allocations per request", case.name()));
         instructions.insert(case.name().to_owned(), count.instructions.round());
+    }
+    if arguments.misses {
+        return Ok(());
     }
     let counted = Record { compiler: compiler()?, instructions };
     let path = workspace::root().join(RECORD);
@@ -232,6 +248,37 @@ fn compare(counted: &Record, recorded: Option<&Record>) -> Vec<String> {
 }
 
 fn count(case: Case, peer: &Peer, ground: &Ground) -> Result<Count> {
+    let mut lowest = (u64::MAX, u64::MAX);
+    for dump in dumps(case, peer, ground, REQUESTS, &[])? {
+        lowest = lowest.min((total(&dump, 0)?, allocations(&dump)));
+    }
+    let each = |count: u64| count as f64 / REQUESTS as f64;
+    Ok(Count { instructions: each(lowest.0), allocations: each(lowest.1) })
+}
+
+/// How often a request finds data in no cache: what is read and what is written, the lowest count.
+fn misses(case: Case, peer: &Peer, ground: &Ground) -> Result<f64> {
+    let mut lowest = u64::MAX;
+    for dump in dumps(case, peer, ground, REQUESTS_FOR_MISSES, &CACHES)? {
+        let events = dump.lines().find_map(|line| line.strip_prefix("events: "));
+        let events: Vec<_> = events.context("a dump without its events")?.split(' ').collect();
+        let of = |name| {
+            let place = events.iter().position(|event| *event == name);
+            total(&dump, place.with_context(|| format!("nothing about {name}"))?)
+        };
+        lowest = lowest.min(of("DLmr")? + of("DLmw")?);
+    }
+    Ok(lowest as f64 / REQUESTS_FOR_MISSES as f64)
+}
+
+/// What callgrind wrote down of each of [`COUNTS`] times so many requests.
+fn dumps(
+    case: Case,
+    peer: &Peer,
+    ground: &Ground,
+    requests: usize,
+    options: &[&str],
+) -> Result<Vec<String>> {
     // Dumps of an earlier run would be taken for ours.
     let directory = ground.directory.join("callgrind");
     let _ = fs::remove_dir_all(&directory);
@@ -241,6 +288,7 @@ fn count(case: Case, peer: &Peer, ground: &Ground) -> Result<Count> {
     command.push(format!("--callgrind-out-file={}", out.display()));
     // Starting with ten thousand Ingresses takes a while as it is.
     command.push("--instr-atstart=no".to_owned());
+    command.extend(options.iter().map(|option| (*option).to_owned()));
     command.extend(peer.command.iter().cloned());
     let log = ground.directory.join(format!("valgrind-{}.log", case.name()));
     let probe = (peer.http, peer.host);
@@ -251,24 +299,16 @@ fn count(case: Case, peer: &Peer, ground: &Ground) -> Result<Count> {
         load::said(Command::new("callgrind_control").args([order, &process])).map(drop)
     };
     control("--instr=on")?;
-    // Pools are filled and tables have grown to their size.
-    case.ask(&ground.load, peer, REQUESTS)?;
-    let mut dumps = 0;
-    let mut dump = || -> Result<(u64, u64)> {
+    let mut dumps = Vec::new();
+    // Before the first that counts, pools are filled and tables have grown to their size.
+    for number in 1..=COUNTS + 1 {
+        case.ask(&ground.load, peer, requests)?;
         control("--dump")?;
-        dumps += 1;
-        let file = format!("{}.{dumps}", out.display());
-        let dump = fs::read_to_string(&file).with_context(|| format!("no dump in {file}"))?;
-        Ok((total(&dump)?, allocations(&dump)))
-    };
-    dump()?;
-    let mut lowest = (u64::MAX, u64::MAX);
-    for _ in 0..COUNTS {
-        case.ask(&ground.load, peer, REQUESTS)?;
-        lowest = lowest.min(dump()?);
+        let file = format!("{}.{number}", out.display());
+        dumps.push(fs::read_to_string(&file).with_context(|| format!("no dump in {file}"))?);
     }
-    let each = |count: u64| count as f64 / REQUESTS as f64;
-    Ok(Count { instructions: each(lowest.0), allocations: each(lowest.1) })
+    dumps.remove(0);
+    Ok(dumps)
 }
 
 /// Calls of the allocator in a dump: `cfn=(7) malloc`, where the name is left out from the second
@@ -299,10 +339,11 @@ fn allocations(dump: &str) -> u64 {
     calls
 }
 
-/// The line `totals: 123` of a dump.
-fn total(dump: &str) -> Result<u64> {
+/// The line `totals: 123 45` of a dump: of the event at this place.
+fn total(dump: &str, place: usize) -> Result<u64> {
     let line = dump.lines().rev().find_map(|line| line.strip_prefix("totals: "));
-    line.and_then(|total| total.trim().parse().ok()).context("a dump without its totals")
+    let total = line.and_then(|totals| totals.split_whitespace().nth(place)?.parse().ok());
+    total.context("a dump without its totals")
 }
 
 /// `rustc 1.95.0 (...) for x86_64-...`.
@@ -333,8 +374,10 @@ mod tests {
 
     #[test]
     fn the_total_is_that_of_the_whole_dump() {
-        assert_eq!(total("summary: 7\nfn=(1) totals\n16 7\ntotals: 8\n").unwrap(), 8);
-        assert!(total("fn=(1)\n").is_err());
+        let dump = "summary: 7 1\nfn=(1) totals\n16 7 1\ntotals: 8 2\n";
+        assert_eq!((total(dump, 0).unwrap(), total(dump, 1).unwrap()), (8, 2));
+        assert!(total(dump, 2).is_err());
+        assert!(total("fn=(1)\n", 0).is_err());
     }
 
     #[test]

@@ -122,7 +122,9 @@ fn the_owner_answers_the_client_directly() {
     cluster.route_over(&[0]).expect("the router takes the route");
     const BODY: u64 = 8_000_000;
     let mut seen = 0;
-    for _ in 0..40 {
+    // On a busy machine a node may miss its probes, and be out for some seconds.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while Instant::now() < deadline {
         let before = sent_bytes(&cluster, 0);
         let download = || async {
             let mut connection = Connection::open((VIP_V4, 80).into(), None, LIMIT).await?;
@@ -148,7 +150,7 @@ fn the_owner_answers_the_client_directly() {
             return;
         }
     }
-    panic!("n1 took 38 of 40 connections itself");
+    panic!("n1 takes nearly all connections itself");
 }
 
 #[test]

@@ -3,21 +3,26 @@
 use std::{
     future::poll_fn,
     io,
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, TcpStream},
     pin::pin,
     rc::Rc,
-    task::Poll,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use nix::sys::resource::{Resource, getrlimit};
-use tokio::{net::TcpStream, sync::watch};
+use rustix::net::{SocketFlags, acceptfrom_with};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    sync::watch,
+};
 
 use super::{
     client::Client,
     listen, preface,
     proxy_protocol::Arrival,
     serve,
+    stream::Stream,
     worker::{Phase, Worker},
 };
 
@@ -51,7 +56,13 @@ pub(super) async fn run(
     mut phase: watch::Receiver<Phase>,
 ) {
     let port = socket.local_addr().map_or(0, |address| address.port());
-    let listener = match tokio::net::TcpListener::from_std(socket) {
+    #[expect(
+        deprecated,
+        reason = "what takes its place is unsafe, for the sake of types that give their descriptor away; a \
+                  listener of the standard library has the same one until it is dropped"
+    )]
+    let watched = AsyncFd::with_interest(socket, Interest::READABLE);
+    let listener = match watched {
         Ok(listener) => listener,
         Err(error) => {
             tracing::error!(%error, port, "cannot watch the listener");
@@ -74,7 +85,7 @@ pub(super) async fn run(
         let accepted = {
             let mut ended = pin!(phase.wait_for(|phase| *phase != Phase::Serve));
             poll_fn(|cx| {
-                if let Poll::Ready(accepted) = listener.poll_accept(cx) {
+                if let Poll::Ready(accepted) = poll_accept(&listener, cx) {
                     return Poll::Ready(Some(accepted));
                 }
                 ended.as_mut().poll(cx).map(|_ended| None)
@@ -116,19 +127,37 @@ pub(super) async fn run(
     }
     // What waits is taken, not reset: tokio knows only of what epoll has reported to it, which is
     // nothing yet where the worker has just begun.
-    let Ok(listener) = listener.into_std() else { return };
+    let listener = listener.into_inner();
     for _ in 0..listen::BACKLOG {
         in_a_row += 1;
         if in_a_row >= AT_ONCE {
             in_a_row = 0;
             tokio::task::yield_now().await;
         }
-        let Ok((stream, peer)) = listener.accept() else { break };
-        let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
-        if let Ok(stream) = stream {
-            admit(&worker, stream, peer, door, port, &mut full);
+        let Ok((stream, peer)) = accept(&listener) else { break };
+        admit(&worker, stream, peer, door, port, &mut full);
+    }
+}
+
+/// The next connection; the runtime does not watch it yet.
+fn poll_accept(
+    listener: &AsyncFd<TcpListener>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+    loop {
+        let mut ready = ready!(listener.poll_read_ready(cx))?;
+        // An error: the queue was empty, and it is waited anew.
+        if let Ok(accepted) = ready.try_io(|listener| accept(listener.get_ref())) {
+            return Poll::Ready(accepted);
         }
     }
+}
+
+/// Takes one from the queue that neither blocks nor is handed on to children.
+fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (socket, peer) = acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+    Ok((socket.into(), peer.ok_or(io::ErrorKind::Unsupported)?))
 }
 
 /// Begins to serve a connection if the worker may have one more. `full`: the last was refused.
@@ -204,19 +233,21 @@ impl Drop for Place {
 /// Serves a connection to its end.
 async fn connection(place: Place, tcp: TcpStream, peer: SocketAddr, door: Door, port: u16) {
     let worker = Rc::clone(&place.0);
-    let (tcp, arrival) = if preface::is_needed(&worker, door) {
+    let local = tcp.local_addr().ok().map(|own| own.ip());
+    let stream = Stream::fresh(tcp);
+    let (stream, arrival) = if preface::is_needed(&worker, door) {
+        let Ok(tcp) = stream.into_tcp() else { return };
         // Boxed: most connections have none and pay no memory for it.
         match Box::pin(preface::take(&worker, tcp, peer, door, port)).await {
-            Some(preface) => preface,
+            Some((tcp, arrival)) => (Stream::Plain(tcp), arrival),
             None => return,
         }
     } else {
-        (tcp, Arrival::direct(peer))
+        (stream, Arrival::direct(peer))
     };
     let tls = door == Door::Https;
-    let local = tcp.local_addr().ok().map(|own| own.ip());
     let client = Client::new(worker, arrival, tls, (port, local));
     // The client counts from now on.
     drop(place);
-    serve::serve(client, tcp).await;
+    serve::serve(client, stream).await;
 }

@@ -3,8 +3,6 @@
 
 use std::{future::poll_fn, rc::Rc, task::Poll};
 
-use tokio::net::TcpStream;
-
 use super::{
     buffer::Buffer,
     client::Client,
@@ -21,13 +19,14 @@ use super::{
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Serves a client to its end.
-pub(super) async fn serve(client: Rc<Client>, tcp: TcpStream) {
+pub(super) async fn serve(client: Rc<Client>, stream: Stream) {
     let outcome = if client.tls {
+        let Ok(tcp) = stream.into_tcp() else { return };
         // Boxed: it is over soon, and its size is not to be that of every connection's task.
         let tls = Box::pin(tls::handshake(&client, tcp)).await;
         tls.map(|tls| (tls.stream, None, tls.http2))
     } else {
-        sniff(&client, Stream::Plain(tcp)).await
+        sniff(&client, stream).await
     };
     let Some((stream, early, http2)) = outcome else { return };
     if http2 {

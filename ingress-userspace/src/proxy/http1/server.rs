@@ -33,6 +33,9 @@ const LINGER: Duration = Duration::from_secs(2);
 /// How often it is looked whether a client is still there that sends more than is read.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// How long a client may be gone from a fresh connection before it is noticed, and a tick.
+const UNWATCHED: Duration = Duration::from_millis(100);
+
 /// A client's connection.
 pub(crate) struct Http1 {
     client: Rc<Client>,
@@ -472,6 +475,19 @@ impl Downstream for Http1 {
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.is_cut() {
             return Poll::Ready(());
+        }
+        // Most answers are there before it would be worth having the runtime watch the client.
+        if self.stream.is_fresh() && !self.waiting {
+            let deadline = self.client.deadline();
+            if !self.looking {
+                self.looking = true;
+                deadline.set(UNWATCHED);
+            }
+            if deadline.poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.looking = false;
+            deadline.clear();
         }
         // What comes now is the next request, or the end: kept, as far as there is room.
         while !self.inbound.is_full() {

@@ -4,8 +4,6 @@
 
 use std::rc::Rc;
 
-use tokio::net::TcpStream;
-
 use super::{
     Client, RequestHead, answer,
     stages::{Forward, Located, Step},
@@ -14,6 +12,7 @@ use crate::proxy::{
     http1::Http1,
     http2::{Environment, Http2Stream},
     serve::serve,
+    stream::Stream,
 };
 
 /// Of the future that answers a request.
@@ -24,7 +23,7 @@ fn of_request<'a, F>(
 }
 
 /// Of the future that a client's connection is.
-fn of_connection<F>(_serve: impl FnOnce(Rc<Client>, TcpStream) -> F) -> usize {
+fn of_connection<F>(_serve: impl FnOnce(Rc<Client>, Stream) -> F) -> usize {
     size_of::<F>()
 }
 

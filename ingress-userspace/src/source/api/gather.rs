@@ -420,7 +420,10 @@ impl Gatherer {
     /// The Ingresses of this state; those that name what is late as they were handed on last, with what
     /// they named then.
     fn hold(&mut self, state: &Stores, late: &BTreeSet<Reference>) -> Store<Ingress> {
-        let mut held = BTreeSet::new();
+        let mut held = match &self.next {
+            Some(_) => self.replaced(),
+            None => BTreeSet::new(),
+        };
         let mut ingresses = state.ingresses.clone();
         if let Some((published, _)) = self.published.as_ref().filter(|_| !late.is_empty()) {
             let options = &self.watched.options;
@@ -428,7 +431,7 @@ impl Gatherer {
             let before = |key: &Key| published.ingresses.get(&key.namespace, &key.name).cloned();
             let as_they_were =
                 waiting.iter().filter_map(|key| Some(((*key).clone(), before(key)?)));
-            held = self.named_by(published, as_they_were.collect());
+            held.extend(self.named_by(published, as_they_were.collect()));
             ingresses = state
                 .ingresses
                 .iter()

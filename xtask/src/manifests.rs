@@ -1,5 +1,5 @@
 //! `cargo xtask manifests`: `deploy/kubernetes/penstock.yaml`, the chart with its own values, for
-//! those who do without helm.
+//! those who do without helm; and before it, what the chart has copies of.
 
 use std::{
     fs,
@@ -38,7 +38,17 @@ pub(crate) struct Arguments {
     output: Option<PathBuf>,
 }
 
+/// What the chart has copies of, for nothing beside it can be part of it: the copy, and what it is of.
+const COPIES: [(&str, &str); 2] = [
+    ("deploy/helm/penstock/files/alerts.yaml", "deploy/prometheus/alerts.yaml"),
+    ("deploy/helm/penstock/files/dashboard.json", "deploy/grafana/penstock.json"),
+];
+
 pub(crate) fn main(arguments: &Arguments) -> Result<()> {
+    for (copy, original) in COPIES {
+        let [copy, original] = [copy, original].map(|path| workspace::root().join(path));
+        fs::copy(&original, &copy).with_context(|| copy.display().to_string())?;
+    }
     let text = rendered(&setup::helm()?, &arguments.values)?;
     let output = match &arguments.output {
         Some(output) if output == Path::new("-") => {
@@ -105,6 +115,15 @@ mod tests {
         for field in ["version", "appVersion"] {
             let line = format!("{field}: {}", env!("CARGO_PKG_VERSION"));
             assert!(chart.lines().any(|own| own == line), "Chart.yaml has no line `{line}`");
+        }
+    }
+
+    #[test]
+    fn the_chart_has_the_alerts_and_the_dashboard() {
+        for (copy, original) in COPIES {
+            let [copy, original] = [copy, original]
+                .map(|path| fs::read_to_string(workspace::root().join(path)).expect(path));
+            assert!(copy == original, "stale: run `cargo xtask manifests`");
         }
     }
 

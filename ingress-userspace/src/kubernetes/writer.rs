@@ -1,9 +1,9 @@
 //! All that is written into the cluster: on one thread, beside the requests, and only by the replica
 //! that leads.
 
-use std::{io, sync::Arc, thread, time::Instant};
+use std::{io, sync::Arc, thread};
 
-use tokio::{runtime::Builder, sync::watch};
+use tokio::{runtime::Builder, sync::watch, time::Instant};
 
 use super::{
     account::Account,

@@ -5,7 +5,8 @@ use std::{net::IpAddr, sync::Arc};
 pub struct Member {
     /// The Node's name.
     pub name: Arc<str>,
-    /// Its first `InternalIP`, or what else names it, where peers send encapsulated packets to.
+    /// Where peers send encapsulated packets to, and know its own by: an `InternalIP`, or what else names
+    /// it. Of one family with those of all others.
     pub address: IpAddr,
     /// It takes new connections: as its source has it, whatever its peers think of it.
     pub ready: bool,

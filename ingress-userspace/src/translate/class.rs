@@ -47,11 +47,7 @@ impl<'o> Classes<'o> {
 
     /// The Ingress is ours. Says so where it looks as if it was meant to be.
     pub(super) fn serve(&self, key: &Key, ingress: &Ingress, report: &mut Report<'_>) -> bool {
-        if self.options.watch_namespace.as_ref().is_some_and(|only| **only != *key.namespace) {
-            return false;
-        }
-        let selector = self.options.watch_namespace_selector.as_ref();
-        if selector.is_some_and(|selector| !selector.selects(self.namespaces, &key.namespace)) {
+        if !self.options.serves_namespace(self.namespaces, &key.namespace) {
             return false;
         }
         let named = ingress.spec.as_ref().and_then(|spec| spec.ingress_class_name.as_deref());

@@ -27,15 +27,15 @@ use crate::{
 /// Which Ingresses name what.
 #[derive(Debug, Default)]
 pub(super) struct Footprints {
-    keys: AnnotationKeys,
+    keys: Naming,
     /// By a name as [`text`] writes it.
     by_name: HashMap<Arc<str>, Vec<Key>>,
     by_reference: HashMap<Reference, Vec<Key>>,
 }
 
-/// The annotations by which Ingresses name more hosts than their rules do.
+/// Which hosts Ingresses have to do with: more than their rules name, by annotations.
 #[derive(Debug, Default)]
-struct AnnotationKeys {
+pub(crate) struct Naming {
     prefix: String,
     alias: String,
     www: String,
@@ -63,13 +63,7 @@ fn text(name: &HostName) -> Arc<str> {
 impl Footprints {
     /// Those of all Ingresses, whose annotations have this prefix.
     pub(super) fn of(prefix: &str, ingresses: &Store<Ingress>) -> Self {
-        let keys = AnnotationKeys {
-            prefix: prefix.to_owned(),
-            alias: format!("{prefix}/server-alias"),
-            www: format!("{prefix}/from-to-www-redirect"),
-            canary: format!("{prefix}/canary"),
-        };
-        let mut footprints = Self { keys, ..Self::default() };
+        let mut footprints = Self { keys: Naming::new(prefix), ..Self::default() };
         for (key, ingress) in ingresses.iter() {
             footprints.add(key, ingress);
         }
@@ -206,9 +200,19 @@ impl Footprints {
     }
 }
 
-impl AnnotationKeys {
-    /// Under which names something of this Ingress can be.
-    fn names(&self, ingress: &Ingress) -> Vec<Arc<str>> {
+impl Naming {
+    /// By annotations with this prefix.
+    pub(crate) fn new(prefix: &str) -> Self {
+        Self {
+            prefix: prefix.to_owned(),
+            alias: format!("{prefix}/server-alias"),
+            www: format!("{prefix}/from-to-www-redirect"),
+            canary: format!("{prefix}/canary"),
+        }
+    }
+
+    /// Under which names something of this Ingress can be; the catch-all's is empty.
+    pub(crate) fn names(&self, ingress: &Ingress) -> Vec<Arc<str>> {
         let Some(spec) = &ingress.spec else { return Vec::new() };
         let rules = spec.rules.as_deref().unwrap_or_default();
         let hosts = rules.iter().map(|rule| host_name(rule.host.as_deref().unwrap_or_default()));

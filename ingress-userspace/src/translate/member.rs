@@ -27,30 +27,53 @@ pub(super) fn members(
 }
 
 fn of_nodes(nodes: &Store<Node>, diagnostics: &mut Vec<Diagnostic>) -> Vec<Member> {
-    let member = |(key, node): (&crate::stores::Key, &Arc<Node>)| {
-        let mut report = Report::on(ObjectRef::new("Node", "", key.name.clone()), diagnostics);
+    let mut found = Vec::new();
+    for (key, node) in nodes.iter() {
+        let mut report = Report::on(node_object(&key.name), diagnostics);
         let status = node.status.clone().unwrap_or_default();
         let addresses = status.addresses.unwrap_or_default();
-        let Some(internal) = addresses.iter().find(|address| address.type_ == "InternalIP") else {
+        let mut internal =
+            addresses.iter().filter(|address| address.type_ == "InternalIP").peekable();
+        let Some(first) = internal.peek() else {
             report
                 .error("status.addresses", "has no InternalIP; connections are not steered to it");
-            return None;
+            continue;
         };
-        let Ok(address) = internal.address.parse() else {
-            let message = format!(
-                "InternalIP `{}` is no IP address; connections are not steered to it",
-                internal.address
-            );
+        let first = first.address.clone();
+        let own: Vec<IpAddr> =
+            internal.filter_map(|address| address.address.parse().ok()).collect();
+        let Some(address) = own.first().copied() else {
+            let message =
+                format!("InternalIP `{first}` is no IP address; connections are not steered to it");
             report.error("status.addresses", message);
-            return None;
+            continue;
         };
         let conditions = status.conditions.unwrap_or_default();
         let unready = conditions.iter().any(|one| one.type_ == "Ready" && one.status != "True");
         let ready = !unready && node.metadata.deletion_timestamp.is_none();
         let weight = weight(node, &mut report);
-        Some(Member { name: key.name.clone(), address, ready, weight })
+        let name = Arc::clone(&key.name);
+        found.push((Member { name, address, ready, weight }, own));
+    }
+    // Each names the address of the cluster's first family first.
+    let firsts = found.iter().map(|(member, _)| member.address);
+    let family = Family::of_most(firsts);
+    let of_family = |(member, own): (Member, Vec<IpAddr>)| match own
+        .into_iter()
+        .find(|address| Family::of(*address) == family)
+    {
+        Some(address) => Some(Member { address, ..member }),
+        None => {
+            let mut report = Report::on(node_object(&member.name), diagnostics);
+            report.error("status.addresses", family.missing("no InternalIP"));
+            None
+        }
     };
-    nodes.iter().filter_map(member).collect()
+    found.into_iter().filter_map(of_family).collect()
+}
+
+fn node_object(name: &str) -> ObjectRef {
+    ObjectRef::new("Node", "", name)
 }
 
 /// The endpoints of the agents' own Service. One that is not
@@ -61,7 +84,7 @@ fn of_service(
     name: &str,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Vec<Member> {
-    let mut members = BTreeMap::<Arc<str>, Member>::new();
+    let mut found = Found::new();
     let slices = stores.endpoint_slices.iter().filter(|(key, slice)| {
         let labels = slice.metadata.labels.as_ref();
         *key.namespace == *namespace
@@ -69,23 +92,38 @@ fn of_service(
     });
     for (key, slice) in slices {
         let object = ObjectRef::new("EndpointSlice", key.namespace.clone(), key.name.clone());
-        of_slice(stores, slice, &mut Report::on(object, diagnostics), &mut members);
+        of_slice(stores, slice, &mut Report::on(object, diagnostics), &mut found);
     }
-    if members.is_empty() {
-        let object = ObjectRef::new("Service", namespace, name);
+    let object = ObjectRef::new("Service", namespace, name);
+    let mut report = Report::on(object, diagnostics);
+    if found.is_empty() {
         let message = "has no endpoints; the nodes that were known last stay, and an agent that knows \
                        of none steers to itself alone";
-        Report::on(object, diagnostics).error("--members-service", message);
+        report.error("--members-service", message);
+        return Vec::new();
     }
-    members.into_values().collect()
+    let service = stores.services.get(namespace, name);
+    let family = service
+        .and_then(|service| service.spec.as_ref()?.ip_families.as_ref()?.first())
+        .and_then(|name| Family::named(name))
+        // Those of the Service's first family may be late.
+        .filter(|family| found.keys().any(|(_, own)| own == family))
+        .unwrap_or_else(|| Family::of_most(found.values().map(|member| member.address)));
+    let (members, others): (Vec<_>, Vec<_>) =
+        found.into_values().partition(|member| Family::of(member.address) == family);
+    for other in others {
+        if members.binary_search_by(|member| member.name.cmp(&other.name)).is_err() {
+            let message = format!("node {}: {}", other.name, family.missing("no endpoint"));
+            report.error("--members-service", message);
+        }
+    }
+    members
 }
 
-fn of_slice(
-    stores: &Stores,
-    slice: &EndpointSlice,
-    report: &mut Report<'_>,
-    members: &mut BTreeMap<Arc<str>, Member>,
-) {
+/// Members by the name of their node and the family of their address.
+type Found = BTreeMap<(Arc<str>, Family), Member>;
+
+fn of_slice(stores: &Stores, slice: &EndpointSlice, report: &mut Report<'_>, found: &mut Found) {
     for (index, endpoint) in slice.endpoints.iter().flatten().enumerate() {
         let field = format!("endpoints[{index}]");
         let Some(node) = endpoint.node_name.as_deref().filter(|name| !name.is_empty()) else {
@@ -110,12 +148,51 @@ fn of_slice(
             Some(node) => weight(node, report),
             None => Member::WEIGHT,
         };
-        let found = Member { name: node.into(), address, ready, weight };
+        let member = Member { name: node.into(), address, ready, weight };
+        let place = (Arc::clone(&member.name), Family::of(address));
         // A pod that ends beside the one that replaces it on the same node.
-        match members.get(node) {
-            Some(known) if known.ready || !found.ready => {}
-            _ => drop(members.insert(Arc::clone(&found.name), found)),
+        match found.get(&place) {
+            Some(known) if known.ready || !member.ready => {}
+            _ => drop(found.insert(place, member)),
         }
+    }
+}
+
+/// Nodes talk to each other by one family: what one sends from its address the other knows it by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "IPv4" => Some(Self::V4),
+            "IPv6" => Some(Self::V6),
+            _ => None,
+        }
+    }
+
+    /// The one that most of these are of; IPv4 where they are equally many.
+    fn of_most(addresses: impl Iterator<Item = IpAddr>) -> Self {
+        let balance: isize = addresses.map(|address| if address.is_ipv4() { 1 } else { -1 }).sum();
+        if balance < 0 { Self::V6 } else { Self::V4 }
+    }
+
+    /// What is wrong with a node that does not have `what` of this family.
+    fn missing(self, what: &str) -> String {
+        let name = match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        };
+        format!(
+            "has {what} of {name}, by which the nodes know each other; connections are not steered to it"
+        )
     }
 }
 
@@ -153,6 +230,7 @@ mod tests {
         let slices = slices.iter().enumerate().map(|(number, endpoints)| {
             let slice = json!({
                 "metadata": {"labels": {SERVICE: "agents"}},
+                // Nobody asks: addresses say it.
                 "addressType": "IPv4",
                 "endpoints": endpoints,
             });
@@ -160,9 +238,12 @@ mod tests {
             (Key::new("edge", format!("agents-{number}")), Arc::new(slice))
         });
         let nodes = nodes.iter().map(|metadata| {
+            let own = metadata["addresses"].as_array().cloned();
+            let own = own.unwrap_or_else(|| vec![json!("10.0.0.9")]);
+            let own = own.iter().map(|own| json!({"type": "InternalIP", "address": own}));
             let node: Node = serde_json::from_value(json!({
                 "metadata": metadata,
-                "status": {"addresses": [{"type": "InternalIP", "address": "10.0.0.9"}]},
+                "status": {"addresses": own.collect::<Vec<_>>()},
             }))
             .expect("a Node");
             let name = node.metadata.name.clone().unwrap_or_default();
@@ -245,5 +326,52 @@ mod tests {
         assert_eq!(weights, ["1000", "0", "100", "100", "100"]);
         assert_eq!(diagnostics.len(), 2, "{diagnostics:?}");
         assert!(diagnostics[0].contains("0 to 1000"), "{diagnostics:?}");
+    }
+
+    #[test]
+    fn nodes_of_two_families_are_known_by_the_one_that_most_name_first() {
+        let nodes = [
+            json!({"name": "a", "addresses": ["10.0.0.1", "fd00::1"]}),
+            // One that names them the other way round.
+            json!({"name": "b", "addresses": ["fd00::2", "10.0.0.2"]}),
+            json!({"name": "c", "addresses": ["10.0.0.3"]}),
+            json!({"name": "d", "addresses": ["fd00::4"]}),
+            json!({"name": "e", "addresses": ["nonsense", "10.0.0.5"]}),
+        ];
+        let (members, diagnostics) = told(&stores(&[], &nodes), false);
+        let expected = ["a 10.0.0.1", "b 10.0.0.2", "c 10.0.0.3", "e 10.0.0.5"];
+        assert_eq!(members, expected.map(|one| format!("{one} ready 100")));
+        assert_eq!(diagnostics.len(), 1, "{diagnostics:?}");
+        assert!(diagnostics[0].contains("Node d") && diagnostics[0].contains("IPv4"));
+        let six = ["fd00::1", "fd00::2"]
+            .map(|own| json!({"name": own.replace(':', ""), "addresses": [own, "10.0.0.1"]}));
+        let (members, _) = told(&stores(&[], &six), false);
+        assert_eq!(members, ["fd001 fd00::1 ready 100", "fd002 fd00::2 ready 100"]);
+    }
+
+    #[test]
+    fn of_a_service_of_two_families_the_first_counts_whichever_slice_comes_first() {
+        let slice = |of: &str, nodes: &[&str]| {
+            let endpoint = |(number, node): (usize, &&str)| json!({"nodeName": node, "addresses": [format!("{of}{}", number + 1)]});
+            Value::from_iter(nodes.iter().enumerate().map(endpoint))
+        };
+        let (four, six) = (slice("10.0.0.", &["a", "b"]), slice("fd00::", &["a", "b", "c"]));
+        let with = |slices: &[Value], families: &[&str]| {
+            let mut stores = stores(slices, &[]);
+            let service = serde_json::from_value(json!({"spec": {"ipFamilies": families}}));
+            let service = Arc::new(service.expect("a Service"));
+            stores.services = [(Key::new("edge", "agents"), service)].into_iter().collect();
+            told(&stores, true)
+        };
+        for slices in [[four.clone(), six.clone()], [six.clone(), four.clone()]] {
+            let (members, diagnostics) = with(&slices, &["IPv4", "IPv6"]);
+            assert_eq!(members, ["a 10.0.0.1 ready 100", "b 10.0.0.2 ready 100"]);
+            assert_eq!(diagnostics.len(), 1, "{diagnostics:?}");
+            assert!(diagnostics[0].contains("node c") && diagnostics[0].contains("IPv4"));
+            let (members, diagnostics) = with(&slices, &["IPv6", "IPv4"]);
+            assert_eq!((members.len(), diagnostics.len()), (3, 0), "{diagnostics:?}");
+        }
+        // Better by the other family than not at all.
+        assert_eq!(with(&[six], &["IPv4"]).0.len(), 3);
     }
 }

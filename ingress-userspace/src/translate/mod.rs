@@ -42,8 +42,10 @@ mod tests;
 pub(crate) use annotations::SUITES as UPSTREAM_SUITES;
 pub(crate) use annotations::{Described, described, document as annotations_document};
 pub(crate) use class::Classes;
+pub(crate) use footprint::Naming;
 pub use options::Options;
 pub use references::{Reference, References, references};
+pub(crate) use references::{naming_any, shared};
 pub use selector::{NamespaceSelector, SelectorError};
 
 use std::{
@@ -451,7 +453,7 @@ impl Previous {
         if !is_shared || locations.is_some_and(|program| !program.locations.is_empty()) {
             return Extent::Everything;
         }
-        let shared = references::shared(stores, options);
+        let shared = shared(stores, options);
         let secrets = before.secrets.changes(&stores.secrets);
         let secrets = secrets.map(|(key, ..)| Reference::Secret(key.clone()));
         let config_maps = before.config_maps.changes(&stores.config_maps);

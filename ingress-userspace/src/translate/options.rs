@@ -1,5 +1,7 @@
+use k8s_openapi::api::core::v1::Namespace;
+
 use super::NamespaceSelector;
-use crate::firewall::Library;
+use crate::{firewall::Library, stores::Store};
 
 /// The flags that decide what is served (reference section 9.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +44,17 @@ pub struct Options {
     pub annotations_prefix: String,
     /// Rules for the firewall: what `--modsecurity-rules` came to.
     pub firewall: Library,
+}
+
+impl Options {
+    /// The Ingresses of this namespace are looked at.
+    pub(crate) fn serves_namespace(&self, namespaces: &Store<Namespace>, name: &str) -> bool {
+        self.watch_namespace.as_ref().is_none_or(|only| only == name)
+            && self
+                .watch_namespace_selector
+                .as_ref()
+                .is_none_or(|selector| selector.selects(namespaces, name))
+    }
 }
 
 impl Default for Options {

@@ -75,8 +75,25 @@ pub fn references(stores: &Stores, options: &Options) -> BTreeSet<Reference> {
 }
 
 /// What flags and the ConfigMap name: all that is served can depend on it.
-pub(super) fn shared(stores: &Stores, options: &Options) -> BTreeSet<Reference> {
+pub(crate) fn shared(stores: &Stores, options: &Options) -> BTreeSet<Reference> {
     of_settings(stores, options).0.0
+}
+
+/// Which Ingresses of ours name any of `wanted`.
+pub(crate) fn naming_any<'s>(
+    stores: &'s Stores,
+    options: &Options,
+    wanted: &BTreeSet<Reference>,
+) -> BTreeSet<&'s Key> {
+    let (_, cross_namespace) = of_settings(stores, options);
+    let namespaces: BTreeSet<_> = wanted.iter().map(|one| &*one.key().namespace).collect();
+    let classes = Classes::new(options, stores);
+    let can = |key: &Key| cross_namespace || namespaces.contains(&*key.namespace);
+    let ingresses = stores.ingresses.iter().filter(|(key, _)| can(key));
+    let naming = ingresses.filter(|(key, ingress)| {
+        !of_ours(&classes, key, ingress, options, cross_namespace).is_disjoint(wanted)
+    });
+    naming.map(|(key, _)| key).collect()
 }
 
 /// And whether Ingresses may name what is in other namespaces.

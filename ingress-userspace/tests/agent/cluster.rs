@@ -134,6 +134,15 @@ fn an_outage_of_the_api_server_is_no_outage() {
     assert_eq!(cluster.site.metric("penstock_source_connected"), Some(1));
 }
 
+/// Knows nobody from now on but who brings this token.
+fn only(api: &ApiServer, token: &str) {
+    let bearer = format!("Bearer {token}");
+    api.script(move |asked| {
+        let known = asked.token.as_ref() == Some(&bearer);
+        (!known).then(|| (401, "Unauthorized".to_owned()))
+    });
+}
+
 #[test]
 fn a_token_that_was_replaced_is_read_again() {
     let backend = Backend::echo("shop");
@@ -142,13 +151,6 @@ fn a_token_that_was_replaced_is_read_again() {
     let directory = tempfile::tempdir().expect("a directory");
     let token = directory.path().join("token");
     std::fs::write(&token, "first").expect("a file");
-    let only = |api: &ApiServer, token: &str| {
-        let bearer = format!("Bearer {token}");
-        api.script(move |asked| {
-            let known = asked.token.as_ref() == Some(&bearer);
-            (!known).then(|| (401, "Unauthorized".to_owned()))
-        });
-    };
     only(&api, "first");
     let served = Served::start(&api);
     let site = Site::start_on(&served, json!({ "tokenFile": token }), &[]);
@@ -160,6 +162,33 @@ fn a_token_that_was_replaced_is_read_again() {
     std::fs::write(&token, "second").expect("a file");
     put(&api, &ingress("shop.example.com", "shop"));
     // kube itself looks into the file once a minute.
+    until("it is read again", || site.get("shop.example.com", "/").status == 200);
+}
+
+/// As kubelet does it in a pod: the file is a link through `..data`, which is put elsewhere in one step.
+#[test]
+fn a_token_whose_directory_is_put_elsewhere_is_read_again() {
+    let backend = Backend::echo("shop");
+    let api = ApiServer::default();
+    put(&api, &service("shop", &[backend.address]));
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = |name: &str| directory.path().join(name);
+    let give = |token: &str| {
+        std::fs::create_dir(place(token)).expect("a directory");
+        std::fs::write(place(token).join("token"), token).expect("a file");
+        std::os::unix::fs::symlink(token, place("..data_tmp")).expect("a link");
+        std::fs::rename(place("..data_tmp"), place("..data")).expect("one step");
+    };
+    give("first");
+    std::os::unix::fs::symlink("..data/token", place("token")).expect("a link");
+    only(&api, "first");
+    let served = Served::start(&api);
+    let site = Site::start_on(&served, json!({ "tokenFile": place("token") }), &[]);
+    give("second");
+    std::fs::remove_dir_all(place("first")).expect("it was there");
+    only(&api, "second");
+    api.end_watches(false);
+    put(&api, &ingress("shop.example.com", "shop"));
     until("it is read again", || site.get("shop.example.com", "/").status == 200);
 }
 

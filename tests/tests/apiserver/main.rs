@@ -9,6 +9,7 @@ mod chart;
 mod check;
 mod data_path;
 mod harness;
+mod names;
 mod outage;
 mod place;
 mod policy;

@@ -1,5 +1,7 @@
 //! Values: what is taken, what is refused, and what becomes of it.
 
+use std::{fs, path::Path};
+
 use serde_json::{Value, json};
 
 use crate::{CHART, Chart, agent, of_kind, users, variants};
@@ -119,4 +121,68 @@ fn rules_for_annotations_follow_the_values() {
     assert!(of_kind(&none, "ValidatingAdmissionPolicy").is_empty());
     let old = chart.objects(&["--kube-version", "1.29"]);
     assert!(of_kind(&old, "ValidatingAdmissionPolicy").is_empty());
+}
+
+#[test]
+fn alerts_and_the_dashboard_are_those_of_the_repository_or_the_users() {
+    let name = "alerts_and_the_dashboard_are_those_of_the_repository_or_the_users";
+    let Some(chart) = Chart::new(name) else { return };
+    let read = |path: &str| {
+        let path = Path::new(CHART).join("../..").join(path);
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    };
+    let none = chart.objects(&[]);
+    let on = |value: &str| {
+        chart.objects(&["--set", &format!("controller.metrics.enabled=true,{value}")])
+    };
+    let objects = on("controller.metrics.prometheusRule.enabled=true");
+    let rule = of_kind(&objects, "PrometheusRule")[0];
+    let alerts: Value = serde_saphyr::from_str(&read("prometheus/alerts.yaml")).expect("YAML");
+    // Prometheus' own templates are not helm's.
+    assert!(alerts.to_string().contains("{{ $labels.ingress }}"));
+    assert_eq!(rule["spec"]["groups"], alerts["groups"]);
+    assert_eq!(rule["metadata"]["namespace"], "ingress");
+    let own = "controller.metrics.prometheusRule.enabled=true,\
+               controller.metrics.prometheusRule.namespace=watch,\
+               controller.metrics.prometheusRule.rules[0].alert=Own,\
+               controller.metrics.prometheusRule.rules[0].expr=up";
+    let objects = on(own);
+    let rule = of_kind(&objects, "PrometheusRule")[0];
+    assert_eq!(rule["spec"]["groups"][0]["rules"], json!([{"alert": "Own", "expr": "up"}]));
+    assert_eq!(rule["spec"]["groups"].as_array().map(Vec::len), Some(1));
+    assert_eq!(rule["metadata"]["namespace"], "watch");
+
+    let objects = on("controller.metrics.dashboard.enabled=true");
+    let is_one = |map: &&&Value| map["metadata"]["labels"]["grafana_dashboard"] == "1";
+    let maps = of_kind(&objects, "ConfigMap");
+    let map = maps.iter().find(is_one).expect("it is there");
+    let text = map["data"]["penstock.json"].as_str().expect("text");
+    let json = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
+    assert_eq!(json(text), json(&read("grafana/penstock.json")));
+    assert!(of_kind(&none, "PrometheusRule").is_empty());
+    assert!(!of_kind(&none, "ConfigMap").iter().any(|map| is_one(&map)));
+}
+
+#[test]
+fn the_webhook_is_asked_about_changes_of_what_it_judges() {
+    let name = "the_webhook_is_asked_about_changes_of_what_it_judges";
+    let Some(chart) = Chart::new(name) else { return };
+    let conditions = |more: &[&str]| {
+        let mut arguments = vec!["--set", "controller.admissionWebhooks.enabled=true"];
+        arguments.extend(more);
+        let objects = chart.objects(&arguments);
+        let hook = of_kind(&objects, "ValidatingWebhookConfiguration")[0];
+        let conditions = hook["webhooks"][0]["matchConditions"].as_array().cloned();
+        let names = conditions.into_iter().flatten().map(|one| one["name"].clone());
+        names.collect::<Vec<_>>()
+    };
+    let own = "controller.admissionWebhooks.matchConditions[0].name=team,\
+               controller.admissionWebhooks.matchConditions[0].expression=true";
+    let own = own.replace("=true", "=has(object.metadata.labels)");
+    assert_eq!(conditions(&[]), ["changed"]);
+    assert_eq!(conditions(&["--set", &own]), ["changed", "team"]);
+    assert_eq!(conditions(&["--kube-version", "1.27"]), [Value::Null; 0]);
+    let on = "controller.admissionWebhooks.enabled=true";
+    let refusal = chart.refusal(&["--kube-version", "1.27", "--set", on, "--set", &own]);
+    assert!(refusal.contains("matchConditions"), "{refusal}");
 }

@@ -132,3 +132,13 @@ httpGet:
 {{- define "penstock.text" -}}
 {{- if and (kindIs "float64" .) (eq (float64 (int64 .)) .) }}{{ int64 . }}{{ else }}{{ toString . }}{{ end }}
 {{- end }}
+
+{{/*
+CEL: an Ingress is written otherwise than before in what is judged. What was there before stays
+changeable: labels, finalizers, owners.
+*/}}
+{{- define "penstock.changed" -}}
+request.operation == 'CREATE' || object.spec != oldObject.spec
+|| has(object.metadata.annotations) != has(oldObject.metadata.annotations)
+|| (has(object.metadata.annotations) && object.metadata.annotations != oldObject.metadata.annotations)
+{{- end }}

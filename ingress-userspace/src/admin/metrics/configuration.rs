@@ -2,9 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::{self, Write as _},
-    hash::Hasher as _,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    fmt,
+    sync::Arc,
 };
 
 use x509_parser::prelude::{FromDer as _, X509Certificate};
@@ -12,13 +11,9 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use super::{super::Board, family, page::Page};
 use crate::{
     ledger::{BOUNDS, Durations},
-    model::{Certificate, Host, HostName, Model, Target},
+    model::{Certificate, Model, Target},
     stores::{Key, Stores},
 };
-
-/// What was computed for earlier pages, of objects that are the same still.
-#[derive(Debug, Default)]
-pub(crate) struct Hashes(Mutex<BTreeMap<HostName, (Weak<Host>, u64)>>);
 
 pub(super) fn write(page: &mut Page<'_>, board: &Board) -> fmt::Result {
     let snapshot = board.reader.current();
@@ -179,59 +174,4 @@ fn orphans(
         orphans.entry(ingress).or_default().insert(kind);
     }
     orphans
-}
-
-impl Hashes {
-    /// A number that is another one when hosts, routes or settings are. Whole, and exact as a
-    /// floating-point number.
-    fn of(&self, model: &Model) -> f64 {
-        let mut all = Fnv::default();
-        let _infallible = write!(all, "{:?}", model.settings);
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut next = BTreeMap::new();
-        for host in model.hosts.iter() {
-            let hash = match known.get(&host.name) {
-                // What it was computed of cannot be another host now: it is held.
-                Some((own, hash)) if own.as_ptr() == Arc::as_ptr(host) => *hash,
-                _ => {
-                    let mut hash = Fnv::default();
-                    let _infallible = write!(hash, "{host:?}");
-                    hash.finish()
-                }
-            };
-            all.write_u64(hash);
-            next.insert(host.name.clone(), (Arc::downgrade(host), hash));
-        }
-        *known = next;
-        // 53 bits are exact.
-        (all.finish() >> 11) as f64
-    }
-}
-
-/// FNV-1a, for text that is written bit by bit: the same in every process.
-struct Fnv(u64);
-
-impl Default for Fnv {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl std::hash::Hasher for Fnv {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-    }
-}
-
-impl fmt::Write for Fnv {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.write(text.as_bytes());
-        Ok(())
-    }
 }

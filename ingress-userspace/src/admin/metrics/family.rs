@@ -73,7 +73,7 @@ families! {
     ERRORS = Counter "nginx_ingress_controller_errors" &[],
         "states of the cluster's objects that were not, by a bug";
     CONFIG_HASH = Gauge "nginx_ingress_controller_config_hash" &[],
-        "a number that is another one when hosts, routes or settings are";
+        "another number when hosts, routes or settings are others; one number for all replicas that serve the same";
     CONFIG_SUCCESSFUL = Gauge "nginx_ingress_controller_config_last_reload_successful" &[],
         "1: the last state is served; 0: it could not be applied, and the one before is";
     CONFIG_TIME = Gauge "nginx_ingress_controller_config_last_reload_successful_timestamp_seconds" &[],

@@ -6,6 +6,7 @@ mod configuration;
 #[cfg(test)]
 mod document;
 mod family;
+mod fingerprint;
 mod packets;
 mod page;
 mod plain;
@@ -14,7 +15,7 @@ mod requests;
 mod runtime;
 mod stream;
 
-pub(crate) use configuration::Hashes;
+pub(crate) use fingerprint::Hashes;
 pub(super) use stream::{Body, answer};
 
 use std::{fmt, sync::Arc};

@@ -5,13 +5,14 @@
 //! change; the holder counts from the moment that it *began* to ask, which is earlier, and stops a
 //! third of the time before anybody else may begin. As client-go's `leaderelection`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
     jiff::Timestamp,
 };
+use tokio::time::Instant;
 
 /// Fractions of a Lease's time to live, in thousandths.
 const RENEW: u32 = 200;

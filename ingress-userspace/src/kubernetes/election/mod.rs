@@ -2,14 +2,14 @@
 
 mod candidate;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::{api::coordination::v1::Lease, jiff::Timestamp};
 use kube::{
     Api,
     api::{GetParams, PostParams},
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use self::candidate::{Candidate, Step};
 use super::{

@@ -1,4 +1,6 @@
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// How much there may be of something: `burst` at once, then one per `refill`.
 #[derive(Clone, Debug)]

@@ -1,10 +1,9 @@
 //! What was said and when: what is said again, and how often. As client-go's event correlator: equal
 //! Events are one that is counted, and none says more than its share.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, time::Duration};
+
+use tokio::time::Instant;
 
 use super::{bucket::Bucket, note::Note};
 use crate::model::ObjectRef;

@@ -8,7 +8,7 @@ pub use addresses::address_or_name;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use futures_util::{StreamExt as _, stream};
@@ -20,6 +20,7 @@ use kube::{
     Api,
     api::{ListParams, Patch, PatchParams},
 };
+use tokio::time::Instant;
 
 use self::plan::Write;
 use super::{

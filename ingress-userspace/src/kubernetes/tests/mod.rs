@@ -11,7 +11,7 @@ use std::{
 
 use http::Method;
 use serde_json::{Value, json};
-use tokio::{runtime::Builder, sync::watch};
+use tokio::{runtime::Builder, sync::watch, time::sleep};
 
 use self::server::Server;
 use super::{
@@ -51,16 +51,7 @@ impl Replica {
         access: Option<Access>,
         change: impl FnOnce(&mut Writes),
     ) -> Self {
-        let mut writes = Writes {
-            identity: Identity { name: Some(name.to_owned()), namespace: Some("edge".to_owned()) },
-            election: Some(Election { id: "leader".to_owned(), ttl: TTL }),
-            status: true,
-            clear_status: true,
-            interval: Duration::from_secs(60),
-            publish: Publish::Addresses(vec![address_or_name("192.0.2.1")]),
-            sync_events: true,
-            vip_pool: VipPool::default(),
-        };
+        let mut writes = writes(name);
         change(&mut writes);
         let (stop, stopped) = watch::channel(false);
         let (diagnostics, told) = watch::channel(Vec::new());
@@ -79,6 +70,19 @@ impl Replica {
     /// Its power is cut.
     fn die(self) {
         self.power.send_replace(true);
+    }
+}
+
+fn writes(name: &str) -> Writes {
+    Writes {
+        identity: Identity { name: Some(name.to_owned()), namespace: Some("edge".to_owned()) },
+        election: Some(Election { id: "leader".to_owned(), ttl: TTL }),
+        status: true,
+        clear_status: true,
+        interval: Duration::from_secs(60),
+        publish: Publish::Addresses(vec![address_or_name("192.0.2.1")]),
+        sync_events: true,
+        vip_pool: VipPool::default(),
     }
 }
 
@@ -325,6 +329,49 @@ async fn who_writes_and_is_not_known_any_more_reads_the_account_again() {
     server.until("a status", |server| addresses(server, &place("ours")) == ["192.0.2.1"]).await;
     replica.stop().await;
     assert_eq!(holder(&server), "", "the Lease is released, by the new account too");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_hour_without_the_api_server_takes_few_questions_and_nothing_is_lost() {
+    let server = Server::start().await;
+    server.put(&place("ours"), Some(ingress("penstock")));
+    let (diagnostics, told) = watch::channel(Vec::new());
+    let moments = server.watched(told);
+    let (stop, stopped) = watch::channel(false);
+    let mut writes = writes("a");
+    // That of the flags.
+    writes.election = Some(Election { id: "leader".to_owned(), ttl: Duration::from_secs(10) });
+    let account = Account::fixed(server.client_in_memory());
+    let writing =
+        writer::write(account, writes, Options::default(), moments, Default::default(), stopped);
+    let rejected = |server: &Server| -> Vec<Value> {
+        let all = server.all("/namespaces/web/events/").into_iter();
+        all.filter(|event| event["reason"] == "Rejected").collect()
+    };
+    let story = async {
+        server.until("a status", |server| addresses(server, &place("ours")).len() == 1).await;
+        server.be_silent(true);
+        server.put(&place("later"), Some(ingress("penstock")));
+        diagnostics.send_replace(vec![diagnostic(Severity::Error, "is no name")]);
+        let before = server.requests("", "");
+        sleep(Duration::from_secs(3600)).await;
+        // The Lease, ever more seldom: with some chance once in twenty seconds.
+        let asked = server.requests("", "") - before;
+        assert!((50..220).contains(&asked), "{asked}");
+        assert!(server.requests("PATCH", "/status") < 5, "who does not lead does not write");
+        assert!(addresses(&server, &place("later")).is_empty() && rejected(&server).is_empty());
+        server.be_silent(false);
+        // Its next attempt may have just failed.
+        sleep(Duration::from_secs(120)).await;
+        assert_eq!(holder(&server), "a");
+        assert_eq!(addresses(&server, &place("later")), ["192.0.2.1"]);
+        let events = rejected(&server);
+        assert_eq!(events.len(), 1, "{events:?}");
+        assert_eq!(events[0]["count"], 1);
+        stop.send_replace(true);
+    };
+    tokio::join!(writing, story);
+    assert_eq!(holder(&server), "", "the Lease is released");
 }
 
 fn diagnostic(severity: Severity, message: &str) -> Diagnostic {

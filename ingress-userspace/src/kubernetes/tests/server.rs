@@ -71,7 +71,7 @@ impl Server {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let server = accepting.clone();
-                let service = service_fn(move |request| {
+                let service = service_fn(move |request: Request<Incoming>| {
                     let server = server.clone();
                     async move { Ok::<_, Infallible>(server.serve(request).await) }
                 });
@@ -222,7 +222,20 @@ impl Server {
         objects.collect()
     }
 
-    async fn serve(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    /// Asks without sockets: time may be the test's own.
+    pub(super) fn client_in_memory(&self) -> Client {
+        let server = self.clone();
+        let service = tower::service_fn(move |request: Request<kube::client::Body>| {
+            let server = server.clone();
+            async move { Ok::<_, Infallible>(server.serve(request).await) }
+        });
+        Client::new(service, "default")
+    }
+
+    async fn serve<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
+    where
+        B: http_body::Body<Error: std::fmt::Debug>,
+    {
         let now = self.0.under_way.fetch_add(1, Ordering::Relaxed) + 1;
         self.0.most.fetch_max(now, Ordering::Relaxed);
         let (method, uri) = (request.method().clone(), request.uri().clone());

@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use self::plan::{Plan, Write, plan};
 use super::{
     fault::{Fault, in_time},
+    moment::Moment,
     writer::Context,
     writes::Publish,
 };
@@ -70,12 +71,12 @@ impl VipWriter {
                 return std::future::pending().await;
             };
             let services = &moment.stores.services;
-            let mut planned = plan(services.iter(), &self.pool);
+            let mut planned = plan(services.iter(), &self.pool, |key| self.serves(&moment, key));
             let mut all = true;
             if !planned.writes.is_empty() {
                 // What is watched may be late, and an address that another leader gave is given
                 // already. Addresses are given seldom.
-                match self.anew().await {
+                match self.anew(&moment).await {
                     Ok(now) => {
                         planned = now;
                         all = self.write(&planned.writes).await;
@@ -101,7 +102,7 @@ impl VipWriter {
     }
 
     /// The plan from the Services as they are now, wherever one may be that has an address.
-    async fn anew(&self) -> kube::Result<Plan> {
+    async fn anew(&self, moment: &Moment) -> kube::Result<Plan> {
         let mut services = HashMap::new();
         match &self.context.options.watch_namespace {
             Some(watched) => {
@@ -114,7 +115,13 @@ impl VipWriter {
             }
             None => list(&Api::all(self.context.account.client()), &mut services).await?,
         }
-        Ok(plan(services.iter(), &self.pool))
+        Ok(plan(services.iter(), &self.pool, |key| self.serves(moment, key)))
+    }
+
+    /// It is for us to give this Service an address: as for Ingresses, its namespace decides.
+    fn serves(&self, moment: &Moment, key: &Key) -> bool {
+        self.own.as_ref() == Some(key)
+            || self.context.options.serves_namespace(&moment.stores.namespaces, &key.namespace)
     }
 
     /// One after the other: they are few. False: not all of it.

@@ -47,12 +47,15 @@ struct Claim<'s> {
 }
 
 /// Older Services first: what one has it keeps, then what one asks for by name it gets if it is
-/// free, then all others get the first that are free.
+/// free, then all others get the first that are free. What those have that are not `served` (their
+/// namespace is another controller's) is not given to anybody, and they are not touched.
 pub(super) fn plan<'s>(
     services: impl Iterator<Item = (&'s Key, &'s Arc<Service>)>,
     pool: &VipPool,
+    served: impl Fn(&Key) -> bool,
 ) -> Plan {
-    let mut claims: Vec<_> = services.filter_map(|(key, service)| claim(key, service)).collect();
+    let claims = services.filter_map(|(key, service)| claim(key, service));
+    let (mut claims, others): (Vec<_>, Vec<_>) = claims.partition(|claim| served(claim.key));
     claims.sort_by_cached_key(|claim| {
         let created = claim.service.metadata.creation_timestamp.clone();
         (created.is_none(), created, claim.key.clone())
@@ -62,6 +65,7 @@ pub(super) fn plan<'s>(
     for claim in &mut claims {
         keep(claim, pool, &mut used, &mut diagnostics);
     }
+    used.extend(others.into_iter().flat_map(|claim| claim.present));
     for claim in &mut claims {
         ask(claim, pool, &mut used, &mut diagnostics);
     }
@@ -242,7 +246,7 @@ mod tests {
     }
 
     fn given(services: &[(Key, Arc<Service>)], pool: &VipPool) -> (Vec<String>, Vec<String>) {
-        let plan = plan(services.iter().map(|(key, service)| (key, service)), pool);
+        let plan = plan(services.iter().map(|(key, service)| (key, service)), pool, |_| true);
         let writes = plan.writes.iter().map(|write| {
             let addresses: Vec<_> = write.addresses.iter().map(ToString::to_string).collect();
             format!("{} {}", write.key.name, addresses.join(" "))
@@ -291,6 +295,21 @@ mod tests {
         let (writes, said) = given(&[(key, young), (older, old)], &pool);
         assert_eq!(writes, ["a 192.0.2.2"]);
         assert_eq!(said.len(), 1);
+    }
+
+    #[test]
+    fn of_namespaces_that_are_not_served_nothing_is_touched_and_nothing_taken() {
+        let services = [
+            service("a", json!({}), &["192.0.2.1"]),
+            service("b", json!({}), &[]),
+            service("c", json!({}), &[]),
+        ];
+        let all = services.iter().map(|(key, service)| (key, service));
+        let plan = plan(all, &pool(&["192.0.2.0/29"]), |key| &*key.name == "c");
+        let writes = plan.writes.iter().map(|write| (&*write.key.name, &*write.addresses));
+        let expected = [("c", &[IpAddr::from([192, 0, 2, 2])][..])];
+        assert_eq!(writes.collect::<Vec<_>>(), expected);
+        assert_eq!(plan.diagnostics, []);
     }
 
     #[test]
@@ -350,7 +369,7 @@ mod tests {
             }).collect();
             // What is told of some settles; two rounds at most.
             for _round in 0..2 {
-                let planned = plan(services.iter().map(|(key, service)| (key, service)), &pool);
+                let planned = plan(services.iter().map(|(key, service)| (key, service)), &pool, |_| true);
                 for write in planned.writes {
                     let place = services.iter().position(|(key, _)| *key == write.key).expect("one");
                     let points: Vec<_> =
@@ -367,7 +386,7 @@ mod tests {
                     }
                 }
             }
-            let settled = plan(services.iter().map(|(key, service)| (key, service)), &pool);
+            let settled = plan(services.iter().map(|(key, service)| (key, service)), &pool, |_| true);
             prop_assert_eq!(settled.writes, Vec::new());
         }
     }

@@ -16,7 +16,7 @@ use crate::{
     model::{Diagnostic, ObjectRef, Severity},
     route::RouteTable,
     stores::{Key, Store, Stores},
-    translate::{Classes, Options, Reference, Translator, references},
+    translate::{Classes, Naming, Options, Reference, Translator, references},
 };
 
 /// Judges `ingress`, which is to be the one of this key.
@@ -27,16 +27,14 @@ pub(super) fn judge(options: &Options, moment: &Moment, key: &Key, ingress: Ingr
         return Verdict::allowed();
     }
     let present = stores.ingresses.get(&key.namespace, &key.name);
-    let alias_key = format!("{}/server-alias", options.annotations_prefix);
-    let mut names: BTreeSet<_> = names(&alias_key, &ingress).map(str::to_owned).collect();
-    names.extend(
-        present.into_iter().flat_map(|own| self::names(&alias_key, own)).map(str::to_owned),
-    );
+    let naming = Naming::new(&options.annotations_prefix);
+    let own = present.into_iter().map(|present| &**present).chain([&ingress]);
+    let names: BTreeSet<_> = own.flat_map(|own| naming.names(own)).collect();
     let beside: Vec<_> = stores
         .ingresses
         .iter()
         .filter(|(other, ingress)| {
-            *other != key && self::names(&alias_key, ingress).any(|name| names.contains(name))
+            *other != key && naming.names(ingress).iter().any(|name| names.contains(name))
         })
         .map(|(key, ingress)| (key.clone(), Arc::clone(ingress)))
         .collect();
@@ -65,6 +63,9 @@ pub(super) fn judge(options: &Options, moment: &Moment, key: &Key, ingress: Ingr
             (false, true) => {
                 let message = not_checked(diagnostic.message, &unknown);
                 warnings.insert(format!("{}: {message}", diagnostic.field))
+            }
+            (false, false) if !known => {
+                warnings.insert(format!("what it does to others: {diagnostic}"))
             }
             // Was so before, and is not about this one.
             (false, false) => false,
@@ -173,18 +174,6 @@ fn is_about_others(field: &str) -> bool {
     }
 }
 
-/// The hosts that the Ingress has a say in; empty for the catch-all.
-fn names<'i>(alias_key: &str, ingress: &'i Ingress) -> impl Iterator<Item = &'i str> {
-    let spec = ingress.spec.as_ref();
-    let rules = spec.into_iter().flat_map(|spec| spec.rules.iter().flatten());
-    let hosts = rules.map(|rule| rule.host.as_deref().unwrap_or_default());
-    let default = spec.and_then(|spec| spec.default_backend.as_ref()).map(|_| "");
-    let annotations = ingress.metadata.annotations.as_ref();
-    let aliases = annotations.and_then(|annotations| annotations.get(alias_key));
-    let aliases = aliases.into_iter().flat_map(|aliases| aliases.split(',').map(str::trim));
-    hosts.chain(default).chain(aliases)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -270,6 +259,21 @@ mod tests {
             judged(&moment, "new", ingress("b.test", "/shop", json!({}))),
             Verdict::allowed_like(&moment)
         );
+    }
+
+    #[test]
+    fn whose_redirect_a_host_takes_the_place_of_its_author_hears() {
+        let redirects = || ingress("a.test", "/", json!({"from-to-www-redirect": "true"}));
+        let before = moment(vec![("old", redirects())]);
+        let verdict = judged(&before, "new", ingress("WWW.a.test", "/", json!({})));
+        assert_eq!(verdict.refusal, None);
+        let all = verdict.warnings.join("\n");
+        assert!(all.contains("Ingress web/old") && all.contains("does not redirect"), "{all}");
+        // And the other way round.
+        let before = moment(vec![("old", ingress("www.a.test", "/", json!({})))]);
+        let verdict = judged(&before, "new", redirects());
+        let all = verdict.warnings.join("\n");
+        assert!(all.contains("from-to-www-redirect]: `www.a.test` is a host already"), "{all}");
     }
 
     impl Verdict {

@@ -3,7 +3,9 @@
 //! Changes wait a few milliseconds for those that come with them. A change of Ingresses, or of what
 //! they name, is taken over when all that they name then is there: else a host would be without its
 //! certificate, or its paths without their list of users, for as long as one question takes. Endpoints
-//! never wait for that.
+//! never wait for that. What is not there after some seconds, because very much is named or because the
+//! API server does not come to an end with it, keeps only the Ingresses waiting that name it: they stay
+//! what they were.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -33,8 +35,8 @@ use super::{
 use crate::{
     model::{Diagnostic, ObjectRef, Severity},
     source::{SourceState, Update},
-    stores::{Changes, Object, Stores},
-    translate::{Reference, References},
+    stores::{Changes, Key, Object, Store, Stores},
+    translate::{Reference, References, naming_any, references, shared},
 };
 
 /// How long the first of some changes waits for the others.
@@ -86,6 +88,8 @@ pub(super) struct Gatherer {
     is_asked_for: bool,
     /// What waits for what it names. What comes later does not make it wait longer.
     next: Option<(Stores, BTreeSet<Reference>)>,
+    /// What those Ingresses name, as they were, that wait for what is late.
+    held: BTreeSet<Reference>,
     referenced: Referenced,
     faults: BTreeMap<ObjectRef, Diagnostic>,
     /// What was handed on last.
@@ -139,6 +143,7 @@ impl Gatherer {
             named,
             is_asked_for: false,
             next: None,
+            held: BTreeSet::new(),
             referenced,
             faults: BTreeMap::new(),
             published: None,
@@ -168,8 +173,11 @@ impl Gatherer {
                     let start = Instant::now();
                     if let Some(update) = self.settle() {
                         sink(update);
-                        self.rest = Instant::now() + start.elapsed().min(LATEST);
+                        let pause = if self.held.is_empty() { start.elapsed() } else { LATEST };
+                        self.rest = Instant::now() + pause.min(LATEST);
                     }
+                    // Of what is late by then, nothing may be heard.
+                    self.due = self.next.as_ref().and_then(|_| self.referenced.late_next());
                 }
                 _ = saying.tick(), if self.published.is_none() => {
                     tracing::warn!(
@@ -210,11 +218,10 @@ impl Gatherer {
                 }
             }
         }
-        if self.due.is_none() {
-            let now = Instant::now();
-            self.since.get_or_insert(now);
-            self.due = Some((now + TOGETHER).max(self.rest));
-        }
+        let now = Instant::now();
+        self.since.get_or_insert(now);
+        let soon = (now + TOGETHER).max(self.rest);
+        self.due = Some(self.due.map_or(soon, |due| due.min(soon)));
     }
 
     fn listed(&mut self, feed: FeedId, objects: Vec<Decoded>) {
@@ -351,33 +358,37 @@ impl Gatherer {
 
     /// The newest state in which nothing is named that is not known; `None`: there is none yet.
     fn complete(&mut self) -> Option<Stores> {
-        if self.referenced.is_complete() {
+        let late = self.late();
+        if self.referenced.is_complete_but(&late) {
             self.next = None;
+            let latest = self.latest.clone();
+            let ingresses = self.hold(&latest, &late);
             self.forget_unnamed();
-            return Some(self.latest.clone());
+            return Some(Stores { ingresses, ..self.latest.clone() });
         }
-        let latest = &self.latest;
         if let Some((next, _)) =
-            self.next.take_if(|(_, named)| self.referenced.is_complete_for(named))
+            self.next.take_if(|(_, named)| self.referenced.is_complete_for(named, &late))
         {
-            self.next = Some((latest.clone(), self.named.clone()));
+            self.next = Some((self.latest.clone(), self.named.clone()));
             // What Ingresses may name depends on it: by another one they may name what is not there.
             let settings = self.watched.options.configmap.as_ref();
             let is_same = settings.is_none_or(|(namespace, name)| {
                 let settings =
                     |stores: &Stores| stores.config_maps.get(namespace, name).map(Arc::as_ptr);
-                settings(&next) == settings(latest)
+                settings(&next) == settings(&self.latest)
             });
             if is_same {
+                let ingresses = self.hold(&next, &late);
                 return Some(Stores {
-                    ingresses: next.ingresses,
+                    ingresses,
                     ingress_classes: next.ingress_classes,
                     namespaces: next.namespaces,
                     classes_forbidden: next.classes_forbidden,
-                    ..latest.clone()
+                    ..self.latest.clone()
                 });
             }
         }
+        let latest = &self.latest;
         if self.next.is_none() {
             self.next = Some((latest.clone(), self.named.clone()));
         }
@@ -390,6 +401,53 @@ impl Gatherer {
         })
     }
 
+    /// What is late and concerns only the Ingresses that name it. The first state has everything; what
+    /// flags and the ConfigMap name concerns all.
+    fn late(&self) -> BTreeSet<Reference> {
+        if self.published.is_none() {
+            return BTreeSet::new();
+        }
+        let mut late = self.referenced.late();
+        if !late.is_empty() {
+            let shared = shared(&self.latest, &self.watched.options);
+            late.retain(|reference| {
+                !shared.contains(reference) && !self.watched.always.contains(reference)
+            });
+        }
+        late
+    }
+
+    /// The Ingresses of this state; those that name what is late as they were handed on last, with what
+    /// they named then.
+    fn hold(&mut self, state: &Stores, late: &BTreeSet<Reference>) -> Store<Ingress> {
+        let mut held = match &self.next {
+            Some(_) => self.replaced(),
+            None => BTreeSet::new(),
+        };
+        let mut ingresses = state.ingresses.clone();
+        if let Some((published, _)) = self.published.as_ref().filter(|_| !late.is_empty()) {
+            let options = &self.watched.options;
+            let waiting = naming_any(state, options, late);
+            let before = |key: &Key| published.ingresses.get(&key.namespace, &key.name).cloned();
+            let as_they_were =
+                waiting.iter().filter_map(|key| Some(((*key).clone(), before(key)?)));
+            held.extend(self.named_by(published, as_they_were.collect()));
+            ingresses = state
+                .ingresses
+                .iter()
+                .filter_map(|(key, ingress)| match waiting.contains(key) {
+                    true => Some((key.clone(), before(key)?)),
+                    false => Some((key.clone(), Arc::clone(ingress))),
+                })
+                .collect();
+        }
+        if held != self.held {
+            self.held = held;
+            self.ask();
+        }
+        ingresses
+    }
+
     /// Asks for what is named now, where what names it changed.
     fn look_for_names(&mut self) {
         let is_news = self.references.go_on(&self.latest, &self.watched.options);
@@ -400,8 +458,33 @@ impl Gatherer {
             return;
         }
         self.is_asked_for = self.next.is_none();
+        self.held = self.replaced();
+        self.ask();
+    }
+
+    /// What the Ingresses name, as they were handed on, that are others now: they may have to stay for
+    /// a while.
+    fn replaced(&self) -> BTreeSet<Reference> {
+        let Some((published, _)) = &self.published else { return BTreeSet::new() };
+        let changes = published.ingresses.changes(&self.latest.ingresses);
+        let before =
+            changes.filter_map(|(key, before, _)| Some((key.clone(), Arc::clone(before?))));
+        self.named_by(published, before.collect())
+    }
+
+    /// What these Ingresses name in this state.
+    fn named_by(&self, state: &Stores, ingresses: Store<Ingress>) -> BTreeSet<Reference> {
+        match ingresses.is_empty() {
+            true => BTreeSet::new(),
+            false => references(&Stores { ingresses, ..state.clone() }, &self.watched.options),
+        }
+    }
+
+    /// Asks for all that is named by what is, what waits, and what is held.
+    fn ask(&mut self) {
         let mut wanted = self.named.clone();
         wanted.extend(self.next.iter().flat_map(|(_, named)| named.iter().cloned()));
+        wanted.extend(self.held.iter().cloned());
         let feeds = &self.feeds;
         self.referenced.want(&wanted, |reference| {
             let kind = reference.object().kind;

@@ -13,6 +13,7 @@ mod kind;
 mod lines;
 mod referenced;
 mod session;
+mod turns;
 
 #[cfg(test)]
 mod tests;

@@ -3,15 +3,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use tokio::{
-    sync::{Semaphore, mpsc::UnboundedSender},
+    sync::mpsc::UnboundedSender,
     task::AbortHandle,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep},
 };
 
 use super::{
@@ -19,11 +19,12 @@ use super::{
     gather::Message,
     kind::Decoded,
     session::{Failure, Session},
+    turns::Turns,
 };
 use crate::{source::SourceState, translate::Reference};
 
-/// Objects that are fetched at once.
-const AT_ONCE: usize = 16;
+/// What is named for so long, and not known yet, keeps nobody waiting but those that name it.
+const LATE: Duration = Duration::from_secs(2);
 /// An object that cannot be had for so long (the API server cannot decrypt this one Secret, or does not
 /// come to an end with it) keeps the changes of all Ingresses waiting no longer, if the API server
 /// answers at all. One that answers nothing has no changes.
@@ -44,8 +45,9 @@ pub(super) struct Referenced {
     fetcher: Fetcher,
 }
 
-#[derive(Default)]
 struct Item {
+    /// Since when it is named.
+    since: Instant,
     /// What is held; `None`: nothing.
     version: Option<Arc<str>>,
     /// It is known what there is, as far as it can be.
@@ -53,6 +55,16 @@ struct Item {
     fetch: Option<Fetch>,
     /// It changed while it was fetched.
     again: bool,
+}
+
+impl Item {
+    fn new() -> Self {
+        Self { since: Instant::now(), version: None, answered: false, fetch: None, again: false }
+    }
+
+    fn is_late(&self) -> bool {
+        self.since.elapsed() >= LATE
+    }
 }
 
 /// A fetch under way; ends with this.
@@ -72,35 +84,7 @@ struct Fetcher {
     session: Arc<Session>,
     state: Arc<SourceState>,
     messages: UnboundedSender<Message>,
-    places: Arc<Semaphore>,
-    pace: Arc<Pace>,
-}
-
-/// How fast objects are fetched: whoever may write Ingresses can have any number of them named, and
-/// named anew, and the API server is everybody's.
-struct Pace {
-    /// When the next one is due if none may come early; it runs ahead of the clock by what was fetched
-    /// of late.
-    due: Mutex<Instant>,
-}
-
-/// So many objects are fetched as fast as the API server answers, at a start above all; then one in
-/// each of these.
-const AT_ONCE_EARLY: u32 = 5000;
-const EACH: Duration = Duration::from_millis(5);
-
-impl Pace {
-    fn new() -> Self {
-        Self { due: Mutex::new(Instant::now()) }
-    }
-
-    /// When the next fetch may begin.
-    fn next(&self, now: Instant) -> Instant {
-        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
-        *due = (*due).max(now) + EACH;
-        // Before that much is fetched, at once.
-        due.checked_sub(EACH * AT_ONCE_EARLY).map_or(now, |early| early.max(now))
-    }
+    turns: Turns,
 }
 
 impl Referenced {
@@ -109,9 +93,7 @@ impl Referenced {
         state: Arc<SourceState>,
         messages: UnboundedSender<Message>,
     ) -> Self {
-        let places = Arc::new(Semaphore::new(AT_ONCE));
-        let pace = Arc::new(Pace::new());
-        let fetcher = Fetcher { session, state, messages, places, pace };
+        let fetcher = Fetcher { session, state, messages, turns: Turns::start() };
         Self { items: BTreeMap::new(), tickets: 0, fetcher }
     }
 
@@ -133,7 +115,7 @@ impl Referenced {
             if self.items.contains_key(reference) {
                 continue;
             }
-            self.items.insert(reference.clone(), Item::default());
+            self.items.insert(reference.clone(), Item::new());
             if is_watched(reference) {
                 self.fetch(reference);
             } else if let Some(item) = self.items.get_mut(reference) {
@@ -151,14 +133,30 @@ impl Referenced {
         self.items.iter().filter(|(_, item)| !item.answered).map(|(reference, _)| reference)
     }
 
-    /// Everything that is named was asked for and answered.
-    pub(super) fn is_complete(&self) -> bool {
-        self.outstanding().next().is_none()
+    /// Those that nothing has been known of for [`LATE`].
+    pub(super) fn late(&self) -> BTreeSet<Reference> {
+        let late = self.items.iter().filter(|(_, item)| !item.answered && item.is_late());
+        late.map(|(reference, _)| reference.clone()).collect()
     }
 
-    /// These were asked for and answered, or are not asked for any more.
-    pub(super) fn is_complete_for(&self, named: &BTreeSet<Reference>) -> bool {
-        self.outstanding().all(|reference| !named.contains(reference))
+    /// When the next one will be late, if nothing is known of it until then.
+    pub(super) fn late_next(&self) -> Option<Instant> {
+        let waiting = self.items.values().filter(|item| !item.answered && !item.is_late());
+        waiting.map(|item| item.since + LATE).min()
+    }
+
+    /// Of what is named, and is not late, nothing is outstanding.
+    pub(super) fn is_complete_but(&self, late: &BTreeSet<Reference>) -> bool {
+        self.outstanding().all(|reference| late.contains(reference))
+    }
+
+    /// The same of these; or they are not asked for any more.
+    pub(super) fn is_complete_for(
+        &self,
+        named: &BTreeSet<Reference>,
+        late: &BTreeSet<Reference>,
+    ) -> bool {
+        self.outstanding().all(|reference| !named.contains(reference) || late.contains(reference))
     }
 
     /// The object of this name has this version now; `None`: there is none. Asks for it where that is
@@ -255,32 +253,15 @@ impl Fetcher {
     }
 
     async fn find(&self, reference: &Reference) -> Result<Option<Decoded>, Failure> {
-        let _place = self.places.acquire().await;
-        sleep_until(self.pace.next(Instant::now())).await;
         let key = reference.key();
+        let Some(_turn) = self.turns.next(&key.namespace).await else {
+            return Err(Failure::Unreachable("nothing is fetched any more".to_owned()));
+        };
         match reference {
             Reference::Secret(_) => self.session.find::<Secret>(&key.namespace, &key.name).await,
             Reference::ConfigMap(_) => {
                 self.session.find::<ConfigMap>(&key.namespace, &key.name).await
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn many_are_fetched_at_once_and_then_one_after_the_other() {
-        let pace = Pace::new();
-        let start = Instant::now();
-        for _ in 0..AT_ONCE_EARLY {
-            assert_eq!(pace.next(start), start);
-        }
-        assert_eq!(pace.next(start), start + EACH);
-        assert_eq!(pace.next(start), start + EACH * 2);
-        let later = start + EACH * (AT_ONCE_EARLY + 2);
-        assert_eq!(pace.next(later), later, "it has recovered");
     }
 }

@@ -554,3 +554,65 @@ fn services_that_flags_name_are_watched_beside_the_one_namespace() {
     let pool = "--l4=off --publish-service=edge/front --vip-pool=192.0.2.0/28";
     assert_eq!(scopes(pool), "edge web");
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_names_very_many_keeps_nobody_else_waiting() {
+    // More than are fetched without delay: turns come in the order of names.
+    const GREEDY: usize = 14;
+    const NAMES: usize = 50;
+    let server = ApiServer::default();
+    server.put(secret("old", "old"));
+    let [early, late, last] = ["greedy00", "greedy12", "greedy13"];
+    server.put(ingress(last, "old"));
+    let mut follower = Follower::start(&server);
+    follower.until_stores("the first", |_| true).await;
+    let tls = |stores: &Stores, name: &str| {
+        let ingress = stores.ingresses.get("web", name)?;
+        Some(ingress.spec.as_ref()?.tls.as_ref()?.len())
+    };
+    for number in 0..GREEDY {
+        let mut greedy = ingress(&format!("greedy{number:02}"), "");
+        let names = (0..NAMES).map(|one| json!({ "secretName": format!("s{number:02}-{one}") }));
+        greedy["spec"]["tls"] = names.collect();
+        server.put(greedy);
+    }
+    sleep(Duration::from_millis(100)).await;
+    let (mut other, mut cert) = (ingress("other", "cert"), secret("cert", "text"));
+    other["metadata"]["namespace"] = json!("other");
+    cert["metadata"]["namespace"] = json!("other");
+    server.put(cert);
+    server.put(other);
+    let start = Instant::now();
+    let is_there = |stores: &Stores| stores.ingresses.get("other", "other").is_some();
+    let stores = follower.until_stores("the other's", is_there).await;
+    assert!(stores.secrets.get("other", "cert").is_some(), "it has what it names");
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    // What waits is what it was, with what it named then.
+    assert_eq!(tls(&stores, early), Some(NAMES));
+    assert_eq!((tls(&stores, late), tls(&stores, last)), (None, Some(1)));
+    assert_eq!(secret_text(&stores, "old").as_deref(), Some("old"));
+    let stores = follower.until_stores("all", |stores| tls(stores, last) == Some(NAMES)).await;
+    assert_eq!(tls(&stores, late), Some(NAMES));
+    follower.until_stores("nobody names it", |stores| secret_text(stores, "old").is_none()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_takes_long_keeps_only_those_waiting_that_name_it() {
+    let server = ApiServer::default();
+    let mut follower = Follower::start(&server);
+    follower.until_stores("the first", |_| true).await;
+    // After five seconds it would count as one that cannot be had.
+    server.script(|asked| {
+        (asked.name.as_deref() == Some("slow")).then(|| (503, "come again".to_owned()))
+    });
+    server.put(ingress("slow", "slow"));
+    sleep(Duration::from_millis(100)).await;
+    server.put(secret("quick", "text"));
+    server.put(ingress("quick", "quick"));
+    let start = Instant::now();
+    let is_there = |stores: &Stores, name| stores.ingresses.get("web", name).is_some();
+    let stores = follower.until_stores("it", |stores| is_there(stores, "quick")).await;
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    assert!(!is_there(&stores, "slow"));
+    assert_eq!(secret_text(&stores, "quick").as_deref(), Some("text"));
+}

@@ -44,6 +44,7 @@ pub(crate) use annotations::{Described, described, document as annotations_docum
 pub(crate) use class::Classes;
 pub use options::Options;
 pub use references::{Reference, References, references};
+pub(crate) use report::UNLIKE;
 pub use selector::{NamespaceSelector, SelectorError};
 
 use std::{

@@ -245,7 +245,8 @@ fn a_chain_may_be_as_long_as_the_depth_says() {
     for (annotations, statuses) in [
         (&[][..], [200, 200, 400]),
         (&[("auth-tls-verify-depth", "1")], [200, 200, 400]),
-        (&[("auth-tls-verify-depth", "0")], [200, 400, 400]),
+        // As in ingress-nginx, this says nothing.
+        (&[("auth-tls-verify-depth", "0")], [200, 200, 400]),
         (&[("auth-tls-verify-depth", "2")], [200, 200, 200]),
         (&[("auth-tls-verify-depth", "deep")], [200, 200, 400]),
     ] {

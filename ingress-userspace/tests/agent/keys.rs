@@ -419,11 +419,11 @@ fn keys_without_effect_say_so_and_change_nothing() {
     assert_eq!(head(1).0, 200);
     let lines = said(&site, 0);
     for (key, _, why) in keys {
-        let is_it = |line: &&str| line.contains(&format!("/{key}] {why}"));
+        let is_it = |line: &&str| line.contains(&format!("/{key}]\" \"{why}"));
         assert_eq!(lines.lines().filter(is_it).count(), 1, "{key}: {lines}");
     }
     assert_eq!(lines.lines().count(), keys.len(), "{lines}");
     // It may hold access rules.
     assert_eq!(head(2).0, 503);
-    assert!(said(&site, 2).contains("/stream-snippet] is not supported"));
+    assert!(said(&site, 2).contains("/stream-snippet]\" \"is not supported"));
 }

@@ -349,6 +349,7 @@ fn what_the_firewall_stopped_is_called_as_its_ingress_says() {
         ("allow-snippet-annotations", "true"),
         ("annotations-risk-level", "Critical"),
     ]);
+    let backend = Backend::echo("shop");
     for (id, called) in [("$request_method-$arg_a-x", "GET-1-x"), ("$nonsense", ""), ("", "")] {
         let annotations = [
             ("enable-modsecurity", "true"),
@@ -357,7 +358,7 @@ fn what_the_firewall_stopped_is_called_as_its_ingress_says() {
         ];
         let (paths, host) = (&[("Prefix", "/", "shop")], "shop.example.com");
         let shop = Ingress { name: "shop", annotations: &annotations, host, paths, tls: None };
-        let all = documents(&[&shop.yaml(), &service("shop", &[]), &map]);
+        let all = documents(&[&shop.yaml(), &service("shop", &[backend.address]), &map]);
         let agent = Speaking::start(&[("all.yaml", &all)], "info");
         assert_eq!(agent.get("/?a=1"), 403, "{id}");
         let lines = || agent.lines_with("the firewall's rules matched");

@@ -64,6 +64,14 @@ impl Program {
         }
     }
 
+    /// What its groups are called; the whole match comes first.
+    fn names(&self) -> Box<dyn Iterator<Item = Option<&str>> + '_> {
+        match self {
+            Self::Automaton(regex) => Box::new(regex.capture_names()),
+            Self::Backtracking(regex) => Box::new(regex.capture_names()),
+        }
+    }
+
     /// It is found somewhere in the text.
     pub(crate) fn is_match(&self, text: &str) -> Result<bool, Undecided> {
         match self {
@@ -124,6 +132,11 @@ impl Expression {
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The groups that have a name, by their numbers.
+    pub fn names(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.program.names().enumerate().filter_map(|(group, name)| Some((group, name?)))
     }
 
     /// It is found somewhere in the text.

@@ -353,3 +353,42 @@ fn certificates_that_end_and_secrets_of_another_type_are_told() {
     let remarks = &of(&report, "shop").remarks;
     assert!(!remarks.iter().any(|own| own.kind == Kind::Caution), "{remarks:?}");
 }
+
+#[test]
+fn certificates_that_are_for_other_hosts_or_are_missing_are_told() {
+    use rcgen::{CertificateParams, KeyPair};
+    let key = KeyPair::generate().expect("a key");
+    let parameters = CertificateParams::new(["b.com".to_owned()]).expect("a name");
+    let certificate = parameters.self_signed(&key).expect("a certificate");
+    let data = serde_json::json!({ "tls.crt": certificate.pem(), "tls.key": key.serialize_pem() });
+    let secret = format!(
+        "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: crt}}\ntype: kubernetes.io/tls\n\
+         stringData: {data}\n"
+    );
+    let tls = "  tls: [{hosts: [a.com], secretName: crt}]\n";
+    let own = ingress("shop", &[], tls, &["a.com /"]);
+    let report = checked(&(own.clone() + &secret));
+    let message = "the certificate of Secret default/crt is for b.com, not for a.com; the default";
+    says(&report, "shop", Kind::Note, message);
+    says(&checked(&own), "shop", Kind::Needs, "Secret default/crt is not among the manifests");
+    let other = ingress("shop", &[], &tls.replace("a.com", "b.com"), &["b.com /"]);
+    let report = checked(&(other + &secret));
+    let remarks = format!("{:?}", of(&report, "shop").remarks);
+    assert!(!remarks.contains("certificate"), "{remarks}");
+}
+
+#[test]
+fn what_ingress_nginx_would_obey_and_we_do_not_differs() {
+    let url = ("auth-url", "http://auth.example.com/");
+    for annotations in [
+        &[url, ("auth-signin", "http://auth.example.com/?$http_cookie")][..],
+        &[("upstream-hash-by", "$nonsense")],
+    ] {
+        let report = checked(&format!("{WEB}{}", ingress("shop", annotations, "", &["a.com /"])));
+        assert_eq!(of(&report, "shop").verdict, Verdict::Differs, "{annotations:?}");
+        says(&report, "shop", Kind::Differs, "unlike with ingress-nginx");
+    }
+    // Where it would not either, it is the same.
+    let wrong = ingress("shop", &[url, ("auth-signin", "nonsense")], "", &["a.com /"]);
+    assert_eq!(of(&checked(&format!("{WEB}{wrong}")), "shop").verdict, Verdict::Same);
+}

@@ -5,7 +5,7 @@ use k8s_openapi::api::networking::v1::Ingress;
 use super::{Checked, Kind, Remark, Verdict};
 use crate::{
     model::{Diagnostic, ObjectRef, Severity, Target},
-    translate::{self, Described, Translation, described},
+    translate::{self, Described, Translation, UNLIKE, described},
 };
 
 /// The diagnostic is about an object that is not there: `translate` says so in these words of all.
@@ -121,7 +121,7 @@ fn kind(diagnostic: &Diagnostic, denied: &[String], complete: bool) -> Kind {
         Severity::Error if denies => Kind::Refused,
         // A part of the rules that cannot be served at all.
         Severity::Error if field.starts_with("spec.rules") || field == "spec" => Kind::Refused,
-        _ if message.starts_with("has no effect: ") => Kind::Differs,
+        _ if message.starts_with("has no effect: ") || message.contains(UNLIKE) => Kind::Differs,
         _ => Kind::Note,
     }
 }

@@ -7,6 +7,8 @@ mod documented;
 mod flags;
 mod ignored;
 mod metrics;
+#[cfg(test)]
+mod reference;
 mod validate;
 mod writes;
 

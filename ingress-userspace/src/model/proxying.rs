@@ -1,6 +1,6 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
-use super::{FastCgi, Pace, UpstreamTls};
+use super::{FastCgi, Pace, Text, UpstreamTls};
 
 /// How the requests of a route are forwarded and its answers sent back (reference sections 1.7 and
 /// 5.4 to 5.6): the ConfigMap's defaults with what the annotations of the Ingress say instead. One
@@ -40,7 +40,7 @@ pub struct Proxying {
     /// `proxy-cookie-path`: the attribute `Path` of `Set-Cookie`.
     pub cookie_path: Option<Replacement>,
     /// `upstream-vhost`: the `Host` that endpoints see; `X-Forwarded-Host` stays the client's.
-    pub host: Option<Arc<str>>,
+    pub host: Option<Text>,
     /// `connection-proxy-header`: the `Connection` that endpoints see of requests that ask for no
     /// upgrade.
     pub connection: Option<ConnectionField>,

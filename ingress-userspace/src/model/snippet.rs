@@ -8,7 +8,10 @@ use crate::expression::{Case, Expression, Groups, Undecided};
 
 /// A compiled regular expression. Two of one text are equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pattern(Expression);
+pub struct Pattern {
+    expression: Expression,
+    names: Box<[(usize, Arc<str>)]>,
+}
 
 impl Pattern {
     /// Compiles it; `insensitive`: without regard to case.
@@ -17,7 +20,15 @@ impl Pattern {
     /// What is wrong with it.
     pub fn new(text: &str, insensitive: bool) -> Result<Self, String> {
         let case = if insensitive { Case::Ignored } else { Case::Told };
-        Expression::new(text, case).map(Self)
+        let expression = Expression::new(text, case)?;
+        let names = expression.names().map(|(group, name)| (group, name.into())).collect();
+        Ok(Self { expression, names })
+    }
+
+    /// The groups that have a name, by their numbers: what they match becomes a variable.
+    #[must_use]
+    pub fn names(&self) -> &[(usize, Arc<str>)] {
+        &self.names
     }
 
     /// The groups of the first match.
@@ -25,7 +36,7 @@ impl Pattern {
     /// # Errors
     /// The expression could not be decided in time.
     pub fn groups(&self, text: &str) -> Result<Option<Groups>, Undecided> {
-        self.0.groups(text)
+        self.expression.groups(text)
     }
 }
 
@@ -208,8 +219,11 @@ pub struct Effects {
     pub expires: Option<Expires>,
     /// `more_set_input_headers`, `more_clear_input_headers`: likewise after those around.
     pub input: Vec<InputRule>,
-    /// `proxy_set_header` of a location, beside those that every location has.
+    /// `proxy_set_header` of a location, beside those that every location has; says nothing to
+    /// endpoints that speak gRPC.
     pub to_upstream: Option<Vec<(Arc<str>, Value)>>,
+    /// `grpc_set_header`, for those that do.
+    pub to_grpc: Option<Vec<(Arc<str>, Value)>>,
     /// `allow` and `deny`: the first that holds the address decides.
     pub access: Option<Vec<Access>>,
     /// `limit_except … { deny all; }`: the methods that stay allowed.
@@ -246,6 +260,7 @@ impl Effects {
         or(&mut self.hidden, &around.hidden);
         or(&mut self.expires, &around.expires);
         or(&mut self.to_upstream, &around.to_upstream);
+        or(&mut self.to_grpc, &around.to_grpc);
         or(&mut self.access, &around.access);
         or(&mut self.methods, &around.methods);
         or(&mut self.error_pages, &around.error_pages);

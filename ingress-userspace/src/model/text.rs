@@ -95,6 +95,8 @@ pub enum Variable {
     Argument(Arc<str>),
     /// `$is_args`: `?` if there is a query.
     QuestionMark,
+    /// What a `set` of the `configuration-snippet` makes; only balancing asks for it.
+    Snippet(Arc<str>),
     /// What is the same for all requests of a connection.
     Connection(ConnectionVariable),
 }

@@ -35,7 +35,7 @@ impl Default for TlsSettings {
             groups: Vec::new(),
             prefer_own_suites: true,
             // What nginx keeps in 10 MB.
-            sessions: 40_000,
+            sessions: 40_960,
             session_timeout: Duration::from_secs(600),
             tickets: false,
             reject_unknown_names: false,

@@ -9,7 +9,9 @@ use super::{
     annotations::Invalid,
     backends::Backends,
     config::{OURS, is_token},
-    quantity, text,
+    quantity,
+    report::UNLIKE,
+    text,
 };
 use crate::{
     model::{
@@ -174,7 +176,7 @@ pub(super) fn signin(value: &str, parameter: Option<&str>) -> Result<SignIn, Str
         return Err("has no host".to_owned());
     }
     let url = text::parse(value)?;
-    allow(&url)?;
+    allow(&url).map_err(|why| format!("{why}, {UNLIKE}"))?;
     let parameter = parameter.filter(|own| !own.is_empty()).unwrap_or("rd");
     let query = value.split_once('?').map(|(_, query)| query).filter(|query| !query.is_empty());
     let is_it = |pair: &str| {
@@ -303,6 +305,7 @@ fn allow(text: &Text) -> Result<(), String> {
     let is_allowed = |variable: &Variable| match variable {
         Variable::Host
         | Variable::Scheme
+        | Variable::RequestMethod
         | Variable::RequestUri
         | Variable::EscapedRequestUri
         | Variable::RemoteAddr
@@ -314,7 +317,7 @@ fn allow(text: &Text) -> Result<(), String> {
         true => Ok(()),
         false => Err("has a variable that may not stand in a URL (those that may are `$host`, \
                       `$http_host`, `$scheme`, `$request_uri`, `$escaped_request_uri`, \
-                      `$remote_addr` and `$server_name`)"
+                      `$request_method`, `$remote_addr` and `$server_name`)"
             .to_owned()),
     }
 }

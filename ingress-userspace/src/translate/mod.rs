@@ -46,6 +46,7 @@ pub(crate) use footprint::Naming;
 pub use options::Options;
 pub use references::{Reference, References, references};
 pub(crate) use references::{naming_any, shared};
+pub(crate) use report::UNLIKE;
 pub use selector::{NamespaceSelector, SelectorError};
 
 use std::{

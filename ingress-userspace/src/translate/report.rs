@@ -1,5 +1,8 @@
 use crate::model::{Diagnostic, ObjectRef, Severity};
 
+/// Stands in a message about a value that ingress-nginx obeys.
+pub(crate) const UNLIKE: &str = "unlike with ingress-nginx";
+
 /// Collects what is wrong with one object.
 pub(super) struct Report<'d> {
     pub(super) object: ObjectRef,

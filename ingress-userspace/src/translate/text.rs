@@ -1,16 +1,24 @@
 //! From the text of a value to a [`Text`].
 
+use std::collections::BTreeSet;
+
 use crate::model::{Piece, Text, Variable};
 
 /// Cuts a text with `$name` and `${name}` in it into pieces. Says which variable is not known.
 pub(super) fn parse(text: &str) -> Result<Text, String> {
+    parse_with(text, &BTreeSet::new())
+}
+
+/// The same where a snippet makes variables of these names.
+pub(super) fn parse_with(text: &str, own: &BTreeSet<String>) -> Result<Text, String> {
     let mut pieces = Vec::new();
     cut(text, |part| {
         pieces.push(match part {
             Part::Text(text) => Piece::Text(text.into()),
             Part::Name(name) => {
-                let variable = Variable::named(name).ok_or_else(|| unknown(name, ""))?;
-                Piece::Variable(variable)
+                let of_snippet = || own.contains(name).then(|| Variable::Snippet(name.into()));
+                let variable = Variable::named(name).or_else(of_snippet);
+                Piece::Variable(variable.ok_or_else(|| unknown(name, ""))?)
             }
         });
         Ok(())

@@ -6,7 +6,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer,
     KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
 };
-use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::support::{
     Backend, Connection, Ingress, Pair, Reply, Site, TlsOptions, certificate, config_map,
@@ -27,6 +27,18 @@ impl Ca {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let pem = params.self_signed(&key).expect("plain").pem();
         Self { pem, issuer: Issuer::new(params, key) }
+    }
+
+    /// An authority beneath this one, and its certificate.
+    fn intermediate(&self, name: &str) -> (Self, CertificateDer<'static>) {
+        let key = KeyPair::generate().expect("randomness");
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let own = params.signed_by(&key, &self.issuer).expect("plain");
+        let (pem, own) = (own.pem(), own.der().clone());
+        (Self { pem, issuer: Issuer::new(params, key) }, own)
     }
 
     fn client(&self, name: &str) -> Pair {
@@ -216,4 +228,33 @@ fn variables_say_who_showed_what_to_this_host() {
     assert_eq!(said(&mut connection, open_host).as_deref(), Some("NONE||"), "not shown to it");
     let mut connection = open(&site, guarded, None);
     assert_eq!(said(&mut connection, guarded).as_deref(), Some("NONE||"));
+}
+
+#[test]
+fn a_chain_may_be_as_long_as_the_depth_says() {
+    let (shop, ca) = (Backend::echo("shop"), Ca::new("ours"));
+    let (one, first) = ca.intermediate("one");
+    let (two, second) = one.intermediate("two");
+    let client = |of: &Ca, chain: &[&CertificateDer<'static>]| {
+        let (mut own, key) = of.client("alice");
+        own.extend(chain.iter().map(|certificate| (*certificate).clone()));
+        (own, key)
+    };
+    let guarded = "guarded.example.com";
+    // What stands between the client's certificate and the authority counts; 1 without a word.
+    for (annotations, statuses) in [
+        (&[][..], [200, 200, 400]),
+        (&[("auth-tls-verify-depth", "1")], [200, 200, 400]),
+        // As in ingress-nginx, this says nothing.
+        (&[("auth-tls-verify-depth", "0")], [200, 200, 400]),
+        (&[("auth-tls-verify-depth", "2")], [200, 200, 200]),
+        (&[("auth-tls-verify-depth", "deep")], [200, 200, 400]),
+    ] {
+        let rules = rules(&shop, annotations);
+        let secret = secret_of("ca", &[("ca.crt", &ca.pem)]);
+        let site = Site::start(&[("rules.yaml", &rules), ("ca.yaml", &secret)]);
+        let chains = [client(&ca, &[]), client(&one, &[&first]), client(&two, &[&second, &first])];
+        let asked = chains.map(|own| get(&mut open(&site, guarded, Some(own)), guarded).status);
+        assert_eq!(asked, statuses, "{annotations:?}");
+    }
 }

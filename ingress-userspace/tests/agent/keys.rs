@@ -1,7 +1,12 @@
 //! Annotations whose effect a client sees at once, key by key: what a value does, and what becomes of
 //! one that cannot be understood.
 
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::{
+    collections::BTreeSet,
+    io::Read as _,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use crate::support::{
     Backend, Ingress, Reply, Site, TlsOptions, documents, exchange, nobody, service, tls_with,
@@ -246,7 +251,7 @@ fn a_subset_of_endpoints_is_chosen_by_the_hash() {
 }
 
 #[test]
-fn no_other_endpoint_is_tried_when_the_time_is_over() {
+fn times_for_attempts_that_are_none_keep_their_default() {
     // Which of both is asked first takes turns: of two requests, one has to go on to the other.
     let shop = Backend::echo("shop");
     let site = site(
@@ -331,4 +336,94 @@ fn service_upstream_asks_the_service_itself() {
         assert_eq!(ask(&site, 0, "/", "").line("backend: "), Some(expected), "{value}");
         assert_eq!(said(&site, 0).contains("service-upstream"), value == "maybe");
     }
+}
+
+/// Takes connections and says nothing.
+fn silent() -> Backend {
+    Backend::scripted(|stream, _| {
+        let mut stream = stream;
+        let mut rest = [0; 1024];
+        while stream.read(&mut rest).is_ok_and(|length| length > 0) {}
+    })
+}
+
+#[test]
+fn an_endpoint_that_does_not_come_to_talk_has_its_time_and_no_more() {
+    let silent = silent();
+    const TLS: (&str, &str) = ("backend-protocol", "HTTPS");
+    const ONCE: (&str, &str) = ("proxy-next-upstream-tries", "1");
+    let site = site(&[&[TLS, ONCE, ("proxy-connect-timeout", "1")]], &[silent.address]);
+    let begun = Instant::now();
+    // The handshake is a part of it; what comes after it has an hour.
+    assert_eq!(ask(&site, 0, "/", "").status, 504);
+    assert!(begun.elapsed() >= Duration::from_millis(900), "{:?}", begun.elapsed());
+    assert_eq!(silent.connections(), 1);
+}
+
+#[test]
+fn the_time_for_all_attempts_ends_them() {
+    let silent = silent();
+    const LATE: (&str, &str) = ("proxy-read-timeout", "2");
+    const TRIES: (&str, &str) = ("proxy-next-upstream-tries", "2");
+    let site = site(
+        &[&[LATE, TRIES], &[LATE, TRIES, ("proxy-next-upstream-timeout", "1")]],
+        &[silent.address],
+    );
+    assert_eq!(ask(&site, 0, "/", "").status, 504);
+    assert_eq!(silent.connections(), 2, "without it, as often as may be");
+    assert_eq!(ask(&site, 1, "/", "").status, 504);
+    assert_eq!(silent.connections(), 3, "the first attempt took longer than that");
+}
+
+#[test]
+fn keys_without_effect_say_so_and_change_nothing() {
+    let shop = Backend::echo("shop");
+    const BECAUSE: &str = "has no effect: ";
+    const LEGACY: &str = "has no effect, as in current ingress-nginx";
+    let keys: &[(&str, &str, &str)] = &[
+        ("auth-keepalive-requests", "10", BECAUSE),
+        ("auth-keepalive-timeout", "10", BECAUSE),
+        ("auth-keepalive-share-vars", "true", BECAUSE),
+        ("proxy-buffer-size", "16k", BECAUSE),
+        ("proxy-buffers-number", "8", BECAUSE),
+        ("proxy-busy-buffers-size", "16k", BECAUSE),
+        ("proxy-max-temp-file-size", "0", BECAUSE),
+        ("enable-rewrite-log", "true", BECAUSE),
+        ("http2-push-preload", "true", LEGACY),
+        ("secure-backends", "true", LEGACY),
+        ("grpc-backend", "true", LEGACY),
+        ("add-base-url", "true", LEGACY),
+        ("base-url-scheme", "http", LEGACY),
+        ("session-cookie-hash", "md5", LEGACY),
+        ("enable-opentracing", "true", LEGACY),
+        ("opentracing-trust-incoming-span", "true", LEGACY),
+        ("global-rate-limit", "1", LEGACY),
+        ("global-rate-limit-window", "1m", LEGACY),
+        ("global-rate-limit-key", "$host", LEGACY),
+        ("global-rate-limit-ignored-cidrs", "10.0.0.0/8", LEGACY),
+        ("enable-influxdb", "true", LEGACY),
+        ("influxdb-measurement", "x", LEGACY),
+        ("influxdb-port", "1", LEGACY),
+        ("influxdb-host", "x", LEGACY),
+        ("influxdb-server-name", "x", LEGACY),
+        ("secure-verify-ca-secret", "ca", LEGACY),
+    ];
+    let all: Vec<_> = keys.iter().map(|(key, value, _)| (*key, *value)).collect();
+    let site = site(&[&all, &[], &[("stream-snippet", "x;")]], &[shop.address]);
+    let head = |number| {
+        let reply = ask(&site, number, "/x", "x-request-id: same\r\n");
+        let text = reply.text().replace(&host(number), "host");
+        (reply.status, text)
+    };
+    assert_eq!(head(0), head(1));
+    assert_eq!(head(1).0, 200);
+    let lines = said(&site, 0);
+    for (key, _, why) in keys {
+        let is_it = |line: &&str| line.contains(&format!("/{key}]\" \"{why}"));
+        assert_eq!(lines.lines().filter(is_it).count(), 1, "{key}: {lines}");
+    }
+    assert_eq!(lines.lines().count(), keys.len(), "{lines}");
+    // It may hold access rules.
+    assert_eq!(head(2).0, 503);
+    assert!(said(&site, 2).contains("/stream-snippet]\" \"is not supported"));
 }

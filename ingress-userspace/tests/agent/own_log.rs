@@ -340,3 +340,34 @@ fn commands_ask_over_the_socket() {
     assert!(error.contains("/no/such/place") && error.contains("--admin-socket"), "{error}");
     assert_eq!(run(&["log-level", "info", "--reset"]).0, 2);
 }
+
+#[test]
+fn what_the_firewall_stopped_is_called_as_its_ingress_says() {
+    const RULE: &str =
+        "SecRuleEngine On\nSecRule ARGS:a \"@streq 1\" \"id:1,phase:1,deny,status:403\"";
+    let map = config_map(&[
+        ("allow-snippet-annotations", "true"),
+        ("annotations-risk-level", "Critical"),
+    ]);
+    let backend = Backend::echo("shop");
+    for (id, called) in [("$request_method-$arg_a-x", "GET-1-x"), ("$nonsense", ""), ("", "")] {
+        let annotations = [
+            ("enable-modsecurity", "true"),
+            ("modsecurity-snippet", RULE),
+            ("modsecurity-transaction-id", id),
+        ];
+        let (paths, host) = (&[("Prefix", "/", "shop")], "shop.example.com");
+        let shop = Ingress { name: "shop", annotations: &annotations, host, paths, tls: None };
+        let all = documents(&[&shop.yaml(), &service("shop", &[backend.address]), &map]);
+        let agent = Speaking::start(&[("all.yaml", &all)], "info");
+        assert_eq!(agent.get("/?a=1"), 403, "{id}");
+        let lines = || agent.lines_with("the firewall's rules matched");
+        until("it is told", || !lines().is_empty());
+        let line: serde_json::Value = serde_json::from_str(&lines()[0]).expect("a line is JSON");
+        assert_eq!(line["fields"]["firewall.transaction"], called, "{line}");
+        assert_eq!(
+            agent.lines_with("modsecurity-transaction-id").len(),
+            usize::from(id == "$nonsense")
+        );
+    }
+}

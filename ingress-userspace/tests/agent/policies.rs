@@ -166,6 +166,34 @@ fn what_endpoints_are_told_is_what_the_annotations_say() {
 }
 
 #[test]
+fn the_host_that_endpoints_are_told_may_be_made_of_the_request() {
+    let shop = Backend::echo("shop");
+    let told = |vhost: &str, client: &str| {
+        let site = site(&[("upstream-vhost", vhost)], &[shop.address]);
+        let reply = exchange(
+            site.http,
+            &format!(
+                "GET / HTTP/1.1\r\nhost: shop.example.com:81\r\n{client}connection: close\r\n\r\n"
+            ),
+        );
+        assert!(reply.status != 200 || reply.line("x-forwarded-host: ").is_some());
+        (reply.status, reply.line("host: ").map(str::to_owned))
+    };
+    let says = |host: &str| (200, Some(host.to_owned()));
+    let of_mesh = "$service_name.$namespace.svc.cluster.local:$service_port";
+    assert_eq!(told(of_mesh, ""), says("shop.web.svc.cluster.local:80"));
+    assert_eq!(told("$host", ""), says("shop.example.com"));
+    assert_eq!(told("$http_host", ""), says("shop.example.com:81"));
+    assert_eq!(told("$http_x_tenant.example", "x-tenant: blue\r\n"), says("blue.example"));
+    // What makes no host reaches nobody.
+    for bad in ["x-tenant: a b\r\n", "x-tenant: a/b\r\n", "x-tenant: u@a\r\n"] {
+        assert_eq!(told("$http_x_tenant", bad), (400, None), "{bad}");
+    }
+    assert_eq!(told("$http_x_tenant", ""), (400, None));
+    assert_eq!(told("$nonsense.example", ""), (503, None));
+}
+
+#[test]
 fn endpoints_of_http10_get_a_length_and_a_connection_each() {
     let shop = Backend::echo("shop");
     let site = site(&[("proxy-http-version", "1.0")], &[shop.address]);

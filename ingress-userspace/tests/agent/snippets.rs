@@ -125,3 +125,62 @@ fn a_snippet_does_not_change_who_asks() {
     assert_eq!(from("127.0.0.7"), 200);
     assert_eq!(from("8.8.8.8"), 403);
 }
+
+#[test]
+fn groups_with_names_make_variables() {
+    let shop = Backend::echo("shop");
+    let snippet = "set $dest $http_destination;\n\
+                   if ($http_destination ~ \"^https?://[^/]+(?<path>/.*)$\") { set $dest $path; }\n\
+                   proxy_set_header Destination $dest;\nproxy_set_header X-Path \"[$path]\";\n\
+                   if ($uri ~ ^/app/(?<one>\\w+)/(?P<two>\\w+)$) { return 302 /$two/$one; }";
+    let site = site(ALLOWED, &[("configuration-snippet", snippet)], &shop);
+    let to = |destination: &str| {
+        let text = format!(
+            "MOVE /app HTTP/1.1\r\nhost: shop.example.com\r\ndestination: {destination}\r\n\
+             connection: close\r\n\r\n"
+        );
+        let reply = exchange(site.http, &text);
+        let told = |name: &str| reply.line(name).map(str::to_owned);
+        (reply.status, told("Destination: "), told("X-Path: "))
+    };
+    let is = |path: &str, group: &str| (200, Some(path.to_owned()), Some(group.to_owned()));
+    assert_eq!(to("https://shop.example.com/a/b"), is("/a/b", "[/a/b]"));
+    assert_eq!(to("/a/b"), is("/a/b", "[]"));
+    let reply = site.get("shop.example.com", "/app/a/b");
+    assert_eq!(reply.header("location"), Some("http://shop.example.com/b/a"));
+}
+
+#[test]
+fn what_a_snippet_makes_of_a_request_chooses_its_endpoint() {
+    let backends: Vec<_> = (0..4).map(|number: usize| Backend::echo(&number.to_string())).collect();
+    let endpoints: Vec<_> = backends.iter().map(|backend| backend.address).collect();
+    // As Socket.IO's documentation has it.
+    let snippet = "set $forwarded_client_ip \"\";\n\
+                   if ($http_x_forwarded_for ~ \"^([^,]+)\") { set $forwarded_client_ip $1; }\n\
+                   set $client_ip $remote_addr;\n\
+                   if ($forwarded_client_ip != \"\") { set $client_ip $forwarded_client_ip; }";
+    let annotations = [("configuration-snippet", snippet), ("upstream-hash-by", "$client_ip")];
+    let ingress = Ingress {
+        name: "shop",
+        annotations: &annotations,
+        host: "shop.example.com",
+        paths: &[("Prefix", "/", "shop")],
+        tls: None,
+    };
+    let parts = [ingress.yaml(), service("shop", &endpoints), config_map(ALLOWED)];
+    let parts: Vec<&str> = parts.iter().map(|part| &**part).collect();
+    let all = [("all.yaml", &*documents(&parts))];
+    let site = Site::start_with(&all, &["--configmap=web/controller"], |_| {});
+    let asked = |address: &str| {
+        let text = format!(
+            "GET / HTTP/1.1\r\nhost: shop.example.com\r\nx-forwarded-for: {address}\r\n\
+             connection: close\r\n\r\n"
+        );
+        exchange(site.http, &text).line("backend: ").expect("an echo").to_owned()
+    };
+    let first: Vec<_> = (1..40).map(|last| asked(&format!("192.0.2.{last}, 10.0.0.1"))).collect();
+    let again: Vec<_> = (1..40).map(|last| asked(&format!("192.0.2.{last}, 10.0.0.2"))).collect();
+    assert_eq!(first, again, "the first address alone counts");
+    let all: std::collections::BTreeSet<_> = first.into_iter().collect();
+    assert_eq!(all.len(), 4, "they are spread");
+}

@@ -11,8 +11,8 @@ use http::HeaderMap;
 use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::aws_lc_rs};
 
 use crate::support::{
-    Backend, Connection, Ingress, Site, TlsOptions, documents, read_request, secret_of, service,
-    tls_with,
+    Backend, Connection, Ingress, Site, TlsOptions, config_map, documents, read_request, secret_of,
+    service, tls_with,
 };
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: shop.example.com\r\n\r\n";
@@ -30,7 +30,7 @@ fn site(annotations: &[(&str, &str)], endpoint: SocketAddr, more: &str) -> Site 
         parts.push(more.to_owned());
     }
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-    Site::start(&[("all.yaml", &documents(&parts))])
+    Site::start_with(&[("all.yaml", &documents(&parts))], &["--configmap=web/controller"], |_| {})
 }
 
 /// A server's configuration, and its certificate in PEM.
@@ -303,4 +303,32 @@ fn http1_clients_reach_http2_endpoints() {
         // The last chunk, then trailers up to an empty line.
         assert!(connection.head().expect("trailers").contains("grpc-status: 0"));
     }
+}
+
+#[test]
+fn a_snippet_tells_endpoints_what_is_meant_for_their_protocol() {
+    // As Linkerd's documentation has it, and a field for each alone.
+    let snippet = "proxy_set_header l5d-dst-override $service_name.$namespace.svc:$service_port;\n\
+                   grpc_set_header l5d-dst-override $service_name.$namespace.svc:$service_port;\n\
+                   proxy_set_header X-Http 1;\ngrpc_set_header X-Grpc 1;";
+    let map = config_map(&[
+        ("allow-snippet-annotations", "true"),
+        ("annotations-risk-level", "Critical"),
+    ]);
+    let (heads, asked) = mpsc::channel();
+    let of_grpc = [("backend-protocol", "GRPC"), ("configuration-snippet", snippet)];
+    let grpc = site(&of_grpc, streaming(heads), &map);
+    let mut connection = Connection::open(grpc.http);
+    connection.send("POST / HTTP/1.1\r\nhost: shop.example.com\r\ncontent-length: 0\r\n\r\n");
+    assert!(connection.head().expect("a head").starts_with("HTTP/1.1 200"));
+    let head = asked.recv_timeout(crate::support::DEADLINE).expect("it was asked");
+    assert_eq!(head.headers["l5d-dst-override"], "shop.web.svc:80");
+    let told = |name: &str| head.headers.contains_key(name);
+    assert_eq!((told("x-grpc"), told("x-http")), (true, false));
+
+    let shop = Backend::echo("shop");
+    let http = site(&[("configuration-snippet", snippet)], shop.address, &map);
+    let reply = http.get("shop.example.com", "/");
+    assert_eq!(reply.line("l5d-dst-override: "), Some("shop.web.svc:80"));
+    assert_eq!((reply.line("X-Http: "), reply.line("X-Grpc: ")), (Some("1"), None));
 }

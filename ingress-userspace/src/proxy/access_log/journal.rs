@@ -327,6 +327,7 @@ pub(super) fn is_early(variable: &Variable) -> bool {
         | Variable::TraceId
         | Variable::SpanId
         | Variable::TraceContext(_)
+        | Variable::Snippet(_)
         | Variable::Connection(_) => false,
     }
 }

@@ -1,6 +1,6 @@
 //! What balancing asks of a request.
 
-use std::{cell::OnceCell, rc::Rc};
+use std::{cell::OnceCell, rc::Rc, sync::Arc};
 
 use http::Method;
 
@@ -38,6 +38,8 @@ struct Copy {
     path: String,
     host: String,
     address: String,
+    /// What its snippet made.
+    own: Vec<(Arc<str>, Vec<u8>)>,
 }
 
 impl Copy {
@@ -49,6 +51,7 @@ impl Copy {
             path: head.path().to_owned(),
             host: without_port(authority).to_ascii_lowercase(),
             address: origin.address.clone().into_owned(),
+            own: Vec::new(),
         })
     }
 }
@@ -57,7 +60,8 @@ impl<'v> Asked<'v> {
     /// The request as balancing sees it; without what costs where nothing will be asked of it.
     /// `head` is the one that the upstream is asked.
     pub(super) fn new(client: &Rc<Client>, located: &Located<'v>, head: &RequestHead) -> Self {
-        let Located { host, route, service, chosen, origin, authority, original, .. } = located;
+        let Located { host, route, service, chosen, origin, authority, original, applied, .. } =
+            located;
         let policy = &chosen.backend.balancing.policy;
         let is_asked = chosen.choice.affinity.is_some() || matches!(policy, Policy::Hash(_));
         let target = original.as_ref().unwrap_or(&head.target);
@@ -66,7 +70,13 @@ impl<'v> Asked<'v> {
             route,
             service: &service.key,
             server: host.name(),
-            request: is_asked.then(|| Copy::of(head, target, authority, origin)),
+            request: is_asked.then(|| {
+                let mut copy = Copy::of(head, target, authority, origin);
+                if let Some(applied) = applied {
+                    copy.own = applied.variables().to_vec();
+                }
+                copy
+            }),
         }
     }
 
@@ -94,6 +104,10 @@ impl<'v> Asked<'v> {
 impl Asker for Asked<'_> {
     fn variable(&self, variable: &Variable, take: &mut dyn FnMut(&[u8])) {
         let Some(request) = &self.request else { return };
+        if let Variable::Snippet(name) = variable {
+            let own = request.own.iter().find(|(own, _)| own == name);
+            return own.map_or((), |(_, value)| take(value));
+        }
         let seen = Seen {
             client: &self.client,
             fields: &request.fields,

@@ -45,7 +45,7 @@ pub(super) fn settle(head: &mut RequestHead) -> Result<(), Failure> {
 /// `host`, `host:port` or `host:`, the host being a name, an IPv4 address or an IPv6 address in
 /// brackets (RFC 3986, section 3.2), or nothing. No `@`: `user@` is no part of a host, and nothing
 /// but an attempt to confuse whoever compares it.
-fn is_authority(authority: &str) -> bool {
+pub(super) fn is_authority(authority: &str) -> bool {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
             Some((address, "")) => (address, ""),

@@ -205,7 +205,9 @@ fn prepare(
     ] {
         head.fields.remove(known);
     }
-    forwarded::apply(&mut head.fields, authority, origin, client, proxying, policy.request_id);
+    // `upstream-vhost` is about the endpoints of the path.
+    let own = (None, policy.request_id);
+    forwarded::apply(&mut head.fields, authority, origin, client, proxying, own);
 }
 
 /// What asks for something else than a whole page, belongs to a body that is not sent, or opens what

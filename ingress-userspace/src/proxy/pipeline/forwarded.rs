@@ -1,23 +1,27 @@
 //! The fields that tell an upstream about its client (reference section 5.1). What the client sent
 //! under these names is replaced or removed, so that an upstream can rely on them.
 
-use super::origin::Origin;
+use std::borrow::Cow;
+
+use super::{authority::is_authority, origin::Origin, variables::Seen};
 use crate::{
-    model::{ConnectionField, Proxying},
+    model::{ConnectionField, Piece, Proxying, Text, Variable},
     proxy::{
         client::Client,
         message::{Fields, Known},
+        respond::Failure,
     },
 };
 
-/// Adds them to fields that were cleaned. `request_id`: a request without one gets one.
+/// Adds them to fields that were cleaned. `told`: what endpoints are told to be the host, where it is
+/// not the client's. `request_id`: a request without one gets one.
 pub(super) fn apply(
     fields: &mut Fields,
     authority: &str,
     origin: &Origin<'_>,
     client: &Client,
     proxying: &Proxying,
-    request_id: bool,
+    (told, request_id): (Option<&str>, bool),
 ) {
     keep_original(fields, Known::XForwardedFor, Known::XOriginalForwardedFor);
     keep_original(fields, Known::XForwardedHost, Known::XOriginalForwardedHost);
@@ -26,7 +30,7 @@ pub(super) fn apply(
     }
     let host = origin.host(authority).as_bytes();
     let scheme = &*origin.scheme;
-    fields.push_known(Known::Host, proxying.host.as_ref().map_or(host, |own| own.as_bytes()));
+    fields.push_known(Known::Host, told.map_or(host, str::as_bytes));
     fields.push_known(Known::XRealIp, origin.address.as_bytes());
     fields.push_known(Known::XForwardedFor, &origin.forwarded_for);
     fields.push_known(Known::XForwardedHost, host);
@@ -37,6 +41,37 @@ pub(super) fn apply(
     if let Some(prefix) = &proxying.forwarded_prefix {
         fields.remove_alike(b"X-Forwarded-Prefix");
         fields.push(b"X-Forwarded-Prefix", prefix.as_bytes());
+    }
+}
+
+/// `upstream-vhost`: what endpoints are told to be the host. Taken from the request as its client sent
+/// it.
+///
+/// # Errors
+/// What the request has for its variables makes no host.
+pub(super) fn host<'v>(
+    text: &'v Text,
+    seen: &Seen<'_>,
+    authority: &str,
+) -> Result<Cow<'v, str>, Failure> {
+    if let Some(host) = text.literal() {
+        return Ok(Cow::Borrowed(host));
+    }
+    let mut host = Vec::new();
+    for piece in &text.pieces {
+        match piece {
+            Piece::Text(text) => host.extend_from_slice(text.as_bytes()),
+            // `$http_host`, which a client of HTTP/2 says elsewhere.
+            Piece::Variable(Variable::Header(name)) if **name == *"host" => {
+                host.extend_from_slice(authority.as_bytes());
+            }
+            Piece::Variable(own) => seen.variable(own, &mut |bytes| host.extend_from_slice(bytes)),
+        }
+    }
+    let host = String::from_utf8(host).map_err(|_no_text| Failure::BadRequest)?;
+    match !host.is_empty() && is_authority(&host) {
+        true => Ok(Cow::Owned(host)),
+        false => Err(Failure::BadRequest),
     }
 }
 

@@ -450,6 +450,10 @@ pub(super) fn forward<'v>(
         true => values(client, head, located, policy),
         false => settings::Values::new(),
     };
+    let told = match &proxying.host {
+        Some(text) => Some(forwarded::host(text, &located.seen(client, head), &located.authority)?),
+        None => None,
+    };
     let applied = located.applied.as_deref();
     let mut upgrade = match applied.and_then(Applied::underscores) {
         Some(underscores) => {
@@ -473,7 +477,8 @@ pub(super) fn forward<'v>(
         upgrade = true;
     }
     let authority = &located.authority;
-    forwarded::apply(&mut head.fields, authority, origin, client, proxying, policy.request_id);
+    let own = (told.as_deref(), policy.request_id);
+    forwarded::apply(&mut head.fields, authority, origin, client, proxying, own);
     if let (Some(connection), false) = (proxying.connection, upgrade) {
         forwarded::connection(&mut head.fields, connection);
     }

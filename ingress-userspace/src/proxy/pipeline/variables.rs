@@ -128,6 +128,8 @@ impl Seen<'_> {
                 "" => b"",
                 _ => b"?",
             }),
+            // Known where the snippet ran alone.
+            Variable::Snippet(_) => {}
             Variable::Connection(own) => connection::variable(self.client, self.host, *own, take),
             Variable::Cookie(name) => take(cookie(self.fields, name).unwrap_or_default()),
             Variable::Argument(name) => {

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     model::{AffinityMode, HashBy, Policy, SameSite, SessionCookie},
-    translate::text,
+    translate::{report::UNLIKE, snippet, text},
 };
 
 /// What the annotations of this family ask for. Their scope is the backend, which several Ingresses
@@ -73,13 +73,16 @@ fn hash_by(parser: &mut Parser<'_, '_>) -> Option<HashBy> {
     if text.is_empty() {
         return None;
     }
-    match text::parse(&text) {
+    // As the documentation of Socket.IO has people write it.
+    let snippet = parser.values.get("configuration-snippet").unwrap_or_default();
+    let own = snippet::parse(snippet).map(|all| snippet::variables(&all)).unwrap_or_default();
+    match text::parse_with(&text, &own) {
         Ok(text) => {
             Some(HashBy { text, subset: by_subset.then(|| size.or(NonZeroU16::new(3))).flatten() })
         }
         Err(why) => {
             // With the variable taken for empty, as NGINX would, one endpoint got everything.
-            let message = format!("{why}; requests are balanced without it");
+            let message = format!("{why}; requests are balanced without it, {UNLIKE}");
             parser.report.error(parser.values.field(KEY), message);
             None
         }

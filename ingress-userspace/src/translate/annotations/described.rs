@@ -158,7 +158,7 @@ pub(super) const DESCRIBED: &[Described] = &[
     row("proxy-redirect-from", "`off`, `default` or a text", "cm, `off`", Ingress, ""),
     row("proxy-redirect-to", "`off` or a text", "cm, `off`", Ingress, ""),
     row("connection-proxy-header", "`close` or `keep-alive`", "", Ingress, ""),
-    row("upstream-vhost", "host", "", Ingress, ""),
+    row("upstream-vhost", "host with variables", "", Ingress, ""),
     row(
         "backend-protocol",
         "`HTTP`, `HTTPS`, `AUTO_HTTP`, `GRPC`, `GRPCS` or `FCGI`",
@@ -188,7 +188,7 @@ pub(super) const DESCRIBED: &[Described] = &[
     row("proxy-ssl-verify", "`on` or `off`", "`off`", Host, ""),
     row("proxy-ssl-verify-depth", "number", "`1`", Host, ""),
     row("proxy-ssl-ciphers", "OpenSSL list", "`DEFAULT`", Host, ""),
-    row("proxy-ssl-protocols", "`TLSv1.2`, `TLSv1.3`", "`TLSv1.2`", Host, ""),
+    row("proxy-ssl-protocols", "`TLSv1.2`, `TLSv1.3`", "`TLSv1.2 TLSv1.3`", Host, ""),
     row("proxy-ssl-name", "name", "", Host, ""),
     row("proxy-ssl-server-name", "`on` or `off`", "`off`", Host, ""),
     row("load-balance", "`round_robin` or `ewma`", "cm, `round_robin`", Service, ""),

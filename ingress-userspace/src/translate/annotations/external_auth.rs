@@ -9,6 +9,8 @@ use crate::{
     translate::{
         external_auth::{self as parts, ExternalRequest},
         quantity::whole,
+        snippet::Question,
+        text,
     },
 };
 
@@ -28,7 +30,7 @@ const OTHERS: [&str; 9] = [
 /// The Ingress' own, else the ConfigMap's unless the Ingress is exempt from it.
 pub(super) fn parse(parser: &mut Parser<'_, '_>) -> Option<ExternalRequest> {
     let exempt = !parser.boolean("enable-global-auth", true);
-    let more = super::snippet::question(parser);
+    let Question { fields: more, unset } = super::snippet::question(parser);
     let Some(value) = parser.values.get("auth-url") else {
         for key in OTHERS {
             if parser.values.get(key).is_some() {
@@ -50,7 +52,7 @@ pub(super) fn parse(parser: &mut Parser<'_, '_>) -> Option<ExternalRequest> {
     };
     // All of them are looked at, whatever is wrong with others.
     let method = parser.refusing("auth-method", parts::method);
-    let signin = signin(parser);
+    let signin = signin(parser, &unset);
     let response_headers = parser.refusing("auth-response-headers", parts::response_headers);
     let mut request_headers = request_headers(parser).into_vec();
     request_headers.extend(more);
@@ -81,10 +83,23 @@ pub(super) fn parse(parser: &mut Parser<'_, '_>) -> Option<ExternalRequest> {
     Some(ExternalRequest { auth, host: url.host, field, key })
 }
 
-/// One that cannot be read is dropped: a plain 401 lets nobody in.
-fn signin(parser: &mut Parser<'_, '_>) -> Option<SignIn> {
+/// One that cannot be read is dropped: a plain 401 lets nobody in. `unset`: variables that are empty.
+fn signin(parser: &mut Parser<'_, '_>, unset: &[(usize, String)]) -> Option<SignIn> {
     let parameter = parser.dropping("auth-signin-redirect-param", parts::parameter);
-    match parts::signin(parser.values.get("auth-signin")?, parameter.as_deref()) {
+    let value = parser.values.get("auth-signin")?;
+    let mut said = String::new();
+    let cut = text::cut(value, |part| {
+        match part {
+            text::Part::Text(text) => said.push_str(text),
+            text::Part::Name(name) if unset.iter().any(|(_, own)| own == name) => {}
+            text::Part::Name(name) => said.extend(["$", name]),
+        }
+        Ok(())
+    });
+    // Braces may stand in no URL: what is left is cut as it was.
+    let keeps = unset.is_empty() || cut.is_err() || value.contains('{');
+    let value = if keeps { value } else { &said };
+    match parts::signin(value, parameter.as_deref()) {
         Ok(signin) => Some(signin),
         Err(why) => {
             let field = parser.values.field("auth-signin");

@@ -42,7 +42,7 @@ pub(super) use known::{BUFFER_SIZE, BUFFERS, NO_FILES, Risk, Support};
 pub(super) use proxying::{Source, read as read_proxying};
 pub(super) use redirect::Redirects;
 pub(super) use rewrite::Rewriting;
-pub(super) use snippet::{Snippets, said};
+pub(super) use snippet::{Snippets, UNSET, said};
 pub(super) use sources::list as source_ranges;
 #[cfg(test)]
 pub(crate) use upstream_tls::SUITES;

@@ -7,9 +7,12 @@ use super::{Parser, fastcgi, value::Invalid};
 use crate::{
     model::{
         Conditions, ConnectionField, HttpVersion, Protocol, Proxying, RedirectRewrite, Replacement,
-        Retry,
+        Retry, Text, Variable,
     },
-    translate::quantity::{limit, optional_seconds, seconds, size, whole},
+    translate::{
+        quantity::{limit, optional_seconds, seconds, size, whole},
+        text,
+    },
 };
 
 /// Where values come from: the ConfigMap or an Ingress.
@@ -86,11 +89,7 @@ pub(super) fn parse(parser: &mut Parser<'_, '_>, rewrites: bool) -> Arc<Proxying
         }
     });
     proxying.fastcgi = fastcgi::parse(parser, proxying.protocol);
-    parser.insist("upstream-vhost", &mut proxying.host, |value| {
-        is_authority(value)
-            .then(|| Some(value.into()))
-            .ok_or(Invalid("a host name or address, perhaps with a port, without variables"))
-    });
+    upstream_vhost(parser, &mut proxying);
     parser.insist("connection-proxy-header", &mut proxying.connection, |value| match value {
         "close" => Ok(Some(ConnectionField::Close)),
         "keep-alive" => Ok(Some(ConnectionField::KeepAlive)),
@@ -105,6 +104,38 @@ pub(super) fn parse(parser: &mut Parser<'_, '_>, rewrites: bool) -> Arc<Proxying
         parser.warn("x-forwarded-prefix", "has no effect without rewrite-target");
     }
     if proxying == **defaults { Arc::clone(defaults) } else { Arc::new(proxying) }
+}
+
+/// `upstream-vhost`, of which Linkerd and Knative have people write
+/// `$service_name.$namespace.svc.cluster.local`.
+fn upstream_vhost(parser: &mut Parser<'_, '_>, proxying: &mut Proxying) {
+    const KEY: &str = "upstream-vhost";
+    let Some(value) = parser.values.get(KEY) else { return };
+    match vhost(value) {
+        Ok(text) => proxying.host = Some(text),
+        Err(why) => parser.deny(KEY, &why),
+    }
+}
+
+fn vhost(value: &str) -> Result<Text, String> {
+    let expected = || {
+        "is not a host name or address, perhaps with a port, with variables like `$host`".to_owned()
+    };
+    let mut shape = String::new();
+    text::cut(value, |part| {
+        match part {
+            text::Part::Text(text) => shape.push_str(text),
+            // Good as a label and as a port; what it comes to is looked at with each request.
+            text::Part::Name(_) => shape.push('1'),
+        }
+        Ok(())
+    })?;
+    if !is_authority(&shape) {
+        return Err(expected());
+    }
+    let text = text::parse(value)?;
+    let has_octets = text.variables().any(|own| *own == Variable::BinaryRemoteAddr);
+    if has_octets { Err(expected()) } else { Ok(text) }
 }
 
 pub(super) fn switch(value: &str) -> Result<bool, Invalid> {

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Parser, known::Risk};
 use crate::{
-    model::{Denial, Program, Proxying, ServerProgram, Text},
-    translate::snippet::{self, Fault, Overrides},
+    model::{Denial, Effects, Program, Proxying, ServerProgram},
+    translate::snippet::{self, Fault, Overrides, Question},
 };
 
 /// What the snippets of an Ingress amount to.
@@ -46,25 +46,34 @@ pub(super) fn parse(parser: &mut Parser<'_, '_>) -> Snippets {
     snippets
 }
 
+/// What is said of `auth_request_set` where nobody is asked.
+pub(in crate::translate) const UNSET: &str = "`auth_request_set` has no effect here: its variable stays empty, as in nginx; a \
+     `configuration-snippet` is where it counts";
+
 /// `auth-snippet`: what the server of `auth-url` is told besides.
-pub(super) fn question(parser: &mut Parser<'_, '_>) -> Vec<(Arc<str>, Text)> {
+pub(super) fn question(parser: &mut Parser<'_, '_>) -> Question {
     const KEY: &str = "auth-snippet";
-    let Some(text) = text(parser, KEY) else { return Vec::new() };
+    let Some(text) = text(parser, KEY) else { return Question::default() };
     if let Some(why) = forbidden(parser, KEY) {
         without(parser, KEY, &why);
-        return Vec::new();
+        return Question::default();
     }
     if parser.values.get("auth-url").is_none() {
         parser.warn(KEY, "has no effect without auth-url, as in ingress-nginx");
-        return Vec::new();
+        return Question::default();
     }
     match snippet::parse(&text).and_then(|directives| snippet::question(&directives)) {
-        Ok(fields) => fields,
+        Ok(question) => {
+            for (line, _) in &question.unset {
+                parser.warn(KEY, &format!("line {line}: {UNSET}"));
+            }
+            question
+        }
         Err(faults) => {
             for fault in &faults {
                 without(parser, KEY, &said(fault));
             }
-            Vec::new()
+            Question::default()
         }
     }
 }
@@ -148,6 +157,7 @@ fn location(parser: &mut Parser<'_, '_>, variables: &BTreeSet<String>, snippets:
     match lowered {
         Ok(location) => {
             notes(parser, KEY, &location.notes);
+            unheard(parser, KEY, &location.program.contexts);
             snippets.overrides = location.overrides;
             snippets.noted = location.noted.into();
             // What changes nothing costs nothing.
@@ -160,6 +170,23 @@ fn location(parser: &mut Parser<'_, '_>, variables: &BTreeSet<String>, snippets:
             }
         }
     }
+}
+
+/// Says which fields no endpoint hears of, because it speaks another protocol.
+fn unheard(parser: &mut Parser<'_, '_>, key: &str, contexts: &[Effects]) {
+    let protocol = parser.values.get("backend-protocol").unwrap_or_default();
+    let grpc = ["grpc", "grpcs"].iter().any(|own| protocol.eq_ignore_ascii_case(own));
+    let http = contexts.iter().any(|context| context.to_upstream.is_some());
+    let only = contexts.iter().any(|context| context.to_grpc.is_some());
+    let (own, other) = match (grpc, http, only) {
+        (true, true, false) => ("proxy_set_header", "grpc_set_header"),
+        (false, false, true) => ("grpc_set_header", "proxy_set_header"),
+        _ => return,
+    };
+    let message = format!(
+        "`{own}` has no effect with this `backend-protocol`, as in nginx; `{other}` has one"
+    );
+    parser.warn(key, &message);
 }
 
 /// What cannot be had together with other annotations.

@@ -6,8 +6,8 @@ use super::{Config, Reader};
 use crate::{
     model::{Denial, Effects, ServerProgram},
     translate::{
-        annotations::said,
-        snippet::{self, Directive, Fault},
+        annotations::{UNSET, said},
+        snippet::{self, Directive, Fault, Question},
     },
 };
 
@@ -47,7 +47,11 @@ impl Reader<'_, '_> {
                             snippet::http(&directives).map(|effects| shared.http = effects)
                         }
                         "global-auth-snippet" => {
-                            let fields = snippet::question(&directives)?;
+                            let Question { fields, unset } = snippet::question(&directives)?;
+                            for (line, _) in unset {
+                                let message = format!("line {line}: {UNSET}");
+                                self.report.warning(format!("data.{key}"), message);
+                            }
                             if let Some(global) = &mut config.global_auth {
                                 let own = std::mem::take(&mut global.auth.request_headers);
                                 global.auth.request_headers =

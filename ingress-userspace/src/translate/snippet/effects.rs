@@ -15,6 +15,12 @@ use crate::{
     translate::quantity::time,
 };
 
+/// Why what is about nginx's cache changes nothing.
+const NO_CACHE: &str = "answers are never kept";
+
+/// Why a length that snippets give to answers without a body changes nothing.
+const NO_LENGTH: &str = "an answer's length is that of its body";
+
 /// Directives that change nothing here, and why.
 const NEEDLESS: &[(&str, &str)] = &[
     ("access_log", "what is logged is not up to a snippet"),
@@ -43,6 +49,10 @@ const NEEDLESS: &[(&str, &str)] = &[
     ("proxy_headers_hash_max_size", "there is no such table"),
     ("proxy_headers_hash_bucket_size", "there is no such table"),
     ("proxy_socket_keepalive", "connections to endpoints that do not answer end by their timeouts"),
+    ("grpc_buffer_size", "heads of answers may have 32 KiB, whatever it says"),
+    ("chunked_transfer_encoding", "who speaks HTTP/1.1 takes chunks, and nobody else gets them"),
+    ("proxy_cache_bypass", NO_CACHE),
+    ("proxy_no_cache", NO_CACHE),
     ("client_header_buffer_size", "a buffer of 32 KiB is borrowed while a head is read"),
 ];
 
@@ -74,6 +84,10 @@ impl Lower {
             return Ok(false);
         }
         if self.body(name, &words, place, context).map_err(fault)? {
+            return Ok(true);
+        }
+        if says_no_length(name, &words) {
+            self.notes.push((directive.line, format!("`{name}` has no effect here: {NO_LENGTH}")));
             return Ok(true);
         }
         self.of_answers(name, &words, context).map_err(fault).and_then(|taken| match taken {
@@ -129,14 +143,26 @@ impl Lower {
                 let field = named(field).map_err(fault)?.to_ascii_lowercase();
                 self.at(context).hidden.get_or_insert_default().push(field.into());
             }
-            ("proxy_set_header", [field, text]) => {
+            ("proxy_set_header" | "grpc_set_header", [field, text]) => {
                 if place != Place::Location {
                     let why = "every path says its own";
                     self.notes
                         .push((directive.line, format!("`{name}` has no effect here: {why}")));
                     return Ok(true);
                 }
-                self.tell_upstream(field, text, context).map_err(fault)?;
+                let own = self.told_upstream(field, text).map_err(fault)?;
+                let effects = self.at(context);
+                let told = match name {
+                    "grpc_set_header" => &mut effects.to_grpc,
+                    _ => &mut effects.to_upstream,
+                };
+                if let Some(own) = own {
+                    told.get_or_insert_default().push(own);
+                }
+            }
+            // Nothing is kept anyway.
+            ("proxy_cache", ["off"]) => {
+                self.notes.push((directive.line, format!("`{name}` has no effect: {NO_CACHE}")));
             }
             ("allow" | "deny", [who]) => {
                 let range = match *who {
@@ -178,7 +204,8 @@ impl Lower {
         Ok(true)
     }
 
-    fn tell_upstream(&mut self, field: &str, text: &str, context: usize) -> Result<(), String> {
+    /// A field for endpoints; `None` where what it asks for is done anyway.
+    fn told_upstream(&self, field: &str, text: &str) -> Result<Option<(Arc<str>, Value)>, String> {
         // What these need for an upgrade is done anyway, and nothing else would work.
         let upgrade = field.eq_ignore_ascii_case("upgrade") && text == "$http_upgrade";
         let connection = field.eq_ignore_ascii_case("connection")
@@ -186,15 +213,13 @@ impl Lower {
                 || text == "$connection_upgrade"
                 || text.is_empty());
         if upgrade || connection {
-            return Ok(());
+            return Ok(None);
         }
         let value = value(text, self.known())?;
         if of_answer(&value) {
             return Err("refers to the answer, which is not there yet".into());
         }
-        let name = named(field)?;
-        self.at(context).to_upstream.get_or_insert_default().push((name, value));
-        Ok(())
+        Ok(Some((named(field)?, value)))
     }
 
     /// `error_page CODE… [=[CODE]] URL|PATH|@NAME`
@@ -259,6 +284,18 @@ impl Lower {
             self.contexts.resize_with(context + 1, Effects::default);
         }
         &mut self.contexts[context]
+    }
+}
+
+/// `add_header Content-Length 0;` as it stands beside many a `return 204`.
+fn says_no_length(name: &str, words: &[&str]) -> bool {
+    let is_it = |field: &str| field.eq_ignore_ascii_case("content-length");
+    match (name, words) {
+        ("add_header", [field, "0"] | [field, "0", "always"]) => is_it(field),
+        ("more_set_headers", [setting]) => setting
+            .split_once(':')
+            .is_some_and(|(field, length)| is_it(field.trim()) && length.trim() == "0"),
+        _ => false,
     }
 }
 

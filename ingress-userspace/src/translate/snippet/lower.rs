@@ -174,10 +174,14 @@ fn unknown(directive: &Directive, place: Place) -> Fault {
         ("if", _) if place.is_conditional() => {
             "`if` in `if` is not known to nginx either".to_owned()
         }
-        ("location", Place::Location | Place::LocationIf) => {
-            "`location` in a location is not supported: ingress-nginx makes an exact location of \
-             most paths too, in which nginx allows none; it can stand in a `server-snippet`"
+        ("location", Place::Location | Place::LocationIf | Place::Own | Place::OwnIf) => {
+            "`location` in a location is not supported: what ingress-nginx says of the path does not \
+             hold in it, so that there it answers 503 or itself, and with most paths nginx does not \
+             start; it can stand in a `server-snippet`"
                 .to_owned()
+        }
+        ("else" | "elseif" | "elif", _) => {
+            format!("`{name}` is not known to nginx either; another `if` is")
         }
         (_, place) if place.is_conditional() => format!("`{name}` is not supported in `if`"),
         _ => format!("`{name}` is not supported"),

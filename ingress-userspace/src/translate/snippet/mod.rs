@@ -19,7 +19,11 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use self::lower::{Lower, Place};
 pub(super) use self::{
-    alternative::of_key, overrides::Overrides, parse::Directive, question::question, token::Fault,
+    alternative::of_key,
+    overrides::Overrides,
+    parse::Directive,
+    question::{Question, question},
+    token::Fault,
 };
 use crate::model::{Effects, Part, Program, ServerProgram};
 

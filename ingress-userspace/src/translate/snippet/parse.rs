@@ -49,6 +49,11 @@ fn list(
                     let why = format!("`{}` is not ended by `;`", directive.name);
                     return Err(Fault::new(line, why));
                 }
+                // What stands in it are no words of nginx.
+                Kind::Open if directive.name.ends_with("_by_lua_block") => {
+                    let why = format!("`{}` is not supported: there is no Lua", directive.name);
+                    return Err(Fault::new(line, why));
+                }
                 Kind::Open if depth == DEEPEST => {
                     return Err(Fault::new(token.line, "blocks stand too deep in each other"));
                 }

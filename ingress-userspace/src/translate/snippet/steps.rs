@@ -96,21 +96,24 @@ fn returned(arguments: &[&str], known: Known<'_>) -> Result<Return, String> {
     }
 }
 
-/// A regular expression. Groups with names would make variables.
+/// The last group that is remembered.
+const LAST_GROUP: usize = 9;
+
+/// A regular expression. Its groups with names make variables.
 pub(super) fn pattern(text: &str, insensitive: bool) -> Result<Pattern, String> {
-    let named = text.match_indices("(?").any(|(at, _)| {
-        let rest = text.get(at + 2..).unwrap_or_default();
-        let rest = rest.strip_prefix('P').unwrap_or(rest);
-        rest.starts_with('\'')
-            || rest.strip_prefix('<').is_some_and(|name| !name.starts_with(['=', '!']))
-    });
-    if named {
-        return Err("groups with names are not supported".into());
-    }
-    Pattern::new(text, insensitive).map_err(|error| {
+    let pattern = Pattern::new(text, insensitive).map_err(|error| {
         let error = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
         format!("`{text}` is no regular expression: {error}")
-    })
+    })?;
+    for (group, name) in pattern.names() {
+        if is_builtin(name) {
+            return Err(format!("`${name}` is one of nginx's own variables"));
+        }
+        if *group > LAST_GROUP {
+            return Err(format!("`{name}` is its group {group}; {LAST_GROUP} are remembered"));
+        }
+    }
+    Ok(pattern)
 }
 
 fn rewrite(
@@ -177,7 +180,21 @@ fn condition(words: &[&str], known: Known<'_>) -> Result<Condition, String> {
     Ok(Condition { left, test })
 }
 
-/// What `set` directives make, wherever they stand.
+/// The names of the groups of an expression; what is none makes a name that nothing ever sets.
+fn groups(text: &str) -> impl Iterator<Item = &str> {
+    text.match_indices("(?").filter_map(|(at, _)| {
+        let rest = text.get(at + 2..)?;
+        let rest = rest.strip_prefix('P').unwrap_or(rest);
+        let (name, _) = match rest.strip_prefix('<') {
+            Some(rest) => rest.split_once('>')?,
+            None => rest.strip_prefix('\'')?.split_once('\'')?,
+        };
+        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        (!name.is_empty() && name.bytes().all(is_part)).then_some(name)
+    })
+}
+
+/// The variables that `set` and groups with names make, wherever they stand.
 pub(super) fn names(directives: &[Directive], names: &mut std::collections::BTreeSet<String>) {
     for directive in directives {
         if let ("set", [name, _]) = (&*directive.name, &*directive.arguments)
@@ -185,6 +202,10 @@ pub(super) fn names(directives: &[Directive], names: &mut std::collections::BTre
             && !is_builtin(name)
         {
             names.insert(name.to_owned());
+        }
+        if matches!(&*directive.name, "if" | "rewrite" | "location") {
+            let all = directive.arguments.iter().flat_map(|text| groups(text));
+            names.extend(all.filter(|name| !is_builtin(name)).map(str::to_owned));
         }
         self::names(directive.block.as_deref().unwrap_or_default(), names);
     }

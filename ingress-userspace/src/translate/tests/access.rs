@@ -29,7 +29,7 @@ const RESTRICTING: &[(&str, &str)] = &[
     ("limit-whitelist", "everyone"),
     ("backend-protocol", "FASTCGI"),
     ("backend-protocol", "nonsense"),
-    ("upstream-vhost", "$service_name.svc"),
+    ("upstream-vhost", "$nonsense.svc"),
     ("connection-proxy-header", "upgrade"),
     ("client-body-buffer-size", "8kb"),
     ("proxy-ssl-secret", "default/missing"),

@@ -1,10 +1,9 @@
 //! Every key of the reference is known, and what becomes of it is said: the lists are copied from
-//! its sections 1 and 9.1 by hand, not from the code.
+//! its section 1 by hand, not from the code.
 
 use std::collections::BTreeSet;
 
-use super::{ingress, said, translate_with};
-use crate::translate::{Options, annotations::known_keys};
+use crate::translate::annotations::known_keys;
 
 /// Sections 1.2 to 1.11.
 const ANNOTATIONS: &[&str] = &[
@@ -169,146 +168,6 @@ const LEGACY: &[&str] = &[
     "secure-verify-ca-secret",
 ];
 
-/// Section 9.1, its shorthands written out, with the keys that sections 1.11 and 4.3 name.
-const CONFIG_MAP: &[&str] = &[
-    "use-forwarded-headers",
-    "compute-full-forwarded-for",
-    "forwarded-for-header",
-    "enable-real-ip",
-    "proxy-real-ip-cidr",
-    "use-proxy-protocol",
-    "ssl-redirect",
-    "force-ssl-redirect",
-    "http-redirect-code",
-    "hsts",
-    "hsts-max-age",
-    "hsts-include-subdomains",
-    "hsts-preload",
-    "ssl-protocols",
-    "ssl-ciphers",
-    "use-http2",
-    "add-headers",
-    "proxy-set-headers",
-    "hide-headers",
-    "global-allowed-response-headers",
-    "server-tokens",
-    "generate-request-id",
-    "enable-underscores-in-headers",
-    "ignore-invalid-headers",
-    "limit-req-status-code",
-    "limit-conn-status-code",
-    "no-tls-redirect-locations",
-    "no-auth-locations",
-    "log-format-upstream",
-    "log-format-escape-json",
-    "disable-access-log",
-    "error-log-level",
-    "skip-access-log-urls",
-    "use-gzip",
-    "allow-snippet-annotations",
-    "annotations-risk-level",
-    "allow-cross-namespace-resources",
-    "strict-validate-path-type",
-    "annotation-value-word-blocklist",
-    "client-header-timeout",
-    "client-body-timeout",
-    "client-header-buffer-size",
-    "large-client-header-buffers",
-    "keep-alive",
-    "keep-alive-requests",
-    "http2-max-concurrent-streams",
-    "retry-non-idempotent",
-    "custom-http-errors",
-    "whitelist-source-range",
-    "denylist-source-range",
-    "block-cidrs",
-    "block-user-agents",
-    "block-referers",
-    "load-balance",
-    "service-upstream",
-    "enable-brotli",
-    "enable-ocsp",
-    "ssl-session-tickets",
-    "ssl-reject-handshake",
-    "proxy-add-original-uri-header",
-    "enable-access-log-for-default-backend",
-    "worker-shutdown-timeout",
-    "bind-address",
-    "disable-ipv6",
-    "max-worker-connections",
-    "proxy-stream-timeout",
-    "proxy-stream-next-upstream",
-    "proxy-stream-responses",
-    "enable-opentelemetry",
-    "otlp-collector-host",
-    "otel-service-name",
-    "otel-sampler",
-    "proxy-connect-timeout",
-    "proxy-send-timeout",
-    "proxy-read-timeout",
-    "proxy-body-size",
-    "proxy-buffering",
-    "proxy-buffer-size",
-    "proxy-buffers-number",
-    "proxy-busy-buffers-size",
-    "proxy-max-temp-file-size",
-    "proxy-request-buffering",
-    "proxy-http-version",
-    "proxy-next-upstream",
-    "proxy-next-upstream-timeout",
-    "proxy-next-upstream-tries",
-    "proxy-cookie-domain",
-    "proxy-cookie-path",
-    "proxy-redirect-from",
-    "proxy-redirect-to",
-    "upstream-keepalive-connections",
-    "upstream-keepalive-timeout",
-    "upstream-keepalive-requests",
-    "upstream-keepalive-time",
-    "global-auth-url",
-    "global-auth-method",
-    "global-auth-signin",
-    "global-auth-signin-redirect-param",
-    "global-auth-response-headers",
-    "global-auth-request-redirect",
-    "global-auth-cache-key",
-    "global-auth-cache-duration",
-    "global-auth-always-set-cookie",
-    "proxy-stream-next-upstream-timeout",
-    "proxy-stream-next-upstream-tries",
-    "otlp-collector-port",
-    "gzip-level",
-    "gzip-min-length",
-    "brotli-level",
-    "brotli-min-length",
-    "main-snippet",
-    "http-snippet",
-    "server-snippet",
-    "location-snippet",
-    "stream-snippet",
-    "global-auth-snippet",
-    "ssl-buffer-size",
-    "ssl-dh-param",
-    "ssl-early-data",
-    "ssl-ecdh-curve",
-    "ssl-session-cache",
-    "ssl-session-cache-size",
-    "ssl-session-timeout",
-    "worker-processes",
-    "worker-cpu-affinity",
-    "disable-ipv6-dns",
-    "client-body-buffer-size",
-    "limit-rate",
-    "limit-rate-after",
-    "limit-conn-zone-variable",
-    "preserve-trailing-slash",
-    "use-port-in-redirects",
-    "enable-modsecurity",
-    "enable-owasp-modsecurity-crs",
-    "modsecurity-snippet",
-    "proxy-ssl-location-only",
-];
-
 #[test]
 fn every_annotation_of_the_reference_has_a_verdict() {
     let known: BTreeSet<_> = known_keys().map(|(key, _)| key).collect();
@@ -324,22 +183,35 @@ fn every_annotation_of_the_reference_has_a_verdict() {
     assert_eq!(own, ["ssl-passthrough-proxy-protocol"]);
 }
 
-#[test]
-fn every_key_of_the_config_map_has_a_verdict() {
-    for key in CONFIG_MAP {
-        let options = Options {
-            configmap: Some(("default".to_owned(), "controller".to_owned())),
-            ..Options::default()
-        };
-        let map = format!(
-            "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: controller}}\n\
-             data: {{{key}: \"no such value\"}}\n"
-        );
-        let rules = ingress("x", &[], "", &["a.com / Prefix web"]);
-        let said = said(&translate_with(options, &(map + &rules)));
-        assert!(!said.contains("is not known"), "{key}: {said}");
-        // Nothing is put off without a word about what it waits for.
-        let waits = said.contains("has no effect yet\n") || said.contains("has no effect\n");
-        assert!(!waits, "{key}: {said}");
+/// All of `tests/agent`, the helpers left out.
+fn black_box() -> String {
+    let mut text = String::new();
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/agent");
+    let mut folders = vec![std::path::PathBuf::from(root)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("the tests are there") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() && !path.ends_with("support") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                text += &std::fs::read_to_string(&path).expect("a test");
+            }
+        }
     }
+    text
+}
+
+#[test]
+fn every_annotation_is_named_by_a_test_of_the_running_agent() {
+    let text = black_box();
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    let named = |key: &str| {
+        text.match_indices(key).any(|(at, _)| {
+            let before = text.as_bytes()[..at].last();
+            let after = text.as_bytes().get(at + key.len());
+            !before.copied().is_some_and(is_part) && !after.copied().is_some_and(is_part)
+        })
+    };
+    let missing: Vec<_> = known_keys().map(|(key, _)| key).filter(|key| !named(key)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }

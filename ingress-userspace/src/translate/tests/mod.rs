@@ -1,11 +1,13 @@
 mod access;
 mod aliases;
+mod annotation_keys;
 mod answers;
 mod backends;
 mod balancing;
 mod canary;
 mod classes;
 mod client_auth;
+mod config_keys;
 mod cors;
 mod external_auth;
 mod fastcgi;

@@ -147,10 +147,34 @@ fn what_only_annotations_say() {
     }
     for host in ["internal", "a.b-c.example:8080", "10.0.0.1", "[::1]:80"] {
         let translation = with(&[], &[("upstream-vhost", host)]);
-        assert_eq!(proxying(&translation, "a.com").host.as_deref(), Some(host));
+        let own = proxying(&translation, "a.com").host.clone().expect("a host");
+        assert_eq!(own.literal(), Some(host));
         says_nothing(&translation);
     }
-    for bad in ["", "a b", "a:0", "a:65536", "a:80:80", "[::1", "a/b", "$host", "a\\r\\nX: y"] {
+    // As the documentation of others has people write it.
+    for host in ["$host", "$http_host", "$service_name.$namespace.svc.cluster.local:$service_port"]
+    {
+        let translation = with(&[], &[("upstream-vhost", host)]);
+        assert!(proxying(&translation, "a.com").host.is_some(), "{host}");
+        says_nothing(&translation);
+    }
+    for bad in [
+        "",
+        "a b",
+        "a:0",
+        "a:65536",
+        "a:80:80",
+        "[::1",
+        "a/b",
+        "a\\r\\nX: y",
+        "$",
+        "${host",
+        "$1.a",
+        "$nonsense.a",
+        "$binary_remote_addr",
+        "$host/a",
+        "$host:$service_port:80",
+    ] {
         let translation = with(&[], &[("upstream-vhost", bad)]);
         assert_eq!(get(&translation, "a.com/"), "503 nginx.ingress.kubernetes.io/upstream-vhost");
         assert_eq!(get(&translation, "b.com/"), "web");

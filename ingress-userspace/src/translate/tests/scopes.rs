@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use proptest::{option, prelude::*};
 
 use super::{host, ingress, translate};
-use crate::model::{AffinityMode, Policy};
+use crate::model::{AffinityMode, HostName, Policy, Suite};
 
 /// What one Ingress asks for; its number is its name and its path.
 #[derive(Clone, Debug)]
@@ -18,20 +18,37 @@ struct Asked {
     persistent: Option<bool>,
     cookie: bool,
     slash: bool,
+    /// Of two suites which.
+    suite: Option<bool>,
+    www: bool,
+    tls: bool,
 }
+
+/// By their names in OpenSSL.
+const SUITES: [(&str, Suite); 2] = [
+    ("ECDHE-ECDSA-AES128-GCM-SHA256", Suite::EcdheEcdsaAes128GcmSha256),
+    ("ECDHE-ECDSA-AES256-GCM-SHA384", Suite::EcdheEcdsaAes256GcmSha384),
+];
 
 fn asked() -> impl Strategy<Value = Asked> {
     let bools = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
     let some = (option::of(1..4_u8), option::of(any::<bool>()), option::of(any::<bool>()));
-    (bools, some).prop_map(|((regex, app_root, cookie, slash), (day, ewma, persistent))| Asked {
-        day,
-        regex,
-        app_root,
-        ewma,
-        persistent,
-        cookie,
-        slash,
-    })
+    let more = (option::of(any::<bool>()), prop::bool::weighted(0.2), prop::bool::weighted(0.2));
+    let all = (bools, some, more);
+    all.prop_map(
+        |((regex, app_root, cookie, slash), (day, ewma, persistent), (suite, www, tls))| Asked {
+            day,
+            regex,
+            app_root,
+            ewma,
+            persistent,
+            cookie,
+            slash,
+            suite,
+            www,
+            tls,
+        },
+    )
 }
 
 impl Asked {
@@ -57,8 +74,15 @@ impl Asked {
         if self.slash {
             annotations.push(("preserve-trailing-slash", "true"));
         }
+        if let Some(second) = self.suite {
+            annotations.push(("ssl-ciphers", SUITES[usize::from(second)].0));
+        }
+        if self.www {
+            annotations.push(("from-to-www-redirect", "true"));
+        }
+        let tls = if self.tls { "tls: [{hosts: [a.com]}]" } else { "" };
         let rule = format!("a.com /p{number} ImplementationSpecific web");
-        let text = ingress(&format!("i{number}"), &annotations, "", &[&*rule]);
+        let text = ingress(&format!("i{number}"), &annotations, tls, &[&*rule]);
         let Some(day) = self.day else { return text };
         let when = format!("metadata:\n  creationTimestamp: '2026-01-0{day}T00:00:00Z'\n");
         text.replace("metadata:\n", &when)
@@ -91,6 +115,15 @@ proptest! {
             host.app_root.as_ref().map(|own| own.ingress.name.to_string()),
             root,
             "the oldest that has one"
+        );
+        prop_assert_eq!(host.tls, all.iter().any(|own| own.tls), "one is enough");
+        let www = model.hosts.iter().any(|own| own.name == HostName::Exact("www.a.com".into()));
+        prop_assert_eq!(www, all.iter().any(|own| own.www), "one is enough");
+        let suite = by_age.iter().find_map(|(_, own)| own.suite);
+        prop_assert_eq!(
+            host.handshake.as_ref().and_then(|own| own.suites.clone()),
+            suite.map(|second| vec![SUITES[usize::from(second)].1]),
+            "the oldest that has some"
         );
         for (number, own) in all.iter().enumerate() {
             let path = format!("/p{number}");

@@ -1,7 +1,7 @@
 //! Snippets: when they are obeyed, what refuses them, and that nothing is served without one.
 
 use super::{Translation, get, host, ingress, said, says, says_nothing, translate_with};
-use crate::translate::Options;
+use crate::{model::Piece, translate::Options};
 
 const PREFIX: &str = "nginx.ingress.kubernetes.io";
 const ALLOWED: &[(&str, &str)] =
@@ -70,7 +70,8 @@ fn faults_name_their_line_and_what_to_write_instead() {
         ("if ($host) { proxy_set_header A b; }", "`proxy_set_header` is not supported in `if`"),
         ("rewrite ^/( /x;", "is no regular expression"),
         ("rewrite ^/(.*) /$a;", "the variable `$a` is not known"),
-        ("if ($uri ~ (?<name>a)) { return 404; }", "groups with names are not supported"),
+        ("if ($uri ~ (?<host>a)) { return 404; }", "`$host` is one of nginx's own variables"),
+        ("if ($uri ~ a(b)(c)(d)(e)(f)(g)(h)(i)(j)(?<x>k)) { break; }", "`x` is its group 10"),
         ("location /x { return 404; }", "`location` in a location is not supported"),
         ("add_header Content-Length 7;", "it frames the message"),
         ("more_set_headers 'X-A 1';", "has no colon"),
@@ -95,7 +96,13 @@ fn faults_name_their_line_and_what_to_write_instead() {
         ("gzip maybe;", "`maybe` is neither `on` nor `off`"),
         ("proxy_ssl_verify on;", "has no authorities to verify endpoints by"),
         ("proxy_ssl_name $host;", "variables are not supported in it"),
-        ("access_by_lua_block { ngx.exit(403) }", "is not ended by `;`"),
+        ("access_by_lua_block { ngx.exit(403) }", "`access_by_lua_block` is not supported"),
+        (
+            "if ($host) { break; }\nelse if ($uri) { break; }",
+            "line 2: `else` is not known to nginx",
+        ),
+        ("proxy_cache on;", "`proxy_cache` is not supported"),
+        ("grpc_set_header X-A $status;", "refers to the answer"),
         ("include /etc/passwd;", "`include` is not supported"),
         ("proxy_pass http://x;", "instead: a path of an Ingress with its own Service"),
         ("root /etc;", "`root` is not supported"),
@@ -247,7 +254,7 @@ fn an_auth_snippet_tells_the_server_of_auth_url() {
         ("proxy_set_header Host x;", "`Host` is that of `auth-url`"),
         ("proxy_set_header Content-Length 7;", "it frames the message"),
         ("proxy_set_header X-A $nonsense;", "`$nonsense` is not known"),
-        ("\nauth_request_set $a b;", "line 2: `auth_request_set`: is not supported here"),
+        ("\nauth_request_set $a;", "line 2: `auth_request_set`: is not `auth_request_set $name"),
     ] {
         let translation = with(ALLOWED, &[url, ("auth-snippet", text)]);
         says(&translation, why);
@@ -273,4 +280,83 @@ fn the_operators_auth_snippet_goes_with_the_global_server() {
     says(&with(&[ALLOWED, &[text]].concat(), &[]), "has no effect without global-auth-url");
     let bad = with(&[ALLOWED, &[url, ("global-auth-snippet", "return 200;")]].concat(), &[]);
     assert_eq!(get(&bad, "c.com/"), "503 global-auth-snippet");
+}
+
+#[test]
+fn what_public_manifests_say_is_understood() {
+    let linkerd = "proxy_set_header l5d-dst-override $service_name.$namespace.svc.cluster.local:\
+                   $service_port;\ngrpc_set_header l5d-dst-override $service_name.$namespace.svc.\
+                   cluster.local:$service_port;\nproxy_hide_header l5d-remote-ip;";
+    let webdav = "set $dest $http_destination;\nif ($http_destination ~ \"^https?://[^/]+(?<path>\
+                  /.*)$\") {\n set $dest $path;\n}\nproxy_set_header Destination $dest;";
+    for text in [linkerd, webdav, "if ($uri ~ ^/(?P<a>x)(?<b>y)) { return 302 /$b/$a; }"] {
+        let translation = allowed("configuration-snippet", text);
+        assert_eq!(get(&translation, "a.com/"), "web", "{text}");
+        says_nothing(&translation);
+    }
+    // A group of the server's is known in the location.
+    let both = [
+        ("server-snippet", "if ($host ~* ^(?<tenant>[^.]+)[.]) { set $id $tenant; }"),
+        ("configuration-snippet", "rewrite ^/(.*)$ /$id/$tenant/$1 break;"),
+    ];
+    let translation = with(ALLOWED, &both);
+    assert_eq!(get(&translation, "a.com/"), "web");
+    says_nothing(&translation);
+    for (text, why) in [
+        ("chunked_transfer_encoding off;", "`chunked_transfer_encoding` has no effect: "),
+        ("proxy_cache off;", "`proxy_cache` has no effect: answers are never kept"),
+        ("proxy_cache_bypass $http_upgrade;", "`proxy_cache_bypass` has no effect: "),
+        ("grpc_buffer_size 8k;", "`grpc_buffer_size` has no effect: "),
+        (
+            "if ($request_method = OPTIONS) { add_header Content-Length 0; return 204; }",
+            "`add_header` has no effect here: an answer's length is that of its body",
+        ),
+        ("more_set_headers 'Content-Length: 0';", "`more_set_headers` has no effect here"),
+        (
+            "grpc_set_header X-A 1;",
+            "`grpc_set_header` has no effect with this `backend-protocol`, as in nginx; \
+             `proxy_set_header` has one",
+        ),
+    ] {
+        let translation = allowed("configuration-snippet", text);
+        assert_eq!(get(&translation, "a.com/"), "web", "{text}");
+        says(&translation, why);
+    }
+    let grpc = [("backend-protocol", "grpc"), ("configuration-snippet", "proxy_set_header X-A 1;")];
+    says(&with(ALLOWED, &grpc), "`proxy_set_header` has no effect with this `backend-protocol`");
+}
+
+#[test]
+fn variables_of_an_auth_snippet_are_empty_in_the_sign_in() {
+    let vouch = "auth_request_set $auth_resp_jwt $upstream_http_x_vouch_jwt;\n\
+                 auth_request_set $auth_resp_err $upstream_http_x_vouch_err;";
+    let signin = "https://login.example.com/login?url=$scheme://$http_host$request_uri&\
+                  X-Vouch-Token=$auth_resp_jwt&error=$auth_resp_err";
+    let annotations = [
+        ("auth-url", "https://login.example.com/validate"),
+        ("auth-signin", signin),
+        ("auth-snippet", vouch),
+    ];
+    let translation = with(ALLOWED, &annotations);
+    let route = host(&translation.model, "b.com").routes[0].clone();
+    let auth = route.policies.as_ref().and_then(|own| own.external.as_ref()).expect("asked");
+    let pieces = &auth.signin.as_ref().expect("a sign-in").url.pieces;
+    let text: String = pieces
+        .iter()
+        .map(|piece| match piece {
+            Piece::Text(text) => text.to_string(),
+            Piece::Variable(_) => "*".to_owned(),
+        })
+        .collect();
+    assert_eq!(text, "https://login.example.com/login?url=*://**&X-Vouch-Token=&error=");
+    says(&translation, "line 1: `auth_request_set` has no effect here: its variable stays empty");
+    // Without it they are unknown.
+    let translation = with(ALLOWED, &annotations[..2]);
+    says(&translation, "`$auth_resp_jwt` is not known");
+    says(&translation, "the answer stays 401");
+    for bad in ["auth_request_set $host $upstream_status;", "auth_request_set a b;"] {
+        let annotations = [annotations[0], ("auth-snippet", bad)];
+        let translation = with(ALLOWED, &annotations);
+        assert_eq!(get(&translation, "a.com/"), format!("503 {PREFIX}/auth-snippet"), "{bad}");
+    }
 }

@@ -229,6 +229,19 @@ fn steps_of_locations() {
                  if ($uri ~ \"^/app/(\\d+)/(\\w+)\") { set $c $2$1; }\nadd_header X-B \"$c\";",
                 &["/app/12/ab", "/app/12/ab?b=1", "/x?b=0", "/x?B=2"],
             ),
+            location(
+                "set $dest -;\nif ($http_x_a ~ \"^https?://[^/]+(?<rest>/.*)$\") { set $dest $rest; }\n\
+                 add_header X-A \"$dest $rest\";\n\
+                 if ($uri ~ ^/app/(?<first>\\w+)/(?P<second>\\w+)$) { return 302 /$second/$first; }\n\
+                 rewrite ^/app/x(?<tail>.*)$ /y/$tail break;",
+                &[
+                    "/ X-A: https://a.example.com/b/c",
+                    "/ X-A: nothing",
+                    "/app/one/two",
+                    "/app/x-end",
+                    "/app/x%20y%2Fz",
+                ],
+            ),
             location("set $args $args&more=1;", &["/app/a%2Fb?x=1", "/x"]),
             location(
                 "if ($request_method !~ ^(GET|HEAD)$) { return 405; }\nif ($uri ~* /ADMIN) { break; return 500; }\nrewrite /admin /login;",

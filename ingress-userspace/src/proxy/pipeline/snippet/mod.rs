@@ -84,6 +84,8 @@ pub(super) struct Planned<'v> {
 pub(super) struct Applied<'v> {
     effects: &'v Effects,
     to_upstream: Vec<(&'v Arc<str>, plan::Settled)>,
+    /// What `set` made.
+    own: Vec<(Arc<str>, Vec<u8>)>,
 }
 
 impl<'v> Script<'v> {
@@ -250,12 +252,14 @@ impl<'v> Script<'v> {
             plan::put(fields, &rule.name, rule.prefix, value.as_deref());
         }
         let value = |(name, value)| (name, self.settled(value, fields));
-        let pairs = effects.to_upstream.iter().flatten().map(|(name, value)| (name, value));
+        let grpc = self.route.is_some_and(|route| route.proxying.protocol.is_http2());
+        let told = if grpc { &effects.to_grpc } else { &effects.to_upstream };
+        let pairs = told.iter().flatten().map(|(name, value)| (name, value));
         let to_upstream = pairs.map(value).collect();
         if let Some(id) = self.request_id.get() {
             fields.set(Known::XRequestId, id);
         }
-        Some(Box::new(Applied { effects, to_upstream }))
+        Some(Box::new(Applied { effects, to_upstream, own: self.own }))
     }
 
     /// What holds now.
@@ -265,6 +269,11 @@ impl<'v> Script<'v> {
 }
 
 impl Applied<'_> {
+    /// What `set` made, by its names.
+    pub(super) fn variables(&self) -> &[(Arc<str>, Vec<u8>)] {
+        &self.own
+    }
+
     /// `allow`, `deny` and `limit_except`. `decided`: a list of the annotations has let the address in,
     /// and in nginx the first rule that holds an address counts.
     pub(super) fn admit(

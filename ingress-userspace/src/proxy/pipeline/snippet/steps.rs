@@ -10,7 +10,7 @@ use crate::{
         message::{BodyLength, Fields, Known},
         respond::{self, Answer, Failure},
     },
-    route::to_text,
+    route::{octets, to_text},
 };
 
 /// How steps end.
@@ -98,6 +98,10 @@ impl Script<'_> {
                 text.unwrap_or_default().to_owned()
             };
             self.groups = groups.iter().map(group).collect();
+            for (group, name) in pattern.names() {
+                let value = octets(self.groups.get(*group).map_or("", |text| text));
+                self.set(name, value);
+            }
         }))
     }
 

@@ -75,6 +75,10 @@ enum Case {
     KeepAlive,
     /// The same with `--enable-metrics=false`: what metrics add is the difference.
     MetricsOff,
+    /// As keep-alive, with a line of the access log for each request, in ingress-nginx's format.
+    AccessLog,
+    /// As keep-alive, with two spans for each request, that are sent to a collector by HTTP.
+    Tracing,
     /// HTTP/1.1, a connection for each request.
     NewConnection,
     /// HTTP/2, a stream at a time.
@@ -108,6 +112,8 @@ impl Case {
         match self {
             Self::KeepAlive => "keep-alive",
             Self::MetricsOff => "metrics-off",
+            Self::AccessLog => "access-log",
+            Self::Tracing => "tracing",
             Self::NewConnection => "new-connection",
             Self::H2 => "h2",
             Self::Resumed => "resumed",
@@ -126,9 +132,12 @@ impl Case {
             command
         };
         let mut command = match self {
-            Self::KeepAlive | Self::MetricsOff | Self::Policies5 | Self::Policies20 => {
-                sequential(peer.http, HOST)
-            }
+            Self::KeepAlive
+            | Self::MetricsOff
+            | Self::AccessLog
+            | Self::Tracing
+            | Self::Policies5
+            | Self::Policies20 => sequential(peer.http, HOST),
             Self::NewConnection => {
                 let mut command = sequential(peer.http, HOST);
                 command.arg("--close");
@@ -178,6 +187,8 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
             Case::Routes => penstock::with_routes(&site, "routes", ROUTES.0, ROUTES.1)?,
             Case::Policies5 => penstock::with_policies(&site, "policies-5", 5)?,
             Case::Policies20 => penstock::with_policies(&site, "policies-20", 20)?,
+            Case::AccessLog => penstock::with_access_log(&site)?,
+            Case::Tracing => penstock::with_tracing(&site)?,
             Case::MetricsOff => {
                 let mut peer = Name::Penstock.configure(&site)?;
                 peer.command.push("--enable-metrics=false".to_owned());

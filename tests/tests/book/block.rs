@@ -28,7 +28,7 @@ pub(crate) enum Kind {
     NotRun(String),
     /// There is nothing to run in it.
     Shown,
-    /// It does not say.
+    /// It does not say, or in no word that is known.
     Unknown,
 }
 
@@ -58,7 +58,10 @@ impl Block {
                 ("reason", reason) => kind = Kind::NotRun(reason.to_owned()),
                 ("eventually", "") => eventually = true,
                 ("fails", "") => fails = true,
-                _ => panic!("{page}:{line}: a block cannot be {word:?}"),
+                _ => {
+                    kind = Kind::Unknown;
+                    break;
+                }
             }
         }
         Self { page, line, kind, eventually, fails, text }
@@ -92,7 +95,9 @@ impl Block {
                     commands.push(Command { text: text.to_owned(), answer: Vec::new() });
                 }
                 (Some(command), None) => command.answer.push(line.trim_end().to_owned()),
-                (None, None) => panic!("{}: no command before {line:?}", self.place()),
+                (None, None) => {
+                    assert!(line.trim().is_empty(), "{}: before any command: {line}", self.place());
+                }
             }
             continued = line.ends_with('\\');
         }
@@ -120,6 +125,8 @@ fn a_block_says_what_it_is() {
     assert_eq!(block("console").kind, Kind::Unknown);
     assert_eq!(block("yaml file=a/b.yaml").kind, Kind::File("a/b.yaml".to_owned()));
     assert_eq!(block("console reason=\"no way\"").kind, Kind::NotRun("no way".to_owned()));
+    assert_eq!(block("console machin").kind, Kind::Unknown);
+    assert_eq!(block("console machine sometimes").kind, Kind::Unknown);
     let own = block("console machine eventually fails");
     assert_eq!((own.kind, own.eventually, own.fails), (Kind::Machine, true, true));
     let hidden = Block::comment(String::new(), 1, "<!-- cluster\n$ true\n-->\n");

@@ -1,6 +1,9 @@
 //! Links between documents, in the Markdown.
 
-use std::path::{Component, Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Component, Path, PathBuf},
+};
 
 use crate::page::{BESIDE, Page, pages, repository};
 
@@ -76,13 +79,16 @@ fn a_link_that_leads_nowhere_is_found() {
 #[test]
 fn the_summary_has_every_page() {
     let summary = Page::read("docs/SUMMARY.md");
-    let mut chapters: Vec<PathBuf> =
-        summary.links().iter().map(|link| Path::new("docs").join(&link.target)).collect();
-    chapters.sort();
-    let mut all: Vec<PathBuf> = pages().into_iter().map(|page| page.path).collect();
+    let links = summary.links();
+    let chapters: BTreeSet<PathBuf> =
+        links.iter().map(|link| Path::new("docs").join(&link.target)).collect();
+    assert_eq!(chapters.len(), links.len(), "a page is there twice");
     // Those beside are included by pages of the book, or are what a forge shows first.
-    all.retain(|path| {
-        path != &summary.path && !BESIDE.iter().any(|beside| path == Path::new(beside))
-    });
-    assert_eq!(chapters, all);
+    let beside: Vec<&Path> = BESIDE.iter().map(Path::new).collect();
+    let pages = pages().into_iter().map(|page| page.path);
+    let missing: Vec<PathBuf> = pages
+        .filter(|path| path != &summary.path && !beside.contains(&path.as_path()))
+        .filter(|path| !chapters.contains(path))
+        .collect();
+    assert!(missing.is_empty(), "{} does not have {missing:?}", summary.name());
 }

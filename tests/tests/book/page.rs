@@ -51,8 +51,8 @@ impl Page {
     /// Reads the document at this path below the repository's root.
     pub(crate) fn read(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
-        let text = fs::read_to_string(repository().join(&path));
-        let text = text.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let text = fs::read_to_string(repository().join(&path)).unwrap_or_default();
+        assert!(!text.is_empty(), "there is no {}", path.display());
         Self { path, text }
     }
 

@@ -140,9 +140,10 @@ impl Session {
         let (start, mut lines) = (Instant::now(), Vec::new());
         loop {
             let rest = DEADLINE.saturating_sub(start.elapsed());
-            let Ok(line) = self.output.recv_timeout(rest) else {
-                panic!("not within {DEADLINE:?}, or the shell has ended: {command}\n{lines:#?}");
-            };
+            let line = self.output.recv_timeout(rest);
+            let late = || format!("not within {DEADLINE:?}, or the shell has ended: {command}");
+            assert!(line.is_ok(), "{}\n{lines:#?}", late());
+            let line = line.unwrap_or_default();
             if let Some(code) = line.strip_prefix(&end) {
                 let code = code.parse().expect("a number");
                 let output = lines.join("\n").trim_end().to_owned();

@@ -15,6 +15,10 @@ use crate::{
 /// So many blocks of all may be run by nobody, each with its reason.
 pub(crate) const AT_MOST_NOT_RUN: usize = 12;
 
+/// What others wrote and pages use, where Debian has it.
+const NEEDED: [&str; 4] =
+    ["/usr/bin/curl", "/usr/bin/openssl", "/usr/bin/promtool", "/usr/bin/python3"];
+
 /// The output that a page shows, as an expression: `…` is any text of a line, or, alone, any lines.
 fn shown(answer: &[String]) -> Regex {
     let lines = answer.iter().map(|line| match line.trim() {
@@ -73,6 +77,9 @@ fn commands_on_a_machine_do_what_the_pages_say() {
     let test = "commands_on_a_machine_do_what_the_pages_say";
     if !requirement::namespaces(test) {
         return;
+    }
+    if let Some(missing) = NEEDED.into_iter().find(|program| !Path::new(program).is_file()) {
+        return requirement::interop(test, missing);
     }
     let Some(agent) = requirement::agent(test) else { return };
     let agent = agent.canonicalize().expect("it is there");

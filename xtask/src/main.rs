@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod book;
 mod build;
 mod cluster;
 mod demo;
@@ -48,6 +49,8 @@ enum Command {
     Test(test::Arguments),
     /// Checks formatting, lints and dependencies.
     Lint,
+    /// Builds the book of docs/, for a browser.
+    Book,
     /// Boots older kernels under emulation and runs the packet tests and the agent on them.
     Kernels(kernels::Arguments),
     /// Builds the agent and runs it with the rights it needs: `cargo xtask run -- --manifests DIR`.
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Command::Cluster(arguments) => cluster::main(&arguments),
         Command::Test(arguments) => test::main(&arguments),
         Command::Lint => lint::main(),
+        Command::Book => book::main(),
         Command::Kernels(arguments) => kernels::main(&arguments),
         Command::Run(arguments) => run::main(&arguments),
         Command::Bench(bench) => bench::main(&bench),

@@ -49,6 +49,9 @@ struct Values {
     places: Vec<Option<(usize, usize)>>,
 }
 
+/// Bytes of the values of a usual line: a request's target and what a browser says of itself.
+const USUAL_VALUES: usize = 256;
+
 /// One attempt at an endpoint.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Attempt {
@@ -105,7 +108,12 @@ impl Journal {
             complete: Cell::new(false),
             limited: Cell::default(),
         };
-        journal.values.borrow_mut().places.resize(journal.pieces().len(), None);
+        let pieces = journal.pieces().len();
+        if pieces > 0 {
+            let mut values = journal.values.borrow_mut();
+            values.places.resize(pieces, None);
+            values.bytes.reserve(USUAL_VALUES);
+        }
         journal.arrive(client, head, settings);
         Some(Rc::new(journal))
     }
@@ -209,6 +217,20 @@ impl Journal {
         let values = self.values.borrow();
         let place = values.places.get(piece).copied().flatten();
         with(place.and_then(|(from, to)| values.bytes.get(from..to)))
+    }
+
+    /// Makes a value behind those that are remembered, in memory that is there, and forgets it.
+    pub(super) fn scratch<T>(
+        &self,
+        make: impl FnOnce(&mut Vec<u8>),
+        with: impl FnOnce(&[u8]) -> T,
+    ) -> T {
+        let mut values = self.values.borrow_mut();
+        let before = values.bytes.len();
+        make(&mut values.bytes);
+        let said = with(values.bytes.get(before..).unwrap_or_default());
+        values.bytes.truncate(before);
+        said
     }
 
     /// An endpoint is asked.

@@ -95,7 +95,7 @@ pub(super) fn content_length(queue: &mut Vec<u8>, length: u64) {
 }
 
 /// Appends a number in decimal digits.
-pub(super) fn push_number(queue: &mut Vec<u8>, number: u64) {
+pub(in crate::proxy) fn push_number(queue: &mut Vec<u8>, number: u64) {
     let mut digits = [0; 20];
     let mut at = digits.len();
     let mut rest = number;

@@ -12,7 +12,8 @@ const COMMON: &str = "apiVersion: networking.k8s.io/v1\nkind: IngressClass\n\
     metadata: {name: penstock}\nspec: {controller: penstock.dev/ingress-controller}\n---\n\
     apiVersion: v1\nkind: ConfigMap\nmetadata: {namespace: bench, name: settings}\ndata:\n\
     \x20 keep-alive-requests: \"100000000\"\n  upstream-keepalive-requests: \"100000000\"\n\
-    \x20 ssl-redirect: \"false\"\n  global-allowed-response-headers: \"X-One,X-Two\"\n  hsts: \"false\"\n  disable-access-log: \"true\"\n  proxy-body-size: \"0\"\n\
+    \x20 ssl-redirect: \"false\"\n  global-allowed-response-headers: \"X-One,X-Two\"\n\
+    \x20 hsts: \"false\"\n  disable-access-log: \"true\"\n  proxy-body-size: \"0\"\n\
     \x20 proxy-read-timeout: \"3600\"\n  proxy-send-timeout: \"3600\"\n---\n\
     apiVersion: v1\nkind: Service\nmetadata: {namespace: bench, name: pods}\n\
     spec: {ports: [{name: http, port: 80}]}\n---\n";
@@ -34,7 +35,40 @@ pub(super) fn peer(site: &Site<'_>) -> Result<Peer> {
             indented("key")?
         ));
     }
-    start(site, "Penstock", HOST, &objects)
+    start(site, "Penstock", HOST, COMMON, &objects)
+}
+
+/// One host, and a line of the access log for each request.
+pub(in crate::bench) fn with_access_log(site: &Site<'_>) -> Result<Peer> {
+    with_settings(site, "access-log", &[("disable-access-log", "false")])
+}
+
+/// One host, and spans of each request, which the backend is sent: it answers whatever it is asked.
+pub(in crate::bench) fn with_tracing(site: &Site<'_>) -> Result<Peer> {
+    let collector = format!("http://{}", site.backend);
+    let settings = [
+        ("enable-opentelemetry", "true"),
+        ("otlp-collector-host", &*collector),
+        ("otlp-protocol", "http/protobuf"),
+        // Of the spans of one count all but a few are sent within it.
+        ("otel-max-export-batch-size", "50"),
+    ];
+    with_settings(site, "tracing", &settings)
+}
+
+/// What the ConfigMap says beyond what it always says: values of keys that are there are replaced.
+fn with_settings(site: &Site<'_>, name: &'static str, settings: &[(&str, &str)]) -> Result<Peer> {
+    let data = "\ndata:\n";
+    let keys = settings.iter().map(|(key, value)| format!("  {key}: {value:?}\n"));
+    let common: String = COMMON
+        .lines()
+        .filter(|line| {
+            !settings.iter().any(|(key, _)| line.trim().starts_with(&format!("{key}: ")))
+        })
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let common = common.replacen(data, &format!("{data}{}", keys.collect::<String>()), 1);
+    start(site, name, HOST, &common, &ingress(name, HOST, &["/"], None))
 }
 
 /// Hosts `h0.example.com`, `h1.example.com` and so on with the paths `/p0`, `/p1` and so on.
@@ -49,7 +83,7 @@ pub(in crate::bench) fn with_routes(
     let objects: String = (0..hosts)
         .map(|host| ingress(&format!("i{host}"), &format!("h{host}.example.com"), &paths, None))
         .collect();
-    start(site, name, "h0.example.com", &objects)
+    start(site, name, "h0.example.com", COMMON, &objects)
 }
 
 /// What the annotations ask of every request, the most usual first; none of it keeps a request of the
@@ -96,7 +130,7 @@ pub(in crate::bench) fn with_policies(
     );
     let answers = "apiVersion: v1\nkind: ConfigMap\nmetadata: {namespace: bench, name: answers}\n\
                    data: {X-One: one, X-Two: two}\n---\n";
-    start(site, name, HOST, &(answers.to_owned() + &objects))
+    start(site, name, HOST, COMMON, &(answers.to_owned() + &objects))
 }
 
 fn ingress(name: &str, host: &str, paths: &[&str], secret: Option<&str>) -> String {
@@ -119,7 +153,13 @@ fn ingress(name: &str, host: &str, paths: &[&str], secret: Option<&str>) -> Stri
     )
 }
 
-fn start(site: &Site<'_>, name: &'static str, host: &'static str, objects: &str) -> Result<Peer> {
+fn start(
+    site: &Site<'_>,
+    name: &'static str,
+    host: &'static str,
+    common: &str,
+    objects: &str,
+) -> Result<Peer> {
     let [http, https, admin]: [SocketAddr; 3] = free_addresses()?;
     let manifests = site.directory.join(format!("manifests of {name}"));
     fs::create_dir_all(&manifests)?;
@@ -130,7 +170,7 @@ fn start(site: &Site<'_>, name: &'static str, host: &'static str, objects: &str)
          addressType: IPv4\nports: [{{name: http, port: {port}}}]\n\
          endpoints: [{{addresses: [\"{ip}\"], conditions: {{ready: true}}}}]\n"
     );
-    write(&manifests, "bench.yaml", &format!("{COMMON}{objects}{endpoints}"))?;
+    write(&manifests, "bench.yaml", &format!("{common}{objects}{endpoints}"))?;
     let arguments = format!(
         "run --l4=off --workers 1 --configmap bench/settings --bind-address {} --http-port {} \
          --https-port {} --healthz-host {} --healthz-port {} --manifests",

@@ -35,6 +35,12 @@ fn owner(cluster: &Cluster, vip: IpAddr) -> Option<usize> {
     answer.ok()?.echo().and_then(|echo| cluster.node_of(echo.peer))
 }
 
+/// Whether a new connection is answered, by the agent itself: pods may be on a node that is gone.
+fn is_answered(cluster: &Cluster, vip: IpAddr) -> bool {
+    let request = || get(SocketAddr::from((vip, 80)), "nobody.example.com", "/", REQUEST);
+    cluster.client().block_on(request).expect("the namespace exists").is_ok()
+}
+
 /// Who announces the address, if all these nodes agree.
 fn announcer(cluster: &mut Cluster, nodes: &[usize], vip: IpAddr) -> Option<usize> {
     let names: Vec<String> = cluster.nodes().map(|node| node.name()).collect();
@@ -64,7 +70,7 @@ fn await_holder(cluster: &mut Cluster, nodes: &[usize], vip: IpAddr) -> usize {
         );
         // Whoever does not know asks when there is something to send.
         if holder.is_none() {
-            let _ = owner(cluster, vip);
+            let _ = is_answered(cluster, vip);
         }
     }
 }
@@ -81,7 +87,7 @@ fn one_node_answers_for_an_address_and_all_share_the_connections() {
         while alike < 30 {
             assert!(Instant::now() < deadline, "{vip}: only {alike} answers in a row are alike");
             cluster.forget_holders().expect("the router is there");
-            let _ = owner(&cluster, vip);
+            let _ = is_answered(&cluster, vip);
             let holder = cluster.holder(vip).expect("the router is there");
             alike = if holder.is_some() && holder == last { alike + 1 } else { 0 };
             last = holder;
@@ -100,7 +106,7 @@ fn one_node_answers_for_an_address_and_all_share_the_connections() {
 fn another_node_takes_over_from_one_that_dies() {
     let Some(mut cluster) = cluster("another_node_takes_over_from_one_that_dies") else { return };
     let [vip, _] = VIPS;
-    let _ = owner(&cluster, vip);
+    let _ = is_answered(&cluster, vip);
     let first = await_holder(&mut cluster, &[0, 1, 2], vip);
     let client = cluster.client().clone();
     let target = SocketAddr::from((vip, 80));
@@ -129,7 +135,7 @@ fn another_node_takes_over_from_one_that_dies() {
     cluster.await_ready(first).expect("ready");
     cluster.await_whole().expect("all nodes steer to each other");
     for vip in VIPS {
-        let _ = owner(&cluster, vip);
+        let _ = is_answered(&cluster, vip);
         let holder = await_holder(&mut cluster, &[0, 1, 2], vip);
         let others: Vec<usize> = (0..3).filter(|node| *node != holder).collect();
         cluster.link(holder, false).expect("down");
@@ -140,7 +146,7 @@ fn another_node_takes_over_from_one_that_dies() {
         let mut served = 0;
         while served < 5 {
             assert!(Instant::now() < deadline, "{vip} is not served after the take-over");
-            served = if owner(&cluster, vip).is_some() { served + 1 } else { 0 };
+            served = if is_answered(&cluster, vip) { served + 1 } else { 0 };
         }
         cluster.link(holder, true).expect("up");
         cluster.await_whole().expect("all nodes steer to each other");

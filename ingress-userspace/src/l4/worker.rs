@@ -118,6 +118,8 @@ impl Worker {
                     if !watches.has(&seen.name) || !self.observe(&seen) {
                         continue;
                     }
+                    // Who takes an address over says so before it writes a new table.
+                    self.announce();
                 }
                 _ = refresh.tick() => {
                     self.follow_interfaces();

@@ -77,13 +77,13 @@ impl Report {
     }
 
     /// Whether it is what must come; else why not.
-    pub(super) fn judge(&self, expectation: Expectation) -> Result<(), &'static str> {
+    pub(super) fn judge(&self, expectation: Expectation, quick: bool) -> Result<(), &'static str> {
         let wrong = match expectation {
             _ if !self.end => "did not come to its end",
             Expectation::Steers if self.verify != Some(0) => "refuses a program",
             Expectation::Steers if self.agent != Some(0) => "the agent could not load the programs",
             Expectation::Steers if self.tc != Some(0) => "tc's program does not come and go",
-            Expectation::Steers if self.packet != Some(0) || self.tally.passed == 0 => {
+            Expectation::Steers if !quick && (self.packet != Some(0) || self.tally.passed == 0) => {
                 "packet tests failed"
             }
             Expectation::Refused if self.agent != Some(3) => "the agent did not end with 3",
@@ -104,12 +104,14 @@ mod tests {
                    @@ verify 0\r\n@@ agent 0\r\n@@ tc 0\r\n\
                    test result: ok. 9 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\r\n\
                    @@ packet 0\r\n@@ end\r\n";
-        assert_eq!(Report::read(log).judge(Expectation::Steers), Ok(()));
-        assert!(Report::read(log).judge(Expectation::Refused).is_err());
+        assert_eq!(Report::read(log).judge(Expectation::Steers, false), Ok(()));
+        assert!(Report::read(log).judge(Expectation::Refused, false).is_err());
         for line in
             ["@@ verify 0\r\n", "@@ agent 0\r\n", "@@ tc 0\r\n", "@@ packet 0\r\n", "@@ end\r\n"]
         {
-            assert!(Report::read(&log.replace(line, "")).judge(Expectation::Steers).is_err());
+            assert!(
+                Report::read(&log.replace(line, "")).judge(Expectation::Steers, false).is_err()
+            );
         }
     }
 
@@ -117,8 +119,8 @@ mod tests {
     fn an_old_kernel_must_be_refused_with_a_reason() {
         let log = "@@ verify 1\nerror: steering needs Linux 6.1 or later, and this is 5.10\n\
                    @@ agent 3\n@@ end\n";
-        assert_eq!(Report::read(log).judge(Expectation::Refused), Ok(()));
+        assert_eq!(Report::read(log).judge(Expectation::Refused, false), Ok(()));
         let without = log.replace("steering needs", "");
-        assert!(Report::read(&without).judge(Expectation::Refused).is_err());
+        assert!(Report::read(&without).judge(Expectation::Refused, false).is_err());
     }
 }

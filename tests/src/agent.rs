@@ -86,7 +86,11 @@ impl Agent {
             let state = agent.admin("/state").ok();
             let state: Option<Value> = state.and_then(|(_, body)| serde_json::from_str(&body).ok());
             let nodes = state.and_then(|state| state["steering"]["nodes"].as_array().cloned());
-            let usable = |node: &&Value| node["state"] == "ready" && node["reachable"] == true;
+            // A table that has them may come some seconds after they are known to be ready.
+            let usable = |node: &&Value| {
+                let rows = node["rows"].as_u64().unwrap_or_default();
+                node["state"] == "ready" && node["reachable"] == true && rows > 0
+            };
             nodes.is_some_and(|nodes| nodes.iter().filter(usable).count() == count)
         })
     }

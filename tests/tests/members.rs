@@ -169,7 +169,6 @@ fn a_link_between_that_takes_less_is_noticed() {
 }
 
 #[test]
-#[ignore = "fails more often than not: a few more requests pass than the limit, or several nodes are met"]
 fn limits_of_a_client_hold_over_all_nodes() {
     let name = "limits_of_a_client_hold_over_all_nodes";
     let Some(cluster) = cluster(name, &["--l4-affinity=client"], None) else { return };

@@ -160,7 +160,8 @@ impl Parts {
         let sending = async { tokio::time::timeout(PATIENCE.min(left), sender.send(part)).await };
         match self.handle.block_on(sending) {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(io::ErrorKind::BrokenPipe.into()),
+            Ok(Err(_gone)) => Err(io::ErrorKind::BrokenPipe.into()),
+            Err(_elapsed) => Err(io::ErrorKind::TimedOut.into()),
         }
     }
 }

@@ -51,6 +51,8 @@ impl<K: Kind> Feed<K> {
         // Until it is listed for the first time.
         let mut refusals = Some(0);
         let mut odd = 0;
+        // Whether nothing was heard of the API server when it was asked last.
+        let mut unheard = false;
         while !self.messages.is_closed() {
             let failure = match &mut version {
                 None => match self.session.list::<K>(self.scope.namespace()).await {
@@ -87,17 +89,21 @@ impl<K: Kind> Feed<K> {
                 _ => self.fails(&failure),
             }
             let wait = backoff.next(failure.after());
-            // Where one is answered again, all are: none need wait for half a minute more.
-            if matches!(
+            let was_unheard = unheard;
+            unheard = matches!(
                 failure,
                 Failure::Unreachable(_) | Failure::Unauthorized(_) | Failure::Silent
-            ) {
+            );
+            // Where one is answered again, all are, if only that it has forgotten what is asked for: none
+            // need wait for half a minute more.
+            let soon = wait.min(SOON).mul_f64(fastrand::f64());
+            if unheard {
                 tokio::select! {
                     () = sleep(wait) => {}
-                    () = self.session.recovered.notified() => {
-                        sleep(wait.min(SOON).mul_f64(fastrand::f64())).await;
-                    }
+                    () = self.session.recovered.notified() => sleep(soon).await,
                 }
+            } else if was_unheard && failure == Failure::Expired {
+                sleep(soon).await;
             } else {
                 sleep(wait).await;
             }

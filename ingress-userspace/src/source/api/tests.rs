@@ -191,9 +191,8 @@ async fn what_happened_while_nothing_was_heard_is_learnt() {
         let now = follower
             .until_stores("both", |stores| stores.services.get("web", &name).is_some())
             .await;
-        // The longest pause is of 30 s. A paused clock also runs on while an answer of the server is on
-        // its way through sockets, which on a busy machine comes to seconds.
-        assert!(start.elapsed() <= Duration::from_secs(60), "{:?}", start.elapsed());
+        // The longest pause is of 30 s; what was forgotten is listed soon after.
+        assert!(start.elapsed() <= Duration::from_secs(32), "{:?}", start.elapsed());
         assert!(now.services.get("web", "goes").is_none());
         let stays = |stores: &Stores| Arc::clone(stores.services.get("web", "stays").expect("it"));
         assert!(Arc::ptr_eq(&stays(&first), &stays(&now)), "listed again, it is the same");

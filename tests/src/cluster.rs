@@ -202,6 +202,37 @@ impl Cluster {
         self.topology.route_over(&nodes.iter().map(|node| all[*node]).collect::<Vec<_>>())
     }
 
+    /// Makes the router ask on the fabric who has the virtual addresses.
+    pub fn route_on_link(&self) -> Result<()> {
+        self.topology.route_on_link()
+    }
+
+    /// The index of the node that the router takes for the holder of a virtual address; `None` while
+    /// it knows none.
+    pub fn holder(&self, address: IpAddr) -> Result<Option<usize>> {
+        let mut command = self.topology.router().command("ip");
+        let shown = command.args(["neigh", "show", "dev", "fabric", &address.to_string()]);
+        let shown = String::from_utf8_lossy(&shown.output()?.stdout).into_owned();
+        let mut words = shown.split_whitespace();
+        let Some(found) = words.find(|word| *word == "lladdr").and_then(|_| words.next()) else {
+            return Ok(None);
+        };
+        for index in 0..self.agents.len() {
+            let output = self.node(index).command("ip").args(["link", "show", "eth0"]).output()?;
+            if String::from_utf8_lossy(&output.stdout).contains(found) {
+                return Ok(Some(index));
+            }
+        }
+        bail!("{found} is no node's");
+    }
+
+    /// Makes the router forget who has the virtual addresses.
+    pub fn forget_holders(&self) -> Result<()> {
+        self.topology
+            .router()
+            .ip(&format!("neigh flush to {VIP_V4} dev fabric\nneigh flush to {VIP_V6} dev fabric"))
+    }
+
     /// The nodes' addresses, in the order of their numbers.
     pub fn nodes(&self) -> impl Iterator<Item = NodeAddresses> {
         self.topology.nodes.iter().map(|node| node.addresses)

@@ -6,6 +6,7 @@ mod bench_l4;
 mod cluster_commands;
 mod demo;
 mod failover_command;
+mod soak_command;
 mod verify;
 
 use std::{
@@ -26,6 +27,8 @@ enum Command {
     BenchL4(bench_l4::Arguments),
     /// Changes nodes while hundreds of connections are open, and counts what breaks.
     Failover(failover_command::Arguments),
+    /// Minutes of changes under load.
+    Soak(soak_command::Arguments),
     /// Loads the programs and shows what the kernel's verifier thinks of each.
     Verify(verify::Arguments),
     /// A cluster of real nodes on this machine.
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Command::BenchControl(arguments) => bench_control::run(&arguments),
         Command::BenchL4(arguments) => bench_l4::run(&arguments),
         Command::Failover(arguments) => failover_command::run(&arguments),
+        Command::Soak(arguments) => soak_command::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Cluster(arguments) => cluster_commands::run(arguments),
         Command::Clean => {

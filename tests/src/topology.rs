@@ -113,6 +113,18 @@ impl Topology {
         self.router.ip(&format!("route replace {address}/32{}", hops.collect::<String>()))
     }
 
+    /// Makes the router ask on the fabric who has the virtual addresses.
+    pub(crate) fn route_on_link(&self) -> Result<()> {
+        self.router.ip(&format!(
+            "route replace {VIP_V4}/32 dev fabric\nroute replace {VIP_V6}/128 dev fabric"
+        ))
+    }
+
+    /// The router.
+    pub(crate) fn router(&self) -> &Namespace {
+        &self.router
+    }
+
     /// Makes the router send everything for the virtual addresses to these nodes.
     pub(crate) fn route_over(&self, nodes: &[NodeAddresses]) -> Result<()> {
         route_over(&self.router, nodes)

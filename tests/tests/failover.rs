@@ -3,12 +3,15 @@
 #![forbid(unsafe_code)]
 
 use std::{
-    net::SocketAddr,
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
-use testbed::{Cluster, Event, Load, VIP_V4, failover, requirement};
+use socket2::{Domain, Socket, Type};
+use testbed::{Cluster, Event, Load, Named, Options, VIP_V4, failover, requirement};
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// The index of the node whose agent dies.
@@ -165,4 +168,61 @@ fn with_one_candidate_per_row_a_node_that_drains_breaks_connections() {
     let name = "with_one_candidate_per_row_a_node_that_drains_breaks_connections";
     let Some(outcome) = outcome(name, "a node drains", false) else { return };
     assert!(outcome.broken > 0, "the cases above would not notice anything: {outcome:?}");
+}
+
+/// One request on a connection from this port, which the server closes: its end is in TIME-WAIT then.
+fn exchange(port: u16) -> std::io::Result<String> {
+    let deadline = Instant::now() + LIMIT;
+    let mut stream = loop {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).into())?;
+        match socket.connect_timeout(&SocketAddr::from((VIP_V4, 80)).into(), LIMIT) {
+            Ok(()) => break std::net::TcpStream::from(socket),
+            // The last acknowledgement of the connection before is still under way.
+            Err(error) if error.kind() == std::io::ErrorKind::AddrNotAvailable => {
+                assert!(Instant::now() < deadline, "port {port} stays in use");
+            }
+            Err(error) => return Err(error),
+        }
+    };
+    stream.set_read_timeout(Some(LIMIT))?;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: blue.example.com\r\nConnection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+#[test]
+fn ports_that_are_used_again_after_nodes_drain_get_connections() {
+    let name = "ports_that_are_used_again_after_nodes_drain_get_connections";
+    let Some(binaries) = requirement::cluster(name) else { return };
+    let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("deploy").join("demo");
+    let members = Some(Named::all(0..3));
+    let options = Options { nodes: 3, binaries, manifests, members, ..Options::default() };
+    let mut cluster = Cluster::start(options).expect("the machine lets root make a box");
+    let client = cluster.client().clone();
+    // The old owner, in TIME-WAIT, or a new one: whoever it is, there is an answer.
+    for draining in 0..4 {
+        for port in 20_000..20_060 {
+            let answer = client.run(|| exchange(port)).expect("the namespace exists");
+            let answer = answer.unwrap_or_else(|error| panic!("turn {draining}, {port}: {error}"));
+            assert!(answer.starts_with("HTTP/1.1 200"), "turn {draining}, {port}: {answer}");
+        }
+        let Some(name) = cluster.nodes().nth(draining).map(|node| node.name()) else { break };
+        let mut members = Named::all(0..3);
+        members[draining].draining = true;
+        for index in 0..3 {
+            cluster.name(index, &members).expect("written");
+        }
+        for index in 0..3 {
+            cluster
+                .agent(index)
+                .await_steering("without the node that drains", LIMIT, |steering| {
+                    let nodes = steering["nodes"].as_array().map_or(&[][..], Vec::as_slice);
+                    nodes.iter().any(|node| node["name"] == *name && node["rows"] == 0)
+                })
+                .expect("the file is followed");
+        }
+    }
 }

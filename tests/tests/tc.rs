@@ -150,6 +150,7 @@ fn options(name: &str, bpf_dir: &Path) -> Options {
         members: vec![member("n1", 1), member("n2", 2)],
         candidates: 4,
         settings: false,
+        announce: false,
     }
 }
 

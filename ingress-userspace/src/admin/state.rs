@@ -164,6 +164,11 @@ fn steering(board: &Board, status: &l4::Status) -> Value {
             "full-size": node.full_size,
             "rows": status.rows.get(name),
         })).collect::<Vec<_>>(),
+        "announcers": status
+            .announcers
+            .iter()
+            .map(|(address, name)| (address.to_string(), json!(name)))
+            .collect::<serde_json::Map<_, _>>(),
         "error": status.error,
         "events": board.steering.events().iter().map(l4::Event::to_json).collect::<Vec<_>>(),
     })

@@ -151,6 +151,10 @@ pub struct RunFlags {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_value = "true", default_missing_value = "true")]
     pub l4_sysctl: String,
+    /// Announce virtual addresses on the link: l2 has one node answer ARP and neighbour solicitations for
+    /// each, whichever is alive.
+    #[arg(long, value_name = "none|l2", default_value = "none")]
+    pub announce: String,
     /// Take virtual addresses and settings back when the agent has stopped, as for a node that leaves
     /// for good. Packets for them that still come in are then refused here.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,

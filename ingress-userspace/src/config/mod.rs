@@ -149,6 +149,8 @@ pub struct L4 {
     pub by_client: bool,
     /// `--l4-sysctl`.
     pub settings: bool,
+    /// `--announce=l2`: one node answers ARP and neighbour solicitations for each address.
+    pub announce: bool,
     /// `--l4-remove-vips-on-exit`.
     pub leaves: bool,
 }

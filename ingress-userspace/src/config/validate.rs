@@ -313,11 +313,25 @@ impl RunFlags {
                 }
             },
             settings: faults.boolean("--l4-sysctl", &self.l4_sysctl),
+            announce: match self.announce.as_str() {
+                "none" => false,
+                "l2" => true,
+                other => {
+                    faults.add("--announce", other, "none or l2");
+                    false
+                }
+            },
             leaves: faults.boolean("--l4-remove-vips-on-exit", &self.l4_remove_vips_on_exit),
         };
         if l4.members.is_some() && self.members_service.as_ref().is_some_and(|one| !one.is_empty())
         {
             faults.say("--members and --members-service exclude each other");
+        }
+        if l4.announce && (mode == L4Mode::Off || l4.interfaces.is_empty()) {
+            faults.say(
+                "--announce=l2 needs --interface, and not --l4=off: where nothing is steered, one node \
+                 would get all connections",
+            );
         }
         if mode != L4Mode::Off && !(l4.vips.is_empty() && l4.interfaces.is_empty()) {
             if l4.node_name.is_empty() {

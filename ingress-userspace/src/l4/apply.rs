@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    net::IpAddr,
     time::Duration,
 };
 
@@ -105,6 +106,14 @@ impl KernelMaps {
             }
         }
         Ok(super::Desired { config, nodes, peers, vips, tables: HashMap::new() })
+    }
+
+    /// The nodes whose tunnel packets the maps take, by their names.
+    pub(super) fn named(&self, peers: &HashMap<Address, Peer>) -> Vec<(String, IpAddr)> {
+        let address =
+            |id| peers.iter().find(|(_, peer)| peer.node == id).map(|(address, _)| *address);
+        let names = self.slots.names();
+        names.filter_map(|(id, name)| Some((name.to_owned(), IpAddr::from(address(id)?)))).collect()
     }
 
     /// Writes what the nodes are called, and how they are, for whoever reads the maps.

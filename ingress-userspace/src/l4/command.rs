@@ -31,6 +31,9 @@ pub enum Command {
         /// A virtual address; may be repeated.
         #[arg(long = "vip", value_name = "ADDRESS", default_value = "203.0.113.1")]
         vips: Vec<IpAddr>,
+        /// Where to attach: XDP in the driver or else in the stack (auto, xdp), or tc, an experiment.
+        #[arg(long, value_name = "auto|xdp|tc", default_value = "auto")]
+        l4: Where,
         /// A TCP port that is served at the virtual addresses; may be repeated.
         #[arg(long = "port", default_values_t = [80, 443])]
         ports: Vec<u16>,
@@ -89,6 +92,17 @@ pub enum Command {
     },
 }
 
+/// As `--l4` of `penstock run`.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum Where {
+    /// As [`Xdp`](Self::Xdp).
+    Auto,
+    /// XDP.
+    Xdp,
+    /// tc.
+    Tc,
+}
+
 impl Command {
     /// Does it, and says to `out` what it found.
     ///
@@ -96,8 +110,12 @@ impl Command {
     /// What keeps it from being done. A failure to write to `out` is none.
     pub fn run(self, out: &mut impl Write) -> Result<(), L4Error> {
         match self {
-            Self::Load { interfaces, vips, ports, bpf_dir } => load(&Options {
-                mode: Mode::Auto,
+            Self::Load { interfaces, vips, l4, ports, bpf_dir } => load(&Options {
+                mode: match l4 {
+                    Where::Auto => Mode::Auto,
+                    Where::Xdp => Mode::Xdp,
+                    Where::Tc => Mode::Tc,
+                },
                 interfaces,
                 services: Services {
                     addresses: vips,
@@ -114,6 +132,7 @@ impl Command {
                 members: Vec::new(),
                 candidates: 4,
                 settings: false,
+                announce: false,
             }),
             Self::Unload { bpf_dir } => unload(&bpf_dir),
             Self::Events { vips, count, bpf_dir } => {

@@ -11,7 +11,7 @@ use ingress_common::{Counters, NodeId, Reason};
 use tokio::sync::mpsc;
 
 use super::{
-    KernelMaps, L4Error, MapStore as _, Mode, Options, Services,
+    KernelMaps, L4Error, MapStore as _, Mode, Options, Services, announce,
     attach::{self, Loaded},
     command::discard,
     counters::Reader,
@@ -50,6 +50,9 @@ pub struct Status {
     pub nodes: BTreeMap<String, NodeStatus>,
     /// How many of the table's rows each node comes first in, by name.
     pub rows: BTreeMap<String, u32>,
+    /// The node that announces each virtual address on the link, as far as this node can see; empty
+    /// without `--announce`.
+    pub announcers: BTreeMap<IpAddr, String>,
     /// The last failure to write a map, if it has not been made good since.
     pub error: Option<String>,
 }
@@ -100,7 +103,7 @@ fn whole<T>(
     options: &Options,
     then: impl FnOnce(Begun) -> Result<T, L4Error>,
 ) -> Result<T, L4Error> {
-    machine::check()?;
+    machine::check(options.announce)?;
     for interface in &options.interfaces {
         attach::index_of(interface)?;
     }
@@ -172,6 +175,7 @@ fn begin(options: &Options, lock: Lock) -> Result<Begun, L4Error> {
     let have = maps.read()?;
     let mut members = Members::new(options);
     members.found(&have.peers);
+    members.recall(maps.named(&have.peers));
     members.set(options.members.clone());
     let (netlink, reach) = runtime.block_on(async {
         let netlink = netlink::connect()?;
@@ -215,6 +219,11 @@ fn begin(options: &Options, lock: Lock) -> Result<Begun, L4Error> {
             tracing::warn!(error, "flows and drops are not sampled");
         })
         .ok();
+    let announced = options.announce.then(|| {
+        // The sockets are the runtime's.
+        let _inside = runtime.enter();
+        announce::start(options.interfaces.clone())
+    });
     let mut worker = Worker {
         members,
         maps,
@@ -226,6 +235,8 @@ fn begin(options: &Options, lock: Lock) -> Result<Begun, L4Error> {
         unaddressed: false,
         refused: Vec::new(),
         settings: options.settings,
+        announced,
+        announced_by: BTreeMap::new(),
         attached,
         loaded,
         sampler,

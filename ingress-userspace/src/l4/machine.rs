@@ -11,16 +11,17 @@ use super::{
 const OLDEST: (u32, u32) = (6, 1);
 
 const CAP_NET_ADMIN: u32 = 12;
+const CAP_NET_RAW: u32 = 13;
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
 
-/// Fails if loading and attaching cannot work, before anything is touched.
-pub(super) fn check() -> Result<(), L4Error> {
+/// Fails if loading and attaching, or announcing, cannot work, before anything is touched.
+pub(super) fn check(announce: bool) -> Result<(), L4Error> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     check_kernel(release.trim())?;
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    check_capabilities(effective(&status))
+    check_capabilities(effective(&status), announce)
 }
 
 fn check_kernel(release: &str) -> Result<(), L4Error> {
@@ -44,7 +45,7 @@ fn effective(status: &str) -> u64 {
         .unwrap_or(u64::MAX)
 }
 
-fn check_capabilities(effective: u64) -> Result<(), L4Error> {
+fn check_capabilities(effective: u64, announce: bool) -> Result<(), L4Error> {
     let has = |number: u32| effective & (1 << number) != 0;
     // Before Linux 5.8, and still, CAP_SYS_ADMIN includes the two finer ones.
     let missing = if !has(CAP_NET_ADMIN) {
@@ -53,6 +54,8 @@ fn check_capabilities(effective: u64) -> Result<(), L4Error> {
         Some("CAP_BPF")
     } else if !has(CAP_PERFMON) && !has(CAP_SYS_ADMIN) {
         Some("CAP_PERFMON")
+    } else if announce && !has(CAP_NET_RAW) {
+        Some("CAP_NET_RAW")
     } else {
         None
     };
@@ -147,7 +150,7 @@ mod tests {
     use super::*;
 
     fn missing(effective: u64) -> Option<&'static str> {
-        match check_capabilities(effective) {
+        match check_capabilities(effective, true) {
             Err(L4Error::MissingCapability { capability }) => Some(capability),
             _ => None,
         }
@@ -158,8 +161,11 @@ mod tests {
         assert_eq!(missing(0), Some("CAP_NET_ADMIN"));
         assert_eq!(missing(1 << CAP_NET_ADMIN), Some("CAP_BPF"));
         assert_eq!(missing(1 << CAP_NET_ADMIN | 1 << CAP_BPF), Some("CAP_PERFMON"));
-        assert_eq!(missing(1 << CAP_NET_ADMIN | 1 << CAP_BPF | 1 << CAP_PERFMON), None);
-        assert_eq!(missing(1 << CAP_NET_ADMIN | 1 << CAP_SYS_ADMIN), None);
+        let three = 1 << CAP_NET_ADMIN | 1 << CAP_BPF | 1 << CAP_PERFMON;
+        assert_eq!(missing(three), Some("CAP_NET_RAW"));
+        assert!(check_capabilities(three, false).is_ok());
+        assert_eq!(missing(three | 1 << CAP_NET_RAW), None);
+        assert_eq!(missing(1 << CAP_NET_ADMIN | 1 << CAP_SYS_ADMIN | 1 << CAP_NET_RAW), None);
     }
 
     #[test]

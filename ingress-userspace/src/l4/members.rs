@@ -13,7 +13,7 @@ use ingress_common::{
 };
 
 use super::{
-    Desired, NodeStatus, Options,
+    Desired, NodeStatus, Options, announce,
     diff::Table,
     health::{Health, Probe, Tunnel, with_panic_threshold},
     plan::{Candidate, State, node_ids},
@@ -92,6 +92,19 @@ impl Members {
     /// Takes note of whose tunnel packets the maps take, from an agent before this one.
     pub(super) fn found(&mut self, peers: &HashMap<Address, Peer>) {
         self.taken.clone_from(peers);
+    }
+
+    /// Takes note of the nodes that the maps know by name. Those that the source does not name any more
+    /// left not long ago: their numbers are nobody else's yet.
+    pub(super) fn recall(&mut self, known: impl IntoIterator<Item = (String, IpAddr)>) {
+        let now = Instant::now();
+        for (name, address) in known {
+            if name != self.own_name {
+                let weight = Member::WEIGHT;
+                let member = Member { name: name.as_str().into(), address, ready: false, weight };
+                self.retired.insert(name, (member, now));
+            }
+        }
     }
 
     /// Takes note of what is served now; `true` if the addresses are others.
@@ -250,11 +263,32 @@ impl Members {
         self.health_port
     }
 
+    /// The node that announces each virtual address, as far as this one can see.
+    pub(super) fn announcers(&self) -> BTreeMap<IpAddr, String> {
+        let candidates = self.candidates();
+        let addresses = self.services.addresses.iter();
+        addresses
+            .filter_map(|address| {
+                let name = announce::announcer(*address, &candidates)?;
+                Some((*address, name.to_owned()))
+            })
+            .collect()
+    }
+
+    /// What each node is planned as.
+    pub(super) fn states(&self) -> BTreeMap<String, State> {
+        self.candidates().into_iter().map(|node| (node.name, node.state)).collect()
+    }
+
+    /// The name of this node.
+    pub(super) fn own_name(&self) -> &str {
+        &self.own_name
+    }
+
     /// What is known of each node, with the peers that are reachable so.
     pub(super) fn nodes(&self, reachable: &HashMap<IpAddr, Node>) -> BTreeMap<String, NodeStatus> {
         let ids = self.ids();
-        let states: BTreeMap<String, State> =
-            self.candidates().into_iter().map(|node| (node.name, node.state)).collect();
+        let states = self.states();
         self.list
             .iter()
             .filter_map(|member| {
@@ -391,6 +425,7 @@ mod tests {
             members: Vec::new(),
             candidates: Row::WIDTH,
             settings: true,
+            announce: false,
         })
     }
 
@@ -571,6 +606,46 @@ mod tests {
         members.set(vec![member("n1", 1), member("n3", 3)]);
         let address = Address::from(IpAddr::from([10, 0, 0, 3]));
         assert!(members.desired(&HashMap::new()).peers.contains_key(&address));
+    }
+
+    /// Two names that want one number; the second in the alphabet gets the next one.
+    fn colliding() -> [String; 2] {
+        let alone = |name: &str| node_ids([name])[name];
+        let mut seen = HashMap::new();
+        for number in 0..2000 {
+            let name = format!("node-{number:04}");
+            if let Some(other) = seen.insert(alone(&name), name.clone()) {
+                return [other, name];
+            }
+        }
+        unreachable!("there are 1023 numbers")
+    }
+
+    #[test]
+    fn an_agent_that_starts_again_keeps_the_numbers_of_nodes_that_left() {
+        let [left, stays] = colliding();
+        let mut before = members();
+        before.set(vec![member("n1", 1), member(&left, 2), member(&stays, 3)]);
+        before.set(vec![member("n1", 1), member(&stays, 3)]);
+        let number = before.ids()[&stays];
+        assert_eq!(before.ids().len(), 3);
+
+        let mut after = members();
+        after.recall([(left.clone(), IpAddr::from([10, 0, 0, 2])), ("n1".to_owned(), own())]);
+        after.set(vec![member("n1", 1), member(&stays, 3)]);
+        assert_eq!(after.ids()[&stays], number);
+        assert!(after.reached().any(|member| *member.name == *left), "it may still send");
+        // It would have another one, were the other forgotten.
+        after.forget(Instant::now() + NUMBER_KEPT);
+        assert_ne!(after.ids()[&stays], number);
+        // Who is named is not one that left.
+        after.recall([(stays.clone(), IpAddr::from([10, 0, 0, 3]))]);
+        after.set(vec![member("n1", 1), member(&stays, 3)]);
+        assert!(after.retired.is_empty());
+    }
+
+    fn own() -> IpAddr {
+        IpAddr::from([10, 0, 0, 1])
     }
 
     #[test]

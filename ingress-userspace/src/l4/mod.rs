@@ -8,6 +8,7 @@
 //! attach, link, detach                   what runs in the kernel, and survives the agent
 //! directory, lock, loopback, settings    where it is pinned, and the addresses that go with it
 //! question, watch                        what peers are asked, and how often
+//! announce                               who answers for an address on the link
 //! worker                                 what goes on while it runs
 //! slots, counters                        whose counters are whose, and what they say
 //! record, events, capture, pcapng        single packets, for the agent and for people
@@ -16,6 +17,7 @@
 //!
 //! Programs, maps and links are pinned: the death of the agent stops no packet.
 
+mod announce;
 mod apply;
 mod attach;
 mod capture;
@@ -115,4 +117,6 @@ pub struct Options {
     pub candidates: usize,
     /// Settings of the network stack that steering needs are made.
     pub settings: bool,
+    /// One node answers ARP and neighbour solicitations for each virtual address.
+    pub announce: bool,
 }

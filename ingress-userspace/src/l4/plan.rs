@@ -171,7 +171,8 @@ fn negative_log2(hash: u64) -> u64 {
     (64 << 32) - (u64::from(whole) << 32 | fraction)
 }
 
-fn name_hash(name: &str) -> u64 {
+/// A number that stands for the name, the same on all nodes.
+pub(super) fn name_hash(name: &str) -> u64 {
     let length = name.len() as u64;
     name.as_bytes().chunks(8).fold(length, |hash, chunk| {
         let mut word = [0; 8];

@@ -18,6 +18,9 @@ use ingress_common::{
 
 use super::{L4Error, NodeStatus, apply::cannot, plan::State};
 
+/// Shorter names are whole: a longer one may have lost as much of its end as a character has.
+const WHOLE: usize = NodeLabel::TEXT - 3;
+
 /// What packets are counted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Service {
@@ -56,6 +59,14 @@ impl Slots {
             .collect::<Result<_, _>>()?;
         let (services, nodes) = (HashMap::new(), HashSet::new());
         Ok(Self { reasons, forwards, names, labels, services, nodes, full: false })
+    }
+
+    /// The nodes that were ever named, but those whose names are too long to be whole.
+    pub(super) fn names(&self) -> impl Iterator<Item = (NodeId, &str)> {
+        let named = self.labels.iter().filter(|label| label.id != NodeId::NONE);
+        named
+            .map(|label| (label.id, label.name()))
+            .filter(|(_, name)| !name.is_empty() && name.len() < WHOLE)
     }
 
     /// The maps say that this slot is the service's.

@@ -11,10 +11,14 @@ use std::{
 
 use ingress_common::Address;
 use rtnetlink::Handle as Netlink;
-use tokio::{sync::mpsc, time::MissedTickBehavior};
+use tokio::{
+    sync::{mpsc, watch},
+    time::MissedTickBehavior,
+};
 
 use super::{
     Desired, KernelMaps, MapStore as _, Services, Status,
+    announce::Announced,
     attach::{self, Loaded},
     capture,
     diff::diff,
@@ -63,6 +67,10 @@ pub(super) struct Worker {
     pub(super) refused: Vec<IpAddr>,
     /// Settings of the network stack are made.
     pub(super) settings: bool,
+    /// What is announced on the link; `None` where nothing is.
+    pub(super) announced: Option<watch::Sender<Announced>>,
+    /// The nodes as they were when that was said last.
+    pub(super) announced_by: BTreeMap<String, State>,
     /// The number of each interface that the program was attached to, or could not be.
     pub(super) attached: BTreeMap<String, u32>,
     /// Programs without a pin, such as those for rare paths, live as long as the object.
@@ -110,6 +118,8 @@ impl Worker {
                     if !watches.has(&seen.name) || !self.observe(&seen) {
                         continue;
                     }
+                    // Who takes an address over says so before it writes a new table.
+                    self.announce();
                 }
                 _ = refresh.tick() => {
                     self.follow_interfaces();
@@ -123,6 +133,7 @@ impl Worker {
                 }
             }
             self.reconcile().await;
+            self.announce();
             watches.ask(self.asked());
         }
     }
@@ -247,6 +258,33 @@ impl Worker {
         let removed = loopback::remove_except(&self.netlink, &self.directory, keep).await;
         self.unaddressed = removed.is_err() || !self.refused.is_empty();
         removed.err().map(|error| told(&error))
+    }
+
+    /// Announces what is this node's to announce.
+    fn announce(&mut self) {
+        let Some(announced) = &self.announced else { return };
+        let states = self.members.states();
+        let changed = states != self.announced_by;
+        self.announced_by = states;
+        let announcers = self.members.announcers();
+        // One that is not on the loopback interface is nobody's here.
+        let own = announcers
+            .iter()
+            .filter(|(address, name)| {
+                **name == *self.members.own_name() && !self.refused.contains(address)
+            })
+            .map(|(address, _)| *address)
+            .collect();
+        announced.send_if_modified(|before| {
+            let others = before.addresses != own;
+            if others {
+                tracing::info!(addresses = ?own, "this node announces");
+                before.addresses = own;
+            }
+            before.round += u64::from(changed);
+            others || changed
+        });
+        self.status().announcers = announcers;
     }
 
     /// Shows what is known of the nodes.

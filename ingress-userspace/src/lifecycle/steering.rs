@@ -185,6 +185,7 @@ impl Steering {
             members: begun.members.clone(),
             candidates: flags.candidates,
             settings: flags.settings,
+            announce: flags.announce,
         };
         if let Some(handle) = l4::start(options)? {
             // They may have changed meanwhile.
@@ -309,6 +310,7 @@ mod tests {
             members: None,
             candidates: 4,
             settings: true,
+            announce: false,
             leaves: false,
             by_client: false,
         }

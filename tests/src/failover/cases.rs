@@ -34,6 +34,14 @@ const VICTIM: usize = 1;
 const OTHER: usize = 2;
 const ALL: [usize; 5] = [0, 1, 2, 3, 4];
 
+/// A Service that brings one more virtual address.
+const FRONT: &str = "apiVersion: v1
+kind: Service
+metadata: {namespace: edge, name: front}
+spec: {type: LoadBalancer, loadBalancerClass: penstock.dev/xdp, ports: [{port: 80}]}
+status: {loadBalancer: {ingress: [{ip: 203.0.113.99}]}}
+";
+
 /// All of them.
 pub const CASES: &[Case] = &[
     case("nothing", |_| Ok(())),
@@ -68,6 +76,13 @@ pub const CASES: &[Case] = &[
             stage.name(&ALL, &members)?;
         }
         Ok(())
+    }),
+    case("a virtual address comes and goes", |stage| {
+        stage.cluster.manifests().write("front.yaml", FRONT)?;
+        stage.addressed(true)?;
+        stage.rounds(1)?;
+        stage.cluster.manifests().remove("front.yaml")?;
+        stage.addressed(false)
     }),
     case("an agent is told to stop (SIGTERM)", |stage| {
         stage.cluster.agent(VICTIM).signal(Signal::SIGTERM)

@@ -3,9 +3,11 @@
 
 mod cases;
 mod outcome;
+mod soak;
 
 pub use cases::{CASES, Case};
 pub use outcome::Outcome;
+pub use soak::{Held, Soak, soak};
 
 use std::{
     net::SocketAddr,
@@ -62,6 +64,23 @@ impl Stage<'_> {
         Ok(())
     }
 
+    /// Waits until all nodes have the virtual address 203.0.113.99, or none.
+    pub(crate) fn addressed(&self, wanted: bool) -> Result<()> {
+        let deadline = Instant::now() + LIMIT;
+        for index in 0..usize::from(NODES) {
+            loop {
+                let mut command = self.cluster.node(index).command("ip");
+                let output = command.args(["-o", "addr", "show", "dev", "lo"]).output()?;
+                let text = String::from_utf8_lossy(&output.stdout).into_owned();
+                if text.contains("203.0.113.99/32") == wanted {
+                    break;
+                }
+                anyhow::ensure!(Instant::now() < deadline, "node {index} has {text}");
+            }
+        }
+        Ok(())
+    }
+
     /// Waits until each client has had an answer so many times: a sum would not show one whose
     /// connection hangs.
     pub(crate) fn rounds(&self, count: usize) -> Result<()> {
@@ -75,23 +94,7 @@ impl Stage<'_> {
 /// # Errors
 /// If the box cannot be made, or the change does not come about.
 pub fn measure(case: &Case, second_chance: bool, binaries: &Binaries) -> Result<Outcome> {
-    let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("deploy").join("demo");
-    let mut flags = Vec::new();
-    if !second_chance {
-        flags.push("--l4-candidates=1".to_owned());
-    }
-    let mut cluster = Cluster::start(Options {
-        nodes: NODES,
-        binaries: binaries.clone(),
-        manifests,
-        flags,
-        members: Some(Named::all(0..case.nodes)),
-        ..Options::default()
-    })?;
-    // What comes in at a node that nobody has named reaches no other.
-    cluster.route_over(&(0..case.nodes).collect::<Vec<_>>())?;
-    let target = SocketAddr::from((VIP_V4, 80));
-    let load = Load { target, host: "blue.example.com", kept: KEPT, anew: ANEW, pause: PAUSE };
+    let (mut cluster, load) = begin(case.nodes, second_chance, binaries)?;
     let client = cluster.client().clone();
     let (changed, events) = load.run(&client, |progress| {
         let mut stage = Stage { cluster: &mut cluster, progress };
@@ -105,6 +108,28 @@ pub fn measure(case: &Case, second_chance: bool, binaries: &Binaries) -> Result<
     })?;
     let (begun, resets) = changed.with_context(|| format!("{}: the change", case.name))?;
     Ok(Outcome::of(&cluster, &events, case, begun, resets))
+}
+
+/// A box of which these first nodes are named, and the load on it.
+fn begin(named: usize, second_chance: bool, binaries: &Binaries) -> Result<(Cluster, Load)> {
+    let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("deploy").join("demo");
+    let mut flags = vec!["--publish-service=edge/front".to_owned()];
+    if !second_chance {
+        flags.push("--l4-candidates=1".to_owned());
+    }
+    let cluster = Cluster::start(Options {
+        nodes: NODES,
+        binaries: binaries.clone(),
+        manifests,
+        flags,
+        members: Some(Named::all(0..named)),
+        ..Options::default()
+    })?;
+    // What comes in at a node that nobody has named reaches no other.
+    cluster.route_over(&(0..named).collect::<Vec<_>>())?;
+    let target = SocketAddr::from((VIP_V4, 80));
+    let load = Load { target, host: "blue.example.com", kept: KEPT, anew: ANEW, pause: PAUSE };
+    Ok((cluster, load))
 }
 
 /// Segments with RST that the nodes' stacks have sent.

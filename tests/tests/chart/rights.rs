@@ -66,6 +66,17 @@ fn the_kernel_tier_takes_four_capabilities_and_the_bpf_file_system() {
 }
 
 #[test]
+fn announcing_takes_one_capability_more() {
+    let Some(chart) = Chart::new("announcing_takes_one_capability_more") else { return };
+    let objects = chart.objects(&[STEERING, &["--set", "l4.announce=l2"]].concat());
+    let container = &agent(&objects)["containers"][0];
+    let five = json!(["BPF", "NET_ADMIN", "NET_BIND_SERVICE", "NET_RAW", "PERFMON"]);
+    assert_eq!(container["securityContext"]["capabilities"]["add"], five);
+    let arguments = container["args"].as_array().expect("arguments");
+    assert!(arguments.iter().any(|one| one == "--announce=l2"));
+}
+
+#[test]
 fn an_agent_that_watches_one_namespace_may_read_no_other() {
     let Some(chart) = Chart::new("an_agent_that_watches_one_namespace_may_read_no_other") else {
         return;

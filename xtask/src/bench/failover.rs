@@ -5,7 +5,7 @@ use anyhow::Result;
 
 use crate::{
     build::{self, Profile},
-    demo, privileges, setup, step,
+    demo, privileges, setup, step, workspace,
 };
 
 /// Arguments of `cargo xtask bench failover`.
@@ -17,6 +17,9 @@ pub(crate) struct Arguments {
     /// Leave out the runs with one candidate per row, which show what the others are good for.
     #[arg(long)]
     quick: bool,
+    /// Writes `docs/benchmarks/failover.md`.
+    #[arg(long)]
+    write: bool,
 }
 
 pub(crate) fn main(arguments: &Arguments) -> Result<()> {
@@ -30,6 +33,9 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     }
     if !arguments.quick {
         command.arg("--without");
+    }
+    if arguments.write {
+        command.arg("--write").arg(workspace::root().join("docs/benchmarks/failover.md"));
     }
     step::attached("measuring failover", &mut command)
 }

@@ -12,6 +12,7 @@ mod peer;
 mod plot;
 mod process;
 mod report;
+mod soak;
 mod turn;
 
 use anyhow::Result;
@@ -29,6 +30,8 @@ pub(crate) enum Bench {
     Instructions(instructions::Arguments),
     /// Nanoseconds per packet of the XDP programs, above an empty one. Needs root.
     L4(l4::Arguments),
+    /// Minutes of table changes, drains and killed agents under load. Needs root.
+    Soak(soak::Arguments),
 }
 
 pub(crate) fn main(bench: &Bench) -> Result<()> {
@@ -38,6 +41,7 @@ pub(crate) fn main(bench: &Bench) -> Result<()> {
         Bench::Http(arguments) => http::main(arguments),
         Bench::Instructions(arguments) => instructions::main(arguments),
         Bench::L4(arguments) => l4::main(arguments),
+        Bench::Soak(arguments) => soak::main(arguments),
     }
 }
 

@@ -15,21 +15,42 @@ use crate::{step, workspace};
 const SUITES: [&str; 3] = ["bullseye", "bookworm", "trixie"];
 /// The small variant for virtual machines: it has what the tests need built in.
 const VARIANT: &str = "-cloud-amd64";
+/// Modules that tc's filters need where there are no links for tc (before Linux 6.6): newer releases
+/// have them compressed, and need them not.
+const MODULES: [&str; 2] = ["sch_ingress", "cls_bpf"];
 const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
+/// A kernel, and what it has in pieces.
+pub(super) struct Kernel {
+    /// What boots.
+    pub(super) image: PathBuf,
+    /// Modules, in the order in which they can be loaded.
+    pub(super) modules: Vec<PathBuf>,
+}
+
+impl Kernel {
+    /// As the cache has it; `None` if it has only some of it.
+    fn cached(cache: &Path, name: &str) -> Option<Self> {
+        let folder = cache.join(format!("{name}.modules"));
+        let modules = MODULES.map(|module| folder.join(format!("{module}.ko")));
+        let modules = modules.into_iter().filter(|path| path.is_file()).collect();
+        folder.is_dir().then(|| Self { image: cache.join(name), modules })
+    }
+}
+
 /// The newest kernel of a series in the cache, or else in the archive.
-pub(super) fn kernel(series: &str) -> Result<PathBuf> {
+pub(super) fn kernel(series: &str) -> Result<Kernel> {
     let cache = workspace::cache()?.join("kernels");
     fs::create_dir_all(&cache).with_context(|| format!("cannot create {}", cache.display()))?;
     let entries = fs::read_dir(&cache).with_context(|| cache.display().to_string())?;
     let cached = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-    if let Some(name) = newest(cached, series) {
-        return Ok(cache.join(name));
+    if let Some(kernel) = newest(cached, series).and_then(|name| Kernel::cached(&cache, &name)) {
+        return Ok(kernel);
     }
     download(&cache, series)
 }
 
-fn download(cache: &Path, series: &str) -> Result<PathBuf> {
+fn download(cache: &Path, series: &str) -> Result<Kernel> {
     let apt = Apt::new(&cache.join("apt"))?;
     let names = apt.output("apt-cache", &["pkgnames", &format!("linux-image-{series}.")])?;
     let names = names.lines().filter_map(|name| name.strip_prefix("linux-image-"));
@@ -49,12 +70,19 @@ fn download(cache: &Path, series: &str) -> Result<PathBuf> {
         "kernel",
         Command::new("dpkg-deb").arg("--extract").arg(archive).arg(&scratch),
     )?;
-    let kernel = cache.join(&name);
+    let folder = cache.join(format!("{name}.modules"));
+    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    for module in MODULES.map(|module| format!("{module}.ko")) {
+        let from = scratch.join("lib/modules").join(&name).join("kernel/net/sched").join(&module);
+        if from.is_file() {
+            fs::copy(&from, folder.join(&module)).with_context(|| from.display().to_string())?;
+        }
+    }
     // Last, and in one step: what is in the cache is whole.
-    fs::rename(scratch.join("boot").join(format!("vmlinuz-{name}")), &kernel)
+    fs::rename(scratch.join("boot").join(format!("vmlinuz-{name}")), cache.join(&name))
         .with_context(|| format!("{package} holds no kernel"))?;
     let _ = fs::remove_dir_all(&scratch);
-    Ok(kernel)
+    Kernel::cached(cache, &name).context("the cache was changed meanwhile")
 }
 
 /// The newest of the names that are of this series: `6.1.0-50-cloud-amd64`.

@@ -4,6 +4,7 @@
 mod archive;
 mod guest;
 mod initramfs;
+mod record;
 mod report;
 
 use std::{
@@ -16,8 +17,10 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     build::{self, Profile},
-    demo, setup, step, workspace,
+    demo, privileges, setup, step, workspace,
 };
+use archive::Kernel;
+use record::Record;
 use report::Report;
 
 /// Arguments of `cargo xtask kernels`.
@@ -25,6 +28,13 @@ use report::Report;
 pub(crate) struct Arguments {
     /// Only these series: `6.1`.
     series: Vec<String>,
+    /// Leave out the packet tests, which take most of the time.
+    #[arg(long)]
+    quick: bool,
+    /// Write down what the verifier looked at, on this machine's kernel too: in
+    /// `docs/benchmarks/verifier.json`, which tests compare with, and in `docs/kernel-tier.md`.
+    #[arg(long)]
+    record: bool,
 }
 
 /// What the agent must do on a kernel.
@@ -57,20 +67,32 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     }
     setup::cluster_in_a_box()?;
     setup::emulator()?;
-    let programs = Programs::build()?;
+    let programs = Programs::build(!arguments.quick)?;
     let mut failed = Vec::new();
+    let mut record = Record::read()?;
+    if arguments.record {
+        let report = programs.verify_here()?;
+        report.show_programs("this machine");
+        record.add(&report)?;
+    }
     for series in &SERIES {
         if !arguments.series.is_empty() && !arguments.series.iter().any(|s| s == series.name) {
             continue;
         }
         let kernel = archive::kernel(series.name)?;
-        let image = programs.image(series)?;
-        let log = guest::boot(series.name, &kernel, &image)?;
+        let image = programs.image(series, &kernel)?;
+        let log = guest::boot(series.name, &kernel.image, &image)?;
         let report = Report::read(&log);
         report.show(series.name);
-        if let Err(reason) = report.judge(series.expectation) {
+        if series.expectation == Expectation::Steers {
+            record.add(&report)?;
+        }
+        if let Err(reason) = report.judge(series.expectation, arguments.quick) {
             failed.push(format!("{}: {reason}", series.name));
         }
+    }
+    if arguments.record {
+        record.write()?;
     }
     if !failed.is_empty() {
         bail!("{}", failed.join("; "));
@@ -83,20 +105,30 @@ struct Programs {
     object: PathBuf,
     agent: PathBuf,
     testbed: PathBuf,
-    packet: PathBuf,
+    /// The tests of the packet path, if they are to run.
+    packet: Option<PathBuf>,
 }
 
 impl Programs {
-    fn build() -> Result<Self> {
+    fn build(with_tests: bool) -> Result<Self> {
         let object = build::object(false)?;
         let agent = build::agent(Profile::Dev, &object)?;
         let testbed = demo::testbed(Some(&object))?;
-        let packet = packet_tests(&object)?;
+        let packet = with_tests.then(|| packet_tests(&object)).transpose()?;
         Ok(Self { object, agent, testbed, packet })
     }
 
+    /// What this machine's verifier thinks of the programs.
+    fn verify_here(&self) -> Result<Report> {
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+        let mut command = privileges::as_root(&self.testbed)?;
+        let printed = step::output(command.arg("verify").arg(&self.object))
+            .context("this machine's kernel refuses a program")?;
+        Ok(Report::read(&format!("@@ release {release}\n{printed}")))
+    }
+
     /// The initial file system for a kernel.
-    fn image(&self, series: &Series) -> Result<PathBuf> {
+    fn image(&self, series: &Series, kernel: &Kernel) -> Result<PathBuf> {
         let mut image = initramfs::Image::default();
         image.script("init", include_str!("init.sh"))?;
         image.text(
@@ -108,10 +140,16 @@ impl Programs {
         )?;
         image.program("bin/busybox", &which("busybox")?)?;
         image.program("usr/sbin/ip", &which("ip")?)?;
+        image.program("usr/sbin/tc", &which("tc")?)?;
         image.program("penstock", &self.agent)?;
         image.program("testbed", &self.testbed)?;
-        image.program("packet", &self.packet)?;
+        if let Some(packet) = &self.packet {
+            image.program("packet", packet)?;
+        }
         image.file("penstock.bpf.o", &self.object)?;
+        for (number, module) in kernel.modules.iter().enumerate() {
+            image.file(&format!("modules/{number}.ko"), module)?;
+        }
         let path = workspace::logs()?.join("kernels.cpio");
         fs::write(&path, image.finish()).with_context(|| path.display().to_string())?;
         Ok(path)

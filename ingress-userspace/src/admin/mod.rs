@@ -2,6 +2,7 @@
 //! secret; runs on a thread of its own so that a scrape never waits for a request or the other way
 //! round. The same over a Unix socket ([`socket`]), where the agent can be changed too.
 
+mod api;
 mod explain;
 mod levels;
 mod metrics;
@@ -16,11 +17,15 @@ use std::{
     rc::Rc,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    header::{CONTENT_TYPE, HOST},
+    uri::Authority,
+};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -36,7 +41,9 @@ use crate::{
     lifecycle::{Addresses, Readiness, Steering},
     log::Levels,
     model::Diagnostic,
-    proxy::{Phase, access_log::Lines, counters::Registry, limits, spans::Spans},
+    proxy::{
+        Phase, access_log::Lines, counters::Registry, inquiry::Inquiries, limits, spans::Spans,
+    },
     snapshot::Reader,
     source::SourceState,
     stores::Stores,
@@ -73,6 +80,10 @@ pub(crate) struct Board {
     /// `--health-check-path`.
     pub(crate) health_path: String,
     pub(crate) controller_class: String,
+    /// `--annotations-prefix`.
+    pub(crate) annotations_prefix: String,
+    /// `--configmap`: namespace and name.
+    pub(crate) configmap: Option<(String, String)>,
     /// What changes our own log; `None`: the log is not the agent's.
     pub(crate) levels: Option<Levels>,
     /// `POD_NAMESPACE`; empty where it is not known.
@@ -86,6 +97,12 @@ pub(crate) struct Board {
     pub(crate) hashes: metrics::Hashes,
     /// Pages of metrics that are being written.
     pub(crate) pages: AtomicUsize,
+    /// When the agent started.
+    pub(crate) started: Instant,
+    /// Asks the workers.
+    pub(crate) workers: Inquiries,
+    /// What `/api/v1` keeps.
+    pub(crate) api: api::State,
 }
 
 impl Board {
@@ -181,6 +198,10 @@ async fn serve(board: Arc<Board>, stream: impl AsyncRead + AsyncWrite + Unpin, a
         async move {
             Ok::<_, Infallible>(match (asking, request.uri().path()) {
                 (Asking::Socket, levels::PATH) => levels::change(board, request).await,
+                (_, path) if api::is_meant(path) => match may_ask(asking, request.headers()) {
+                    Ok(()) => api::answer(board, request).await,
+                    Err(why) => api::refuse(StatusCode::FORBIDDEN, why),
+                },
                 _ => answer(board, asking, &request),
             })
         }
@@ -211,6 +232,33 @@ enum Asking {
     Local,
     /// This user on this machine.
     Socket,
+}
+
+/// What is served and who asks for it is told on this machine; and to no page in a browser that was
+/// led here by a name of its own (DNS rebinding): whoever uses a port of this machine says an address,
+/// or `localhost`.
+fn may_ask(asking: Asking, headers: &HeaderMap) -> Result<(), &'static str> {
+    match asking {
+        Asking::Remote => {
+            Err("only from this machine: ask localhost, for example through `kubectl port-forward`")
+        }
+        Asking::Local if !is_local_name(headers) => {
+            Err("the Host field names neither an address nor localhost")
+        }
+        Asking::Local | Asking::Socket => Ok(()),
+    }
+}
+
+/// The host that a request is for is an address or `localhost`.
+fn is_local_name(headers: &HeaderMap) -> bool {
+    let mut named = headers.get_all(HOST).iter();
+    let (Some(host), None) = (named.next(), named.next()) else { return false };
+    let Some(authority) = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()) else {
+        return false;
+    };
+    let host = authority.host();
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    host.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok()
 }
 
 fn is_local(peer: IpAddr) -> bool {
@@ -251,7 +299,7 @@ fn answer(
         },
         _ => text(
             StatusCode::NOT_FOUND,
-            "/healthz /readyz /metrics /state /explain?url=http://host/path /log-level /status\n",
+            "/healthz /readyz /metrics /state /explain?url=http://host/path /log-level /status /api/v1/\n",
         ),
     }
 }
@@ -291,6 +339,28 @@ fn json(status: StatusCode, value: &serde_json::Value) -> Response<metrics::Body
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_of_somebody_else_is_not_ours() {
+        for (host, local) in [
+            ("localhost", true),
+            ("LocalHost:10254", true),
+            ("127.0.0.1:8080", true),
+            ("[::1]:8080", true),
+            ("10.0.0.1", true),
+            ("rebound.example", false),
+            ("localhost.example", false),
+            ("127.0.0.1.example", false),
+            ("", false),
+            ("a b", false),
+        ] {
+            let headers = [(HOST, HeaderValue::from_static(host))].into_iter().collect();
+            assert_eq!(is_local_name(&headers), local, "{host}");
+        }
+        assert!(!is_local_name(&HeaderMap::new()));
+        assert!(may_ask(Asking::Socket, &HeaderMap::new()).is_ok());
+        assert!(may_ask(Asking::Remote, &HeaderMap::new()).is_err());
+    }
 
     #[test]
     fn only_this_machine_is_local() {

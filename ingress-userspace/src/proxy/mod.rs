@@ -10,7 +10,7 @@
 
 mod accept;
 pub(crate) mod access_log;
-mod balance;
+pub(crate) mod balance;
 mod buffer;
 mod client;
 mod client_hello;
@@ -25,6 +25,7 @@ mod firewall;
 mod held;
 mod http1;
 mod http2;
+pub(crate) mod inquiry;
 pub(crate) mod limits;
 mod listen;
 mod message;
@@ -42,6 +43,7 @@ pub(crate) mod spans;
 mod stream;
 mod tcp;
 mod tls;
+pub(crate) mod trial;
 mod turns;
 mod udp;
 mod upstream;
@@ -77,6 +79,7 @@ pub(crate) struct Shared {
     pub(crate) asking: Asking,
     pub(crate) access_log: access_log::Inlet,
     pub(crate) spans: spans::Inlet,
+    pub(crate) inquiries: inquiry::Inquiries,
 }
 
 /// The workers at work.
@@ -134,6 +137,7 @@ impl Bound {
                     credentials: Arc::clone(&credentials),
                     access_log: shared.access_log.clone(),
                     spans: shared.spans.clone(),
+                    inquiries: shared.inquiries.take(index),
                     firewall: Arc::clone(&firewall),
                     memory: Arc::clone(&memory),
                 };

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{
     runtime::{Builder, LocalOptions},
-    sync::{Notify, watch},
+    sync::{Notify, mpsc, watch},
     task::JoinHandle,
     time::MissedTickBehavior,
 };
@@ -28,7 +28,9 @@ use super::{
     endpoints,
     firewall::{self, Firewall},
     held::Memory,
-    http2, limits,
+    http2,
+    inquiry::{self, Inquiry},
+    limits,
     listen::Sockets,
     message::ResponseHead,
     pipeline::Judges,
@@ -69,6 +71,7 @@ pub(crate) struct Setup {
     pub(crate) spans: spans::Inlet,
     pub(crate) firewall: Arc<firewall::Shared>,
     pub(crate) memory: Arc<Memory>,
+    pub(crate) inquiries: Option<mpsc::Receiver<Inquiry>>,
 }
 
 /// What the connections of a worker share.
@@ -289,6 +292,7 @@ async fn serve(setup: Setup) {
         spans,
         firewall,
         memory,
+        mut inquiries,
     } = setup;
     let mut random = fastrand::Rng::new();
     let view = View::new(reader.current(), &mut random);
@@ -360,6 +364,10 @@ async fn serve(setup: Setup) {
                 drop(worker.view());
             }
             () = worker.idle.notified() => {}
+            inquiry = next(&mut inquiries) => match inquiry {
+                Some(inquiry) => inquiry::answer(&worker, inquiry),
+                None => inquiries = None,
+            },
             changed = phase.changed() => {
                 let now = *phase.borrow_and_update();
                 if changed.is_err() || now == Phase::Stop {
@@ -379,6 +387,14 @@ async fn serve(setup: Setup) {
     worker.pool.clear();
     // Each has a line to write, as long as there is a worker.
     worker.streams.datagrams.clear();
+}
+
+/// The next question, for as long as somebody may ask.
+async fn next(inquiries: &mut Option<mpsc::Receiver<Inquiry>>) -> Option<Inquiry> {
+    match inquiries {
+        Some(inquiries) => inquiries.recv().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// What the kernel accepted before the listeners close is taken, not reset; then all connections are

@@ -13,6 +13,7 @@ mod compression;
 mod connection;
 mod cors;
 mod errors;
+mod explain;
 mod external;
 mod fastcgi;
 mod finish;
@@ -48,7 +49,9 @@ use std::{
 
 use http::Method;
 
-pub(super) use self::{authority::without_port, external::Judges, origin::Origin, variables::Seen};
+pub(super) use self::{
+    authority::without_port, explain::explain, external::Judges, origin::Origin, variables::Seen,
+};
 
 use self::{
     admission::Admission,

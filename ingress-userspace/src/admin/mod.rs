@@ -8,7 +8,6 @@ mod levels;
 mod metrics;
 mod socket;
 mod state;
-mod status;
 
 use std::{
     convert::Infallible,
@@ -35,7 +34,7 @@ use tokio::{
     sync::watch,
 };
 
-pub(crate) use self::{levels::PATH as LOG_LEVEL, socket::Socket, status::PATH as STATUS};
+pub(crate) use self::{levels::PATH as LOG_LEVEL, socket::Socket};
 use crate::{
     ledger::Ledger,
     lifecycle::{Addresses, Readiness, Steering},
@@ -43,6 +42,7 @@ use crate::{
     model::Diagnostic,
     proxy::{
         Phase, access_log::Lines, counters::Registry, inquiry::Inquiries, limits, spans::Spans,
+        taps::Taps,
     },
     snapshot::Reader,
     source::SourceState,
@@ -101,6 +101,8 @@ pub(crate) struct Board {
     pub(crate) started: Instant,
     /// Asks the workers.
     pub(crate) workers: Inquiries,
+    /// Watches requests.
+    pub(crate) taps: Taps,
     /// What `/api/v1` keeps.
     pub(crate) api: api::State,
 }
@@ -286,12 +288,11 @@ fn answer(
     match path {
         "/readyz" => ready(board),
         "/metrics" => metrics::answer(board, request.headers()),
-        "/state" | "/explain" | levels::PATH | status::PATH if asking == Asking::Remote => text(
+        "/state" | "/explain" | levels::PATH if asking == Asking::Remote => text(
             StatusCode::FORBIDDEN,
             "only from this machine: ask localhost, for example through `kubectl port-forward`\n",
         ),
         levels::PATH => levels::show(board),
-        status::PATH => json(StatusCode::OK, &status::render(board)),
         "/state" => json(StatusCode::OK, &state::render(board)),
         "/explain" => match explain::render(board, request.uri().query().unwrap_or_default()) {
             Ok(value) => json(StatusCode::OK, &value),
@@ -299,7 +300,7 @@ fn answer(
         },
         _ => text(
             StatusCode::NOT_FOUND,
-            "/healthz /readyz /metrics /state /explain?url=http://host/path /log-level /status /api/v1/\n",
+            "/healthz /readyz /metrics /state /explain?url=http://host/path /log-level /api/v1/\n",
         ),
     }
 }

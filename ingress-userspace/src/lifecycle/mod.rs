@@ -184,6 +184,7 @@ impl Agent {
         let (writer, access_log) = proxy::access_log::start(config.standard_output)?;
         let (phase, phases) = watch::channel(Phase::Serve);
         let (exporter, spans) = proxy::spans::start(phases.clone())?;
+        let taps = proxy::taps::Taps::default();
         let inquiries = proxy::inquiry::Inquiries::new(config.workers);
         let board = Arc::new(Board {
             reader: reader.clone(),
@@ -219,6 +220,7 @@ impl Agent {
             started: Instant::now(),
             api: Default::default(),
             workers: inquiries.clone(),
+            taps: taps.clone(),
         });
         let own = [&addresses.http, &addresses.https, &addresses.admin];
         let ports = Ports::new(
@@ -286,7 +288,7 @@ impl Agent {
             return Err(StartError::Stopped);
         };
         await_names(&known);
-        let shared = proxy::Shared { registry, zones, asking, access_log, spans, inquiries };
+        let shared = proxy::Shared { registry, zones, asking, access_log, spans, inquiries, taps };
         let workers = bound.start(&reader, &shared, &config.timeouts, &phases, &open_ports)?;
         if let Err(error) = steering.start(&config, &addresses, &stores) {
             phase.send_replace(Phase::Stop);

@@ -41,6 +41,7 @@ mod serve;
 mod sides;
 pub(crate) mod spans;
 mod stream;
+pub(crate) mod taps;
 mod tcp;
 mod tls;
 pub(crate) mod trial;
@@ -80,6 +81,7 @@ pub(crate) struct Shared {
     pub(crate) access_log: access_log::Inlet,
     pub(crate) spans: spans::Inlet,
     pub(crate) inquiries: inquiry::Inquiries,
+    pub(crate) taps: taps::Taps,
 }
 
 /// The workers at work.
@@ -138,6 +140,7 @@ impl Bound {
                     access_log: shared.access_log.clone(),
                     spans: shared.spans.clone(),
                     inquiries: shared.inquiries.take(index),
+                    taps: shared.taps.clone(),
                     firewall: Arc::clone(&firewall),
                     memory: Arc::clone(&memory),
                 };

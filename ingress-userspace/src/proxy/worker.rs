@@ -35,6 +35,7 @@ use super::{
     message::ResponseHead,
     pipeline::Judges,
     ports, spans,
+    taps::Taps,
     upstream::Pool,
 };
 use crate::{
@@ -72,6 +73,7 @@ pub(crate) struct Setup {
     pub(crate) firewall: Arc<firewall::Shared>,
     pub(crate) memory: Arc<Memory>,
     pub(crate) inquiries: Option<mpsc::Receiver<Inquiry>>,
+    pub(crate) taps: Taps,
 }
 
 /// What the connections of a worker share.
@@ -111,6 +113,8 @@ pub(crate) struct Worker {
     pub(crate) firewall: Firewall,
     /// For bodies that are held.
     pub(crate) memory: Arc<Memory>,
+    /// Who watches requests.
+    pub(crate) taps: Taps,
     reader: Reader,
     view: RefCell<Rc<View>>,
     draining: Cell<bool>,
@@ -293,6 +297,7 @@ async fn serve(setup: Setup) {
         firewall,
         memory,
         mut inquiries,
+        taps,
     } = setup;
     let mut random = fastrand::Rng::new();
     let view = View::new(reader.current(), &mut random);
@@ -327,6 +332,7 @@ async fn serve(setup: Setup) {
         hostname: access_log::hostname().into(),
         firewall: Firewall::new(firewall),
         memory,
+        taps,
         view: RefCell::new(view),
         draining: Cell::new(false),
         is_cut: Cell::new(false),

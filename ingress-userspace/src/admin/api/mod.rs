@@ -12,6 +12,7 @@ mod query;
 mod routes;
 mod status;
 mod steering;
+mod tap;
 mod traffic;
 
 use std::sync::Arc;
@@ -76,6 +77,9 @@ const RESOURCES: [(&str, Resource); 8] = [
     ("traffic", traffic::render),
 ];
 
+/// What goes on until who asks has left.
+const TAP: &str = "tap";
+
 /// A path is one of these.
 pub(super) fn is_meant(path: &str) -> bool {
     path.starts_with(ROOT) || Some(path) == ROOT.strip_suffix('/')
@@ -89,11 +93,18 @@ pub(super) async fn answer<B>(board: &Arc<Board>, request: Request<B>) -> Respon
     let path = request.uri().path();
     let name = path.strip_prefix(ROOT).unwrap_or_default();
     if name.is_empty() {
-        let names: Vec<_> = RESOURCES.iter().map(|(name, _)| format!("{ROOT}{name}")).collect();
+        let names = RESOURCES.iter().map(|(name, _)| *name).chain([TAP]);
+        let names: Vec<_> = names.map(|name| format!("{ROOT}{name}")).collect();
         return shown(StatusCode::OK, &json!({ "resources": names }));
     }
+    if name == TAP {
+        let query = Query::parse(request.uri().query().unwrap_or_default());
+        return query
+            .and_then(|query| tap::answer(board, &query))
+            .unwrap_or_else(|refusal| refuse(refusal.status(), &refusal.to_string()));
+    }
     let Some((_, resource)) = RESOURCES.iter().find(|(own, _)| *own == name) else {
-        let names: Vec<_> = RESOURCES.iter().map(|(name, _)| *name).collect();
+        let names: Vec<_> = RESOURCES.iter().map(|(name, _)| *name).chain([TAP]).collect();
         let known = names.join(", ");
         return refuse(StatusCode::NOT_FOUND, &format!("no such resource; there are {known}"));
     };
@@ -125,8 +136,12 @@ pub(super) fn refuse(status: StatusCode, why: &str) -> Response<Body> {
 /// As JSON that is never kept, for it is old soon, and never taken for anything else.
 fn shown(status: StatusCode, value: &Value) -> Response<Body> {
     let mut response = json(status, value);
+    guard(&mut response);
+    response
+}
+
+fn guard(response: &mut Response<Body>) {
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
 }

@@ -219,15 +219,19 @@ fn texts(fields: &Fields) -> Texts {
 /// Which host answers.
 pub(super) fn host(host: &HostTable, authority: &str) -> String {
     match host.name() {
-        HostName::Exact(name) => format!("{authority}: {name}"),
-        HostName::Wildcard(suffix) => format!("{authority}: *.{suffix}"),
-        HostName::CatchAll => format!("{authority}: no Ingress has it; the catch-all"),
+        HostName::Exact(name) if **name == *authority => name.to_string(),
+        HostName::Exact(name) => format!("{name}, which {authority} stands for"),
+        HostName::Wildcard(suffix) => format!("*.{suffix}, which {authority} is beneath"),
+        HostName::CatchAll => format!("the catch-all: no Ingress has {authority}"),
     }
 }
 
 /// Which route.
-pub(super) fn route(client: &Client, route: &Route) {
-    client.note(Stage::Route, Says::Pass, || format!("{:?} {}", route.kind, route.path));
+pub(super) fn route(client: &Client, host: &HostTable, route: &Route) {
+    client.note(Stage::Route, Says::Pass, || match host.model().regex {
+        true => format!("~ {}", route.path),
+        false => format!("{:?} {}", route.kind, route.path),
+    });
     because_of(client, route);
 }
 

@@ -34,6 +34,7 @@ mod sizes;
 mod snippet;
 mod sources;
 mod stages;
+mod tapped;
 mod target;
 pub(super) mod trailers;
 mod variables;
@@ -59,6 +60,7 @@ use self::{
     finish::Answered,
     snippet::{Observed, Plan, Planned},
     stages::{Decision, Forward, Located, Step},
+    tapped::Tapped,
 };
 use super::{
     access_log::{Ending, Journal},
@@ -82,7 +84,10 @@ pub(super) async fn answer<D: Downstream>(
     client.worker.counters.begin(&head.timing, &head.method);
     let _in_progress = client.worker.counters.in_progress();
     client.requests.set(client.requests.get().saturating_add(1));
-    head.journal = Journal::begin(client, head, &view.snapshot.model.settings);
+    let settings = &view.snapshot.model.settings;
+    head.journal = Journal::begin(client, head, settings);
+    let worker = &client.worker;
+    let tapped = worker.taps.are_open().then(|| Tapped::begin(client, head, settings));
     if head.version == Version::Http2
         && (head.journal.is_some() || client.worker.counters.counts_requests())
     {
@@ -113,6 +118,10 @@ pub(super) async fn answer<D: Downstream>(
     };
     client.worker.answer_ended();
     client.worker.counters.request(subject, status, &head.timing, down.traffic());
+    if let Some(tapped) = tapped {
+        let traffic = down.traffic();
+        worker.taps.tell(&tapped.end(client, &view, head, &subject, status, traffic));
+    }
     if let Some(journal) = head.journal.take() {
         journal.end(&view, Ending { client, subject, head, status, traffic: down.traffic() });
     }

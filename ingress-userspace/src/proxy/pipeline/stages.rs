@@ -264,7 +264,7 @@ fn place<'v>(
         let compiled = match found {
             Found::Route(compiled) => compiled,
             Found::AddSlash(compiled) => {
-                explain::route(client, &compiled.route);
+                explain::route(client, host, &compiled.route);
                 subject.route = Some(&compiled.route);
                 head.timing.belongs_to(compiled.number);
                 let route = &compiled.route;
@@ -282,7 +282,7 @@ fn place<'v>(
         let route: &'v Arc<Route> = &compiled.route;
         subject.route = Some(route);
         head.timing.belongs_to(compiled.number);
-        explain::route(client, route);
+        explain::route(client, host, route);
         let backend = match &route.target {
             Target::Backend(id) => Some(*id),
             Target::Denied(_) | Target::Redirect(_) | Target::OtherHost(_) | Target::NotFound => {

@@ -13,7 +13,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use crate::model::{AliasName, Certificate, CertificateId, HostName, Model};
+use crate::model::{AliasName, Certificate, CertificateId, HostName, Model, ObjectRef};
 
 /// The certificates of one snapshot.
 #[derive(Debug, Default)]
@@ -124,6 +124,20 @@ impl Certificates {
     /// self-signed certificate.
     #[must_use]
     pub fn find(&self, server_name: Option<&str>) -> Option<Arc<CertifiedKey>> {
+        self.chosen(server_name).map(|(_, key)| key)
+    }
+
+    /// The Secret of what [`find`](Self::find) finds.
+    #[must_use]
+    pub fn secret(&self, server_name: Option<&str>) -> Option<&ObjectRef> {
+        self.chosen(server_name).map(|(own, _)| &own.certificate.secret)
+    }
+
+    fn chosen(&self, server_name: Option<&str>) -> Option<(&Lazy, Arc<CertifiedKey>)> {
+        let usable = |at: usize| {
+            let own = self.keys.get(at)?;
+            Some((&**own, own.key()?))
+        };
         let choice = server_name.and_then(|name| {
             self.exact.get(name).or_else(|| {
                 let (label, suffix) = name.split_once('.')?;
@@ -131,10 +145,10 @@ impl Certificates {
             })
         });
         let own = match choice {
-            Some(Choice::Key(at)) => self.keys.get(*at).and_then(|lazy| lazy.key()),
+            Some(Choice::Key(at)) => usable(*at),
             Some(Choice::Default) | None => None,
         };
-        own.or_else(|| self.default.and_then(|at| self.keys.get(at)).and_then(|lazy| lazy.key()))
+        own.or_else(|| self.default.and_then(usable))
     }
 }
 

@@ -2,12 +2,12 @@
 
 #![forbid(unsafe_code)]
 
-use std::{io::Write as _, process::ExitCode, thread};
+use std::{io::Write as _, path::Path, process::ExitCode, thread};
 
 use ingress_userspace::{
     check::Outcome,
     config::{self, Config, Invocation, LogFormat, Parsed},
-    console::{AskError, Told},
+    console::AskError,
     lifecycle::{self, Agent, StartError, Stop, StopHandle, Stops},
     log,
 };
@@ -21,8 +21,8 @@ const MACHINE: u8 = 3;
 const BUG: u8 = 1;
 /// `penstock check` found what it was to find.
 const REFUSED: u8 = 1;
-/// `penstock status` found an agent to which no traffic may come.
-const UNREADY: u8 = 1;
+/// What was asked for is not well.
+const FOUND: u8 = 1;
 
 fn main() -> ExitCode {
     // First of all: a container's first process has no default for signals, and one that comes before
@@ -55,8 +55,19 @@ fn main() -> ExitCode {
                 }
             })
         }
-        Parsed::Go(Invocation::LogLevel(command)) => signals.once(|| told(command.run())),
-        Parsed::Go(Invocation::Status(command)) => signals.once(|| told(command.run())),
+        Parsed::Go(Invocation::Ask(command)) => {
+            signals.once(|| told(command.run(&mut std::io::stdout())))
+        }
+        Parsed::Go(Invocation::Kubectl(command)) => {
+            signals.once(|| told(command.run(&mut std::io::stdout())))
+        }
+        Parsed::Go(Invocation::Man(directory, pages)) => match write_all(&directory, &pages) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                complain(&format!("penstock: cannot write to {}: {error}\n", directory.display()));
+                ExitCode::from(MACHINE)
+            }
+        },
         Parsed::Print(text) => {
             let _closed = std::io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
@@ -86,13 +97,17 @@ fn run(mut config: Config, signals: Signals) -> ExitCode {
     if agent.wait() { ExitCode::SUCCESS } else { ExitCode::from(BUG) }
 }
 
-/// Says what an agent said.
-fn told(outcome: Result<Told, AskError>) -> ExitCode {
+/// Files by their names.
+fn write_all(directory: &Path, files: &[(String, Vec<u8>)]) -> std::io::Result<()> {
+    std::fs::create_dir_all(directory)?;
+    files.iter().try_for_each(|(name, text)| std::fs::write(directory.join(name), text))
+}
+
+/// What became of a question to an agent, which has shown its answer.
+fn told(outcome: Result<bool, AskError>) -> ExitCode {
     match outcome {
-        Ok(Told { text, well }) => {
-            let _closed = std::io::stdout().write_all(text.as_bytes());
-            if well { ExitCode::SUCCESS } else { ExitCode::from(UNREADY) }
-        }
+        Ok(true) | Err(AskError::Closed) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(FOUND),
         Err(error) => {
             let code = error.exit_code();
             complain(&format!("penstock: {:#}\n", anyhow::Error::from(error)));

@@ -2,12 +2,12 @@
 //! secret; runs on a thread of its own so that a scrape never waits for a request or the other way
 //! round. The same over a Unix socket ([`socket`]), where the agent can be changed too.
 
+mod api;
 mod explain;
 mod levels;
 mod metrics;
 mod socket;
 mod state;
-mod status;
 
 use std::{
     convert::Infallible,
@@ -16,11 +16,15 @@ use std::{
     rc::Rc,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    header::{CONTENT_TYPE, HOST},
+    uri::Authority,
+};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -30,13 +34,16 @@ use tokio::{
     sync::watch,
 };
 
-pub(crate) use self::{levels::PATH as LOG_LEVEL, socket::Socket, status::PATH as STATUS};
+pub(crate) use self::{levels::PATH as LOG_LEVEL, socket::Socket};
 use crate::{
     ledger::Ledger,
     lifecycle::{Addresses, Readiness, Steering},
     log::Levels,
     model::Diagnostic,
-    proxy::{Phase, access_log::Lines, counters::Registry, limits, spans::Spans},
+    proxy::{
+        Phase, access_log::Lines, counters::Registry, inquiry::Inquiries, limits, spans::Spans,
+        taps::Taps,
+    },
     snapshot::Reader,
     source::SourceState,
     stores::Stores,
@@ -73,6 +80,10 @@ pub(crate) struct Board {
     /// `--health-check-path`.
     pub(crate) health_path: String,
     pub(crate) controller_class: String,
+    /// `--annotations-prefix`.
+    pub(crate) annotations_prefix: String,
+    /// `--configmap`: namespace and name.
+    pub(crate) configmap: Option<(String, String)>,
     /// What changes our own log; `None`: the log is not the agent's.
     pub(crate) levels: Option<Levels>,
     /// `POD_NAMESPACE`; empty where it is not known.
@@ -86,6 +97,14 @@ pub(crate) struct Board {
     pub(crate) hashes: metrics::Hashes,
     /// Pages of metrics that are being written.
     pub(crate) pages: AtomicUsize,
+    /// When the agent started.
+    pub(crate) started: Instant,
+    /// Asks the workers.
+    pub(crate) workers: Inquiries,
+    /// Watches requests.
+    pub(crate) taps: Taps,
+    /// What `/api/v1` keeps.
+    pub(crate) api: api::State,
 }
 
 impl Board {
@@ -181,6 +200,10 @@ async fn serve(board: Arc<Board>, stream: impl AsyncRead + AsyncWrite + Unpin, a
         async move {
             Ok::<_, Infallible>(match (asking, request.uri().path()) {
                 (Asking::Socket, levels::PATH) => levels::change(board, request).await,
+                (_, path) if api::is_meant(path) => match may_ask(asking, request.headers()) {
+                    Ok(()) => api::answer(board, request).await,
+                    Err(why) => api::refuse(StatusCode::FORBIDDEN, why),
+                },
                 _ => answer(board, asking, &request),
             })
         }
@@ -213,6 +236,33 @@ enum Asking {
     Socket,
 }
 
+/// What is served and who asks for it is told on this machine; and to no page in a browser that was
+/// led here by a name of its own (DNS rebinding): whoever uses a port of this machine says an address,
+/// or `localhost`.
+fn may_ask(asking: Asking, headers: &HeaderMap) -> Result<(), &'static str> {
+    match asking {
+        Asking::Remote => {
+            Err("only from this machine: ask localhost, for example through `kubectl port-forward`")
+        }
+        Asking::Local if !is_local_name(headers) => {
+            Err("the Host field names neither an address nor localhost")
+        }
+        Asking::Local | Asking::Socket => Ok(()),
+    }
+}
+
+/// The host that a request is for is an address or `localhost`.
+fn is_local_name(headers: &HeaderMap) -> bool {
+    let mut named = headers.get_all(HOST).iter();
+    let (Some(host), None) = (named.next(), named.next()) else { return false };
+    let Some(authority) = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()) else {
+        return false;
+    };
+    let host = authority.host();
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    host.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok()
+}
+
 fn is_local(peer: IpAddr) -> bool {
     peer.to_canonical().is_loopback()
 }
@@ -238,12 +288,11 @@ fn answer(
     match path {
         "/readyz" => ready(board),
         "/metrics" => metrics::answer(board, request.headers()),
-        "/state" | "/explain" | levels::PATH | status::PATH if asking == Asking::Remote => text(
+        "/state" | "/explain" | levels::PATH if asking == Asking::Remote => text(
             StatusCode::FORBIDDEN,
             "only from this machine: ask localhost, for example through `kubectl port-forward`\n",
         ),
         levels::PATH => levels::show(board),
-        status::PATH => json(StatusCode::OK, &status::render(board)),
         "/state" => json(StatusCode::OK, &state::render(board)),
         "/explain" => match explain::render(board, request.uri().query().unwrap_or_default()) {
             Ok(value) => json(StatusCode::OK, &value),
@@ -251,7 +300,7 @@ fn answer(
         },
         _ => text(
             StatusCode::NOT_FOUND,
-            "/healthz /readyz /metrics /state /explain?url=http://host/path /log-level /status\n",
+            "/healthz /readyz /metrics /state /explain?url=http://host/path /log-level /api/v1/\n",
         ),
     }
 }
@@ -291,6 +340,28 @@ fn json(status: StatusCode, value: &serde_json::Value) -> Response<metrics::Body
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_of_somebody_else_is_not_ours() {
+        for (host, local) in [
+            ("localhost", true),
+            ("LocalHost:10254", true),
+            ("127.0.0.1:8080", true),
+            ("[::1]:8080", true),
+            ("10.0.0.1", true),
+            ("rebound.example", false),
+            ("localhost.example", false),
+            ("127.0.0.1.example", false),
+            ("", false),
+            ("a b", false),
+        ] {
+            let headers = [(HOST, HeaderValue::from_static(host))].into_iter().collect();
+            assert_eq!(is_local_name(&headers), local, "{host}");
+        }
+        assert!(!is_local_name(&HeaderMap::new()));
+        assert!(may_ask(Asking::Socket, &HeaderMap::new()).is_ok());
+        assert!(may_ask(Asking::Remote, &HeaderMap::new()).is_err());
+    }
 
     #[test]
     fn only_this_machine_is_local() {

@@ -1,6 +1,10 @@
 //! The arguments of the process, read by clap, with Go's flag style and all faults at once.
 
-use std::{ffi::OsString, fmt::Write as _};
+use std::{
+    ffi::OsString,
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
 
 use clap::{
     CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
@@ -19,19 +23,30 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, and for a moment")]
 enum Command {
     /// Serve the Ingresses of a cluster, or of a directory of manifests.
     Run(Box<RunFlags>),
     Check(crate::check::Command),
-    LogLevel(console::LogLevel),
-    Status(console::Status),
+    #[command(flatten)]
+    Ask(console::Command),
+    /// The same questions to agents in a cluster; also as `kubectl penstock`.
+    Kubectl(console::Kubectl),
+    /// Print what completes the arguments in a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual's pages, one for each command, into a directory.
+    Man {
+        /// Which directory; it is made if need be.
+        directory: PathBuf,
+    },
     /// Print what is known of every annotation, as docs/annotations.md.
     Annotations,
     /// Work on the kernel tier by hand, without an agent.
     #[command(subcommand)]
     L4(l4::command::Command),
-    /// Say what the kernel tier would do with a packet, beside an agent or without one.
-    Explain(l4::Explain),
     /// Show what the kernel tier does, live.
     Top(l4::Top),
 }
@@ -43,10 +58,12 @@ pub enum Invocation {
     Run(Box<Config>),
     /// `penstock check`.
     Check(crate::check::Command),
-    /// `penstock log-level`.
-    LogLevel(console::LogLevel),
-    /// `penstock status`.
-    Status(console::Status),
+    /// A question to a running agent.
+    Ask(console::Command),
+    /// `penstock kubectl`.
+    Kubectl(console::Kubectl),
+    /// `penstock man`: these files, with their texts, into this directory.
+    Man(PathBuf, Vec<(String, Vec<u8>)>),
     /// `penstock l4`.
     L4(l4::command::Command),
 }
@@ -64,8 +81,20 @@ pub enum Parsed {
 
 /// Reads the arguments; `cores` is the default of `--workers`.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>, cores: usize) -> Parsed {
-    let mut arguments: Vec<OsString> = arguments.into_iter().map(double_dash).collect();
-    let command = Cli::command().mut_subcommand("run", flags::with_ignored);
+    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+    if is_plugin(&arguments) {
+        return plugin(&arguments);
+    }
+    let name = arguments.get(1).and_then(|own| own.to_str()).unwrap_or_default().to_owned();
+    if name == "explain" && arguments.iter().any(is_flow) {
+        // A packet's: the same without an agent.
+        arguments.insert(1, "l4".into());
+    }
+    // Those of the other commands may be short, and have values of their own at once.
+    if matches!(name.as_str(), "run" | "check") {
+        arguments = arguments.into_iter().map(double_dash).collect();
+    }
+    let command = whole();
     let mut faults = Vec::new();
     let matches = loop {
         match command.clone().try_get_matches_from(&arguments) {
@@ -77,7 +106,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>, cores: usize) -> Par
             }
             // clap stops at the first flag it does not know; without it, it finds the next fault.
             Err(error) if error.kind() == ErrorKind::UnknownArgument => {
-                faults.push(unknown(&error));
+                faults.push(unknown(&error, &name));
                 if !remove(&mut arguments, &error) {
                     return Parsed::Faults(listed(&faults));
                 }
@@ -99,9 +128,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>, cores: usize) -> Par
     match cli.command {
         Command::L4(_)
         | Command::Check(_)
-        | Command::LogLevel(_)
-        | Command::Status(_)
-        | Command::Explain(_)
+        | Command::Ask(_)
+        | Command::Kubectl(_)
+        | Command::Completions { .. }
+        | Command::Man { .. }
         | Command::Top(_)
             if !faults.is_empty() =>
         {
@@ -109,12 +139,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>, cores: usize) -> Par
         }
         Command::Annotations => Parsed::Print(crate::translate::annotations_document()),
         Command::Check(command) => Parsed::Go(Invocation::Check(command)),
-        Command::LogLevel(command) => Parsed::Go(Invocation::LogLevel(command)),
-        Command::Status(command) => Parsed::Go(Invocation::Status(command)),
+        Command::Ask(command) => Parsed::Go(Invocation::Ask(command)),
+        Command::Kubectl(command) => Parsed::Go(Invocation::Kubectl(command)),
+        Command::Completions { shell } => Parsed::Print(completions(shell)),
+        Command::Man { directory } => Parsed::Go(Invocation::Man(directory, pages())),
         Command::L4(command) => Parsed::Go(Invocation::L4(command)),
-        Command::Explain(explain) => {
-            Parsed::Go(Invocation::L4(l4::command::Command::Explain(explain)))
-        }
         Command::Top(top) => Parsed::Go(Invocation::L4(l4::command::Command::Top(top))),
         Command::Run(mut flags) => {
             if let Some((_, run)) = matches.subcommand() {
@@ -140,6 +169,66 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>, cores: usize) -> Par
     }
 }
 
+/// All commands.
+fn whole() -> clap::Command {
+    Cli::command().mut_subcommand("run", flags::with_ignored)
+}
+
+/// The process was called as kubectl calls its plugins.
+fn is_plugin(arguments: &[OsString]) -> bool {
+    let name = arguments.first().map(Path::new).and_then(Path::file_name);
+    name.is_some_and(|name| name == "kubectl-penstock")
+}
+
+fn plugin(arguments: &[OsString]) -> Parsed {
+    match console::Plugin::try_parse_from(arguments) {
+        Ok(plugin) => Parsed::Go(Invocation::Kubectl(plugin.kubectl)),
+        Err(error)
+            if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) =>
+        {
+            Parsed::Print(error.render().to_string())
+        }
+        Err(error) => Parsed::Faults(error.render().to_string()),
+    }
+}
+
+fn is_flow(argument: &OsString) -> bool {
+    argument.to_str().is_some_and(|text| text == "--flow" || text.starts_with("--flow="))
+}
+
+fn completions(shell: clap_complete::Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut whole(), "penstock", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}
+
+/// The pages of the manual, by their files' names.
+fn pages() -> Vec<(String, Vec<u8>)> {
+    let mut pages = Vec::new();
+    let mut plugin = console::Plugin::command().name("kubectl-penstock");
+    plugin.build();
+    let mut all = whole();
+    all.build();
+    for command in [all, plugin] {
+        page(command, &mut pages);
+    }
+    pages
+}
+
+fn page(command: clap::Command, pages: &mut Vec<(String, Vec<u8>)>) {
+    if command.is_hide_set() {
+        return;
+    }
+    for own in command.get_subcommands() {
+        page(own.clone(), pages);
+    }
+    let page = clap_mangen::Man::new(command);
+    let mut text = Vec::new();
+    if page.render(&mut text).is_ok() {
+        pages.push((page.get_filename(), text));
+    }
+}
+
 /// Go's flag style: `-http-port=80` is `--http-port=80`, and `-v=2` is `--v=2`.
 fn double_dash(argument: OsString) -> OsString {
     match argument.to_str() {
@@ -154,7 +243,8 @@ fn double_dash(argument: OsString) -> OsString {
     }
 }
 
-fn unknown(error: &clap::Error) -> String {
+/// `command`: the subcommand that it was given to.
+fn unknown(error: &clap::Error, command: &str) -> String {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
         Some(ContextValue::Strings(texts)) => texts.first().cloned(),
@@ -163,7 +253,7 @@ fn unknown(error: &clap::Error) -> String {
     let name = context(ContextKind::InvalidArg).unwrap_or_default();
     match context(ContextKind::SuggestedArg) {
         Some(known) => format!("unknown flag {name}; did you mean {known}?"),
-        None => format!("unknown flag {name}; `penstock run --help` lists them"),
+        None => format!("unknown flag {name}; `penstock {command} --help` lists them"),
     }
 }
 

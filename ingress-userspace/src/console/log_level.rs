@@ -4,13 +4,10 @@ use clap::Args;
 use http::Method;
 use serde_json::json;
 
-use super::{AskError, Asking, Told, socket::ask};
+use super::{AskError, Question, agent::Agent, screen::Screen, text::plain};
 use crate::admin::LOG_LEVEL;
 
-/// Show or change which lines of a running agent's own log are written.
-///
-/// Exit code 0: done; 2: the level means nothing, or the arguments are wrong; 3: the agent does not
-/// answer.
+/// Which level.
 #[derive(Args, Clone, Debug)]
 pub struct LogLevel {
     /// off, error, warn, info, debug, trace, or a list of target=level; default: only show it.
@@ -19,25 +16,21 @@ pub struct LogLevel {
     /// Take back what was said here before.
     #[arg(long, conflicts_with = "level")]
     pub reset: bool,
-    /// Which agent.
-    #[command(flatten)]
-    pub asking: Asking,
 }
 
-impl LogLevel {
-    /// Asks the agent.
-    ///
-    /// # Errors
-    /// [`AskError`].
-    pub fn run(self) -> Result<Told, AskError> {
+impl Question for LogLevel {
+    async fn ask(&self, agent: &mut Agent, screen: &mut Screen<'_>) -> Result<bool, AskError> {
         let method = match (&self.level, self.reset) {
             (Some(_), _) => Method::PUT,
             (None, true) => Method::DELETE,
             (None, false) => Method::GET,
         };
-        let level =
-            ask(&self.asking.admin_socket, method, LOG_LEVEL, self.level.unwrap_or_default())?;
-        let value = json!({ "log-level": level.trim_end() });
-        Ok(self.asking.tell(&value, || level.clone(), true))
+        let level = self.level.clone().unwrap_or_default();
+        let level = agent.ask(method, LOG_LEVEL, level).await?;
+        match screen.is_json() {
+            true => screen.json(&json!({ "log_level": level.trim_end() }))?,
+            false => screen.line(&plain(level.trim_end()))?,
+        }
+        Ok(true)
     }
 }

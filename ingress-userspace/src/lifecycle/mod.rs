@@ -184,6 +184,8 @@ impl Agent {
         let (writer, access_log) = proxy::access_log::start(config.standard_output)?;
         let (phase, phases) = watch::channel(Phase::Serve);
         let (exporter, spans) = proxy::spans::start(phases.clone())?;
+        let taps = proxy::taps::Taps::default();
+        let inquiries = proxy::inquiry::Inquiries::new(config.workers);
         let board = Arc::new(Board {
             reader: reader.clone(),
             registry: Arc::clone(&registry),
@@ -201,6 +203,8 @@ impl Agent {
             steering: steering.clone(),
             health_path: config.admin.health_path.clone(),
             controller_class: config.translate.controller_class.clone(),
+            annotations_prefix: config.translate.annotations_prefix.clone(),
+            configmap: config.translate.configmap.clone(),
             levels: config.levels.clone(),
             controller_namespace: config.writes.identity.namespace.clone().unwrap_or_default(),
             controller_pod: config
@@ -213,6 +217,10 @@ impl Agent {
             metrics: config.metrics.clone(),
             hashes: Default::default(),
             pages: Default::default(),
+            started: Instant::now(),
+            api: Default::default(),
+            workers: inquiries.clone(),
+            taps: taps.clone(),
         });
         let own = [&addresses.http, &addresses.https, &addresses.admin];
         let ports = Ports::new(
@@ -280,7 +288,7 @@ impl Agent {
             return Err(StartError::Stopped);
         };
         await_names(&known);
-        let shared = proxy::Shared { registry, zones, asking, access_log, spans };
+        let shared = proxy::Shared { registry, zones, asking, access_log, spans, inquiries, taps };
         let workers = bound.start(&reader, &shared, &config.timeouts, &phases, &open_ports)?;
         if let Err(error) = steering.start(&config, &addresses, &stores) {
             phase.send_replace(Phase::Stop);

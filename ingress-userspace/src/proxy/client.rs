@@ -8,7 +8,12 @@ use std::{
     time::Duration,
 };
 
-use super::{deadline::Deadline, proxy_protocol::Arrival, worker::Worker};
+use super::{
+    deadline::Deadline,
+    proxy_protocol::Arrival,
+    trial::{Says, Stage, Trial},
+    worker::Worker,
+};
 use crate::tls::Identity;
 
 /// While draining, how long a connection without request may stay: long enough for one that is on
@@ -40,6 +45,8 @@ pub(crate) struct Client {
     pub(crate) begun: u64,
     /// Requests so far.
     pub(crate) requests: Cell<u32>,
+    /// There is no connection: a request is only thought through.
+    pub(crate) trial: Option<Box<Trial>>,
     phase: Cell<Phase>,
     deadline: Deadline,
 }
@@ -84,6 +91,7 @@ impl Client {
             number: worker.next_number(),
             begun: worker.deadlines.now(),
             requests: Cell::new(0),
+            trial: None,
             phase: Cell::new(Phase::Fresh),
             deadline: worker.deadlines.deadline(),
             worker,
@@ -91,6 +99,45 @@ impl Client {
         client.worker.connection_opened();
         client.expect_first();
         Rc::new(client)
+    }
+
+    /// Somebody at this address who would ask something over this port of ours. Counted nowhere.
+    pub(crate) fn imagined(
+        worker: Rc<Worker>,
+        peer: SocketAddr,
+        tls: bool,
+        (port, local): (u16, Option<IpAddr>),
+    ) -> Self {
+        Self {
+            peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
+            peer_text: text(peer.ip().to_canonical()),
+            tls,
+            https: tls,
+            identity: OnceCell::new(),
+            port: worker.port_text(if tls { 443 } else { port }),
+            local,
+            number: 0,
+            begun: worker.deadlines.now(),
+            requests: Cell::new(1),
+            trial: Some(Box::default()),
+            phase: Cell::new(Phase::Busy),
+            deadline: worker.deadlines.deadline(),
+            worker,
+        }
+    }
+
+    /// Takes down what a stage says, where somebody wants to know.
+    #[inline]
+    pub(crate) fn note(&self, stage: Stage, says: Says, detail: impl FnOnce() -> String) {
+        if let Some(trial) = &self.trial {
+            trial.note(stage, says, detail());
+        }
+    }
+
+    /// Nothing may be counted, asked or sent.
+    #[inline]
+    pub(crate) fn is_trial(&self) -> bool {
+        self.trial.is_some()
     }
 
     /// Since it began, in steps of a tick.
@@ -164,7 +211,9 @@ fn text(address: IpAddr) -> Box<str> {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        self.worker.connection_closed();
+        if !self.is_trial() {
+            self.worker.connection_closed();
+        }
     }
 }
 

@@ -10,7 +10,7 @@
 
 mod accept;
 pub(crate) mod access_log;
-mod balance;
+pub(crate) mod balance;
 mod buffer;
 mod client;
 mod client_hello;
@@ -25,6 +25,7 @@ mod firewall;
 mod held;
 mod http1;
 mod http2;
+pub(crate) mod inquiry;
 pub(crate) mod limits;
 mod listen;
 mod message;
@@ -40,8 +41,10 @@ mod serve;
 mod sides;
 pub(crate) mod spans;
 mod stream;
+pub(crate) mod taps;
 mod tcp;
 mod tls;
+pub(crate) mod trial;
 mod turns;
 mod udp;
 mod upstream;
@@ -77,6 +80,8 @@ pub(crate) struct Shared {
     pub(crate) asking: Asking,
     pub(crate) access_log: access_log::Inlet,
     pub(crate) spans: spans::Inlet,
+    pub(crate) inquiries: inquiry::Inquiries,
+    pub(crate) taps: taps::Taps,
 }
 
 /// The workers at work.
@@ -134,6 +139,8 @@ impl Bound {
                     credentials: Arc::clone(&credentials),
                     access_log: shared.access_log.clone(),
                     spans: shared.spans.clone(),
+                    inquiries: shared.inquiries.take(index),
+                    taps: shared.taps.clone(),
                     firewall: Arc::clone(&firewall),
                     memory: Arc::clone(&memory),
                 };

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{
     runtime::{Builder, LocalOptions},
-    sync::{Notify, watch},
+    sync::{Notify, mpsc, watch},
     task::JoinHandle,
     time::MissedTickBehavior,
 };
@@ -28,11 +28,14 @@ use super::{
     endpoints,
     firewall::{self, Firewall},
     held::Memory,
-    http2, limits,
+    http2,
+    inquiry::{self, Inquiry},
+    limits,
     listen::Sockets,
     message::ResponseHead,
     pipeline::Judges,
     ports, spans,
+    taps::Taps,
     upstream::Pool,
 };
 use crate::{
@@ -69,6 +72,8 @@ pub(crate) struct Setup {
     pub(crate) spans: spans::Inlet,
     pub(crate) firewall: Arc<firewall::Shared>,
     pub(crate) memory: Arc<Memory>,
+    pub(crate) inquiries: Option<mpsc::Receiver<Inquiry>>,
+    pub(crate) taps: Taps,
 }
 
 /// What the connections of a worker share.
@@ -108,6 +113,8 @@ pub(crate) struct Worker {
     pub(crate) firewall: Firewall,
     /// For bodies that are held.
     pub(crate) memory: Arc<Memory>,
+    /// Who watches requests.
+    pub(crate) taps: Taps,
     reader: Reader,
     view: RefCell<Rc<View>>,
     draining: Cell<bool>,
@@ -289,6 +296,8 @@ async fn serve(setup: Setup) {
         spans,
         firewall,
         memory,
+        mut inquiries,
+        taps,
     } = setup;
     let mut random = fastrand::Rng::new();
     let view = View::new(reader.current(), &mut random);
@@ -323,6 +332,7 @@ async fn serve(setup: Setup) {
         hostname: access_log::hostname().into(),
         firewall: Firewall::new(firewall),
         memory,
+        taps,
         view: RefCell::new(view),
         draining: Cell::new(false),
         is_cut: Cell::new(false),
@@ -360,6 +370,10 @@ async fn serve(setup: Setup) {
                 drop(worker.view());
             }
             () = worker.idle.notified() => {}
+            inquiry = next(&mut inquiries) => match inquiry {
+                Some(inquiry) => inquiry::answer(&worker, inquiry),
+                None => inquiries = None,
+            },
             changed = phase.changed() => {
                 let now = *phase.borrow_and_update();
                 if changed.is_err() || now == Phase::Stop {
@@ -379,6 +393,14 @@ async fn serve(setup: Setup) {
     worker.pool.clear();
     // Each has a line to write, as long as there is a worker.
     worker.streams.datagrams.clear();
+}
+
+/// The next question, for as long as somebody may ask.
+async fn next(inquiries: &mut Option<mpsc::Receiver<Inquiry>>) -> Option<Inquiry> {
+    match inquiries {
+        Some(inquiries) => inquiries.recv().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// What the kernel accepted before the listeners close is taken, not reset; then all connections are

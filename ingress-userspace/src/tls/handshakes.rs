@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     certificates::Certificates,
-    model::{HostName, Model, TicketKey, TlsSettings},
+    model::{HostName, Model, ObjectRef, TicketKey, TlsSettings},
     route::Names,
 };
 
@@ -96,6 +96,13 @@ impl Handshakes {
             keys: Some(keys),
             certificates,
         }
+    }
+
+    /// The Secret of the certificate that is presented for this server name; `None`: the self-signed
+    /// one is.
+    pub(crate) fn certificate(&self, server_name: Option<&str>) -> Option<&ObjectRef> {
+        let name = server_name.map(lookup_name);
+        self.certificates.secret(name.as_deref())
     }
 
     /// What the client of this server name gets.

@@ -319,7 +319,7 @@ fn commands_ask_over_the_socket() {
     let asking = |arguments: &[&str]| run(&[arguments, &["--admin-socket", &socket]].concat());
     assert_eq!(asking(&["log-level"]), (0, "info\n".to_owned(), String::new()));
     assert_eq!(asking(&["log-level", "warn"]).1, "warn\n");
-    let json = "{\n  \"log-level\": \"warn\"\n}\n";
+    let json = "{\n  \"log_level\": \"warn\"\n}\n";
     assert_eq!(asking(&["log-level", "--output=json"]).1, json);
     let (code, out, error) = asking(&["log-level", "loud"]);
     assert_eq!((code, &*out), (2, ""));

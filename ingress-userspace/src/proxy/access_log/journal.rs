@@ -288,6 +288,12 @@ impl Journal {
         });
     }
 
+    /// Who was asked last, and how many were.
+    pub(crate) fn last_endpoint(&self) -> (Option<SocketAddr>, usize) {
+        let attempts = self.attempts.borrow();
+        (attempts.last().map(|attempt| attempt.address), attempts.len())
+    }
+
     /// What limits of requests, and of connections, say of it.
     pub(crate) fn limits(&self, requests: Option<Limited>, connections: Option<Limited>) {
         self.limited.set((requests, connections));

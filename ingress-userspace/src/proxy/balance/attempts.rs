@@ -1,10 +1,10 @@
 //! The attempts of one request: what `upstream` asks for an endpoint and tells how it went.
 
-use std::{net::SocketAddr, rc::Rc, time::Instant};
+use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Instant};
 
-use super::{Asker, Choice, Pick, Tried, View};
+use super::{Asker, Choice, PeerState, Pick, Tried, View};
 use crate::{
-    model::{Policy, Route},
+    model::{Backend, Policy, Route},
     proxy::upstream::Candidates,
 };
 
@@ -32,6 +32,17 @@ impl<'v, A: Asker> Attempts<'v, A> {
         let is_timed = backend.is_some_and(|it| it.balancing.policy == Policy::Ewma);
         self.since = is_timed.then(Instant::now);
         self.last.map(|pick| pick.address)
+    }
+
+    /// What is known of those that may be asked, and which of them the request is bound to.
+    pub(crate) fn foretell(&self) -> (Vec<PeerState>, Option<SocketAddr>) {
+        let bound = self.view.bound(self.choice, &self.asker);
+        (self.view.look(self.choice.id, self.asker.now()), bound)
+    }
+
+    /// Whose endpoints are asked.
+    pub(crate) fn backend(&self) -> Option<&'v Arc<Backend>> {
+        self.view.backend(self.choice.id)
     }
 
     /// The endpoints are the addresses of one name: whichever takes a connection first is the one.

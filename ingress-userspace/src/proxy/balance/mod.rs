@@ -27,7 +27,7 @@ use std::{
 use http::HeaderValue;
 
 use self::state::State;
-pub(crate) use self::{attempts::Attempts, session::Key};
+pub(crate) use self::{attempts::Attempts, peer::PeerState, session::Key};
 use crate::{
     model::{Affinity, Backend, BackendId, BackendKey, Route, Variable},
     snapshot::Snapshot,
@@ -147,6 +147,15 @@ impl View {
         self.snapshot.model.backends.get(usize::try_from(id.0).ok()?)
     }
 
+    /// Where the backend is in this snapshot that was at `id` in another one.
+    pub(crate) fn place(&self, id: BackendId, key: &BackendKey) -> Option<BackendId> {
+        if self.backend(id).is_some_and(|own| own.key == *key) {
+            return Some(id);
+        }
+        let place = self.snapshot.model.backends.iter().position(|own| own.key == *key)?;
+        u32::try_from(place).ok().map(BackendId)
+    }
+
     fn state(&self, id: BackendId) -> Option<&State> {
         let place = usize::try_from(id.0).ok()?;
         let backend = self.snapshot.model.backends.get(place)?;
@@ -200,6 +209,17 @@ impl View {
     /// The session that a cookie's value is about was begun with this backend.
     pub(crate) fn has_session(&self, id: BackendId, cookie: &[u8]) -> bool {
         self.state(id).is_some_and(|state| session::mark_of_cookie(cookie) == Some(state.mark()))
+    }
+
+    /// What is known of the endpoints of a backend; nothing where none was ever asked for.
+    pub(crate) fn look(&self, id: BackendId, now: u64) -> Vec<PeerState> {
+        let state = usize::try_from(id.0).ok().and_then(|place| self.states.get(place)?.get());
+        state.map(|state| state.look(now)).unwrap_or_default()
+    }
+
+    /// The endpoint that a request is bound to, by a session or by what is hashed; `None`: any.
+    pub(crate) fn bound(&self, choice: Choice<'_>, asker: &impl Asker) -> Option<SocketAddr> {
+        self.state(choice.id)?.bound(choice.affinity, asker)
     }
 
     /// A random number from 1 to `most`.

@@ -12,6 +12,18 @@ const FIRST_PAUSE: u64 = 1000;
 /// The longest.
 const LONGEST_PAUSE: u64 = 30_000;
 
+/// What a worker has learnt of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct PeerState {
+    pub(crate) address: SocketAddr,
+    /// Connections in a row that it did not take.
+    pub(crate) refusals: u32,
+    /// It is passed over for them now.
+    pub(crate) is_avoided: bool,
+    /// About how long it took to answer lately; seconds. `None`: nothing was measured.
+    pub(crate) latency: Option<f64>,
+}
+
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) address: SocketAddr,
@@ -97,6 +109,17 @@ impl Peer {
     /// that was slow is tried again. Milliseconds.
     pub(super) fn pace(&self, now: u64) -> f64 {
         self.average.get().max(0.0) * self.fading(now)
+    }
+
+    /// What is known of it, for people.
+    pub(super) fn look(&self, now: u64) -> PeerState {
+        let average = self.average.get();
+        PeerState {
+            address: self.address,
+            refusals: self.refusals.get(),
+            is_avoided: !self.is_due(now),
+            latency: (average >= 0.0).then_some(average / 1000.0),
+        }
     }
 
     #[expect(clippy::cast_precision_loss, reason = "milliseconds between two requests")]

@@ -12,7 +12,7 @@ use std::{
 use super::{
     Asker, Key, Pick, Tried,
     hash::{self, Hasher},
-    peer::Peer,
+    peer::{Peer, PeerState},
     session::{self, Digest},
 };
 use crate::model::{Affinity, AffinityMode, Backend, Piece, Policy, Text};
@@ -152,6 +152,30 @@ impl State {
         {
             peer.observe(took, answered, now);
         }
+    }
+
+    /// What is known of the endpoints.
+    pub(super) fn look(&self, now: u64) -> Vec<PeerState> {
+        self.peers.iter().map(|peer| peer.look(now)).collect()
+    }
+
+    /// The endpoint that a request is bound to, by a session or by what is hashed; `None`: any.
+    /// Changes nothing.
+    pub(super) fn bound(
+        &self,
+        affinity: Option<&Affinity>,
+        asker: &impl Asker,
+    ) -> Option<SocketAddr> {
+        let (tried, now) = (Tried::default(), asker.now());
+        let when = Circumstances { among: self.among(&tried, now), tried: &tried, now };
+        let index = match (affinity, &self.backend.balancing.policy) {
+            (Some(affinity), _) => self.known_session(affinity, asker, &when)?,
+            (None, Policy::Hash(by)) if by.subset.is_none() => {
+                self.drawn(text(&by.text, asker), &when)
+            }
+            (None, _) => return None,
+        };
+        self.peers.get(index).map(|peer| peer.address)
     }
 
     pub(super) fn pick(
@@ -368,14 +392,13 @@ impl State {
         members(group).filter(good).nth(random.usize(..several)).unwrap_or(0)
     }
 
-    /// The endpoint of the request's session, or that of a new one.
-    fn of_session(
+    /// The endpoint of the request's session, if it has one that may stay there.
+    fn known_session(
         &self,
         affinity: &Affinity,
         asker: &impl Asker,
         when: &Circumstances<'_>,
-        random: &mut fastrand::Rng,
-    ) -> (usize, Option<Key>) {
+    ) -> Option<usize> {
         let everything = Circumstances { among: Among::All, ..*when };
         let key = asker.cookie(&affinity.cookie.name).map(session::key_of_cookie);
         let known = key.filter(|key| !key.is_empty()).and_then(|key| match affinity.mode {
@@ -387,9 +410,21 @@ impl State {
                 && when.among != Among::All
                 && !self.allows(index, when)
         };
-        if let Some(index) = known.filter(|index| !moves(*index)) {
+        known.filter(|index| !moves(*index))
+    }
+
+    /// The endpoint of the request's session, or that of a new one.
+    fn of_session(
+        &self,
+        affinity: &Affinity,
+        asker: &impl Asker,
+        when: &Circumstances<'_>,
+        random: &mut fastrand::Rng,
+    ) -> (usize, Option<Key>) {
+        if let Some(index) = self.known_session(affinity, asker, when) {
             return (index, None);
         }
+        let everything = Circumstances { among: Among::All, ..*when };
         match affinity.mode {
             AffinityMode::Persistent => {
                 let index = self.any(None, when, random);

@@ -457,6 +457,11 @@ impl Counted {
         self.blocks.requests(series.block)
     }
 
+    /// Bytes that came from clients and went to them.
+    pub(crate) fn bytes(&self, series: &Series) -> (u64, u64) {
+        self.blocks.bytes(series.block)
+    }
+
     /// A duration by its place in [`super::TIMES`]; `None`: it is not gathered.
     pub(crate) fn time(&self, series: &Series, index: usize) -> Option<Histogram> {
         self.blocks.time(series.block, index)
@@ -480,6 +485,14 @@ impl Series {
 
     pub(crate) fn status(&self) -> String {
         self.variant.status()
+    }
+
+    /// The class of the status, 1 to 5; 0: it has none.
+    pub(crate) fn class(&self) -> usize {
+        match self.variant.by_class().status {
+            class @ 1..=5 => usize::from(class),
+            _ => 0,
+        }
     }
 }
 

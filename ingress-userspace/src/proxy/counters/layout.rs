@@ -207,6 +207,11 @@ impl Blocks {
         self.sums.get(block as usize).map_or(0, |sums| sums.requests)
     }
 
+    /// Bytes that came from clients and went to them.
+    pub(super) fn bytes(&self, block: u32) -> (u64, u64) {
+        self.sums.get(block as usize).map_or((0, 0), |sums| (sums.received, sums.sent))
+    }
+
     /// A duration by its place in [`TIMES`]; `None`: it is not gathered.
     pub(super) fn time(&self, block: u32, index: usize) -> Option<Histogram> {
         let place = (*self.layout.times.get(index)?)?;

@@ -21,15 +21,15 @@ pub(crate) struct Timing {
 
 /// How long a request took, in microseconds. What did not happen is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Durations {
+pub(crate) struct Durations {
     /// From its head to the end of its answer.
-    pub(super) request: u64,
+    pub(crate) request: u64,
     /// Of the last attempt: until there was a connection; 0 of one that was open.
-    pub(super) connect: Option<u64>,
+    pub(crate) connect: Option<u64>,
     /// Likewise: until the answer's head was there.
-    pub(super) header: Option<u64>,
+    pub(crate) header: Option<u64>,
     /// Likewise: until its end.
-    pub(super) response: Option<u64>,
+    pub(crate) response: Option<u64>,
 }
 
 impl Timing {
@@ -94,7 +94,7 @@ impl Timing {
     }
 
     /// How long it all took until now; `None`: nothing is measured.
-    pub(super) fn durations(&self) -> Option<Durations> {
+    pub(crate) fn durations(&self) -> Option<Durations> {
         let begun = self.begun.get()?;
         Some(Durations {
             request: micros(begun, self.now()),

@@ -17,5 +17,5 @@ mod tests;
 
 pub(crate) use client::{Http1Upstream, Patience};
 pub(super) use encode::push_number;
-pub(super) use parse::{fields, head_end, response_body as answer_body};
+pub(super) use parse::{fields, head_end, response_body as answer_body, whole};
 pub(crate) use server::{Http1, Next};

@@ -3,7 +3,13 @@
 use http::Method;
 use memchr::{memchr, memchr_iter, memmem};
 
-use crate::proxy::message::{BodyLength, Fields, Known, RequestHead, ResponseHead, Version};
+use crate::{
+    model::ClientLimits,
+    proxy::{
+        message::{BodyLength, Fields, Known, RequestHead, ResponseHead, Version},
+        respond::Failure,
+    },
+};
 
 /// The most fields of a head: a client gains nothing from more, and each costs work.
 const FIELDS: usize = 200;
@@ -23,6 +29,35 @@ pub(crate) enum BadHead {
     Coding,
     /// A major version other than 1.
     Version,
+}
+
+impl BadHead {
+    /// What it is answered with.
+    pub(crate) fn failure(self) -> Failure {
+        match self {
+            Self::Malformed => Failure::BadRequest,
+            Self::TargetTooLong => Failure::TargetTooLong,
+            Self::TooLarge => Failure::HeadTooLarge,
+            Self::Coding => Failure::UnknownCoding,
+            Self::Version => Failure::UnknownVersion,
+        }
+    }
+}
+
+/// Reads a request's head that is all there, as a connection of its own would.
+///
+/// # Errors
+/// What the client would be answered.
+pub(crate) fn whole(
+    bytes: &[u8],
+    head: &mut RequestHead,
+    limits: &ClientLimits,
+) -> Result<(), Failure> {
+    match request(bytes, head, limits.header_line).map_err(BadHead::failure)? {
+        Some(length) if length > limits.header_total => Err(Failure::HeadTooLarge),
+        Some(length) if length == bytes.len() => Ok(()),
+        Some(_) | None => Err(Failure::BadRequest),
+    }
 }
 
 /// Reads a request's head from the front of `input`. `None`: it is not complete. Else its length in

@@ -158,13 +158,7 @@ impl Http1 {
     }
 
     fn refuse(&mut self, bad: BadHead) -> Next {
-        self.refuse_for(match bad {
-            BadHead::Malformed => Failure::BadRequest,
-            BadHead::TargetTooLong => Failure::TargetTooLong,
-            BadHead::TooLarge => Failure::HeadTooLarge,
-            BadHead::Coding => Failure::UnknownCoding,
-            BadHead::Version => Failure::UnknownVersion,
-        })
+        self.refuse_for(bad.failure())
     }
 
     /// Nothing of the request before this one says how this is answered.

@@ -85,6 +85,18 @@ impl Buckets {
         if excess > rate.burst { Err(Refusal::Full) } else { Ok(Fit { place, excess }) }
     }
 
+    /// Whether a request would go into the bucket of this key, as far as that goes by the bucket
+    /// alone: who has none yet, may be told another thing when there is no room.
+    pub(super) fn would_take(&self, hash: u64, key: &[u8], rate: RequestRate, now: u64) -> bool {
+        let found = self
+            .index
+            .find(hash, |place| self.buckets.get(*place).is_some_and(|bucket| *bucket.key == *key));
+        let bucket = found.and_then(|place| self.buckets.get(*place));
+        bucket.is_none_or(|own| {
+            (own.excess + 1000).saturating_sub(leaked(own, rate, now)) <= rate.burst
+        })
+    }
+
     /// Takes the request in that was just looked at; `now` is the same.
     pub(super) fn fill(&mut self, fit: Fit, now: u64) {
         if let Some(bucket) = self.buckets.get_mut(fit.place) {

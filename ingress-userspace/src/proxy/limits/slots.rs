@@ -50,6 +50,11 @@ impl Slots {
         }
     }
 
+    /// Requests of this client under way.
+    pub(super) fn of(&self, hash: u64, key: &[u8]) -> u32 {
+        self.counts.find(hash, |count| *count.key == *key).map_or(0, |count| count.requests)
+    }
+
     /// A request of this client has ended.
     pub(super) fn free(&mut self, hash: u64, key: &[u8]) {
         let Ok(mut entry) = self.counts.find_entry(hash, |count| *count.key == *key) else {

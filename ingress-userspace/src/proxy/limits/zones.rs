@@ -89,6 +89,31 @@ impl Zones {
         self.slot(share, hash, key, most).map(Some)
     }
 
+    /// What [`Self::admit`] would say. Counts nothing.
+    pub(crate) fn would_admit(
+        &self,
+        limits: &Limits,
+        key: &[u8],
+        now: u64,
+    ) -> Result<(), Rejected> {
+        let hash = self.hasher.hash_one(key);
+        let share = self.share(hash);
+        let fits = |buckets: &Buckets, rate: Option<RequestRate>| {
+            rate.is_none_or(|rate| buckets.would_take(hash, key, rate, now))
+        };
+        if !(fits(&share.per_second, limits.per_second)
+            && fits(&share.per_minute, limits.per_minute))
+        {
+            return Err(Rejected::Requests);
+        }
+        match limits.connections {
+            Some(most) if share.connections.of(hash, key) >= most.get() => {
+                Err(Rejected::Connections)
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn slot(
         self: &Arc<Self>,
         mut share: MutexGuard<'_, Share>,

@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use super::{admission::Admission, external, login, sources, stages::Located};
+use super::{admission::Admission, explain, external, login, sources, stages::Located};
 use crate::{
     model::Policies,
     proxy::{
@@ -12,6 +12,7 @@ use crate::{
         client::Client,
         message::{Known, RequestHead},
         respond::{Answer, Failure},
+        trial::Stage,
     },
 };
 
@@ -59,14 +60,18 @@ async fn ask(
     admission: &mut Admission,
 ) -> Result<Option<Answer>, Failure> {
     let mut satisfied = Satisfied { any: policies.satisfy_any, refused: None };
-    if let Some(own) = &policies.sources
-        && let Some(verdict) = sources::check(own, located.origin.ip)
-        && satisfied.by(verdict)?
-    {
-        return Ok(satisfied.refused);
+    if let Some(own) = &policies.sources {
+        let verdict = sources::check(own, located.origin.ip);
+        explain::way(client, Stage::Sources, verdict.as_ref(), || located.origin.ip.to_string());
+        if let Some(verdict) = verdict
+            && satisfied.by(verdict)?
+        {
+            return Ok(satisfied.refused);
+        }
     }
     if let Some(own) = &policies.login {
         let verdict = login::check(client, head, located, own).await;
+        explain::way(client, Stage::Login, Some(&verdict), || explain::login(own));
         if matches!(verdict, Verdict::Allowed) && located.route.proxying.fastcgi.is_some() {
             admission.user = login::name(&head.fields);
         }

@@ -12,6 +12,7 @@ use crate::{
         limits::Slot,
         message::RequestHead,
         respond::{self, Answer, Failure},
+        trial::{Says, Stage},
     },
 };
 
@@ -51,6 +52,7 @@ pub(super) async fn admit(
     }
     // Before who it is: in nginx, addresses are looked at first.
     if let Some(applied) = &located.applied {
+        client.note(Stage::SnippetAccess, Says::Pass, String::new);
         let decided = policies.sources.as_ref().is_some_and(|own| !own.allowed.is_empty());
         applied.admit(&head.method, located.origin.ip, decided)?;
     }

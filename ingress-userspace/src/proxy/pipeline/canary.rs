@@ -53,7 +53,7 @@ pub(super) fn choose<'v>(
 }
 
 /// The rules that are not about sessions, in their order: header, cookie, weight.
-fn decide(canary: &Canary, fields: &Fields, throw: impl FnOnce(u32) -> u32) -> bool {
+pub(super) fn decide(canary: &Canary, fields: &Fields, throw: impl FnOnce(u32) -> u32) -> bool {
     let by_header = canary.header.as_ref().and_then(|header| by_header(header, fields));
     let by_cookie = || {
         let name = canary.cookie.as_ref()?;

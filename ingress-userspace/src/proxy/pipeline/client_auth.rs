@@ -2,7 +2,12 @@
 
 use super::authority::without_port;
 use crate::{
-    proxy::{client::Client, message::Fields, respond::Failure},
+    proxy::{
+        client::Client,
+        message::Fields,
+        respond::Failure,
+        trial::{Says, Stage},
+    },
     route::HostTable,
     tls::{Admission, ClientHeaders, admit},
 };
@@ -25,6 +30,10 @@ pub(super) fn enter<'c>(
 ) -> Result<Entry<'c>, Failure> {
     let asks = host.handshake().and_then(|own| own.client_auth.as_ref());
     let Some(auth) = asks else { return Ok(Entry::Open) };
+    client.note(Stage::ClientCertificate, Says::Pass, || match client.tls {
+        true => "the client is taken to have none".to_owned(),
+        false => "plain HTTP".to_owned(),
+    });
     let name = without_port(authority).to_ascii_lowercase();
     let name = name.strip_suffix('.').unwrap_or(&name);
     match admit(auth, client.identity.get(), name) {

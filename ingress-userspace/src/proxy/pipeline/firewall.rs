@@ -7,6 +7,7 @@ use std::{future::poll_fn, net::SocketAddr, pin::pin, rc::Rc, sync::Arc, task::P
 use super::{
     admission::Admission,
     authority::without_port,
+    explain,
     held::Begun,
     stages::{self, Decision, Located},
 };
@@ -27,7 +28,7 @@ use crate::{
 };
 
 /// As many rules are named in one line of the log.
-const NAMED: usize = 12;
+pub(super) const NAMED: usize = 12;
 
 /// A request that was admitted and is to be inspected.
 pub(super) struct Admitted<'v> {
@@ -122,7 +123,10 @@ async fn judge<D: Downstream>(
         tracing::error!(%error, "a request was refused for want of the firewall's verdict");
         Failure::Busy
     })?;
-    tell(client, head, located, firewall, &outcome);
+    match client.is_trial() {
+        true => explain::firewall(client, &outcome),
+        false => tell(client, head, located, firewall, &outcome),
+    }
     let ahead = match (request.body, rest) {
         (Body::Whole(bytes) | Body::Beginning(bytes), Some((whole, held))) => {
             Some(Box::new(Ahead::new(bytes, whole, held)))
@@ -228,7 +232,7 @@ fn tell(
     );
 }
 
-fn named(rule: &Match) -> String {
+pub(super) fn named(rule: &Match) -> String {
     let Match { id, message, tag } = rule;
     format!("{id} {message:?} [{tag}]")
 }

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
-use super::stages::Located;
+use super::{explain, stages::Located};
 use crate::{
     model::{LimitKey, Limits, Policies},
     proxy::{
@@ -41,6 +41,11 @@ pub(super) fn admit(
     }
     let access = &client.worker.zones;
     let zones = access.zones(&located.route.ingress, policies);
+    if client.is_trial() {
+        let admitted = zones.would_admit(limits, &key, access.now());
+        explain::limits(client, admitted);
+        return admitted.map(|()| None).map_err(|rejected| status(limits, rejected));
+    }
     let admitted = zones.admit(limits, &key, access.now());
     if let Some(journal) = &head.journal {
         let rejected = admitted.as_ref().err();
@@ -58,9 +63,13 @@ pub(super) fn admit(
     admitted.map_err(|rejected| {
         client.worker.counters.limited(rejected);
         tracing::debug!(?rejected, client.address = %located.origin.address, "turned away");
-        match rejected {
-            Rejected::Requests => limits.request_status,
-            Rejected::Connections => limits.connection_status,
-        }
+        status(limits, rejected)
     })
+}
+
+fn status(limits: &Limits, rejected: Rejected) -> u16 {
+    match rejected {
+        Rejected::Requests => limits.request_status,
+        Rejected::Connections => limits.connection_status,
+    }
 }

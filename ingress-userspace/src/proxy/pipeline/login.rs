@@ -37,7 +37,8 @@ pub(super) async fn check(
             let identity = given.and_then(Digest::of).map_or(Identity::Wrong, |own| {
                 let (method, again) = match &head.proved {
                     Some(method) => (&**method, true),
-                    None => (head.method.as_str(), false),
+                    // What is only thought through uses up nothing.
+                    None => (head.method.as_str(), client.is_trial()),
                 };
                 credentials.digest(users, realm, (method, target), &own, again)
             });

@@ -13,6 +13,7 @@ mod compression;
 mod connection;
 mod cors;
 mod errors;
+mod explain;
 mod external;
 mod fastcgi;
 mod finish;
@@ -33,6 +34,7 @@ mod sizes;
 mod snippet;
 mod sources;
 mod stages;
+mod tapped;
 mod target;
 pub(super) mod trailers;
 mod variables;
@@ -48,7 +50,9 @@ use std::{
 
 use http::Method;
 
-pub(super) use self::{authority::without_port, external::Judges, origin::Origin, variables::Seen};
+pub(super) use self::{
+    authority::without_port, explain::explain, external::Judges, origin::Origin, variables::Seen,
+};
 
 use self::{
     admission::Admission,
@@ -56,6 +60,7 @@ use self::{
     finish::Answered,
     snippet::{Observed, Plan, Planned},
     stages::{Decision, Forward, Located, Step},
+    tapped::Tapped,
 };
 use super::{
     access_log::{Ending, Journal},
@@ -79,7 +84,10 @@ pub(super) async fn answer<D: Downstream>(
     client.worker.counters.begin(&head.timing, &head.method);
     let _in_progress = client.worker.counters.in_progress();
     client.requests.set(client.requests.get().saturating_add(1));
-    head.journal = Journal::begin(client, head, &view.snapshot.model.settings);
+    let settings = &view.snapshot.model.settings;
+    head.journal = Journal::begin(client, head, settings);
+    let worker = &client.worker;
+    let tapped = worker.taps.are_open().then(|| Tapped::begin(client, head, settings));
     if head.version == Version::Http2
         && (head.journal.is_some() || client.worker.counters.counts_requests())
     {
@@ -110,6 +118,10 @@ pub(super) async fn answer<D: Downstream>(
     };
     client.worker.answer_ended();
     client.worker.counters.request(subject, status, &head.timing, down.traffic());
+    if let Some(tapped) = tapped {
+        let traffic = down.traffic();
+        worker.taps.tell(&tapped.end(client, &view, head, &subject, status, traffic));
+    }
     if let Some(journal) = head.journal.take() {
         journal.end(&view, Ending { client, subject, head, status, traffic: down.traffic() });
     }

@@ -11,7 +11,7 @@ use super::{
     blocked,
     canary::{self, Chosen},
     client_auth::{self, Entry},
-    cors, errors, external, fastcgi, firewall, forwarded, headers, held, mirror,
+    cors, errors, explain, external, fastcgi, firewall, forwarded, headers, held, mirror,
     origin::Origin,
     redirect, settings,
     snippet::{Applied, Next, Planned, Script},
@@ -30,6 +30,7 @@ use crate::{
         message::{BodyLength, Known, RequestHead},
         mirror::Copy,
         respond::{self, Answer, Failure},
+        trial::{Says, Stage},
     },
     route::{Found, HostTable, normalize},
 };
@@ -212,6 +213,7 @@ fn place<'v>(
     let host: &'v HostTable = snapshot.routes.host(authority);
     subject.host = Some(host.name());
     head.timing.belongs_to(host.first_number());
+    client.note(Stage::Host, Says::Pass, || explain::host(host, authority));
     // Client certificates.
     let entry = client_auth::enter(client, host, authority)?;
     if let Entry::Elsewhere(page) = entry {
@@ -219,9 +221,11 @@ fn place<'v>(
     }
     // What is blocked everywhere.
     if let Some(blocked) = &settings.blocked {
+        client.note(Stage::Blocked, Says::Pass, String::new);
         blocked::check(blocked, &head.fields)?;
     }
     if path == HEALTH && *host.name() == HostName::CatchAll {
+        client.note(Stage::Health, Says::Pass, String::new);
         return Ok(Some(respond::healthy()));
     }
     // What snippets do before the path is looked at; most hosts and routes have none.
@@ -230,6 +234,7 @@ fn place<'v>(
         .map(|_| Box::new(Script::new(client, host.name(), head, authority, &path, settings)));
     let mut named = page.as_ref().map(|page| &*page.target).filter(|name| name.starts_with('@'));
     if let (Some(script), Some(server)) = (&mut script, host.snippet()) {
+        client.note(Stage::ServerSnippet, Says::Pass, String::new);
         let answer = match named {
             // As nginx: a named location is gone to past the steps of the server.
             Some(_) => script.enter_aside(server, head, plan)?,
@@ -259,6 +264,7 @@ fn place<'v>(
         let compiled = match found {
             Found::Route(compiled) => compiled,
             Found::AddSlash(compiled) => {
+                explain::route(client, host, &compiled.route);
                 subject.route = Some(&compiled.route);
                 head.timing.belongs_to(compiled.number);
                 let route = &compiled.route;
@@ -268,11 +274,15 @@ fn place<'v>(
                     redirect::add_slash(route, client, port, authority, path, head.query());
                 return elsewhere(301, &location);
             }
-            Found::None => return Err(Failure::NoRoute),
+            Found::None => {
+                client.note(Stage::Route, Says::Pass, || "no path of the host".to_owned());
+                return Err(Failure::NoRoute);
+            }
         };
         let route: &'v Arc<Route> = &compiled.route;
         subject.route = Some(route);
         head.timing.belongs_to(compiled.number);
+        explain::route(client, host, route);
         let backend = match &route.target {
             Target::Backend(id) => Some(*id),
             Target::Denied(_) | Target::Redirect(_) | Target::OtherHost(_) | Target::NotFound => {
@@ -295,6 +305,7 @@ fn place<'v>(
         if let (BodyLength::Exact(length), Some(most)) = (head.body, route.proxying.max_body)
             && length > most
         {
+            client.note(Stage::BodySize, Says::Pass, || format!("{length} of {most} bytes"));
             return Err(Failure::BodyTooLarge);
         }
 
@@ -303,8 +314,10 @@ fn place<'v>(
             && !matches!(route.target, Target::Denied(_))
             && let Some(answer) = cors::preflight(policies, head)
         {
+            client.note(Stage::Preflight, Says::Pass, String::new);
             return Ok(Some(answer));
         }
+        explain::target(client, route);
         match &route.target {
             Target::Denied(_) => return Err(Failure::Denied),
             Target::Redirect(redirect) => {
@@ -325,10 +338,11 @@ fn place<'v>(
         let Some(script) = &mut script else {
             break (route, program, backend, compiled.rewrite(&path));
         };
-        if let Some(program) = program
-            && let Some(answer) = script.pass(program, head, plan)?
-        {
-            return Ok(Some(answer));
+        if let Some(program) = program {
+            client.note(Stage::Snippet, Says::Pass, String::new);
+            if let Some(answer) = script.pass(program, head, plan)? {
+                return Ok(Some(answer));
+            }
         }
         let rewritten = script.rewrites().then(|| compiled.rewrite(&script.uri)).flatten();
         if rewritten.is_some() || !script.jumps()? {
@@ -365,6 +379,9 @@ fn place<'v>(
     if route.policies.is_some() || !settings.fields.to_client.is_empty() {
         head.original.clone_from(&original);
     }
+    if rewritten.is_some() {
+        client.note(Stage::Rewrite, Says::Change, || rewritten.clone().unwrap_or_default());
+    }
     target::rewrite(head, rewritten)?;
 
     // (e) The redirect to HTTPS.
@@ -374,6 +391,7 @@ fn place<'v>(
         origin.forwarded_for = arrived.forwarded_for;
     }
     if redirect::is_due(route, host.tls(), &origin) {
+        client.note(Stage::HttpsRedirect, Says::Pass, String::new);
         let target = original.as_deref().unwrap_or(&head.target);
         let location =
             redirect::to_https(route, origin.host(authority), settings.https_port, target);
@@ -381,11 +399,13 @@ fn place<'v>(
     }
 
     // (f) Where it goes.
+    client.note(Stage::Service, Says::Pass, || explain::service(service));
     let Some(backend) = backend else {
         // Nothing is there to ask for a password for; who is kept out learns not even that.
         let lists = route.policies.as_ref().and_then(|policies| policies.sources.as_ref());
         if let Some(Verdict::Refused(answer)) = lists.and_then(|own| sources::check(own, origin.ip))
         {
+            client.note(Stage::Sources, Says::Pass, || origin.ip.to_string());
             return Ok(Some(answer));
         }
         return Err(Failure::NoRoute);
@@ -400,7 +420,11 @@ fn place<'v>(
     };
     // What stands in for a main Service does not stand in for its canary.
     let chosen = match missing {
-        None => canary::choose(view, &head.fields, backend, service),
+        None => {
+            let chosen = canary::choose(view, &head.fields, backend, service);
+            explain::canary(client, view, &head.fields, service, &chosen);
+            chosen
+        }
         Some(_) => Chosen::itself(backend, service),
     };
     subject.canary = chosen.is_canary.then_some(chosen.backend);
@@ -505,7 +529,10 @@ pub(super) fn forward<'v>(
     let asked = Asked::new(client, located, head);
     let own = route.policies.as_ref().and_then(|policies| policies.mirror.as_ref());
     let names = &view.snapshot.model.names;
-    let mirror = own.and_then(|own| mirror::copy(client, head, located, names, own));
+    let mirror = own.and_then(|own| match client.is_trial() {
+        true => explain::mirror(client, own),
+        false => mirror::copy(client, head, located, names, own),
+    });
     let choice = located.chosen.choice;
     head.authority = std::mem::take(&mut located.authority);
     let attempts = Attempts::new(view, choice, asked);

@@ -30,7 +30,9 @@ fn site(annotations: &[(&str, &str)], endpoint: SocketAddr, more: &str) -> Site 
         parts.push(more.to_owned());
     }
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-    Site::start_with(&[("all.yaml", &documents(&parts))], &["--configmap=web/controller"], |_| {})
+    let configured = more.contains("kind: ConfigMap");
+    let flags: &[&str] = if configured { &["--configmap=web/controller"] } else { &[] };
+    Site::start_with(&[("all.yaml", &documents(&parts))], flags, |_| {})
 }
 
 /// A server's configuration, and its certificate in PEM.

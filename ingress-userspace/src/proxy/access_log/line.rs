@@ -1,6 +1,6 @@
 //! The line that is made of a request.
 
-use std::{cell::OnceCell, io::Write as _, net::SocketAddr, time::Duration};
+use std::{borrow::Cow, cell::OnceCell, io::Write as _, net::SocketAddr, time::Duration};
 
 use super::{
     clock::Clock,
@@ -19,6 +19,7 @@ use crate::{
         pipeline::Seen,
         spans::{Attempted, Trace},
     },
+    route::{normalize, octets},
 };
 
 impl Journal {
@@ -85,6 +86,13 @@ impl Journal {
         let Ending { client, subject, head, status, traffic } = ending;
         let attempts = || self.attempts.borrow();
         match variable {
+            // Decoded, as nginx has it; what of it is no text is escaped with all else.
+            LogVariable::Request(Variable::Uri) => {
+                let path = head.path();
+                let path = normalize(path).unwrap_or(Cow::Borrowed(path));
+                let value = octets(&path);
+                to.value(Some(&*value).filter(|value| !value.is_empty() || is_field(variable)));
+            }
             LogVariable::Request(own) if !is_early(own) => {
                 let route = subject.route.map(|route| &**route);
                 let service = match route.map(|route| &route.target) {

@@ -175,8 +175,8 @@ fn unknown(directive: &Directive, place: Place) -> Fault {
             "`if` in `if` is not known to nginx either".to_owned()
         }
         ("location", Place::Location | Place::LocationIf | Place::Own | Place::OwnIf) => {
-            "`location` in a location is not supported: what ingress-nginx says of the path does not \
-             hold in it, so that there it answers 503 or itself, and with most paths nginx does not \
+            "`location` in a location is not supported: what ingress-nginx says of the path (its \
+             Service, the redirect to HTTPS) does not hold in it, and with most paths nginx does not \
              start; it can stand in a `server-snippet`"
                 .to_owned()
         }

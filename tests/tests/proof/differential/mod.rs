@@ -104,6 +104,11 @@ pub(super) struct Outcome {
 
 /// Asks both and compares. Skipped, loudly, where one is not there.
 pub(super) fn compare(group: &Group<'_>) {
+    compare_and(group, || {});
+}
+
+/// The same; `then` is done while both still run.
+pub(super) fn compare_and(group: &Group<'_>, then: impl FnOnce()) {
     let test = format!("differential::{}", group.name);
     let Some(program) = which("nginx") else { return requirement::interop(&test, "nginx") };
     let recorders = SERVICES.map(|_| Recorder::start());
@@ -138,6 +143,7 @@ pub(super) fn compare(group: &Group<'_>) {
     assert!(!group.asks.is_empty(), "{test} asks nothing");
     let (some, all) = (wrong.len(), group.asks.len());
     assert!(wrong.is_empty(), "{test}: {some} of {all} differ:\n  {}", wrong.join("\n  "));
+    then();
 }
 
 fn documents(group: &Group<'_>, recorders: &[Recorder]) -> String {

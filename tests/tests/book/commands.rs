@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// So many blocks of all may be run by nobody, each with its reason.
-pub(crate) const AT_MOST_NOT_RUN: usize = 12;
+pub(crate) const AT_MOST_NOT_RUN: usize = 16;
 
 /// What others wrote and pages use, where Debian has it.
 const NEEDED: [&str; 4] =

@@ -192,19 +192,21 @@ fn agents_are_found_and_asked_through_the_api_server() {
     let (one, two) = (agent("one.example.com", &backend), agent("two.example.com", &backend));
     let cluster =
         Cluster::start(&[("penstock-a", "node-1", one.admin), ("penstock-b", "node-2", two.admin)]);
-    let (code, out, error) = cluster.run(&["routes", "-q", "example.com"]);
+    let (code, out, error) = cluster.run(&["routes", "--timeout=60", "-q", "example.com"]);
     assert_eq!(code, 0, "{error}");
     assert!(out.contains("one.example.com") && !out.contains("two"), "{out}");
-    let (code, out, error) = cluster.run(&["routes", "--node=node-2", "-q", "example.com"]);
+    let (code, out, error) =
+        cluster.run(&["routes", "--timeout=60", "--node=node-2", "-q", "example.com"]);
     assert_eq!(code, 0, "{error}");
     assert!(out.contains("two.example.com") && !out.contains("one"), "{out}");
-    let (code, out, error) = cluster.run(&["status", "--all", "--output=json"]);
+    let (code, out, error) = cluster.run(&["status", "--timeout=60", "--all", "--output=json"]);
     assert_eq!(code, 0, "{error}");
     let all: Value = serde_json::from_str(&out).expect("JSON");
     let nodes: Vec<_> = all.as_array().expect("a list").iter().map(|own| &own["node"]).collect();
     assert_eq!(nodes, ["node-1", "node-2"]);
     assert!(all.as_array().expect("a list").iter().all(|own| own["answer"]["ready"] == true));
-    let (code, out, error) = cluster.run(&["explain", "http://one.example.com/a", "--all"]);
+    let (code, out, error) =
+        cluster.run(&["explain", "http://one.example.com/a", "--timeout=60", "--all"]);
     assert_eq!(code, 0, "{error}");
     assert!(
         out.contains("penstock-a on node-1\n") && out.contains("penstock-b on node-2\n"),
@@ -228,7 +230,7 @@ fn an_agent_that_is_nowhere_is_told_and_takes_no_other_along() {
     let nobody = silent.local_addr().expect("bound");
     let cluster =
         Cluster::start(&[("penstock-a", "node-1", nobody), ("penstock-b", "node-2", one.admin)]);
-    let (code, out, _) = cluster.run(&["routes", "--all", "--timeout=2", "-q", "example.com"]);
+    let (code, out, _) = cluster.run(&["routes", "--all", "--timeout=15", "-q", "example.com"]);
     assert_eq!(code, 1, "{out}");
     assert!(out.contains("does not answer") && out.contains("one.example.com"), "{out}");
     let (code, _, error) = cluster.run(&["routes", "--timeout=1", "--node=node-1"]);

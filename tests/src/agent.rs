@@ -165,11 +165,11 @@ impl Agent {
     /// What the agent would do with a request for this URL.
     pub fn explain(&self, url: &str) -> Result<Value> {
         let encoded: String = url.bytes().map(encode).collect();
-        let (status, body) = self.admin(&format!("/explain?url={encoded}"))?;
+        let (status, body) = self.admin(&format!("/api/v1/explain?url={encoded}"))?;
         if status != 200 {
-            bail!("/explain answers {status}: {body}");
+            bail!("explain answers {status}: {body}");
         }
-        serde_json::from_str(&body).with_context(|| format!("/explain answers {body}"))
+        serde_json::from_str(&body).with_context(|| format!("explain answers {body}"))
     }
 
     /// The last lines of what the agent has logged.

@@ -3,7 +3,6 @@
 //! round. The same over a Unix socket ([`socket`]), where the agent can be changed too.
 
 mod api;
-mod explain;
 mod levels;
 mod metrics;
 mod socket;
@@ -288,20 +287,13 @@ fn answer(
     match path {
         "/readyz" => ready(board),
         "/metrics" => metrics::answer(board, request.headers()),
-        "/state" | "/explain" | levels::PATH if asking == Asking::Remote => text(
+        "/state" | levels::PATH if asking == Asking::Remote => text(
             StatusCode::FORBIDDEN,
             "only from this machine: ask localhost, for example through `kubectl port-forward`\n",
         ),
         levels::PATH => levels::show(board),
         "/state" => json(StatusCode::OK, &state::render(board)),
-        "/explain" => match explain::render(board, request.uri().query().unwrap_or_default()) {
-            Ok(value) => json(StatusCode::OK, &value),
-            Err(message) => text(StatusCode::BAD_REQUEST, &message),
-        },
-        _ => text(
-            StatusCode::NOT_FOUND,
-            "/healthz /readyz /metrics /state /explain?url=http://host/path /log-level /api/v1/\n",
-        ),
+        _ => text(StatusCode::NOT_FOUND, "/healthz /readyz /metrics /state /log-level /api/v1/\n"),
     }
 }
 

@@ -23,7 +23,6 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one, and for a moment")]
 enum Command {
     /// Serve the Ingresses of a cluster, or of a directory of manifests.
     Run(Box<RunFlags>),
@@ -59,9 +58,9 @@ pub enum Invocation {
     /// `penstock check`.
     Check(crate::check::Command),
     /// A question to a running agent.
-    Ask(console::Command),
+    Ask(Box<console::Command>),
     /// `penstock kubectl`.
-    Kubectl(console::Kubectl),
+    Kubectl(Box<console::Kubectl>),
     /// `penstock man`: these files, with their texts, into this directory.
     Man(PathBuf, Vec<(String, Vec<u8>)>),
     /// `penstock l4`.
@@ -139,8 +138,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>, cores: usize) -> Par
         }
         Command::Annotations => Parsed::Print(crate::translate::annotations_document()),
         Command::Check(command) => Parsed::Go(Invocation::Check(command)),
-        Command::Ask(command) => Parsed::Go(Invocation::Ask(command)),
-        Command::Kubectl(command) => Parsed::Go(Invocation::Kubectl(command)),
+        Command::Ask(command) => Parsed::Go(Invocation::Ask(Box::new(command))),
+        Command::Kubectl(command) => Parsed::Go(Invocation::Kubectl(Box::new(command))),
         Command::Completions { shell } => Parsed::Print(completions(shell)),
         Command::Man { directory } => Parsed::Go(Invocation::Man(directory, pages())),
         Command::L4(command) => Parsed::Go(Invocation::L4(command)),
@@ -182,13 +181,13 @@ fn is_plugin(arguments: &[OsString]) -> bool {
 
 fn plugin(arguments: &[OsString]) -> Parsed {
     match console::Plugin::try_parse_from(arguments) {
-        Ok(plugin) => Parsed::Go(Invocation::Kubectl(plugin.kubectl)),
+        Ok(plugin) => Parsed::Go(Invocation::Kubectl(Box::new(plugin.kubectl))),
         Err(error)
             if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) =>
         {
             Parsed::Print(error.render().to_string())
         }
-        Err(error) => Parsed::Faults(error.render().to_string()),
+        Err(error) => Parsed::Faults(console::plain_lines(&error.render().to_string())),
     }
 }
 
@@ -288,13 +287,13 @@ fn remove(arguments: &mut Vec<OsString>, error: &clap::Error) -> bool {
 /// `penstock: a` or, for several, a list.
 fn listed(faults: &[String]) -> String {
     match faults {
-        [one] => format!("penstock: {one}\n"),
+        [one] => console::plain_lines(&format!("penstock: {one}\n")),
         _ => {
             let mut text = format!("penstock: {} faults in the arguments:\n", faults.len());
             for fault in faults {
                 let _infallible = writeln!(text, "  {fault}");
             }
-            text
+            console::plain_lines(&text)
         }
     }
 }

@@ -37,7 +37,7 @@ pub struct RunFlags {
     /// Addresses to listen on, repeatable or comma-separated; default: all.
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     pub bind_address: Vec<String>,
-    /// Port for /healthz, /readyz, /metrics, /explain and /state; 0 lets the kernel pick one.
+    /// Port for /healthz, /readyz, /metrics, /state and /api/v1/; 0 lets the kernel pick one.
     #[arg(long, value_name = "PORT", default_value = "10254")]
     pub healthz_port: String,
     /// Address of the health port; default: all.

@@ -45,7 +45,8 @@ impl Door {
             AskError::Usage(format!("--address {told}: it is not of the form http://HOST:PORT"))
         };
         let rest = address.strip_prefix("http://").ok_or_else(wrong)?;
-        let authority: Authority = rest.trim_end_matches('/').parse().map_err(|_| wrong())?;
+        let authority: Authority =
+            rest.trim_end_matches('/').parse().map_err(|_no_authority| wrong())?;
         match authority.port_u16() {
             Some(_) => Ok(Self::Address(authority)),
             None => Err(wrong()),
@@ -86,12 +87,14 @@ impl Agent {
         match door {
             Door::Socket(path) => {
                 let stream = timeout(patience, UnixStream::connect(path)).await;
-                let stream = stream.map_err(|_| late())?.map_err(|own| door.unreachable(own))?;
+                let stream =
+                    stream.map_err(|_late| late())?.map_err(|own| door.unreachable(own))?;
                 Self::over(door, stream, "localhost".to_owned(), patience).await
             }
             Door::Address(authority) => {
                 let stream = timeout(patience, TcpStream::connect(authority.as_str())).await;
-                let stream = stream.map_err(|_| late())?.map_err(|own| door.unreachable(own))?;
+                let stream =
+                    stream.map_err(|_late| late())?.map_err(|own| door.unreachable(own))?;
                 // A name of our own choice would be none of the agent's.
                 Self::over(door, stream, "localhost".to_owned(), patience).await
             }
@@ -109,7 +112,7 @@ impl Agent {
         let shaken = timeout(patience, http1::handshake(TokioIo::new(stream))).await;
         let place = door.name();
         let late = || AskError::Late { place: place.clone(), seconds: patience.as_secs() };
-        let (sender, connection) = shaken.map_err(|_| late())?.map_err(AskError::broken)?;
+        let (sender, connection) = shaken.map_err(|_late| late())?.map_err(AskError::broken)?;
         tokio::spawn(async move {
             // Whoever waits for an answer is told.
             let _broken_off = connection.await;
@@ -177,7 +180,7 @@ impl Agent {
     async fn body(&self, response: &mut Response<Incoming>) -> Result<Vec<u8>, AskError> {
         let mut body = Vec::new();
         while let Some(frame) =
-            timeout(self.patience, response.frame()).await.map_err(|_| self.late())?
+            timeout(self.patience, response.frame()).await.map_err(|_late| self.late())?
         {
             if let Ok(data) = frame.map_err(AskError::broken)?.into_data() {
                 if body.len() + data.len() > LONGEST {

@@ -27,6 +27,7 @@ use std::{
 use clap::{Args, Subcommand, ValueEnum};
 use tokio::runtime::Builder;
 
+pub(crate) use self::text::plain_lines;
 use self::{
     agent::{Agent, Door},
     screen::Screen,

@@ -20,6 +20,12 @@ pub(super) fn plain(text: &str) -> String {
     shown
 }
 
+/// The same of a text of several lines, which stay lines.
+pub(crate) fn plain_lines(text: &str) -> String {
+    let lines: Vec<_> = text.split('\n').map(plain).collect();
+    lines.join("\n")
+}
+
 /// Control characters, and those that turn the direction of others around, or take no room.
 fn is_odd(own: char) -> bool {
     own.is_control()

@@ -97,9 +97,9 @@ pub(crate) enum Stage {
     Login,
     ExternalAuth,
     Firewall,
-    Mirror,
     /// What the endpoint is told.
     Upstream,
+    Mirror,
     Endpoint,
     /// Somebody else has the page of this status.
     ErrorPages,
@@ -129,8 +129,8 @@ impl Stage {
         Self::Login,
         Self::ExternalAuth,
         Self::Firewall,
-        Self::Mirror,
         Self::Upstream,
+        Self::Mirror,
         Self::Endpoint,
         Self::ErrorPages,
     ];
@@ -212,7 +212,20 @@ pub(crate) struct Trial(RefCell<Vec<Noted>>);
 impl Trial {
     #[cold]
     pub(crate) fn note(&self, stage: Stage, says: Says, detail: String) {
-        self.0.borrow_mut().push(Noted { stage, says, detail, cause: None });
+        let mut noted = self.0.borrow_mut();
+        // What a stage says at its end is in the place of what it said at its beginning.
+        if noted.last().is_some_and(|last| last.stage == stage) {
+            noted.pop();
+        }
+        noted.push(Noted { stage, says, detail, cause: None });
+    }
+
+    /// What a stage that was noted has to say besides.
+    pub(crate) fn tell(&self, stage: Stage, detail: String) {
+        let mut noted = self.0.borrow_mut();
+        if let Some(own) = noted.iter_mut().rfind(|own| own.stage == stage) {
+            own.detail = detail;
+        }
     }
 
     /// What was noted last is said by this field of this object.

@@ -189,17 +189,23 @@ fn the_admin_port_shows_the_canary_and_counts_its_requests() {
         site.series("nginx_ingress_controller_requests", &labels)
     };
     until("all are counted", || (counted("web-new-80"), counted("")) == (Some(2.0), Some(1.0)));
-    let reply = site.admin(&format!("/explain?url=http://{HOST}/"));
-    let explained: serde_json::Value = serde_json::from_slice(&reply.body).expect("JSON");
+    let explained = site.explain(&format!("url=http://{HOST}/&header=try:+always"));
+    assert_eq!(explained["outcome"]["service"]["name"], "new");
+    let mut stages = explained["stages"].as_array().expect("a list").iter();
+    let stage = stages.find(|own| own["stage"] == "canary").expect("it is one");
+    assert_eq!(
+        (&stage["verdict"], &explained["outcome"]["canary"]),
+        (&"change".into(), &true.into())
+    );
+    assert_eq!(stage["causes"][0]["object"]["name"], "new");
     let backends = site.state()["backends"].clone();
     let mut all = backends.as_array().expect("a list").iter();
     let main = all.find(|one| one["name"] == "web-shop-80").expect("it is one");
-    for canary in [&explained["canary"], &main["canary"]] {
-        assert_eq!(canary["ingress"], "Ingress web/new");
-        assert_eq!(canary["backend"], "web-new-80");
-        assert_eq!(canary["header"]["name"], "try");
-        assert_eq!((&canary["weight"], &canary["weight-total"]), (&0.into(), &100.into()));
-    }
+    let canary = &main["canary"];
+    assert_eq!(canary["ingress"], "Ingress web/new");
+    assert_eq!(canary["backend"], "web-new-80");
+    assert_eq!(canary["header"]["name"], "try");
+    assert_eq!((&canary["weight"], &canary["weight-total"]), (&0.into(), &100.into()));
 }
 
 #[test]

@@ -192,15 +192,13 @@ fn the_admin_port_explains_what_it_does() {
     assert_eq!(site.admin("/healthz").status, 200);
     assert_eq!(site.admin("/readyz").status, 200);
     assert_eq!(site.admin("/nothing").status, 404);
-    assert_eq!(site.admin("/explain").status, 400);
-    let reply = site.admin("/explain?url=http%3A%2F%2Fshop.example.com/a/b");
-    let answer: serde_json::Value = serde_json::from_slice(&reply.body).expect("it is JSON");
-    assert_eq!(answer["action"], "forward");
-    assert_eq!(answer["ingress"], "Ingress web/shop");
-    assert_eq!(answer["backend"], "web-shop-80");
-    assert_eq!(answer["endpoints"][0]["address"], shop.address.to_string());
-    assert_eq!(answer["endpoints"][0]["pod"], "shop-pod-0");
-    assert_eq!(answer["path"], "/");
+    assert_eq!(site.admin("/api/v1/explain").status, 400);
+    let answer = site.explain("url=http%3A%2F%2Fshop.example.com/a/b");
+    assert_eq!(answer["outcome"]["kind"], "forward");
+    assert_eq!(answer["outcome"]["service"]["name"], "shop");
+    assert_eq!(answer["outcome"]["endpoints"][0]["address"], shop.address.to_string());
+    assert_eq!(answer["route"]["ingress"]["name"], "shop");
+    assert_eq!(answer["route"]["path"], "/");
 
     assert_eq!(site.get("shop.example.com", "/").status, 200);
     assert_eq!(site.get("unknown.example.com", "/").status, 404);

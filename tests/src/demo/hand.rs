@@ -39,7 +39,7 @@ pub(crate) fn show(place: &Place, authority: &Authority) -> Result<()> {
     for (what, line) in [
         ("ask", curl(false, "play.example.com", "/lobby")),
         ("TLS", curl(true, "secure.example.com", "/")),
-        ("why", format!("{admin}'/explain?url=http://play.example.com/lobby'")),
+        ("why", format!("{admin}'/api/v1/explain?url=http://play.example.com/lobby'")),
         ("metrics", format!("{admin}/metrics")),
         ("change", format!("edit {}/*.yaml and ask again", manifests.directory().display())),
         ("logs", format!("tail -f {}/*.log", id.directory().display())),

@@ -66,11 +66,16 @@ fn with_query(path: &str, query: Option<&str>) -> String {
 }
 
 /// `rooms/rooms: /lobby` or, where no rule matched, `fallback/fallback: spec.defaultBackend`; from
-/// what an agent's `/explain` says.
+/// what an agent explains.
 fn rule(explanation: &Value) -> String {
-    let text = |key: &str| explanation[key].as_str().unwrap_or_default();
-    let ingress = text("ingress");
-    let ingress = ingress.strip_prefix("Ingress ").unwrap_or(ingress);
+    let route = &explanation["route"];
+    let text = |key: &str| route[key].as_str().unwrap_or_default();
+    let ingress = &route["ingress"];
+    let name = |key: &str| ingress[key].as_str().unwrap_or_default();
+    let ingress = match name("namespace") {
+        "" => name("name").to_owned(),
+        namespace => format!("{namespace}/{}", name("name")),
+    };
     match text("field") {
         "" => "-".to_owned(),
         field if field.starts_with("spec.rules") => format!("{ingress}: {}", text("path")),

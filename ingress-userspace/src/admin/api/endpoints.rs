@@ -19,6 +19,9 @@ use crate::{
     },
 };
 
+/// Backends that workers are asked about at once: they have requests to answer.
+const AT_ONCE: usize = 20;
+
 /// `service`: only those of Services of this name, or `namespace/name`.
 pub(super) fn render(board: &Board, query: &Query) -> Result<Value, Refusal> {
     query.only(&["q", "page", "per", "service"])?;
@@ -35,13 +38,12 @@ pub(super) fn render(board: &Board, query: &Query) -> Result<Value, Refusal> {
             shown.push((BackendId(id), backend));
         }
     }
-    let asked: Wanted = shown.iter().map(|(id, own)| (*id, own.key.clone())).collect();
-    let known = match asked.is_empty() {
-        true => Vec::new(),
-        false => Handle::current().block_on(board.workers.endpoints(&asked)),
-    };
-    let items = shown.iter().enumerate().map(|(place, (_, own))| item(model, own, place, &known));
-    page.fill(items);
+    for shown in shown.chunks(AT_ONCE) {
+        let asked: Wanted = shown.iter().map(|(id, own)| (*id, own.key.clone())).collect();
+        let known = Handle::current().block_on(board.workers.endpoints(&asked));
+        let items = shown.iter().enumerate();
+        page.fill(items.map(|(place, (_, own))| item(model, own, place, &known)));
+    }
     Ok(page.finish(snapshot.generation))
 }
 

@@ -178,7 +178,9 @@ fn forwarded(client: &Client, view: &View, head: &RequestHead, forward: Forward<
         None => false,
     });
     let (endpoints, bound) = forward.attempts.foretell();
-    client.note(Stage::Upstream, Says::Pass, || format!("{} {}", head.method, head.target));
+    if let Some(trial) = &client.trial {
+        trial.tell(Stage::Upstream, format!("{} {}", head.method, head.target));
+    }
     client.note(Stage::Endpoint, Says::Ask, || match bound {
         Some(address) => address.to_string(),
         None => format!("one of {}", endpoints.len()),

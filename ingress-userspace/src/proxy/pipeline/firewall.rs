@@ -24,6 +24,7 @@ use crate::{
         message::{BodyLength, Known, RequestHead, Version},
         respond::{self, Answer, Failure},
         sides::Downstream,
+        trial::{Says, Stage},
     },
 };
 
@@ -75,7 +76,12 @@ async fn judge<D: Downstream>(
     firewall: &model::Firewall,
     down: &mut D,
 ) -> Result<(Option<Answer>, Option<Box<Ahead>>), Failure> {
-    let counters = &client.worker.counters;
+    client.note(Stage::Firewall, Says::Pass, String::new);
+    let count = |judged| {
+        if !client.is_trial() {
+            client.worker.counters.judged(judged);
+        }
+    };
     let settings = firewall.rules.settings();
     let mut begun = None;
     // What follows a request for another protocol is no body.
@@ -84,10 +90,10 @@ async fn judge<D: Downstream>(
         let rejects = settings.on_limit == OnLimit::Reject && settings.mode == Mode::On;
         let read = read(client, head, located, settings.most, rejects, down).await;
         if matches!(read, Err(Failure::Busy)) {
-            counters.judged(Judged::TurnedAway);
+            count(Judged::TurnedAway);
         }
         if matches!(read, Err(Failure::BodyTooLarge)) {
-            counters.judged(Judged::Blocked);
+            count(Judged::Blocked);
         }
         begun = Some(read?);
     }
@@ -112,14 +118,14 @@ async fn judge<D: Downstream>(
         Poll::Pending => client.worker.poll_cut(&watch, cx).map(|()| Err(Failure::ClientGone)),
         Poll::Ready(Ok(done)) => Poll::Ready(Ok(done)),
         Poll::Ready(Err(refused)) => {
-            counters.judged(Judged::TurnedAway);
+            count(Judged::TurnedAway);
             tracing::warn!(?refused, "a request was refused for want of the firewall's verdict");
             Poll::Ready(Err(Failure::Busy))
         }
     });
     let (outcome, request) = verdict.await?;
     let outcome = outcome.map_err(|error| {
-        counters.judged(Judged::TurnedAway);
+        count(Judged::TurnedAway);
         tracing::error!(%error, "a request was refused for want of the firewall's verdict");
         Failure::Busy
     })?;

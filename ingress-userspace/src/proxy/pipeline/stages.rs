@@ -463,6 +463,7 @@ pub(super) fn forward<'v>(
 ) -> Result<Decision<'v>, Failure> {
     let settings = &view.snapshot.model.settings;
     let Located { route, ref origin, over_http2, .. } = *located;
+    client.note(Stage::Upstream, Says::Pass, String::new);
     if let Some(trace) = head.trace() {
         trace.settle(&located.seen(client, head), settings);
     }

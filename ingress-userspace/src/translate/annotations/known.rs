@@ -41,8 +41,7 @@ pub(in crate::translate) const NO_FILES: &str =
 const AUTH_POOL: &str = "connections to the server are kept as the ConfigMap's \
                          upstream-keepalive-requests and upstream-keepalive-timeout say";
 /// Why `enable-rewrite-log` does nothing.
-const REWRITES: &str = "rewrites are not logged; `/explain` on --healthz-port says what becomes of a \
-                        path";
+const REWRITES: &str = "rewrites are not logged; `penstock explain` says what becomes of a request";
 /// Why `auth-keepalive-share-vars` does nothing.
 const AUTH_VARIABLES: &str = "the server is asked by a request of its own, which sees all there is";
 

@@ -117,8 +117,20 @@ impl Site {
     pub(crate) fn admin(&self, target: &str) -> Reply {
         exchange(
             self.admin,
-            &format!("GET {target} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"),
+            &format!("GET {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"),
         )
+    }
+
+    /// What the admin API says of a resource and its query.
+    pub(crate) fn api(&self, resource: &str) -> serde_json::Value {
+        let reply = self.admin(&format!("/api/v1/{resource}"));
+        assert_eq!(reply.status, 200, "{resource}: {}", reply.text());
+        serde_json::from_slice(&reply.body).expect("it is JSON")
+    }
+
+    /// What would become of a request.
+    pub(crate) fn explain(&self, query: &str) -> serde_json::Value {
+        self.api(&format!("explain?{query}"))
     }
 
     /// The answer to a GET over plain HTTP on a connection of its own.

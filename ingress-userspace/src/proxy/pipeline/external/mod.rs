@@ -23,6 +23,7 @@ use crate::{
         client::Client,
         message::{Fields, Known, RequestHead, ResponseHead},
         respond::{self, Answer, Failure},
+        trial::{Says, Stage},
     },
     resolve::Asking,
 };
@@ -156,6 +157,7 @@ async fn judge(
     auth: &Arc<ExternalAuth>,
     admission: &mut Admission,
 ) -> Result<Rc<Judgement>, Failure> {
+    client.note(Stage::ExternalAuth, Says::Pass, String::new);
     let policy = &view.snapshot.model.settings.fields;
     let fields = question::known(client, head, located, policy);
     let host = host(located);
@@ -164,6 +166,7 @@ async fn judge(
     let now = client.worker.deadlines.now();
     let key = auth.cache.as_ref().map(|cache| Key::new(located, &host, &seen.text(&cache.key)));
     if let Some(kept) = key.as_ref().and_then(|key| judges.verdicts.get(key, auth, now)) {
+        client.note(Stage::ExternalAuth, Says::Pass, || format!("{}, which is kept", kept.status));
         admission.external = Some(Granted {
             to_upstream: Rc::clone(&kept.to_upstream),
             noted: Rc::clone(&kept.noted),

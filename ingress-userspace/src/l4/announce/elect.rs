@@ -12,7 +12,7 @@ use crate::l4::plan::{Candidate, State, name_hash};
 /// where nobody is left.
 pub(in crate::l4) fn announcer(address: IpAddr, candidates: &[Candidate]) -> Option<&str> {
     let bits = match address {
-        IpAddr::V4(v4) => u128::from(v4.to_ipv6_mapped().to_bits()),
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
         IpAddr::V6(v6) => v6.to_bits(),
     };
     let words = [(bits >> 64) as u64, bits as u64];

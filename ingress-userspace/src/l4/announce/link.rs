@@ -33,6 +33,9 @@ const ETH_P_ARP: i32 = 0x0806_u16.to_be() as i32;
 const TIMES: u8 = 3;
 /// Between two of those.
 const PAUSE: Duration = Duration::from_millis(500);
+/// And so often it says so again, once: whoever was announcing meanwhile may have been heard last, and
+/// a switch that learns its links anew passes nothing on for half a minute.
+const AGAIN: Duration = Duration::from_secs(10);
 /// Messages that are read before something else has its turn.
 const BATCH: usize = 64;
 
@@ -89,6 +92,8 @@ impl Link {
         let mut unsaid: Vec<(IpAddr, u8)> = Vec::new();
         let mut turns = tokio::time::interval(PAUSE);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut again = tokio::time::interval(AGAIN);
+        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         announced.mark_changed();
         loop {
             tokio::select! {
@@ -108,6 +113,9 @@ impl Link {
                         *left -= 1;
                     }
                     unsaid.retain(|(_, left)| *left > 0);
+                }
+                _ = again.tick(), if unsaid.is_empty() => {
+                    unsaid = self.announced.iter().map(|address| (*address, 1)).collect();
                 }
                 ready = self.arp.readable() => {
                     ready?;

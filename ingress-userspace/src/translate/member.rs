@@ -62,14 +62,14 @@ fn of_nodes(nodes: &Store<Node>, diagnostics: &mut Vec<Diagnostic>) -> Vec<Membe
         .into_iter()
         .find(|address| Family::of(*address) == family)
     {
-        Some(address) => Some(Member { address, ..member }),
+        Some(address) => Member { address, ..member },
         None => {
             let mut report = Report::on(node_object(&member.name), diagnostics);
-            report.error("status.addresses", family.missing("no InternalIP"));
-            None
+            report.warning("status.addresses", family.missing("no InternalIP"));
+            member
         }
     };
-    found.into_iter().filter_map(of_family).collect()
+    found.into_iter().map(of_family).collect()
 }
 
 fn node_object(name: &str) -> ObjectRef {
@@ -109,12 +109,14 @@ fn of_service(
         // Those of the Service's first family may be late.
         .filter(|family| found.keys().any(|(_, own)| own == family))
         .unwrap_or_else(|| Family::of_most(found.values().map(|member| member.address)));
-    let (members, others): (Vec<_>, Vec<_>) =
+    let (mut members, others): (Vec<_>, Vec<_>) =
         found.into_values().partition(|member| Family::of(member.address) == family);
     for other in others {
-        if members.binary_search_by(|member| member.name.cmp(&other.name)).is_err() {
+        let place = members.binary_search_by(|member| member.name.cmp(&other.name));
+        if let Err(place) = place {
             let message = format!("node {}: {}", other.name, family.missing("no endpoint"));
-            report.error("--members-service", message);
+            report.warning("--members-service", message);
+            members.insert(place, other);
         }
     }
     members
@@ -184,14 +186,15 @@ impl Family {
         if balance < 0 { Self::V6 } else { Self::V4 }
     }
 
-    /// What is wrong with a node that does not have `what` of this family.
+    /// What is to be known of a node that does not have `what` of this family.
     fn missing(self, what: &str) -> String {
         let name = match self {
             Self::V4 => "IPv4",
             Self::V6 => "IPv6",
         };
         format!(
-            "has {what} of {name}, by which the nodes know each other; connections are not steered to it"
+            "has {what} of {name}, by which the nodes know each other; its other address stands, and \
+             probes tell whether it is reached"
         )
     }
 }
@@ -339,7 +342,8 @@ mod tests {
             json!({"name": "e", "addresses": ["nonsense", "10.0.0.5"]}),
         ];
         let (members, diagnostics) = told(&stores(&[], &nodes), false);
-        let expected = ["a 10.0.0.1", "b 10.0.0.2", "c 10.0.0.3", "e 10.0.0.5"];
+        // What has no other is left what it is: peers ask it whether it is there.
+        let expected = ["a 10.0.0.1", "b 10.0.0.2", "c 10.0.0.3", "d fd00::4", "e 10.0.0.5"];
         assert_eq!(members, expected.map(|one| format!("{one} ready 100")));
         assert_eq!(diagnostics.len(), 1, "{diagnostics:?}");
         assert!(diagnostics[0].contains("Node d") && diagnostics[0].contains("IPv4"));
@@ -365,7 +369,8 @@ mod tests {
         };
         for slices in [[four.clone(), six.clone()], [six.clone(), four.clone()]] {
             let (members, diagnostics) = with(&slices, &["IPv4", "IPv6"]);
-            assert_eq!(members, ["a 10.0.0.1 ready 100", "b 10.0.0.2 ready 100"]);
+            let expected = ["a 10.0.0.1", "b 10.0.0.2", "c fd00::3"];
+            assert_eq!(members, expected.map(|one| format!("{one} ready 100")));
             assert_eq!(diagnostics.len(), 1, "{diagnostics:?}");
             assert!(diagnostics[0].contains("node c") && diagnostics[0].contains("IPv4"));
             let (members, diagnostics) = with(&slices, &["IPv6", "IPv4"]);

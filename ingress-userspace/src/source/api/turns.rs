@@ -55,21 +55,29 @@ async fn give(mut asking: UnboundedReceiver<Asking>) {
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let (mut queue, mut pace) = (Queue::default(), Pace::new(Instant::now()));
     loop {
-        if queue.is_empty() {
-            let Some(first) = asking.recv().await else { return };
-            queue.push(first);
-        }
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        sleep_until(pace.due()).await;
-        while let Ok(next) = asking.try_recv() {
-            queue.push(next);
-        }
-        if let Some(next) = queue.pop()
-            && next.turn.send(place).is_ok()
-        {
-            pace.spend(Instant::now());
+        // However long a place takes: who asks is entered, and who waits no more is forgotten.
+        tokio::select! {
+            next = asking.recv() => match next {
+                Some(next) => queue.push(next),
+                None => return,
+            },
+            place = vacancy(&places, &pace), if !queue.is_empty() => {
+                let Some(place) = place else { return };
+                if let Some(next) = queue.pop()
+                    && next.turn.send(place).is_ok()
+                {
+                    pace.spend(Instant::now());
+                }
+            }
         }
     }
+}
+
+/// Waits until one more may fetch. Nothing is lost where it is not waited for to the end.
+async fn vacancy(places: &Arc<Semaphore>, pace: &Pace) -> Option<Turn> {
+    let place = Arc::clone(places).acquire_owned().await.ok()?;
+    sleep_until(pace.due()).await;
+    Some(place)
 }
 
 /// Who waits: of each namespace the first come first, the namespaces in turn.
@@ -78,7 +86,13 @@ struct Queue {
     waiting: BTreeMap<Arc<str>, VecDeque<Asking>>,
     /// Those that have somebody waiting, the next one first.
     order: VecDeque<Arc<str>>,
+    /// How many wait, those included that do so no more; and of how many on those are looked for.
+    len: usize,
+    many: usize,
 }
+
+/// So few are not worth a look.
+const FEW: usize = 1024;
 
 impl Queue {
     fn is_empty(&self) -> bool {
@@ -91,16 +105,34 @@ impl Queue {
             self.order.push_back(Arc::clone(&asking.namespace));
         }
         waiting.push_back(asking);
+        self.len += 1;
+        if self.len >= self.many.max(FEW) {
+            self.forget();
+            self.many = self.len * 2;
+        }
+    }
+
+    /// Leaves out who waits no more.
+    fn forget(&mut self) {
+        let waiting = &mut self.waiting;
+        waiting.values_mut().for_each(|waiting| waiting.retain(|one| !one.turn.is_closed()));
+        waiting.retain(|_, waiting| !waiting.is_empty());
+        self.order.retain(|namespace| waiting.contains_key(namespace));
+        self.len = waiting.values().map(VecDeque::len).sum();
     }
 
     /// The next who waits still.
     fn pop(&mut self) -> Option<Asking> {
         while let Some(namespace) = self.order.pop_front() {
             let waiting = self.waiting.get_mut(&namespace)?;
-            let mut next = waiting.pop_front();
-            // What is not named any more is not fetched.
-            while next.as_ref().is_some_and(|asking| asking.turn.is_closed()) {
-                next = waiting.pop_front();
+            let mut next = None;
+            while let Some(asking) = waiting.pop_front() {
+                self.len = self.len.saturating_sub(1);
+                // What is not named any more is not fetched.
+                if !asking.turn.is_closed() {
+                    next = Some(asking);
+                    break;
+                }
             }
             if waiting.is_empty() {
                 self.waiting.remove(&namespace);
@@ -176,6 +208,21 @@ mod tests {
             std::iter::from_fn(|| queue.pop()).map(|asking| asking.namespace).collect();
         assert_eq!(order.iter().map(|one| &**one).collect::<Vec<_>>(), ["a", "b", "c", "a", "a"]);
         assert!(queue.is_empty() && queue.waiting.is_empty());
+    }
+
+    #[test]
+    fn who_waits_no_more_takes_no_memory() {
+        let mut queue = Queue::default();
+        let (turn, _waits) = oneshot::channel();
+        queue.push(Asking { namespace: "patient".into(), turn });
+        for number in 0..100 * FEW {
+            let (turn, _) = oneshot::channel();
+            queue.push(Asking { namespace: format!("n{}", number % 7).into(), turn });
+            assert!(queue.waiting.values().map(VecDeque::len).sum::<usize>() <= FEW);
+        }
+        let next = queue.pop().expect("one waits");
+        assert_eq!((&*next.namespace, queue.pop().is_none()), ("patient", true));
+        assert!(queue.is_empty() && queue.len == 0);
     }
 
     #[tokio::test(start_paused = true)]

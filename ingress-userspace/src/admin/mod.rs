@@ -4,8 +4,10 @@
 
 mod api;
 mod explain;
+mod history;
 mod levels;
 mod metrics;
+mod page;
 mod socket;
 mod state;
 mod status;
@@ -35,7 +37,13 @@ use tokio::{
     sync::watch,
 };
 
-pub(crate) use self::{levels::PATH as LOG_LEVEL, socket::Socket, status::PATH as STATUS};
+pub(crate) use self::{
+    history::History,
+    levels::PATH as LOG_LEVEL,
+    page::{open as open_page, start as start_page},
+    socket::Socket,
+    status::PATH as STATUS,
+};
 use crate::{
     ledger::Ledger,
     lifecycle::{Addresses, Readiness, Steering},
@@ -97,6 +105,8 @@ pub(crate) struct Board {
     pub(crate) hashes: metrics::Hashes,
     /// Pages of metrics that are being written.
     pub(crate) pages: AtomicUsize,
+    /// The traffic of the last minutes.
+    pub(crate) history: History,
     /// When the agent started.
     pub(crate) started: Instant,
     /// Asks the workers.
@@ -150,6 +160,7 @@ pub(crate) fn start(
             if let Some(levels) = board.levels.clone() {
                 tokio::task::spawn_local(summarize(levels));
             }
+            tokio::task::spawn_local(history::keep(Arc::clone(&board)));
             let _sender_gone = phase.wait_for(|phase| *phase == Phase::Stop).await;
         });
     })

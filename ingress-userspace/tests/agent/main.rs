@@ -35,6 +35,7 @@ mod metrics;
 mod mirror;
 mod names;
 mod own_log;
+mod page;
 mod passthrough;
 mod policies;
 mod process;

@@ -145,6 +145,7 @@ fn the_page_only_reads() {
         ("/state", "GET", 404),
         ("/metrics", "GET", 404),
         ("/healthz", "GET", 404),
+        ("/api/v1/tap", "GET", 404),
         ("/../page.js", "GET", 404),
     ] {
         let request = format!(

@@ -37,6 +37,9 @@ const CONNECTIONS: usize = 64;
 const LIFE: Duration = Duration::from_secs(600);
 const LAST: Duration = Duration::from_secs(60);
 
+/// What is not on the page: a stream of requests, with what their URLs say.
+const TAP: &str = "/api/v1/tap";
+
 /// Said with every answer. Scripts, styles and answers come from this port alone; nothing is framed,
 /// guessed, kept by others or told to them.
 const HEADERS: [(HeaderName, &str); 7] = [
@@ -144,6 +147,7 @@ async fn serve(board: Arc<Board>, stream: TcpStream) {
 async fn answer(board: &Arc<Board>, request: Request<Incoming>) -> Response<Body> {
     let mut response = match visitor::judge(&request) {
         Err(why) => text(StatusCode::FORBIDDEN, &format!("{why}\n")),
+        Ok(()) if request.uri().path() == TAP => text(StatusCode::NOT_FOUND, "not on this port\n"),
         Ok(()) if api::is_meant(request.uri().path()) => api::answer(board, request).await,
         Ok(()) => file(&request),
     };

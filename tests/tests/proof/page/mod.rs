@@ -268,6 +268,35 @@ fn an_agent_that_does_not_answer_is_told_of() {
     browser.is_sound();
 }
 
+#[test]
+fn nothing_is_asked_while_it_is_paused() {
+    let Some((town, mut browser, _files)) = look("nothing_is_asked_while_it_is_paused") else {
+        return;
+    };
+    let browser = &mut browser;
+    open(browser, &town, "traffic");
+    // What the test asks for fills the list of what was asked too: not to its end.
+    browser.value("performance.setResourceTimingBufferSize(1000000)");
+    // Of the page: the test asks for somebody who has nothing.
+    let asked = "performance.getEntriesByType('resource')\
+                 .filter((own) => own.name.includes('/api/v1/history?after')).length";
+    browser.until(&format!("{asked} > 2"));
+    browser.value("document.querySelector('#pause').click()");
+    let before = browser.value(asked).as_u64().expect("a number");
+    let second = "fetch('/api/v1/history?host=nobody').then((answer) => answer.json())\
+                  .then((own) => own.last)";
+    let begun = browser.value(second);
+    // Eight seconds in which it would have asked as often.
+    until("the agent goes on", || {
+        browser.value(second).as_u64() >= begun.as_u64().map(|own| own + 8)
+    });
+    let after = browser.value(asked).as_u64().expect("a number");
+    assert!(after <= before + 1, "{before} {after}: not only what was under way");
+    browser.value("document.querySelector('#pause').click()");
+    browser.until(&format!("{asked} > {after}"));
+    browser.is_sound();
+}
+
 /// What the kernel tier of one of three nodes may tell; in these tests it is off.
 fn l4() -> serde_json::Value {
     let node = |id: u32, state: &str, rows: u32, sent: u64| {

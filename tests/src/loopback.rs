@@ -41,7 +41,7 @@ impl Loopback {
             "--controller-class k8s.io/ingress-nginx --ingress-class nginx \
              --configmap ingress-nginx/ingress-nginx-controller --l4=off --workers 1 \
              --bind-address 127.0.0.1 --http-port {http} --https-port {https} \
-             --healthz-port {admin} --healthz-host 127.0.0.1"
+             --healthz-port {admin} --healthz-host 127.0.0.1 --page-address="
         );
         arguments.extend(flags.split_whitespace().map(OsString::from));
         let mut agent = Agent::new(agent, arguments, None, admin, directory.join("agent.log"));

@@ -3,8 +3,10 @@
 //! round. The same over a Unix socket ([`socket`]), where the agent can be changed too.
 
 mod api;
+mod history;
 mod levels;
 mod metrics;
+mod page;
 mod socket;
 mod state;
 
@@ -33,7 +35,12 @@ use tokio::{
     sync::watch,
 };
 
-pub(crate) use self::{levels::PATH as LOG_LEVEL, socket::Socket};
+pub(crate) use self::{
+    history::History,
+    levels::PATH as LOG_LEVEL,
+    page::{open as open_page, start as start_page},
+    socket::Socket,
+};
 use crate::{
     ledger::Ledger,
     lifecycle::{Addresses, Readiness, Steering},
@@ -96,6 +103,8 @@ pub(crate) struct Board {
     pub(crate) hashes: metrics::Hashes,
     /// Pages of metrics that are being written.
     pub(crate) pages: AtomicUsize,
+    /// The traffic of the last minutes.
+    pub(crate) history: History,
     /// When the agent started.
     pub(crate) started: Instant,
     /// Asks the workers.
@@ -151,6 +160,7 @@ pub(crate) fn start(
             if let Some(levels) = board.levels.clone() {
                 tokio::task::spawn_local(summarize(levels));
             }
+            tokio::task::spawn_local(history::keep(Arc::clone(&board)));
             let _sender_gone = phase.wait_for(|phase| *phase == Phase::Stop).await;
         });
     })

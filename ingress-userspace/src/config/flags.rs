@@ -52,6 +52,10 @@ pub struct RunFlags {
     #[arg(long, value_name = "PATH", default_value = "/run/penstock/admin.sock")]
     pub admin_socket: String,
 
+    /// Address and port of the page for browsers; empty: there is none.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:10244")]
+    pub page_address: String,
+
     /// Value of the annotation kubernetes.io/ingress.class to serve.
     #[arg(long, value_name = "NAME", default_value = "penstock")]
     pub ingress_class: String,

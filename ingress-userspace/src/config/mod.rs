@@ -112,6 +112,8 @@ pub struct Admin {
     pub health_path: String,
     /// `--admin-socket`; `None`: there is none.
     pub socket: Option<PathBuf>,
+    /// `--page-address`; `None`: there is no page. Port 0 stands for one that the kernel picks.
+    pub page: Option<SocketAddr>,
 }
 
 /// How the agent stops after the first signal.

@@ -1,6 +1,9 @@
 //! From flags as text to a [`Config`] that cannot be wrong.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use super::{
     Admin, Config, L4, L4Mode, Listen, LogFormat, NameServers, RunFlags, Shutdown, Source,
@@ -263,7 +266,20 @@ impl RunFlags {
             port: faults.port("--healthz-port", &self.healthz_port),
             health_path: self.health_check_path.clone(),
             socket: Some(&self.admin_socket).filter(|path| !path.is_empty()).map(Into::into),
+            page: self.page(faults),
         }
+    }
+
+    fn page(&self, faults: &mut Faults) -> Option<SocketAddr> {
+        if self.page_address.is_empty() {
+            return None;
+        }
+        let address = self.page_address.parse().ok();
+        if address.is_none() {
+            let allowed = "an address and a port, as 127.0.0.1:10244 or [::1]:10244, or nothing";
+            faults.add("--page-address", &self.page_address, allowed);
+        }
+        address
     }
 
     fn workers(&self, faults: &mut Faults, cores: usize) -> usize {

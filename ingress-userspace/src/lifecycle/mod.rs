@@ -96,6 +96,8 @@ pub struct Addresses {
     pub https: Vec<SocketAddr>,
     /// Health, metrics, state.
     pub admin: Vec<SocketAddr>,
+    /// The page for browsers.
+    pub page: Option<SocketAddr>,
 }
 
 /// What a running agent is told from outside.
@@ -175,7 +177,9 @@ impl Agent {
         let admin_sockets =
             proxy::open_single(config.admin.address, config.admin.port, "--healthz-port")?;
         let admin = admin_sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect();
-        let addresses = Addresses { http, https, admin };
+        let page = config.admin.page.and_then(admin::open_page);
+        let page_address = page.as_ref().and_then(|page| page.local_addr().ok());
+        let addresses = Addresses { http, https, admin, page: page_address };
         let steering = Steering::default();
         let readiness = Arc::new(Readiness::default());
         readiness.listening();
@@ -217,6 +221,7 @@ impl Agent {
             metrics: config.metrics.clone(),
             hashes: Default::default(),
             pages: Default::default(),
+            history: Default::default(),
             started: Instant::now(),
             api: Default::default(),
             workers: inquiries.clone(),
@@ -227,12 +232,15 @@ impl Agent {
             config.listen.addresses.clone(),
             config.workers,
             segment,
-            own.into_iter().flatten().map(SocketAddr::port).collect(),
+            own.into_iter().flatten().chain(&addresses.page).map(SocketAddr::port).collect(),
             phases.clone(),
         );
         let open_ports = ports.follow();
         let socket = config.admin.socket.as_deref().and_then(admin::Socket::open);
         let admin = admin::start(Arc::clone(&board), admin_sockets, socket, phases.clone())?;
+        let page = page
+            .map(|page| admin::start_page(Arc::clone(&board), page, phases.clone()))
+            .transpose()?;
 
         let stopper = source.stopper();
         let (wanted, asking, told) = resolve::channel();
@@ -302,6 +310,7 @@ impl Agent {
             http = ?addresses.http,
             https = ?addresses.https,
             admin = ?addresses.admin,
+            page = addresses.page.map(tracing::field::display),
             workers = config.workers,
             "serving {}",
             config.source
@@ -309,6 +318,7 @@ impl Agent {
 
         let Stops { sender: stop, receiver: stops } = stops;
         threads.extend([source, resolver, admin]);
+        threads.extend(page);
         let parts = Parts {
             steering,
             leaving,

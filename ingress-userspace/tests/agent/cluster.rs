@@ -208,6 +208,7 @@ impl Waiting {
             .args(["run", "--kubeconfig", &kubeconfig, "--http-port=0", "--https-port=0"])
             .args(["--bind-address=127.0.0.1", "--healthz-host=127.0.0.1", "--l4=off"])
             .arg(format!("--healthz-port={port}"))
+            .arg("--page-address=")
             .env("RUST_LOG", "info")
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
@@ -274,7 +275,7 @@ fn it_becomes_ready_when_the_right_is_granted() {
 #[test]
 fn outside_of_a_pod_it_asks_what_to_serve() {
     let output = Command::new(env!("CARGO_BIN_EXE_penstock"))
-        .args(["run", "--http-port=0", "--https-port=0", "--healthz-port=0"])
+        .args(["run", "--http-port=0", "--https-port=0", "--healthz-port=0", "--page-address="])
         .env_remove("KUBERNETES_SERVICE_HOST")
         .output()
         .expect("it starts");

@@ -37,6 +37,7 @@ mod metrics;
 mod mirror;
 mod names;
 mod own_log;
+mod page;
 mod passthrough;
 mod policies;
 mod process;

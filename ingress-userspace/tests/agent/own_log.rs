@@ -42,6 +42,7 @@ impl Speaking {
             .arg(format!("--manifests={}", manifests.display()))
             .arg(format!("--admin-socket={}", folder.path().join("admin.sock").display()))
             .args(["--http-port=0", "--https-port=0", "--healthz-port=0", "--workers=1"])
+            .arg("--page-address=")
             .args(["--bind-address=127.0.0.1", "--healthz-host=127.0.0.1", "--l4=off"])
             .args(["--watch-ingress-without-class", "--configmap=web/controller"])
             .arg("--log-format=json")

@@ -55,6 +55,7 @@ impl Process {
             "--http-port=0",
             "--https-port=0",
             "--healthz-port=0",
+            "--page-address=",
             "--bind-address=127.0.0.1",
             "--healthz-host=127.0.0.1",
             "--watch-ingress-without-class",
@@ -171,6 +172,7 @@ fn a_kernel_tier_that_cannot_start_is_exit_code_3_and_says_how_to_go_without() {
         "--http-port=0",
         "--https-port=0",
         "--healthz-port=0",
+        "--page-address=",
         "--bind-address=127.0.0.1",
         "--healthz-host=127.0.0.1",
         "--vip=192.0.2.1",
@@ -222,6 +224,7 @@ fn ignored_flags_are_told_once_each() {
         "--http-port=0",
         "--https-port=0",
         "--healthz-port=0",
+        "--page-address=",
         "--bind-address=127.0.0.1",
         "--healthz-host=127.0.0.1",
         "--publish-service=a/b",
@@ -296,7 +299,8 @@ fn a_signal_in_the_first_moment_is_obeyed() {
     for _ in 0..10 {
         // Nobody answers there, so that it waits for objects for good.
         let arguments = ["run", "--apiserver-host=http://127.0.0.1:1", "--l4=off", "--http-port=0"];
-        let more = ["--https-port=0", "--healthz-port=0", "--bind-address=127.0.0.1"];
+        let more =
+            ["--https-port=0", "--healthz-port=0", "--page-address=", "--bind-address=127.0.0.1"];
         let child = penstock(&[&arguments[..], &more].concat()).spawn().expect("it starts");
         let terminate = 1 << (nix::sys::signal::Signal::SIGTERM as u32 - 1);
         until("it catches SIGTERM", || caught(&child) & terminate != 0);

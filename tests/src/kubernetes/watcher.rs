@@ -32,7 +32,7 @@ impl Watcher {
         arguments.extend([penstock.into(), "run".into(), "--kubeconfig".into(), kubeconfig.into()]);
         let own = format!(
             "--l4=off --workers=1 --bind-address=127.0.0.1 --http-port={http} \
-             --https-port={https} --healthz-port={admin} --healthz-host=127.0.0.1"
+             --https-port={https} --healthz-port={admin} --healthz-host=127.0.0.1 --page-address="
         );
         arguments.extend(own.split_whitespace().map(OsString::from));
         arguments.extend(flags.iter().map(OsString::from));

@@ -16,6 +16,7 @@ mod grpc;
 mod http2;
 mod httpx;
 mod node;
+mod page;
 mod process;
 mod prometheus;
 mod recorder;

@@ -47,6 +47,11 @@ impl Process {
         (field("VmRSS:"), field("VmHWM:"))
     }
 
+    /// Ends it at once.
+    pub(crate) fn end(&mut self) {
+        self.0.kill().expect("it is ours");
+    }
+
     /// Whether it still runs.
     pub(crate) fn runs(&mut self) -> bool {
         matches!(self.0.try_wait(), Ok(None))

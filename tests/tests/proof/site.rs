@@ -33,6 +33,8 @@ pub(crate) struct Site {
     pub(crate) https: SocketAddr,
     /// The health port.
     pub(crate) admin: SocketAddr,
+    /// The page for browsers.
+    pub(crate) page: SocketAddr,
     pub(crate) agent: Process,
     authority: Authority,
     directory: TempDir,
@@ -71,7 +73,7 @@ impl Site {
         let manifests = directory.path().join("manifests");
         std::fs::create_dir(&manifests).expect("a directory");
         std::fs::write(manifests.join("all.yaml"), documents(&authority)).expect("a manifest");
-        let [http, https, admin] = [free_port(), free_port(), free_port()]
+        let [http, https, admin, page] = [free_port(), free_port(), free_port(), free_port()]
             .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         let nginx = std::env::var("PENSTOCK_PROOF_PROXY").is_ok_and(|proxy| proxy == "nginx");
         let mut agent = if nginx {
@@ -91,13 +93,14 @@ impl Site {
             command.arg(format!("--http-port={}", http.port()));
             command.arg(format!("--https-port={}", https.port()));
             command.arg(format!("--healthz-port={}", admin.port()));
+            command.arg(format!("--page-address={page}"));
             Process::start(&command)
         };
         await_listener(&mut agent, http, "the agent");
         if !nginx {
             until("the agent is ready", || ready(admin));
         }
-        Some(Self { http, https, admin, agent, authority, directory })
+        Some(Self { http, https, admin, page, agent, authority, directory })
     }
 
     /// A client configuration that trusts the certificates.

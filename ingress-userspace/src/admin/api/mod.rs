@@ -7,6 +7,7 @@ mod certificates;
 mod diagnostics;
 mod endpoints;
 mod explain;
+mod history;
 mod objects;
 mod query;
 mod routes;
@@ -66,11 +67,12 @@ impl Refusal {
 type Resource = fn(&Board, &Query) -> Result<Value, Refusal>;
 
 /// By their names, which come after [`ROOT`].
-const RESOURCES: [(&str, Resource); 8] = [
+const RESOURCES: [(&str, Resource); 9] = [
     ("certificates", certificates::render),
     ("diagnostics", diagnostics::render),
     ("endpoints", endpoints::render),
     ("explain", explain::render),
+    ("history", history::render),
     ("l4", steering::render),
     ("routes", routes::render),
     ("status", status::render),

@@ -69,7 +69,7 @@ impl Query {
         })
     }
 
-    fn number(&self, name: &str, default: usize, most: usize) -> Result<usize, Refusal> {
+    pub(super) fn number(&self, name: &str, default: usize, most: usize) -> Result<usize, Refusal> {
         match self.one(name)? {
             None => Ok(default),
             Some(text) => text

@@ -36,6 +36,7 @@ pub(super) fn render(board: &Board, query: &Query) -> Result<Value, Refusal> {
             "http": addresses(&board.addresses.http),
             "https": addresses(&board.addresses.https),
             "admin": addresses(&board.addresses.admin),
+            "page": addresses(board.addresses.page.as_slice()),
         },
         "serves": {
             "hosts": model.hosts.len(),

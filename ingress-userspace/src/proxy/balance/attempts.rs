@@ -82,6 +82,13 @@ impl<'v, A: Asker> Attempts<'v, A> {
         }
     }
 
+    /// The head of the last one's answer came after this time. Microseconds.
+    pub(crate) fn took(&self, micros: u64) {
+        if let Some(pick) = self.last {
+            self.view.took(self.choice.id, pick.index, micros);
+        }
+    }
+
     /// The client is to be told a session: it begins, or moves.
     pub(crate) fn begins_session(&self) -> bool {
         self.last.as_ref().is_some_and(|pick| pick.session.is_some())

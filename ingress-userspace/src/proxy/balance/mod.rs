@@ -256,6 +256,13 @@ impl View {
         }
     }
 
+    /// An endpoint's answer began after this time: for people, whatever the policy. Microseconds.
+    pub(crate) fn took(&self, id: BackendId, index: u32, micros: u64) {
+        if let Some(state) = self.state(id) {
+            state.took(index, micros);
+        }
+    }
+
     /// The value of `Set-Cookie` by which a client is told its session, given where the last
     /// [`Pick`] of a request had one. `None` on routes that only follow sessions. `https`: the
     /// client's connection has TLS. `now`: seconds since 1970.

@@ -7,6 +7,8 @@ use super::hash;
 /// How fast the past of an endpoint's pace fades: to a third in this time. Milliseconds
 /// (ingress-nginx's).
 const DECAY: f64 = 10_000.0;
+/// How many answers the average that people see is about.
+const RECENT: f64 = 16.0;
 /// How long an endpoint is passed over after it refused for the first time. Milliseconds.
 const FIRST_PAUSE: u64 = 1000;
 /// The longest.
@@ -34,6 +36,9 @@ pub(super) struct Peer {
     /// `observed`; negative: none yet.
     average: Cell<f64>,
     observed: Cell<u64>,
+    /// The moving average of its times to answer that people see, whatever the policy; microseconds.
+    /// Negative: none yet.
+    lately: Cell<f64>,
     /// Refusals since it last took a connection.
     refusals: Cell<u32>,
     /// Until when it is passed over because of them.
@@ -48,6 +53,7 @@ impl Peer {
             credit: Cell::new(0),
             average: Cell::new(-1.0),
             observed: Cell::new(0),
+            lately: Cell::new(-1.0),
             refusals: Cell::new(0),
             until: Cell::new(0),
         }
@@ -105,6 +111,14 @@ impl Peer {
         self.observed.set(now);
     }
 
+    /// Its answer began after this time.
+    #[expect(clippy::cast_precision_loss, reason = "microseconds of one answer")]
+    pub(super) fn took(&self, micros: u64) {
+        let (now, lately) = (micros as f64, self.lately.get());
+        let next = if lately < 0.0 { now } else { lately + (now - lately) / RECENT };
+        self.lately.set(next);
+    }
+
     /// How slow it is now, as far as is known. Fades when nothing is observed, so that an endpoint
     /// that was slow is tried again. Milliseconds.
     pub(super) fn pace(&self, now: u64) -> f64 {
@@ -113,12 +127,12 @@ impl Peer {
 
     /// What is known of it, for people.
     pub(super) fn look(&self, now: u64) -> PeerState {
-        let average = self.average.get();
+        let lately = self.lately.get();
         PeerState {
             address: self.address,
             refusals: self.refusals.get(),
             is_avoided: !self.is_due(now),
-            latency: (average >= 0.0).then_some(average / 1000.0),
+            latency: (lately >= 0.0).then_some(lately / 1e6),
         }
     }
 

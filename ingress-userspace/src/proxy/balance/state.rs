@@ -146,6 +146,12 @@ impl State {
         }
     }
 
+    pub(super) fn took(&self, index: u32, micros: u64) {
+        if let Some(peer) = self.peer(index) {
+            peer.took(micros);
+        }
+    }
+
     pub(super) fn observe(&self, index: u32, took: Duration, answered: bool, now: u64) {
         if self.backend.balancing.policy == Policy::Ewma
             && let Some(peer) = self.peer(index)

@@ -17,6 +17,7 @@ use slab::Slab;
 
 use super::{
     layout::{Blocks, Histogram, Layout},
+    recent::{Other, Recent, Seen},
     record::{Record, Variant},
 };
 use crate::{
@@ -93,6 +94,8 @@ struct Book {
     /// The blocks of records without canary.
     known: HashMap<(u64, Variant), u32>,
     blocks: Blocks,
+    /// What is in no series.
+    other: Other,
     /// What the backends of the last publication are called, by their identifiers: another Service
     /// may come into the place of one.
     services: Vec<Arc<str>>,
@@ -142,6 +145,7 @@ impl Shared {
             numbers: BTreeMap::new(),
             known: HashMap::new(),
             blocks: Blocks::new(Layout::new(metrics)),
+            other: Other::default(),
             services: Vec::new(),
             mark: 0,
         };
@@ -227,6 +231,20 @@ impl Shared {
         }
     }
 
+    /// What was counted since this reader looked last. Workers leave their batches meanwhile.
+    pub(super) fn since(&self, seen: &mut Seen) -> Recent {
+        let mut book = self.book();
+        self.catch_up(&mut book);
+        let mut recent = Recent { other: seen.other(&book.other), series: Vec::new() };
+        for (_, set) in &book.sets {
+            for (variant, canary, block) in &set.variants {
+                let counted = seen.series(&book.blocks, *block, &set.labels, (*variant, canary));
+                recent.series.extend(counted);
+            }
+        }
+        recent
+    }
+
     /// All that was counted and added up so far. Copied, so that workers do not wait for readers.
     pub(super) fn counted(&self) -> Counted {
         let mut book = self.book();
@@ -251,7 +269,9 @@ impl Book {
                 Some(block) if record.canary.is_none() => *block,
                 _ => self.find(&record),
             };
-            if block != UNCOUNTED {
+            if block == UNCOUNTED {
+                self.other.add(record.variant);
+            } else {
                 self.blocks.add(block, &record);
             }
         }

@@ -97,9 +97,9 @@ impl Layout {
 pub(super) struct Sums {
     pub(super) requests: u64,
     /// Microseconds, in the order of [`TIMES`].
-    times: [u64; 4],
-    received: u64,
-    sent: u64,
+    pub(super) times: [u64; 4],
+    pub(super) received: u64,
+    pub(super) sent: u64,
 }
 
 /// The blocks of all series.
@@ -205,6 +205,22 @@ impl Blocks {
 
     pub(super) fn requests(&self, block: u32) -> u64 {
         self.sums.get(block as usize).map_or(0, |sums| sums.requests)
+    }
+
+    pub(super) fn sums(&self, block: u32) -> Sums {
+        self.sums.get(block as usize).copied().unwrap_or_default()
+    }
+
+    /// The buckets of the duration of requests, each of which begins again at 0 after the highest
+    /// number; none where it is not gathered.
+    pub(super) fn requested(&self, block: u32) -> impl Iterator<Item = u32> {
+        let place = self.layout.times.first().copied().flatten();
+        let first = self.range(block).start;
+        let cells = place.into_iter().flat_map(move |place| {
+            (0..self.layout.time_bounds.buckets())
+                .map(move |bucket| first + place.first + place.step * bucket)
+        });
+        cells.map(|cell| self.cells.get(cell).copied().unwrap_or(0))
     }
 
     /// Bytes that came from clients and went to them.

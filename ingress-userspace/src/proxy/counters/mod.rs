@@ -6,14 +6,16 @@ mod book;
 #[cfg(test)]
 mod cost;
 mod layout;
+mod recent;
 mod record;
 #[cfg(test)]
 mod tests;
 mod timing;
 
 pub(crate) use self::{
-    book::{Counted, Series},
+    book::{Counted, Labels, Series},
     layout::{Histogram, SIZES, TIMES},
+    recent::{CLASSES, Recent, RecentSeries, Seen},
     timing::Timing,
 };
 
@@ -176,6 +178,11 @@ impl Registry {
     /// All requests that were counted and added up so far, in no order.
     pub(crate) fn requests(&self) -> Counted {
         self.requests.counted()
+    }
+
+    /// What was counted and added up since this reader looked last.
+    pub(crate) fn since(&self, seen: &mut Seen) -> Recent {
+        self.requests.since(seen)
     }
 
     /// Requests that were not added up.

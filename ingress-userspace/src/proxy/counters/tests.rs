@@ -432,3 +432,54 @@ fn the_clock_stands_still_until_something_was_waited_for() {
     assert_eq!((third.connect, third.header, third.response), (None, None, None));
     assert_ne!(third.request, NONE);
 }
+
+/// Ingress, class, requests and requests that were timed of what is new.
+fn fresh(site: &Site, seen: &mut Seen) -> Vec<(String, usize, u64, u32)> {
+    let mut recent: Vec<_> = site
+        .shared
+        .since(seen)
+        .series
+        .iter()
+        .map(|own| {
+            (own.labels.ingress.to_string(), own.class, own.requests, own.buckets.iter().sum())
+        })
+        .collect();
+    recent.sort();
+    recent
+}
+
+#[test]
+fn a_reader_sees_each_request_once() {
+    let mut site = Site::new(&Metrics::default(), hosts());
+    let (one, two) = (site.number("a", "/"), site.number("a", "/x"));
+    let mut seen = Seen::default();
+    let mut other = Seen::default();
+    site.add(one, &Method::GET, 200, None);
+    site.add(one, &Method::GET, 503, None);
+    let told = |name: &str, class, count| (name.to_owned(), class, count, count as u32);
+    assert_eq!(fresh(&site, &mut seen), [told("one", 2, 1), told("one", 5, 1)]);
+    assert_eq!(fresh(&site, &mut seen), []);
+    site.add(one, &Method::GET, 200, None);
+    site.add(two, &Method::GET, 299, None);
+    assert_eq!(fresh(&site, &mut seen), [told("one", 2, 1), told("two", 2, 1)]);
+    assert_eq!(fresh(&site, &mut other).iter().map(|own| own.2).sum::<u64>(), 4);
+    // Its block is given to another series, which may have had more requests than it ever had.
+    site.publish(vec![host(exact("a"), vec![route("one", "/")])]);
+    site.publish(hosts());
+    for _ in 0..3 {
+        site.add(site.number("a", "/x"), &Method::GET, 404, None);
+    }
+    assert_eq!(fresh(&site, &mut seen), [told("two", 4, 3)]);
+}
+
+#[test]
+fn what_is_in_no_series_is_told_by_class() {
+    let site = Site::new(&Metrics::default(), hosts());
+    let mut seen = Seen::default();
+    for status in [404, 404, 200, 999] {
+        site.add(0, &Method::GET, status, None);
+    }
+    assert_eq!(site.shared.since(&mut seen).other, [1, 0, 1, 0, 2, 0]);
+    assert_eq!(site.shared.since(&mut seen).other, [0; 6]);
+    assert_eq!(site.counted(), []);
+}

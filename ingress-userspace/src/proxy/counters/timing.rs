@@ -93,6 +93,11 @@ impl Timing {
         self.answered.set(self.since_asked());
     }
 
+    /// From the last attempt to the head of its answer. Microseconds; `None`: nothing is measured.
+    pub(crate) fn header(&self) -> Option<u64> {
+        self.answered.get()
+    }
+
     /// How long it all took until now; `None`: nothing is measured.
     pub(crate) fn durations(&self) -> Option<Durations> {
         let begun = self.begun.get()?;

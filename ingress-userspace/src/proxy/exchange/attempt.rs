@@ -151,6 +151,9 @@ pub(super) async fn find<D: Downstream>(
                     journal.answered(answer.status);
                 }
                 head.timing.answered();
+                if let Some(micros) = head.timing.header() {
+                    attempts.took(micros);
+                }
                 let elsewhere = can_repeat
                     && budget.covers_status(answer.status)
                     && budget.is_left(worker.deadlines.now());

@@ -48,6 +48,7 @@ pub(crate) struct Site {
     pub(crate) http: SocketAddr,
     pub(crate) https: SocketAddr,
     pub(crate) admin: SocketAddr,
+    pub(crate) page: Option<SocketAddr>,
 }
 
 impl Site {
@@ -87,6 +88,7 @@ impl Site {
             http: addresses.http[0],
             https: addresses.https[0],
             admin: addresses.admin[0],
+            page: addresses.page,
         }
     }
 
@@ -227,6 +229,9 @@ fn config_of(source: String, more: &[&str]) -> Config {
         "--l4=off".to_owned(),
         "--admin-socket=".to_owned(),
     ];
+    if !more.iter().any(|argument| argument.starts_with("--page-address=")) {
+        arguments.push("--page-address=".to_owned());
+    }
     arguments.extend(more.iter().map(|&argument| argument.to_owned()));
     match config::parse(arguments.into_iter().map(Into::into), 2) {
         // libtest's output is not the agent's.

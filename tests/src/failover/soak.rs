@@ -189,7 +189,7 @@ fn members(turn: u64) -> Vec<Named> {
     let mut members = Named::all(0..usize::from(NODES));
     let at = (turn as usize) % members.len();
     members[at].weight = 50;
-    if turn % 3 == 0 {
+    if turn.is_multiple_of(3) {
         let other = (at + 2) % members.len();
         members[other].draining = true;
     }

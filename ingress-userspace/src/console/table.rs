@@ -97,8 +97,8 @@ mod tests {
         table.row(vec![Cell::new("日本.example"), Cell::new("\x1b[1m/"), Cell::new("")]);
         let mut out = Vec::new();
         let screen = Screen::new(&mut out, Output::Text, false);
-        let wanted = "HOST           PATH            X\n\
-                      a                              1\n\
+        let wanted = "HOST           PATH         X\n\
+                      a                           1\n\
                       日本.example   \\u{1b}[1m/\n";
         assert_eq!(table.lines(&screen), wanted);
     }

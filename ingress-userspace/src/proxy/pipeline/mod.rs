@@ -86,8 +86,7 @@ pub(super) async fn answer<D: Downstream>(
     client.requests.set(client.requests.get().saturating_add(1));
     let settings = &view.snapshot.model.settings;
     head.journal = Journal::begin(client, head, settings);
-    let worker = &client.worker;
-    let tapped = worker.taps.are_open().then(|| Tapped::begin(client, head, settings));
+    let tapped = client.worker.taps.are_open().then(|| Tapped::begin(client, head, settings));
     if head.version == Version::Http2
         && (head.journal.is_some() || client.worker.counters.counts_requests())
     {
@@ -120,7 +119,7 @@ pub(super) async fn answer<D: Downstream>(
     client.worker.counters.request(subject, status, &head.timing, down.traffic());
     if let Some(tapped) = tapped {
         let traffic = down.traffic();
-        worker.taps.tell(&tapped.end(client, &view, head, &subject, status, traffic));
+        client.worker.taps.tell(&tapped.end(client, &view, head, &subject, status, traffic));
     }
     if let Some(journal) = head.journal.take() {
         journal.end(&view, Ending { client, subject, head, status, traffic: down.traffic() });

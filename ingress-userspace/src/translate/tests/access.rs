@@ -241,7 +241,7 @@ fn keys_without_effect_are_said_once_each() {
     let translation = with(&[("enable-rewrite-log", "true"), ("secure-backends", "true")]);
     says(
         &translation,
-        "warning Ingress default/guarded: metadata.annotations[nginx.ingress.kubernetes.io/enable-rewrite-log]: has no effect: rewrites are not logged; `/explain` on --healthz-port says what becomes of a path",
+        "warning Ingress default/guarded: metadata.annotations[nginx.ingress.kubernetes.io/enable-rewrite-log]: has no effect: rewrites are not logged; `penstock explain` says what becomes of a request",
     );
     says(&translation, "secure-backends]: has no effect, as in current ingress-nginx");
     assert_eq!(translation.diagnostics.len(), 2);

@@ -36,6 +36,8 @@ pub(crate) struct Arguments {
 const EXPLAINED: &str = "# What breaks while nodes come, go and fail\n\nBy `cargo xtask bench failover --write`, in network namespaces of one machine: five nodes (four where one\njoins), 120 connections that stay open and carry a request every 0.4 seconds, and 16 clients that connect\nanew for each. *Open* is how many of the former were open when the change began. *Broken* are those that\nwere cut although their owner lived, *broken with their owner* those whose agent or node died, *noticed\nafter* the longest time until their client knew. *Hung* are requests on open connections that took longer\nthan a second. Of the *new* connections after the change began, so many *failed*. Without *second chance* a\nrow of the table has one candidate, as in a balancer that remembers nothing.\n\n";
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let is_whole = arguments.only.is_none() && arguments.without;
+    ensure!(arguments.write.is_none() || is_whole, "the table is of all cases, with and without");
     let binaries = Binaries { agent: arguments.agent.clone(), object: arguments.object.clone() };
     let mut out = io::stdout();
     writeln!(out, "{}", Outcome::HEAD)?;

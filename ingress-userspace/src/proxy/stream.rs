@@ -72,12 +72,19 @@ impl Stream {
         matches!(self, Self::Fresh(_))
     }
 
+    /// Something has come that nobody has looked at: of a fresh connection, for of others the runtime
+    /// tells.
+    pub(super) fn has_unseen(&self) -> bool {
+        let Self::Fresh(Fresh { socket: Some(socket), .. }) = self else { return false };
+        matches!(socket.peek(&mut [0]), Ok(1..))
+    }
+
     /// Has the runtime watch it.
     ///
     /// # Errors
     ///
     /// The system's, which has no room for one more.
-    fn register(&mut self) -> io::Result<()> {
+    pub(super) fn register(&mut self) -> io::Result<()> {
         if let Self::Fresh(fresh) = self {
             let socket = fresh.socket.take().ok_or(io::ErrorKind::NotConnected)?;
             *self = Self::Plain(TcpStream::from_std(socket)?);

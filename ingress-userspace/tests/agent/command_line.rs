@@ -2,7 +2,6 @@
 
 use std::{
     io::{BufReader, Read as _, Write as _},
-    net::TcpListener,
     os::unix::{fs::PermissionsExt as _, net::UnixListener},
     path::PathBuf,
     process::{Command, Output, Stdio},
@@ -14,8 +13,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::{
-    Backend, Ingress, Site, certificate, config_map, documents, exchange, ingress, read_head,
-    read_request, service, tls, until,
+    Backend, Ingress, Site, certificate, config_map, documents, exchange, ingress, nobody,
+    read_head, read_request, service, tls, until,
 };
 
 /// A site with a socket, and the commands that ask over it.
@@ -296,6 +295,35 @@ fn who_explains_uses_up_no_limit_and_is_no_traffic() {
 }
 
 #[test]
+fn what_is_written_for_endpoints_alone_is_not_told() {
+    let own = Ingress {
+        name: "shop",
+        annotations: &[(
+            "configuration-snippet",
+            "proxy_set_header X-Key \"of-the-endpoint\"; proxy_set_header X-Real-IP 192.0.2.7;",
+        )],
+        host: HOST,
+        paths: &[("Prefix", "/", "shop")],
+        tls: None,
+    };
+    let map = config_map(&[
+        ("allow-snippet-annotations", "true"),
+        ("annotations-risk-level", "Critical"),
+    ]);
+    let shop = nobody();
+    let files = documents(&[&own.yaml(), &service("shop", &[shop]), &map]);
+    let asked = Asked::start(&[("all.yaml", &files)], &["--configmap=web/controller"]);
+    let url = format!("http://{HOST}/");
+    let explained = asked.json(&["explain", &url, "-H", "X-Mine: one"]);
+    let told = explained.to_string();
+    assert!(!told.contains("of-the-endpoint"), "{explained:#}");
+    let fields = explained["outcome"]["fields"].to_string();
+    for part in ["X-Key", "(not shown)", "192.0.2.7", "X-Mine"] {
+        assert!(fields.contains(part), "{part}: {explained:#}");
+    }
+}
+
+#[test]
 fn handshakes_are_explained() {
     let backend = Backend::echo("shop");
     let file = shop(&[backend.address], &[]);
@@ -444,10 +472,8 @@ fn an_agent_that_is_not_there_or_hangs_is_told_from_one_that_refuses() {
     let (code, _, error) = run(&["routes", "--admin-socket=/no/such/place"]);
     assert_eq!(code, 3);
     assert!(error.contains("/no/such/place") && error.contains("--admin-socket"), "{error}");
-    // No HTTP.
-    let closed = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = format!("http://{}", closed.local_addr().expect("bound"));
-    drop(closed);
+    // Nobody.
+    let address = format!("http://{}", nobody());
     assert_eq!(run(&["routes", "--address", &address]).0, 3);
     for wrong in ["localhost:1", "https://localhost:1", "http://localhost", "http://:x"] {
         assert_eq!(run(&["routes", "--address", wrong]).0, 2, "{wrong}");
@@ -469,9 +495,18 @@ fn only_this_user_and_this_machine_by_its_own_name_may_ask() {
         assert_eq!(status("GET", host, "/api/v1/status"), 200, "{host}");
     }
     // A page in a browser that was led here by its own name.
-    for target in ["/api/v1/status", "/api/v1/tap", "/api/v1", "/api/v1/explain?url=http://a/"] {
+    let targets = ["/api/v1/status", "/api/v1/tap", "/api/v1", "/api/v1/explain?url=http://a/"];
+    for target in targets.into_iter().chain(["/state", "/log-level"]) {
         assert_eq!(status("GET", "rebound.example", target), 403, "{target}");
+        // Or one that asks for something of ours.
+        for field in ["Origin: http://a.example", "Sec-Fetch-Site: cross-site"] {
+            let host = format!("localhost\r\n{field}");
+            assert_eq!(status("GET", &host, target), 403, "{target} {field}");
+        }
     }
+    // Guessing is for nobody who could not read the passwords' file.
+    let guess = "/api/v1/explain?url=http://a/&header=authorization%3A%20Basic%20YTpi";
+    assert_eq!(status("GET", "localhost", guess), 403);
     for method in ["POST", "PUT", "DELETE"] {
         assert_eq!(status(method, "localhost", "/api/v1/status"), 405, "{method}");
     }

@@ -2,8 +2,9 @@
 //! `disable-proxy-intercept-errors` (reference section 5.7).
 
 use std::{
-    io::{BufReader, Write as _},
+    io::{BufReader, Read as _, Write as _},
     net::SocketAddr,
+    sync::{Mutex, mpsc},
 };
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use crate::support::{
-    Backend, Connection, Ingress, Reply, Site, config_map, documents, exchange, nobody,
+    Backend, Connection, DEADLINE, Ingress, Reply, Site, config_map, documents, exchange, nobody,
     read_request, saying, service, until,
 };
 
@@ -64,6 +65,25 @@ fn get(site: &Site, more: &str) -> Reply {
 
 const OWN: [(&str, &str); 2] =
     [("custom-http-errors", "401,403,404,503"), ("default-backend", "pages")];
+
+#[test]
+fn a_client_that_leaves_takes_the_request_for_its_page_along() {
+    let shop = saying("HTTP/1.1 404 Gone\r\ncontent-length: 4\r\n\r\ngone");
+    let (left, leaves) = mpsc::channel();
+    let left = Mutex::new(left);
+    // It never answers.
+    let own = Backend::scripted(move |mut stream, _| {
+        let _request = read_request(&mut BufReader::new(stream.try_clone().expect("a handle")));
+        let closed = stream.read(&mut [0]);
+        let _test_over = left.lock().expect("no panic").send(matches!(closed, Ok(0) | Err(_)));
+    });
+    let site = site(&OWN, &[], &[], &[shop.address], &[own.address]);
+    let mut connection = Connection::open(site.http);
+    connection.send("GET / HTTP/1.1\r\nhost: shop.example.com\r\n\r\n");
+    until("the page is asked for", || own.connections() == 1);
+    drop(connection);
+    assert_eq!(leaves.recv_timeout(DEADLINE), Ok(true));
+}
 
 #[test]
 fn an_endpoint_s_error_is_replaced_by_what_the_default_backend_says() {

@@ -158,6 +158,32 @@ fn a_client_that_leaves_takes_its_upstream_request_along() {
 }
 
 #[test]
+fn what_a_client_sent_meanwhile_does_not_reset_its_answer() {
+    let (asked, is_asked) = mpsc::channel();
+    let (go, gone) = mpsc::channel::<()>();
+    let (asked, gone) = (Mutex::new(asked), Mutex::new(gone));
+    let shop = Backend::scripted(move |stream, _| {
+        let _request = request(&stream);
+        let _test_over = asked.lock().expect("no panic").send(());
+        let _test_over = gone.lock().expect("no panic").recv();
+        answer(&stream, OK);
+    });
+    let map = config_map(&[("keep-alive", "0")]);
+    let rules =
+        documents(&[&ingress("shop.example.com", "shop"), &service("shop", &[shop.address]), &map]);
+    let site = Site::start_with(&[("all.yaml", &rules)], &["--configmap=web/controller"], |_| {});
+    let mut stream = TcpStream::connect(site.http).expect("it listens");
+    stream.write_all(GET.as_bytes()).expect("it is open");
+    is_asked.recv_timeout(crate::support::DEADLINE).expect("the endpoint is asked");
+    // Nobody answers this: the connection ends with the first.
+    stream.write_all(GET.as_bytes()).expect("it is open");
+    go.send(()).expect("it waits");
+    let mut all = Vec::new();
+    stream.read_to_end(&mut all).expect("an end, no reset");
+    assert!(all.starts_with(b"HTTP/1.1 200"));
+}
+
+#[test]
 fn a_client_that_does_not_read_is_cut_off() {
     let (left, leaves) = mpsc::channel();
     let left = Mutex::new(left);

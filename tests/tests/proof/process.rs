@@ -11,7 +11,7 @@ use std::{
 };
 
 /// The longest that anything may take before a test fails.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A running program.
 pub(crate) struct Process(Child);

@@ -91,11 +91,12 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
             failed.push(format!("{}: {reason}", series.name));
         }
     }
-    if arguments.record {
-        record.write()?;
-    }
+    // A guest that died in the middle has nothing to say of the rest.
     if !failed.is_empty() {
         bail!("{}", failed.join("; "));
+    }
+    if arguments.record {
+        record.write()?;
     }
     Ok(())
 }

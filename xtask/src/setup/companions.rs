@@ -15,8 +15,6 @@ use crate::{step, workspace};
 
 /// Let's Encrypt's authority for tests, and the name server that goes with it.
 const PEBBLE: (&str, &str) = ("github.com/letsencrypt/pebble/v2", "2.10.1");
-/// What names things in the DNS, with all its providers; ours keeps a zone in memory.
-const EXTERNAL_DNS: (&str, &str) = ("sigs.k8s.io/external-dns", "0.22.0");
 /// What `tests/cluster/certmanager` asks for: a module of ours, for cert-manager's own programs are in
 /// modules that cannot be asked for.
 const CERT_MANAGER: &str = "1.21.2";
@@ -65,7 +63,6 @@ fn places() -> Result<Companions> {
     let hash = hash(&sources())?;
     Ok(vec![
         ("PENSTOCK_PEBBLE", cache.join(format!("pebble-{}", PEBBLE.1))),
-        ("PENSTOCK_EXTERNAL_DNS", cache.join(format!("external-dns-{}", EXTERNAL_DNS.1))),
         ("PENSTOCK_CERT_MANAGER", cache.join(format!("cert-manager-{CERT_MANAGER}-{hash:016x}"))),
     ])
 }
@@ -82,7 +79,6 @@ fn build(variable: &str, go: &Path, directory: &Path) -> Result<()> {
         "PENSTOCK_PEBBLE" => ["pebble", "pebble-challtestsrv"]
             .iter()
             .try_for_each(|name| install(PEBBLE, &format!("{}/cmd/{name}", PEBBLE.0))),
-        "PENSTOCK_EXTERNAL_DNS" => install(EXTERNAL_DNS, EXTERNAL_DNS.0),
         _ => {
             for name in ["acmesolver", "controller"] {
                 let mut command = Command::new(go);

@@ -51,6 +51,13 @@ pub(super) fn render(board: &Board, query: &Query) -> Result<Value, Refusal> {
     Ok(shown(board, &asked, &explained))
 }
 
+/// A line of a header by which somebody proves who they are: judging it would tell whoever asks whether a
+/// password is right, which no log would show and no limit hinder.
+pub(super) fn is_credentials(line: &str) -> bool {
+    let name = line.split(':').next().unwrap_or_default().trim();
+    name.eq_ignore_ascii_case("authorization")
+}
+
 /// The request that is asked about.
 struct Asked {
     url: String,

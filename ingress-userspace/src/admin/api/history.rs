@@ -92,7 +92,7 @@ fn seconds(
         None => fresh.iter().map(|sample| sample.sum.clone()).collect(),
     };
     let clock = (Instant::now(), SystemTime::now());
-    let first = after.max(gone) + 1;
+    let first = after.max(gone).saturating_add(1);
     let rows = fresh.iter().zip(&sums).zip(first..);
     let bounds = &*board.metrics.time_buckets;
     let rows: Vec<_> = rows

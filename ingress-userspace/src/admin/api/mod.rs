@@ -87,8 +87,13 @@ pub(super) fn is_meant(path: &str) -> bool {
     path.starts_with(ROOT) || Some(path) == ROOT.strip_suffix('/')
 }
 
-/// Answers a question whose path [is meant](is_meant). Who may ask is settled before.
-pub(super) async fn answer<B>(board: &Arc<Board>, request: Request<B>) -> Response<Body> {
+/// Answers a question whose path [is meant](is_meant). Who may ask is settled before. `is_trusted`: who asks
+/// may change the agent too.
+pub(super) async fn answer<B>(
+    board: &Arc<Board>,
+    request: Request<B>,
+    is_trusted: bool,
+) -> Response<Body> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return refuse(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are allowed here");
     }
@@ -114,6 +119,10 @@ pub(super) async fn answer<B>(board: &Arc<Board>, request: Request<B>) -> Respon
         Ok(query) => query,
         Err(refusal) => return refuse(refusal.status(), &refusal.to_string()),
     };
+    if name == "explain" && !is_trusted && query.all("header").any(explain::is_credentials) {
+        let why = "passwords are judged for --admin-socket alone";
+        return refuse(StatusCode::FORBIDDEN, why);
+    }
     let Ok(turn) = Arc::clone(&board.api.turns).acquire_owned().await else {
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "the agent stops");
     };

@@ -148,7 +148,7 @@ async fn answer(board: &Arc<Board>, request: Request<Incoming>) -> Response<Body
     let mut response = match visitor::judge(&request) {
         Err(why) => text(StatusCode::FORBIDDEN, &format!("{why}\n")),
         Ok(()) if request.uri().path() == TAP => text(StatusCode::NOT_FOUND, "not on this port\n"),
-        Ok(()) if api::is_meant(request.uri().path()) => api::answer(board, request).await,
+        Ok(()) if api::is_meant(request.uri().path()) => api::answer(board, request, false).await,
         Ok(()) => file(&request),
     };
     let headers = response.headers_mut();

@@ -4,7 +4,7 @@
 use std::net::Ipv6Addr;
 
 /// Neighbour solicitation (section 4.3).
-const SOLICITATION: u8 = 135;
+pub(super) const SOLICITATION: u8 = 135;
 /// Neighbour advertisement (section 4.4).
 const ADVERTISEMENT: u8 = 136;
 /// It answers a question.

@@ -8,8 +8,9 @@ use crate::l4::plan::{Candidate, State, name_hash};
 
 /// The node that announces the address: by rendezvous hashing among those that take new connections,
 /// or else among those that are doing best. All nodes that see the same come to the same, several
-/// addresses are spread over the nodes, and an address moves only with its own announcer. `None`
-/// where nobody is left.
+/// addresses are spread over the nodes, and an address moves only with its own announcer. Whether it
+/// can announce on its link nobody else knows: a node whose link fails, and nothing else, is chosen
+/// all the same. `None` where nobody is left.
 pub(in crate::l4) fn announcer(address: IpAddr, candidates: &[Candidate]) -> Option<&str> {
     let bits = match address {
         IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),

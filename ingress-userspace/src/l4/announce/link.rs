@@ -12,12 +12,13 @@ use nix::{
     cmsg_space,
     errno::Errno,
     ifaddrs::getifaddrs,
+    net::if_::InterfaceFlags,
     sys::socket::{
         ControlMessageOwned, LinkAddr, MsgFlags, SockaddrIn6, bind, recv, recvmsg, send,
         setsockopt, sockopt::Ipv6RecvHopLimit,
     },
 };
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use tokio::{
     io::Interest,
     net::UdpSocket,
@@ -25,7 +26,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 
-use super::{Announced, arp, discovery};
+use super::{Announced, Troubles, arp, discovery};
 
 /// ARP, as `socket(2)` wants it: in the order of the packet.
 const ETH_P_ARP: i32 = 0x0806_u16.to_be() as i32;
@@ -34,10 +35,32 @@ const TIMES: u8 = 3;
 /// Between two of those.
 const PAUSE: Duration = Duration::from_millis(500);
 /// And so often it says so again, once: whoever was announcing meanwhile may have been heard last, and
-/// a switch that learns its links anew passes nothing on for half a minute.
+/// a switch that learns its links anew passes nothing on for half a minute. The interface is looked
+/// at as often.
 const AGAIN: Duration = Duration::from_secs(10);
 /// Messages that are read before something else has its turn.
 const BATCH: usize = 64;
+
+/// Lets solicitations alone through to the socket for neighbour discovery, so that nothing else of
+/// ICMPv6 wakes the thread. A filter of classic BPF, which begins at ICMPv6's header, does the same as
+/// `ICMP6_FILTER`, for which there is no safe call.
+const SOLICITATIONS: [SockFilter; 4] = [
+    // The type (BPF_LD | BPF_B | BPF_ABS).
+    SockFilter::new(0x30, 0, 0, 0),
+    // The next instruction, or the one behind it (BPF_JMP | BPF_JEQ | BPF_K).
+    SockFilter::new(0x15, 0, 1, discovery::SOLICITATION as u32),
+    // All of the message, or nothing (BPF_RET | BPF_K).
+    SockFilter::new(0x06, 0, 0, u32::MAX),
+    SockFilter::new(0x06, 0, 0, 0),
+];
+
+/// Why a link is served no longer.
+pub(super) enum Ended {
+    /// Nobody says any more what is announced.
+    Unwanted,
+    /// The interface has another address, or is another one.
+    Changed,
+}
 
 /// An interface on which addresses are announced.
 pub(super) struct Link {
@@ -58,13 +81,9 @@ impl Link {
     /// Opens the sockets of an interface.
     ///
     /// # Errors
-    /// There is no such interface, it is not Ethernet, or the rights are missing.
+    /// There is no such interface, it is down or not Ethernet, or the rights are missing.
     pub(super) fn open(interface: &str) -> io::Result<Self> {
-        let own = link_address(interface)?;
-        let unusable = || io::Error::other(format!("{interface} has no Ethernet address"));
-        let mac = own.addr().filter(|mac| own.halen() == 6 && *mac != [0; 6]);
-        let mac = mac.ok_or_else(unusable)?;
-        let index = u32::try_from(own.ifindex()).map_err(|_too_large| unusable())?;
+        let (own, index, mac) = link_address(interface)?;
         let arp = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(ETH_P_ARP)))?;
         arp.set_nonblocking(true)?;
         // An address without a protocol leaves the socket's as it is.
@@ -80,28 +99,36 @@ impl Link {
         })
     }
 
-    /// Announces and answers, until nobody says any more what.
+    /// Announces and answers, until nobody says any more what, or the interface is not what it was
+    /// when it was opened.
     ///
     /// # Errors
     /// The interface went away or down.
     pub(super) async fn serve(
         &mut self,
         announced: &mut watch::Receiver<Announced>,
-    ) -> io::Result<()> {
+        troubles: &Troubles,
+    ) -> io::Result<Ended> {
         // What is to be said, and how often still.
         let mut unsaid: Vec<(IpAddr, u8)> = Vec::new();
         let mut turns = tokio::time::interval(PAUSE);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut again = tokio::time::interval(AGAIN);
+        let mut again = tokio::time::interval_at(Instant::now() + AGAIN, AGAIN);
         again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         announced.mark_changed();
         loop {
             tokio::select! {
                 changed = announced.changed() => {
                     if changed.is_err() {
-                        return Ok(());
+                        return Ok(Ended::Unwanted);
                     }
-                    self.announced = announced.borrow_and_update().addresses.clone();
+                    let now = announced.borrow_and_update().clone();
+                    let another = now.steered.get(&self.interface).is_some_and(|at| *at != self.index);
+                    // Or this one is newer, and its program is still to come.
+                    if another && !self.is_current()? {
+                        return Ok(Ended::Changed);
+                    }
+                    self.announced = now.on(&self.interface, self.index);
                     unsaid = self.announced.iter().map(|address| (*address, TIMES)).collect();
                     self.join();
                     // At once.
@@ -112,10 +139,20 @@ impl Link {
                         self.announce(*address)?;
                         *left -= 1;
                     }
+                    // An advertisement that is not sent is no failure, and says nothing.
+                    if unsaid.iter().any(|(address, _)| address.is_ipv4()) {
+                        troubles.end(&self.interface);
+                    }
                     unsaid.retain(|(_, left)| *left > 0);
                 }
-                _ = again.tick(), if unsaid.is_empty() => {
-                    unsaid = self.announced.iter().map(|address| (*address, 1)).collect();
+                _ = again.tick() => {
+                    if !self.is_current()? {
+                        return Ok(Ended::Changed);
+                    }
+                    troubles.end(&self.interface);
+                    if unsaid.is_empty() {
+                        unsaid = self.announced.iter().map(|address| (*address, 1)).collect();
+                    }
                 }
                 ready = self.arp.readable() => {
                     ready?;
@@ -127,6 +164,13 @@ impl Link {
                 }
             }
         }
+    }
+
+    /// Whether the interface has the number and the address that it had: the latter changes when a
+    /// bond fails over, or somebody sets another.
+    fn is_current(&self) -> io::Result<bool> {
+        let (_, index, mac) = link_address(&self.interface)?;
+        Ok((index, mac) == (self.index, self.mac))
     }
 
     /// Says where an address is from now on.
@@ -268,12 +312,24 @@ fn sent(outcome: nix::Result<usize>) -> io::Result<()> {
     }
 }
 
-/// The interface's own address, which names it too.
-fn link_address(interface: &str) -> io::Result<LinkAddr> {
+/// The interface's own address, which names it too; its number; and the address for itself.
+///
+/// # Errors
+/// There is no such interface, it is down, or it is not Ethernet.
+fn link_address(interface: &str) -> io::Result<(LinkAddr, u32, [u8; 6])> {
     let found = getifaddrs()?
         .filter(|found| found.interface_name == interface)
-        .find_map(|found| found.address?.as_link_addr().copied());
-    found.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+        .find_map(|found| Some((found.flags, *found.address?.as_link_addr()?)));
+    let (flags, own) = found.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+    // Sockets can be opened there all the same, and then nothing be sent.
+    if !flags.contains(InterfaceFlags::IFF_UP) {
+        return Err(Errno::ENETDOWN.into());
+    }
+    let unusable = || io::Error::other(format!("{interface} has no Ethernet address"));
+    let mac = own.addr().filter(|mac| own.halen() == 6 && *mac != [0; 6]);
+    let mac = mac.ok_or_else(unusable)?;
+    let index = u32::try_from(own.ifindex()).map_err(|_too_large| unusable())?;
+    Ok((own, index, mac))
 }
 
 fn discovery_socket(interface: &str, index: u32) -> io::Result<Option<UdpSocket>> {
@@ -282,6 +338,7 @@ fn discovery_socket(interface: &str, index: u32) -> io::Result<Option<UdpSocket>
         Err(error) if error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32) => return Ok(None),
         Err(error) => return Err(error),
     };
+    socket.attach_filter(&SOLICITATIONS)?;
     socket.set_nonblocking(true)?;
     socket.bind_device(Some(interface.as_bytes()))?;
     socket.set_multicast_if_v6(index)?;

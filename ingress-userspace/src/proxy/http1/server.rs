@@ -50,6 +50,8 @@ pub(crate) struct Http1 {
     wants_continue: bool,
     /// The connection ends after this answer.
     close: bool,
+    /// The client said that it sends no request after this one.
+    is_last: bool,
     /// What came was no request: who knows what comes behind it.
     refused: bool,
     /// The answer did not reach its end: the connection must not look as if it did.
@@ -96,6 +98,7 @@ impl Http1 {
             to_head: false,
             wants_continue: false,
             close: false,
+            is_last: false,
             refused: false,
             aborted: false,
             tunnel: Tunnel::No,
@@ -186,6 +189,7 @@ impl Http1 {
         let keep_alive =
             !option(b"close") && (head.version != Version::Http10 || option(b"keep-alive"));
         let limits = self.client.worker.limits.get();
+        self.is_last = !keep_alive;
         self.close = !keep_alive
             || limits.keep_alive.is_none()
             || self.requests >= limits.keep_alive_requests;
@@ -209,7 +213,8 @@ impl Http1 {
         }
         if self.close {
             // Nothing of the client's is unread: closing at once takes nothing with it.
-            if self.inbound.is_ended() && self.inbound.pending().is_empty() && !self.refused {
+            let is_read = self.inbound.is_ended() && self.inbound.pending().is_empty();
+            if is_read && !self.refused && (self.is_last || !self.stream.has_unseen()) {
                 let _told = poll_fn(|cx| Poll::Ready(self.stream.poll_close_notify(cx))).await;
             } else {
                 self.linger().await;
@@ -506,6 +511,11 @@ impl Downstream for Http1 {
         if !self.waiting && self.tunnel == Tunnel::No {
             let deadline = self.client.deadline();
             if !self.looking || deadline.poll(cx).is_ready() {
+                // Fresh still, it would be looked at for nothing. Where the runtime cannot watch it, what
+                // is written next finds out.
+                if self.looking {
+                    let _unwatched = self.stream.register();
+                }
                 self.looking = true;
                 deadline.set(LOOK);
                 let _set = deadline.poll(cx);

@@ -34,7 +34,7 @@ use crate::{
         counters::Subject,
         http1,
         limits::Rejected,
-        message::{Fields, Known, RequestHead, ResponseHead},
+        message::{Field, Fields, Known, RequestHead, ResponseHead},
         mirror::Copy,
         respond::{self, Answer, Failure},
         sides::{ClientError, Downstream, Read, Traffic},
@@ -126,7 +126,7 @@ async fn think(
     explained.route = subject.route.cloned();
     let plan = planned.plan.as_deref();
     let answer = match decision {
-        Ok(Decision::Forward(forward)) => return forwarded(client, view, &head, forward),
+        Ok(Decision::Forward(forward)) => return forwarded(client, view, (bytes, &head), forward),
         Ok(Decision::Inspect(_)) => said(Failure::Denied, plan),
         Ok(Decision::Own(answer)) => answer,
         Err(failure) => said(failure, plan),
@@ -162,13 +162,21 @@ fn answered(
     }
     let own = Answered { client, view, subject, request, admission: None };
     own.finish(&mut answer.head);
-    Outcome::Answered { status: status_said, fields: texts(&answer.head.fields) }
+    Outcome::Answered { status: status_said, fields: texts(&answer.head.fields, |_public| true) }
 }
 
-fn forwarded(client: &Client, view: &View, head: &RequestHead, forward: Forward<'_>) -> Outcome {
+/// `bytes`: the head as it was asked about, `head`: as it is sent.
+fn forwarded(
+    client: &Client,
+    view: &View,
+    (bytes, head): (&[u8], &RequestHead),
+    forward: Forward<'_>,
+) -> Outcome {
     let Some(backend) = forward.attempts.backend() else {
         return Outcome::Answered { status: Failure::NoEndpoint.status(), fields: Vec::new() };
     };
+    let mut sent = RequestHead::default();
+    let _as_before = http1::whole(bytes, &mut sent, &client.worker.limits.get());
     let main = match &forward.route.target {
         Target::Backend(id) => view.backend(*id),
         _ => None,
@@ -190,14 +198,41 @@ fn forwarded(client: &Client, view: &View, head: &RequestHead, forward: Forward<
         is_canary,
         method: head.method.to_string(),
         target: head.target.clone(),
-        fields: texts(&head.fields),
+        fields: texts(&head.fields, |own| {
+            is_ours(own.name) || sent.fields.iter().any(|it| it == *own)
+        }),
         endpoints,
         bound,
     }))
 }
 
-/// Fields as text; what a client proves itself with is not shown.
-fn texts(fields: &Fields) -> Texts {
+/// Names, or their beginnings, of fields for endpoints that hold what is known of the request and of us.
+const OURS: [&str; 12] = [
+    "host",
+    "connection",
+    "upgrade",
+    "te",
+    "content-",
+    "accept",
+    "x-real-ip",
+    "x-request-id",
+    "x-scheme",
+    "x-forwarded-",
+    "x-original-",
+    "x-auth-request-redirect",
+];
+
+/// Others have values that somebody wrote into an Ingress or a ConfigMap, a key of the endpoint's maybe.
+fn is_ours(name: &[u8]) -> bool {
+    let name = name.to_ascii_lowercase();
+    OURS.iter().any(|own| match own.ends_with('-') {
+        true => name.starts_with(own.as_bytes()),
+        false => name == own.as_bytes(),
+    })
+}
+
+/// Fields as text; what a client proves itself with is not shown, nor what may not be.
+fn texts(fields: &Fields, may_be: impl Fn(&Field<'_>) -> bool) -> Texts {
     let is_secret = |known: Option<Known>| {
         matches!(
             known,
@@ -209,7 +244,7 @@ fn texts(fields: &Fields) -> Texts {
     fields
         .iter()
         .map(|field| {
-            let value = match is_secret(field.known) {
+            let value = match is_secret(field.known) || !may_be(&field) {
                 true => "(not shown)".to_owned(),
                 false => String::from_utf8_lossy(field.value).into_owned(),
             };
@@ -347,7 +382,12 @@ pub(super) fn external(client: &Client, auth: &ExternalAuth, name: &str, questio
             }
         };
         let port = auth.server.port.map(|port| format!(":{port}")).unwrap_or_default();
-        format!("{} {scheme}://{name}{port}{}", question.method, question.target)
+        // Its query may be of the configuration, and hold a key.
+        let (path, query) = match question.target.split_once('?') {
+            Some((path, _not_shown)) => (path, "?(not shown)"),
+            None => (&*question.target, ""),
+        };
+        format!("{} {scheme}://{name}{port}{path}{query}", question.method)
     });
 }
 

@@ -2,7 +2,14 @@
 //! for somebody else included. What is inspected is the request as the client sent it. Without a
 //! verdict the answer is 503.
 
-use std::{future::poll_fn, net::SocketAddr, pin::pin, rc::Rc, sync::Arc, task::Poll};
+use std::{
+    future::poll_fn,
+    net::{Ipv4Addr, SocketAddr},
+    pin::pin,
+    rc::Rc,
+    sync::Arc,
+    task::Poll,
+};
 
 use super::{
     admission::Admission,
@@ -104,7 +111,11 @@ async fn judge<D: Downstream>(
     };
     let request = request(client, head, located, body);
     let rules = Arc::clone(&firewall.rules);
-    let asking = asking(located);
+    // Whoever only thinks of a client takes none of its turns.
+    let asking = match client.is_trial() {
+        true => Asking::new(&located.route.ingress, Ipv4Addr::UNSPECIFIED.into()),
+        false => asking(located),
+    };
     let mut verdict = pin!(client.worker.firewall.run(&asking, move || {
         let outcome = rules.evaluate(&request);
         (outcome, request)
@@ -119,14 +130,21 @@ async fn judge<D: Downstream>(
         Poll::Ready(Ok(done)) => Poll::Ready(Ok(done)),
         Poll::Ready(Err(refused)) => {
             count(Judged::TurnedAway);
-            tracing::warn!(?refused, "a request was refused for want of the firewall's verdict");
+            if !client.is_trial() {
+                tracing::warn!(
+                    ?refused,
+                    "a request was refused for want of the firewall's verdict"
+                );
+            }
             Poll::Ready(Err(Failure::Busy))
         }
     });
     let (outcome, request) = verdict.await?;
     let outcome = outcome.map_err(|error| {
         count(Judged::TurnedAway);
-        tracing::error!(%error, "a request was refused for want of the firewall's verdict");
+        if !client.is_trial() {
+            tracing::error!(%error, "a request was refused for want of the firewall's verdict");
+        }
         Failure::Busy
     })?;
     match client.is_trial() {

@@ -4,8 +4,8 @@
 //! they name, is taken over when all that they name then is there: else a host would be without its
 //! certificate, or its paths without their list of users, for as long as one question takes. Endpoints
 //! never wait for that. What is not there after some seconds, because very much is named or because the
-//! API server does not come to an end with it, keeps only the Ingresses waiting that name it: they stay
-//! what they were.
+//! API server does not come to an end with it, keeps only the Ingresses waiting that name it, and those
+//! that have a host in common with them: they stay what they were.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -36,7 +36,7 @@ use crate::{
     model::{Diagnostic, ObjectRef, Severity},
     source::{SourceState, Update},
     stores::{Changes, Key, Object, Store, Stores},
-    translate::{Reference, References, naming_any, references, shared},
+    translate::{Naming, Reference, References, naming_any, references, shared},
 };
 
 /// How long the first of some changes waits for the others.
@@ -417,8 +417,8 @@ impl Gatherer {
         late
     }
 
-    /// The Ingresses of this state; those that name what is late as they were handed on last, with what
-    /// they named then.
+    /// The Ingresses of this state; those that name what is late, and those that wait with them, as they
+    /// were handed on last, with what they named then.
     fn hold(&mut self, state: &Stores, late: &BTreeSet<Reference>) -> Store<Ingress> {
         let mut held = match &self.next {
             Some(_) => self.replaced(),
@@ -427,19 +427,19 @@ impl Gatherer {
         let mut ingresses = state.ingresses.clone();
         if let Some((published, _)) = self.published.as_ref().filter(|_| !late.is_empty()) {
             let options = &self.watched.options;
-            let waiting = naming_any(state, options, late);
+            let mut waiting = naming_any(state, options, late);
+            let naming = Naming::new(&options.annotations_prefix);
+            wait_together(&mut waiting, &published.ingresses, &state.ingresses, &naming);
             let before = |key: &Key| published.ingresses.get(&key.namespace, &key.name).cloned();
-            let as_they_were =
-                waiting.iter().filter_map(|key| Some(((*key).clone(), before(key)?)));
-            held.extend(self.named_by(published, as_they_were.collect()));
-            ingresses = state
-                .ingresses
+            let as_they_were: Store<Ingress> =
+                waiting.iter().filter_map(|key| Some(((*key).clone(), before(key)?))).collect();
+            let others = state.ingresses.iter().filter(|(key, _)| !waiting.contains(*key));
+            ingresses = as_they_were
                 .iter()
-                .filter_map(|(key, ingress)| match waiting.contains(key) {
-                    true => Some((key.clone(), before(key)?)),
-                    false => Some((key.clone(), Arc::clone(ingress))),
-                })
+                .chain(others)
+                .map(|(key, ingress)| (key.clone(), Arc::clone(ingress)))
                 .collect();
+            held.extend(self.named_by(published, as_they_were));
         }
         if held != self.held {
             self.held = held;
@@ -527,6 +527,39 @@ impl Gatherer {
     fn say_what_is_missing(&self) {
         if self.published.is_none() {
             self.state.waits_for(self.missing());
+        }
+    }
+}
+
+/// Adds to the Ingresses that wait those that changed, or are gone, and had a host in common with what
+/// one of them is to be: what they give up there may be what that one takes over. They wait too then,
+/// and others with them. Only within a namespace: nobody keeps another one's Ingress.
+fn wait_together<'s>(
+    waiting: &mut BTreeSet<&'s Key>,
+    before: &'s Store<Ingress>,
+    now: &'s Store<Ingress>,
+    naming: &Naming,
+) {
+    // By namespace and host, and by what follows the first label of that, for wildcards above.
+    let mut changed: BTreeMap<(&str, String), Vec<&'s Key>> = BTreeMap::new();
+    for (key, ingress, _) in before.changes(now) {
+        for name in ingress.iter().flat_map(|ingress| naming.names(ingress)) {
+            let beneath = name.split_once('.').map(|(_, suffix)| format!(".{suffix}"));
+            for name in [Some(name.to_string()), beneath].into_iter().flatten() {
+                changed.entry((&*key.namespace, name)).or_default().push(key);
+            }
+        }
+    }
+    let mut next: Vec<&'s Key> = waiting.iter().copied().collect();
+    while let Some(key) = next.pop() {
+        let ingress = now.get(&key.namespace, &key.name);
+        for name in ingress.iter().flat_map(|ingress| naming.names(ingress)) {
+            let star = if name.starts_with("*.") { "" } else { "*" };
+            let related = name.split_once('.').map(|(_, suffix)| format!("{star}.{suffix}"));
+            for name in [Some(name.to_string()), related].into_iter().flatten() {
+                let found = changed.remove(&(&*key.namespace, name)).unwrap_or_default();
+                next.extend(found.into_iter().filter(|key| waiting.insert(*key)));
+            }
         }
     }
 }

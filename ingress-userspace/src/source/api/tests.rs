@@ -3,7 +3,7 @@
 #[path = "../../../tests/agent/support/api_server.rs"]
 mod api_server;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use api_server::ApiServer;
 use serde_json::{Value, json};
@@ -95,6 +95,12 @@ fn object(kind: &str, name: &str, more: Value) -> Value {
 
 fn ingress(name: &str, secret: &str) -> Value {
     object("Ingress", name, json!({ "spec": { "tls": [{ "secretName": secret }] } }))
+}
+
+fn ingress_of(name: &str, hosts: &[&str], secret: &str) -> Value {
+    let mut ingress = ingress(name, secret);
+    ingress["spec"]["rules"] = hosts.iter().map(|host| json!({ "host": host })).collect();
+    ingress
 }
 
 fn service(name: &str, port: u16) -> Value {
@@ -615,4 +621,62 @@ async fn a_secret_that_takes_long_keeps_only_those_waiting_that_name_it() {
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
     assert!(!is_there(&stores, "slow"));
     assert_eq!(secret_text(&stores, "quick").as_deref(), Some("text"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_stays_with_its_ingress_until_the_next_one_is_whole() {
+    const HOSTS: [&str; 5] = ["chat", "forum", "shop", "wiki", ".wild"];
+    let server = ApiServer::default();
+    for name in ["old", "shop", "late", "quick"] {
+        server.put(secret(name, name));
+    }
+    server.put(ingress_of("renamed", &["shop"], "shop"));
+    server.put(ingress_of("moved", &["forum", "wiki"], "old"));
+    server.put(ingress_of("chat", &["chat"], "old"));
+    server.put(ingress_of("one", &["one.wild"], "old"));
+    server.put(ingress_of("removed", &["removed"], "old"));
+    let mut theirs = ingress_of("theirs", &["shop"], "old");
+    theirs["metadata"]["namespace"] = json!("other");
+    server.put(theirs);
+    let hosts = |stores: &Stores| {
+        let mut hosts = BTreeSet::new();
+        for (key, ingress) in stores.ingresses.iter() {
+            for rule in ingress.spec.iter().flat_map(|spec| spec.rules.iter().flatten()) {
+                let host = rule.host.as_deref().unwrap_or_default();
+                hosts.insert(format!("{} {host}", key.name));
+            }
+        }
+        let is_served = |host: &&str| hosts.iter().any(|one| one.ends_with(*host));
+        assert!(HOSTS.iter().all(is_served), "{hosts:?}");
+        hosts.into_iter().collect::<Vec<_>>()
+    };
+    let mut follower = Follower::start(&server);
+    let first = follower.until_stores("the first", |_| true).await;
+    assert_eq!(hosts(&first).len(), 7);
+    server
+        .script(|asked| (asked.name.as_deref() == Some("late")).then(|| (503, "later".to_owned())));
+    // `new` takes hosts of three over; `moved`, which waits for it, the one of a fourth.
+    server.delete("Ingress", "web", "renamed");
+    server.delete("Ingress", "web", "one");
+    server.put(ingress_of("new", &["shop", "wiki", "*.wild"], "late"));
+    server.put(ingress_of("moved", &["forum", "chat"], "old"));
+    server.delete("Ingress", "web", "chat");
+    // These have nothing to do with it.
+    server.delete("Ingress", "web", "removed");
+    server.delete("Ingress", "other", "theirs");
+    server.put(ingress("quick", "quick"));
+    let is_there = |stores: &Stores, name| {
+        hosts(stores);
+        stores.ingresses.get("web", name).is_some()
+    };
+    let stores = follower.until_stores("the quick", |stores| is_there(stores, "quick")).await;
+    let as_before = ["chat chat", "moved forum", "moved wiki", "one one.wild", "renamed shop"];
+    assert_eq!(hosts(&stores), as_before);
+    assert_eq!(secret_text(&stores, "shop").as_deref(), Some("shop"));
+    server.script(|_| None);
+    let stores = follower.until_stores("the new", |stores| is_there(stores, "new")).await;
+    let after = ["moved chat", "moved forum", "new *.wild", "new shop", "new wiki"];
+    assert_eq!(hosts(&stores), after);
+    assert_eq!(secret_text(&stores, "late").as_deref(), Some("late"));
+    assert!(secret_text(&stores, "shop").is_none(), "nobody names it any more");
 }

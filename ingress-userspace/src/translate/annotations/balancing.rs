@@ -1,7 +1,7 @@
 //! `load-balance`, `upstream-hash-by*`, `affinity*`, `session-cookie-*`, `service-upstream`
 //! (reference sections 1.9 and 6).
 
-use std::{num::NonZeroU16, sync::Arc};
+use std::{collections::BTreeSet, num::NonZeroU16, sync::Arc};
 
 use super::{
     Parser,
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     model::{AffinityMode, HashBy, Policy, SameSite, SessionCookie},
-    translate::{report::UNLIKE, snippet, text},
+    translate::{report::UNLIKE, text},
 };
 
 /// What the annotations of this family ask for. Their scope is the backend, which several Ingresses
@@ -26,7 +26,7 @@ pub(in crate::translate) struct Balances {
     pub(in crate::translate) cookie: Option<SessionCookie>,
 }
 
-pub(super) fn parse(parser: &mut Parser<'_, '_>) -> Balances {
+pub(super) fn parse(parser: &mut Parser<'_, '_>, made: &BTreeSet<String>) -> Balances {
     let mode = parser.dropping("affinity-mode", |value| match value {
         "balanced" => Ok(AffinityMode::Balanced),
         "persistent" => Ok(AffinityMode::Persistent),
@@ -36,15 +36,15 @@ pub(super) fn parse(parser: &mut Parser<'_, '_>) -> Balances {
         "cookie" => Ok(()),
         _ => Err(Invalid("`cookie`")),
     });
-    Balances { mode, cookie: affinity.map(|()| cookie(parser)), ..without_sessions(parser) }
+    Balances { mode, cookie: affinity.map(|()| cookie(parser)), ..without_sessions(parser, made) }
 }
 
 /// The part that counts on canaries too.
-pub(super) fn without_sessions(parser: &mut Parser<'_, '_>) -> Balances {
+pub(super) fn without_sessions(parser: &mut Parser<'_, '_>, made: &BTreeSet<String>) -> Balances {
     let load_balance = parser.refusing("load-balance", load_balance);
     let default = &parser.config.load_balance;
     let policy = load_balance.unwrap_or_else(|| default.clone());
-    let policy = hash_by(parser).map_or(policy, Policy::Hash);
+    let policy = hash_by(parser, made).map_or(policy, Policy::Hash);
     let default = parser.config.service_upstream;
     let service_upstream = parser.boolean("service-upstream", default);
     Balances { policy, service_upstream, mode: None, cookie: None }
@@ -59,7 +59,8 @@ pub(in crate::translate) fn load_balance(value: &str) -> Result<Policy, Invalid>
     }
 }
 
-fn hash_by(parser: &mut Parser<'_, '_>) -> Option<HashBy> {
+/// `made`: the variables of the `configuration-snippet` (the documentation of Socket.IO has people name one).
+fn hash_by(parser: &mut Parser<'_, '_>, made: &BTreeSet<String>) -> Option<HashBy> {
     const KEY: &str = "upstream-hash-by";
     let by_subset = parser.refusing("upstream-hash-by-subset", boolean).unwrap_or(false);
     let size = parser.refusing("upstream-hash-by-subset-size", |value| {
@@ -73,10 +74,7 @@ fn hash_by(parser: &mut Parser<'_, '_>) -> Option<HashBy> {
     if text.is_empty() {
         return None;
     }
-    // As the documentation of Socket.IO has people write it.
-    let snippet = parser.values.get("configuration-snippet").unwrap_or_default();
-    let own = snippet::parse(snippet).map(|all| snippet::variables(&all)).unwrap_or_default();
-    match text::parse_with(&text, &own) {
+    match text::parse_with(&text, made) {
         Ok(text) => {
             Some(HashBy { text, subset: by_subset.then(|| size.or(NonZeroU16::new(3))).flatten() })
         }

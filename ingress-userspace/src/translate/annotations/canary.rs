@@ -1,6 +1,9 @@
 //! `canary`, `canary-*`, `affinity-canary-behavior` (reference sections 1.9 and 7).
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     Balances, Lookup, Parser, balancing,
@@ -104,7 +107,7 @@ fn parse(parser: &mut Parser<'_, '_>) -> CanaryRequest {
                 _ => Err(Invalid("`sticky` or `legacy`")),
             })
             .unwrap_or(true),
-        balances: balancing::without_sessions(parser),
+        balances: balancing::without_sessions(parser, &BTreeSet::new()),
     }
 }
 

@@ -135,13 +135,13 @@ impl Annotations {
         let redirects = redirect::parse(&mut parser);
         let aliases = aliases::parse(&mut parser);
         let rewriting = rewrite::parse(&mut parser);
-        let balances = balancing::parse(&mut parser);
         let mut proxying = proxying::parse(&mut parser, rewriting.target.is_some());
         let upstream_tls = upstream_tls::parse(&mut parser);
         let upstream_tls_field = parser.values.field("proxy-ssl-secret");
         let handshake = handshake::parse(&mut parser);
         let passthrough = passthrough::parse(&mut parser);
         let snippets = snippet::parse(&mut parser);
+        let balances = balancing::parse(&mut parser, &snippets.made);
         snippets.apply(&mut proxying);
         let upstream_tls_of_paths =
             upstream_tls.as_ref().and_then(|request| snippets.overrides.of_request(request));

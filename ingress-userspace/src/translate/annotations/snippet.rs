@@ -17,6 +17,8 @@ pub(in crate::translate) struct Snippets {
     pub(super) overrides: Overrides,
     /// The fields of the answer of `auth-url` that it looks at.
     pub(super) noted: Box<[Arc<str>]>,
+    /// The variables that it makes; none where it is not obeyed.
+    pub(super) made: BTreeSet<String>,
     /// `server-snippet`, and the ConfigMap's after it.
     pub(in crate::translate) server: Option<Arc<ServerProgram>>,
     /// The `server-snippet` cannot be obeyed: all paths of its hosts answer 503.
@@ -148,8 +150,10 @@ fn location(parser: &mut Parser<'_, '_>, variables: &BTreeSet<String>, snippets:
         None if shared.location.is_empty() => return,
         None => String::new(),
     };
+    let mut made = BTreeSet::new();
     let lowered = snippet::parse(&text).and_then(|mut directives| {
         directives.extend(shared.location.iter().cloned());
+        made = snippet::variables(&directives);
         let location = snippet::location(&directives, variables)?;
         check(parser, &location).map_err(|fault| vec![fault])?;
         Ok(location)
@@ -160,6 +164,7 @@ fn location(parser: &mut Parser<'_, '_>, variables: &BTreeSet<String>, snippets:
             unheard(parser, KEY, &location.program.contexts);
             snippets.overrides = location.overrides;
             snippets.noted = location.noted.into();
+            snippets.made = made;
             // What changes nothing costs nothing.
             let program = Some(location.program).filter(|program| !program.is_idle());
             snippets.location = program.map(Arc::new);

@@ -165,8 +165,9 @@ async fn judge(
     let judges = &client.worker.judges;
     let now = client.worker.deadlines.now();
     let key = auth.cache.as_ref().map(|cache| Key::new(located, &host, &seen.text(&cache.key)));
-    if let Some(kept) = key.as_ref().and_then(|key| judges.verdicts.get(key, auth, now)) {
-        client.note(Stage::ExternalAuth, Says::Pass, || format!("{}, which is kept", kept.status));
+    // What is kept is another's: who only asks what would happen is not told it.
+    let kept = key.as_ref().filter(|_| !client.is_trial());
+    if let Some(kept) = kept.and_then(|key| judges.verdicts.get(key, auth, now)) {
         admission.external = Some(Granted {
             to_upstream: Rc::clone(&kept.to_upstream),
             noted: Rc::clone(&kept.noted),

@@ -79,8 +79,10 @@ impl Process {
     }
 
     pub(crate) fn http(&self) -> SocketAddr {
-        let reply =
-            exchange(self.admin, "GET /state HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        let reply = exchange(
+            self.admin,
+            "GET /state HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
+        );
         let state: serde_json::Value = serde_json::from_slice(&reply.body).expect("JSON");
         state["listeners"]["http"][0].as_str().expect("one").parse().expect("an address")
     }
